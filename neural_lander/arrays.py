@@ -1,0 +1,30 @@
+"""One law, two array libraries: which namespace an array belongs to.
+
+Everything on the flight path is written over the Python array API standard, so that NumPy flies one
+vehicle and torch a batch of thousands. See https://data-apis.org/array-api/.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import array_api_compat
+import numpy as np
+
+Array = Any
+"""A NumPy array, or any array of a library that ``array_api_compat`` knows (torch)."""
+
+
+def namespace(*arrays: Array) -> Any:
+    """Array API namespace of the arguments; NumPy's own, without the look-up, for NumPy arrays."""
+    if type(arrays[0]) is np.ndarray:
+        return np
+    return array_api_compat.array_namespace(*arrays)
+
+
+def constant(values: np.ndarray, like: Array) -> Array:
+    """``values`` as an array of the library, dtype and device of ``like``."""
+    if type(like) is np.ndarray:
+        return values
+    xp = array_api_compat.array_namespace(like)
+    return xp.asarray(values, dtype=like.dtype, device=array_api_compat.device(like))

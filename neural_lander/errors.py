@@ -1,0 +1,15 @@
+"""Errors that a user can act on."""
+
+from __future__ import annotations
+
+
+class UserError(ValueError):
+    """The input is at fault, not the program.
+
+    The message is one line that names the field, its value and the remedy. The command line prints it
+    without a traceback and exits with status 2.
+    """
+
+
+class NeuralLanderWarning(UserWarning):
+    """Something was lost or doubtful, and the work went on without it."""

@@ -1,0 +1,161 @@
+"""The one shape in which every flight log reaches the learner."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neural_lander.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas
+
+COLUMNS: Mapping[str, tuple[tuple[str, ...], str, str]] = {
+    "t": ((), "s", ""),
+    "position": (("x", "y", "z"), "m", "world"),
+    "velocity": (("x", "y", "z"), "m/s", "world"),
+    "attitude": (("w", "x", "y", "z"), "1", "body to world"),
+    "body_rates": (("x", "y", "z"), "rad/s", "body"),
+    "specific_force": (("x", "y", "z"), "m/s^2", "world"),
+    "rotor_speed": (("1", "2", "3", "4"), "rad/s", ""),
+    "rotor_command": (("1", "2", "3", "4"), "see rotor_command_unit", ""),
+    "battery_voltage": ((), "V", ""),
+    "height": ((), "m", "above terrain"),
+    "f_a_applied": (("x", "y", "z"), "N", "world"),
+    "position_reference": (("x", "y", "z"), "m", "world"),
+}
+"""Field -> (component names, unit, frame)."""
+
+REQUIRED = ("t", "position", "velocity", "attitude")
+ROTOR_COMMAND_UNITS = ("rad/s", "pwm")
+
+
+@dataclass(frozen=True)
+class FlightLog:
+    """One flight: N records in SI, world frame right-handed with z up. ``None`` where not logged."""
+
+    t: np.ndarray  # (N,) s
+    """Time since the first record, strictly increasing."""
+    position: np.ndarray  # (N, 3) m
+    """Of the point the log's estimator follows (taken as the centre of mass), world."""
+    velocity: np.ndarray  # (N, 3) m/s
+    """World."""
+    attitude: np.ndarray  # (N, 4)
+    """Unit quaternion (w, x, y, z), body to world, sign-continuous."""
+    body_rates: np.ndarray | None = None  # (N, 3) rad/s
+    """Body."""
+    specific_force: np.ndarray | None = None  # (N, 3) m/s^2
+    """Acceleration minus gravity, rotated into the world: +9.81 along z in hover."""
+    rotor_speed: np.ndarray | None = None  # (N, 4) rad/s
+    """Measured, not commanded."""
+    rotor_command: np.ndarray | None = None  # (N, 4)
+    """Commanded, in the unit of ``rotor_command_unit``."""
+    battery_voltage: np.ndarray | None = None  # (N,) V
+    """At the terminals."""
+    height: np.ndarray | None = None  # (N,) m
+    """Lowest point of the landing gear above the terrain, where it was measured."""
+    f_a_applied: np.ndarray | None = None  # (N, 3) N
+    """The residual estimate that the controller subtracted in flight, world."""
+    position_reference: np.ndarray | None = None  # (N, 3) m
+    """What the controller was asked to follow, world."""
+    rotor_command_unit: str = "rad/s"
+    """``rad/s``, or ``pwm`` as a fraction of full scale in 0..1."""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """``format``, ``source``, and where known ``vehicle``, ``mass_kg``, ``seed`` ...; JSON values only."""
+    warnings: tuple[str, ...] = ()
+    """One sentence for everything that was lost or repaired while reading."""
+
+    def __post_init__(self) -> None:
+        n = len(self.t)
+        where = f" in {self.source}" if self.source else ""
+        if n < 2:
+            raise UserError(f"flight log{where} holds {n} records; at least 2 are needed")
+        for name, (components, unit, _) in COLUMNS.items():
+            values = getattr(self, name)
+            if values is None:
+                if name in REQUIRED:
+                    raise UserError(f"flight log{where} lacks the required field '{name}' [{unit}]")
+                continue
+            shape = (n, len(components)) if components else (n,)
+            if np.shape(values) != shape:
+                raise UserError(f"field '{name}'{where} has shape {np.shape(values)}, expected {shape}")
+            bad = ~np.isfinite(values)
+            if bad.any():
+                row = int(np.argwhere(bad)[0][0])
+                raise UserError(
+                    f"field '{name}'{where} holds {int(bad.sum())} values that are not finite, the first in record "
+                    f"{row} (t = {float(self.t[row]):g} s): remove those records before reading the log"
+                )
+        if not np.all(np.diff(self.t) > 0):
+            row = int(np.argmin(np.diff(self.t) > 0))
+            raise UserError(f"time{where} does not increase at record {row + 1} (t = {self.t[row]:g} s)")
+        if self.rotor_command_unit not in ROTOR_COMMAND_UNITS:
+            raise UserError(f"rotor_command_unit '{self.rotor_command_unit}' is not one of {ROTOR_COMMAND_UNITS}")
+
+    @property
+    def source(self) -> str:
+        """Where the log came from, for messages."""
+        return str(self.metadata.get("source", ""))
+
+    @property
+    def duration(self) -> float:
+        """Seconds between the first and the last record."""
+        return float(self.t[-1] - self.t[0])
+
+    @classmethod
+    def from_arrays(cls, t: Any, position: Any, velocity: Any, attitude: Any, **fields: Any) -> FlightLog:
+        """Build a log from anything NumPy can read: units, frames and shapes as the fields say.
+
+        Time is shifted to start at zero, quaternions are normalised and made sign-continuous.
+
+        Raises
+        ------
+        UserError
+            On a wrong shape, an unknown field, time that does not increase, or values that are not finite.
+        """
+        known = set(cls.__dataclass_fields__)
+        unknown = sorted(set(fields) - known)
+        if unknown:
+            raise UserError(f"unknown flight log field '{unknown[0]}'; known fields: {', '.join(sorted(known))}")
+        arrays = {
+            name: np.asarray(values, dtype=np.float64)
+            for name, values in {**fields, "t": t, "position": position, "velocity": velocity, "attitude": attitude}.items()
+            if name in COLUMNS and values is not None
+        }
+        rest = {name: value for name, value in fields.items() if name not in COLUMNS}
+        if arrays["t"].ndim == 1 and len(arrays["t"]):
+            arrays["t"] = arrays["t"] - arrays["t"][0]
+        if arrays["attitude"].ndim == 2 and arrays["attitude"].shape[-1] == 4:
+            arrays["attitude"] = continuous_quaternions(arrays["attitude"], str(rest.get("metadata", {}).get("source", "")))
+        return cls(**arrays, **rest)
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """One row per record; columns ``name_component``, units and frames in ``COLUMNS``."""
+        import pandas
+
+        columns: dict[str, np.ndarray] = {}
+        for name, (components, _, _) in COLUMNS.items():
+            values = getattr(self, name)
+            if values is None:
+                continue
+            if not components:
+                columns[name] = values
+            for k, component in enumerate(components):
+                columns[f"{name}_{component}"] = values[:, k]
+        return pandas.DataFrame(columns)
+
+
+def continuous_quaternions(q: np.ndarray, source: str = "") -> np.ndarray:
+    """Unit quaternions ``(N, 4)`` whose sign never flips from one record to the next, the first with w >= 0."""
+    norm = np.linalg.norm(q, axis=-1)
+    if np.any(norm < 0.5):
+        row = int(np.argmax(norm < 0.5))
+        where = f" in {source}" if source else ""
+        raise UserError(f"field 'attitude'{where} has norm {norm[row]:.3g} in record {row}; a unit quaternion is needed")
+    q = q / norm[:, None]
+    flips = np.where(np.sum(q[1:] * q[:-1], axis=-1) < 0, -1.0, 1.0)
+    sign = np.concatenate([[-1.0 if q[0, 0] < 0 else 1.0], flips])
+    return q * np.cumprod(sign)[:, None]

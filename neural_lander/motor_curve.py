@@ -1,0 +1,81 @@
+"""From what a flight controller commands to the thrust that a rotor produces."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from neural_lander.errors import UserError
+
+GRAM_FORCE = 9.81e-3  # N, with the g that the label of the real logs is defined with
+
+
+@dataclass(frozen=True)
+class PwmVoltageCurve:
+    """Static thrust of one rotor from PWM and battery voltage, a polynomial of second degree.
+
+    T = C00 + C10 p + C01 v + C20 p^2 + C11 p v with p the PWM as a fraction of full scale and v the battery
+    voltage over ``voltage_scale`` (Shi et al., Neural-Swarm2, T-RO 2021). The polynomial is not monotone: it
+    holds for p >= ``pwm_min`` and is zero at PWM 0.
+    """
+
+    coefficients: tuple[float, float, float, float, float]  # N
+    """C00, C10, C01, C20, C11."""
+    voltage_scale: float  # V
+    pwm_min: float  # fraction of full scale
+    """Below it the polynomial is not to be trusted."""
+
+    def thrust(self, pwm: np.ndarray, battery_voltage: np.ndarray) -> np.ndarray:
+        """Thrust in N of rotors at ``pwm`` (fraction, ``(..., 4)``) and voltage in V (``(...)``)."""
+        c00, c10, c01, c20, c11 = self.coefficients
+        v = np.asarray(battery_voltage)[..., None] / self.voltage_scale
+        polynomial = c00 + c10 * pwm + c01 * v + c20 * pwm**2 + c11 * pwm * v
+        return np.where(pwm > 0, polynomial, 0.0)
+
+    def pwm(self, thrust: np.ndarray, battery_voltage: np.ndarray) -> np.ndarray:
+        """Inverse of :meth:`thrust` on the rising branch, clipped to ``pwm_min``..1; 0 for no thrust."""
+        c00, c10, c01, c20, c11 = self.coefficients
+        v = np.asarray(battery_voltage)[..., None] / self.voltage_scale
+        b = c10 + c11 * v
+        discriminant = np.maximum(b * b - 4 * c20 * (c00 + c01 * v - thrust), 0.0)
+        rising = (-b + np.sqrt(discriminant)) / (2 * c20)
+        return np.where(np.asarray(thrust) > 0, np.clip(rising, self.pwm_min, 1.0), 0.0)
+
+    @classmethod
+    def from_profile(cls, table: Mapping[str, Any], source: str) -> PwmVoltageCurve:
+        """Curve from the ``[motor_curve]`` table of a vehicle profile.
+
+        Raises
+        ------
+        UserError
+            On a missing or unknown key, another unit, or values that are no numbers.
+        """
+        keys = {"kind", "coefficients", "voltage_scale", "pwm_min"}
+        where = f"vehicle file {source}: motor_curve"
+        if not isinstance(table, dict) or set(table) != keys:
+            raise UserError(f"{where} needs exactly the keys {', '.join(sorted(keys))}")
+        if table["kind"] != "pwm-voltage":
+            raise UserError(f"{where}.kind = {table['kind']!r} is not known; use 'pwm-voltage'")
+        coefficients, scale, pwm_min = (
+            _value(table, key, unit, where)
+            for key, unit in (("coefficients", "gram-force"), ("voltage_scale", "V"), ("pwm_min", "1"))
+        )
+        if np.shape(coefficients) != (5,) or not np.all(np.isfinite(coefficients)) or coefficients[3] <= 0:
+            raise UserError(f"{where}.coefficients = {coefficients!r} must be C00, C10, C01, C20 > 0, C11")
+        if not scale > 0 or not 0 <= pwm_min < 1:
+            raise UserError(f"{where}: voltage_scale = {scale!r} V must be positive and pwm_min = {pwm_min!r} in [0, 1)")
+        newton = [GRAM_FORCE * float(c) for c in coefficients]
+        return cls((newton[0], newton[1], newton[2], newton[3], newton[4]), float(scale), float(pwm_min))
+
+
+def _value(table: Mapping[str, Any], key: str, unit: str, where: str) -> Any:
+    entry = table[key]
+    if not isinstance(entry, dict) or entry.get("unit") != unit or "value" not in entry or not entry.get("source"):
+        raise UserError(f'{where}.{key} must be {{ value = ..., unit = "{unit}", source = "where it is from" }}')
+    try:
+        return np.asarray(entry["value"], dtype=np.float64) if isinstance(entry["value"], list) else float(entry["value"])
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{where}.{key} = {entry['value']!r} must be a number") from error

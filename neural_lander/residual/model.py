@@ -1,0 +1,95 @@
+"""Inference of the residual force f_a: what the flight path evaluates. NumPy or torch, no training code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+
+from neural_lander.arrays import Array, constant, namespace
+from neural_lander.residual.features import ROTORS, Features, features_named
+from neural_lander.state import State
+
+
+class ResidualModel(Protocol):
+    """Estimate f_a_hat(zeta, u) of the force in N, world, that the nominal model misses."""
+
+    def at(self, state: State) -> Callable[[Array], Array]:
+        """f_a_hat at one state as a function of the rotor thrusts, ``(..., 4) N -> (..., 3) N``.
+
+        The state part is evaluated once, since the fixed point of the control law asks for many thrusts.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class ReluNetwork:
+    """ReLU network f_a_hat in physical units: scaling is folded into the weights before export.
+
+    The state inputs are clipped to the range seen in training. Clipping is 1-Lipschitz, so that no bound on the
+    weights is weakened by it, and outside its data the network continues as a constant, not as a slope.
+    """
+
+    weights: tuple[Array, ...]
+    """W_l of shape (n_l, n_{l-1}); the first reads (zeta in SI, rotor thrusts in N), the last gives N, world."""
+    biases: tuple[Array, ...]
+    feature_name: str
+    state_low: Array  # (n,) in the units of the features
+    state_high: Array  # (n,) in the units of the features
+
+    @cached_property
+    def features(self) -> Features:
+        """The state part of the input."""
+        return features_named(self.feature_name)
+
+    def at(self, state: State) -> Callable[[Array], Array]:
+        """See :class:`ResidualModel`."""
+        return self.at_features(self.features.of(state.height, state.velocity, state.attitude))
+
+    def at_features(self, zeta: Array) -> Callable[[Array], Array]:
+        """f_a_hat at the state features ``(..., n)`` as a function of the rotor thrusts."""
+        xp = namespace(zeta)
+        state_columns, thrust_columns, layers = self._inference(zeta)
+        # minimum/maximum: xp.clip costs five times as much for one vehicle
+        zeta = xp.minimum(xp.maximum(zeta, constant(self.state_low, zeta)), constant(self.state_high, zeta))
+        state_part = zeta @ state_columns + constant(self.biases[0], zeta)
+        zero = xp.zeros_like(state_part[..., :1])
+
+        def force(rotor_thrust: Array) -> Array:
+            x = state_part + rotor_thrust @ thrust_columns
+            for W, b in layers:
+                x = xp.maximum(x, zero) @ W + b
+            return x
+
+        return force
+
+    def __call__(self, zeta: Array, rotor_thrust: Array) -> Array:
+        """f_a_hat in N, world, ``(..., n), (..., 4) -> (..., 3)``."""
+        return self.at_features(zeta)(rotor_thrust)
+
+    def _inference(self, like: Array) -> tuple[Array, Array, list[tuple[Array, Array]]]:
+        if type(like) is np.ndarray:
+            return self._numpy
+        first, thrust, layers = self._numpy
+        return constant(first, like), constant(thrust, like), [(constant(W, like), constant(b, like)) for W, b in layers]
+
+    @cached_property
+    def _numpy(self) -> tuple[np.ndarray, np.ndarray, list[tuple[np.ndarray, np.ndarray]]]:
+        """float64 copies, transposed once: the columns of the state, of the rotors, and the later layers."""
+        W = [np.ascontiguousarray(np.asarray(w, dtype=np.float64).T) for w in self.weights]
+        b = [np.asarray(v, dtype=np.float64) for v in self.biases]
+        n = W[0].shape[0] - ROTORS
+        return np.ascontiguousarray(W[0][:n]), np.ascontiguousarray(W[0][n:]), list(zip(W[1:], b[1:], strict=True))
+
+
+@dataclass(frozen=True)
+class NoResidual:
+    """f_a_hat = 0: with it the control law is PD."""
+
+    def at(self, state: State) -> Callable[[Array], Array]:
+        """See :class:`ResidualModel`."""
+        zero = namespace(state.velocity).zeros_like(state.velocity)
+        return lambda rotor_thrust: zero

@@ -1,0 +1,44 @@
+"""What the controller knows and what it is asked to follow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from neural_lander.arrays import Array
+from neural_lander.rotation import quaternion_to_matrix
+
+
+@dataclass(frozen=True)
+class State:
+    """Rigid-body state with any leading batch axes. World frame right-handed, z up; SI."""
+
+    position: Array  # (..., 3) m
+    """Centre of mass, world."""
+    velocity: Array  # (..., 3) m/s
+    """Of the centre of mass, world."""
+    attitude: Array  # (..., 4)
+    """Unit quaternion (w, x, y, z), body to world."""
+    body_rates: Array  # (..., 3) rad/s
+    """Angular velocity omega, body."""
+    height: Array  # (...) m
+    """Lowest point of the landing gear above the terrain under it."""
+
+    @cached_property
+    def R(self) -> Array:
+        """Rotation matrix body to world, (..., 3, 3); computed once."""
+        return quaternion_to_matrix(self.attitude)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Desired trajectory at one instant. World frame; SI."""
+
+    position: Array  # (..., 3) m
+    """p_d, of the centre of mass."""
+    velocity: Array  # (..., 3) m/s
+    """Time derivative of p_d."""
+    acceleration: Array  # (..., 3) m/s^2
+    """Second time derivative of p_d."""
+    yaw: float = 0.0  # rad
+    """Desired heading about world z."""

@@ -1,0 +1,221 @@
+"""The vehicle: mass, inertia, rotors, landing gear and motor curve, read from a profile in TOML.
+
+A profile names the unit and the source of every constant (``{ value = 1.47, unit = "kg", source = "..." }``).
+A key that is not known, a unit that is not the expected one, or a value outside its range is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neural_lander.arrays import Array, constant, namespace
+from neural_lander.errors import UserError
+from neural_lander.motor_curve import PwmVoltageCurve
+
+GRAVITY = 9.81  # m/s^2, the value that the label of the real logs is defined with
+G_VECTOR = np.array([0.0, 0.0, -GRAVITY])  # m/s^2, world
+
+
+@dataclass(frozen=True)
+class Vehicle:
+    """A quadrotor. Body frame x forward, y left, z up, origin in the nominal centre of mass; SI."""
+
+    name: str
+    mass: float  # kg
+    inertia: np.ndarray  # (3,) kg m^2
+    """Principal moments about the body axes."""
+    rotor_positions: np.ndarray  # (4, 3) m
+    """Rotor hubs, body."""
+    rotor_directions: np.ndarray  # (4,)
+    """+1 where the rotor turns counter-clockwise seen from above; its reaction torque is then along -z."""
+    rotor_radius: float  # m
+    thrust_coefficient: float  # N/(rad/s)^2
+    """c_T in T_i = c_T u_i, u_i = n_i^2."""
+    torque_ratio: float  # m
+    """Reaction torque of a rotor divided by its thrust."""
+    rotor_speed_max: float  # rad/s
+    motor_time_constant: float  # s
+    """First-order lag from commanded to produced thrust."""
+    gear_points: np.ndarray  # (K, 3) m
+    """Lowest points of the landing gear, body."""
+    motor_curve: PwmVoltageCurve | None = None
+    """From PWM and battery voltage to thrust, where logs hold PWM and no rotor speed."""
+    contact_height: float = 0.0  # m
+    """Logged height below which the vehicle may touch the floor, measured at the point the log follows."""
+    text: str = field(default="", repr=False, compare=False)
+    """The profile it was read from, carried along into bundles."""
+
+    @cached_property
+    def B0(self) -> np.ndarray:
+        """(4, 4) map from u = n^2 to (T, tau_x, tau_y, tau_z): collective thrust in N, moments in N m, body."""
+        c_T, x, y = self.thrust_coefficient, self.rotor_positions[:, 0], self.rotor_positions[:, 1]
+        return c_T * np.stack([np.ones(4), y, -x, -self.rotor_directions * self.torque_ratio])
+
+    @cached_property
+    def B0_inverse(self) -> np.ndarray:
+        """(4, 4) map from (T, tau) to u."""
+        return np.linalg.inv(self.B0)
+
+    @cached_property
+    def u_max(self) -> float:
+        """Largest u = n^2 of one rotor, (rad/s)^2."""
+        return self.rotor_speed_max**2
+
+    @cached_property
+    def weight(self) -> float:
+        """m g in N."""
+        return self.mass * GRAVITY
+
+    @cached_property
+    def hover_speed(self) -> float:
+        """Rotor speed in rad/s at which four rotors carry the weight out of ground effect."""
+        return float(np.sqrt(self.weight / (4 * self.thrust_coefficient)))
+
+    @cached_property
+    def gear_clearance(self) -> float:
+        """Height of the centre of mass in m when the level vehicle stands on its gear."""
+        return float(-self.gear_points[:, 2].min())
+
+    def lowest_point(self, position: Array, R: Array) -> Array:
+        """World z of the lowest gear point, ``(..., 3), (..., 3, 3) -> (...)``, m."""
+        drop = constant(self.gear_points, position) @ R[..., 2, :, None]
+        return position[..., 2] + namespace(position).min(drop[..., 0], axis=-1)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of every number that the control law or the certificate depends on."""
+        numbers = [
+            np.atleast_1d(np.asarray(getattr(self, name), dtype="<f8"))
+            for name in (*_SCALARS, *_ARRAYS)
+        ]  # fmt: skip
+        return hashlib.sha256(b"".join(n.tobytes() for n in numbers)).hexdigest()
+
+    def with_(self, **changes: Any) -> Vehicle:
+        """A copy with other values, e.g. ``vehicle.with_(mass=1.6)``; the profile text no longer applies."""
+        return replace(self, text="", **changes)
+
+
+# key in the profile -> (unit, lower bound exclusive, upper bound)
+_SCALARS: Mapping[str, tuple[str, float, float]] = {
+    "mass": ("kg", 0.0, 1000.0),
+    "rotor_radius": ("m", 0.0, 10.0),
+    "thrust_coefficient": ("N s^2/rad^2", 0.0, 1.0),
+    "torque_ratio": ("m", 0.0, 1.0),
+    "rotor_speed_max": ("rad/s", 0.0, 1e5),
+    "motor_time_constant": ("s", 0.0, 1.0),
+}
+# key -> (unit, shape with None for any, bound on the magnitude)
+_ARRAYS: Mapping[str, tuple[str, tuple[int | None, ...], float]] = {
+    "inertia": ("kg m^2", (3,), 1e4),
+    "rotor_positions": ("m", (4, 3), 10.0),
+    "rotor_directions": ("1", (4,), 1.0),
+    "gear_points": ("m", (None, 3), 10.0),
+}
+_OPTIONAL = ("contact_height", "motor_curve", "description")
+
+
+def builtin_vehicles() -> list[str]:
+    """Names of the profiles that come with the package."""
+    folder = resources.files("neural_lander") / "vehicles"
+    return sorted(p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml"))
+
+
+def load_vehicle(name_or_path: str | Path) -> Vehicle:
+    """Vehicle from the name of a built-in profile or from the path of a user's own.
+
+    Raises
+    ------
+    UserError
+        If there is no such profile, or something in it is missing, unknown, in another unit or out of range.
+    """
+    path = Path(name_or_path)
+    if str(name_or_path) in builtin_vehicles():
+        return parse_vehicle((resources.files("neural_lander") / "vehicles" / f"{name_or_path}.toml").read_text("utf-8"), str(name_or_path))
+    if not path.is_file():
+        raise UserError(f"vehicle '{name_or_path}' is neither a file nor one of: {', '.join(builtin_vehicles())}")
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"vehicle file {path} cannot be read: {error}") from error
+    return parse_vehicle(text, str(path))
+
+
+def parse_vehicle(text: str, source: str) -> Vehicle:
+    """Vehicle from the text of a profile; ``source`` is named in errors."""
+    try:
+        profile = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"vehicle file {source} is not valid TOML: {error}") from error
+    known = {"name", *_SCALARS, *_ARRAYS, *_OPTIONAL}
+    unknown = sorted(set(profile) - known)
+    if unknown:
+        raise UserError(f"vehicle file {source}: unknown key '{unknown[0]}'; known keys: {', '.join(sorted(known))}")
+    missing = [key for key in ("name", *_SCALARS, *_ARRAYS) if key not in profile]
+    if missing:
+        raise UserError(f"vehicle file {source}: missing key '{missing[0]}'")
+    values: dict[str, Any] = {"name": str(profile["name"])}
+    for key, (unit, low, high) in _SCALARS.items():
+        values[key] = _scalar(profile, key, unit, low, high, source)
+    for key, (unit, shape, bound) in _ARRAYS.items():
+        values[key] = _array(profile, key, unit, shape, bound, source)
+    if np.any(values["inertia"] <= 0):
+        raise UserError(f"vehicle file {source}: inertia = {values['inertia'].tolist()} must be positive")
+    J = np.sort(values["inertia"])
+    if J[2] > J[0] + J[1]:
+        raise UserError(f"vehicle file {source}: inertia = {J.tolist()} kg m^2 is of no rigid body: the largest exceeds the sum of the others")
+    if not np.all(np.abs(values["rotor_directions"]) == 1):
+        raise UserError(f"vehicle file {source}: rotor_directions = {values['rotor_directions'].tolist()} must be +1 or -1")
+    if "contact_height" in profile:
+        values["contact_height"] = _scalar(profile, "contact_height", "m", -1e-9, 10.0, source)
+    if "motor_curve" in profile:
+        values["motor_curve"] = PwmVoltageCurve.from_profile(profile["motor_curve"], source)
+    vehicle = Vehicle(**values, text=text)
+    if np.linalg.cond(vehicle.B0 / vehicle.thrust_coefficient) > 1e6:
+        raise UserError(f"vehicle file {source}: rotor_positions and rotor_directions leave an axis without control (B0 is singular)")
+    if vehicle.hover_speed >= vehicle.rotor_speed_max:
+        raise UserError(
+            f"vehicle file {source}: rotor_speed_max = {vehicle.rotor_speed_max:g} rad/s cannot carry mass = {vehicle.mass:g} kg: "
+            f"hover needs {vehicle.hover_speed:.0f} rad/s"
+        )
+    return vehicle
+
+
+def _quantity(profile: Mapping[str, Any], key: str, unit: str, source: str) -> Any:
+    entry = profile[key]
+    if not isinstance(entry, dict) or not {"value", "unit", "source"} >= set(entry) or "value" not in entry or "unit" not in entry:
+        raise UserError(f'vehicle file {source}: {key} must be {{ value = ..., unit = "{unit}", source = "where it is from" }}')
+    if not str(entry.get("source", "")).strip():
+        raise UserError(f"vehicle file {source}: {key} names no source; write where the value is from, or that it is a guess")
+    if entry["unit"] != unit:
+        raise UserError(f"vehicle file {source}: {key} is given in '{entry['unit']}', expected '{unit}'")
+    return entry["value"]
+
+
+def _scalar(profile: Mapping[str, Any], key: str, unit: str, low: float, high: float, source: str) -> float:
+    value = _quantity(profile, key, unit, source)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low < value <= high:
+        raise UserError(f"vehicle file {source}: {key} = {value!r} {unit} must be a number in ({max(low, 0.0):g}, {high:g}]")
+    return float(value)
+
+
+def _array(profile: Mapping[str, Any], key: str, unit: str, shape: tuple[int | None, ...], bound: float, source: str) -> np.ndarray:
+    value = _quantity(profile, key, unit, source)
+    try:
+        array = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        array = np.empty(0)
+    if array.ndim != len(shape) or any(want not in (None, have) for want, have in zip(shape, array.shape, strict=True)) or not array.size:
+        wanted = " x ".join("K" if n is None else str(n) for n in shape)
+        raise UserError(f"vehicle file {source}: {key} = {value!r} must be an array of {wanted} numbers in {unit}")
+    if not np.all(np.isfinite(array)) or np.any(np.abs(array) > bound):
+        raise UserError(f"vehicle file {source}: {key} = {value!r} {unit} must be finite and at most {bound:g}")
+    return array
