@@ -1,0 +1,155 @@
+"""The command ``neural-lander``: verbs are imported when they are run, and errors become one line."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+import typer
+from typer.core import TyperGroup
+
+from neural_lander import __version__
+from neural_lander.errors import NeuralLanderWarning, UserError
+
+USER_ERROR = 2  # exit code, the one that usage errors have
+INTERRUPTED = 130  # 128 + SIGINT
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One verb: where it is and the line that the overview shows for it."""
+
+    target: str
+    """``module:name`` of a function, or of a ``typer.Typer`` with verbs of its own."""
+    help: str
+
+
+VERBS: Mapping[str, Verb] = {
+    "demo": Verb("neural_lander.cli.demo:demo", "Collect, train, bound and land in PyBullet; write a report."),
+    "collect": Verb("neural_lander.cli.collect:collect", "Fly in simulation and write flight logs to learn from."),
+    "logs": Verb("neural_lander.cli.logs:app", "Look into flight logs: info, convert, plot."),
+    "train": Verb("neural_lander.cli.train:train", "Learn the residual force from flight logs; write a bundle."),
+    "evaluate": Verb("neural_lander.cli.evaluate:evaluate", "Judge a bundle on flight logs it has not seen."),
+    "certify": Verb("neural_lander.cli.certify:certify", "Bound a bundle's network and its control loop."),
+    "compare": Verb("neural_lander.cli.compare:compare", "Land every controller on the same plant, with statistics."),
+}
+
+# Module that may be missing -> extra that brings it. What is not here belongs to the base install.
+EXTRAS: Mapping[str, str] = {
+    "torch": "train", "scipy": "train", "pandas": "train",
+    "pybullet": "sim", "pybullet_utils": "sim", "joblib": "sim", "plotly": "sim",
+    "cvxpy": "certify",
+}  # fmt: skip
+
+
+class Verbs(TyperGroup):
+    """Lists the verbs from the table, and imports the one that is run."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Replace the placeholder of the verb by the command itself."""
+        name, placeholder, rest = super().resolve_command(ctx, args)
+        return name, placeholder if name is None else load(name), rest
+
+
+def load(name: str) -> Any:
+    """Command of a verb, imported now."""
+    module, attribute = VERBS[name].target.split(":")
+    target = getattr(importlib.import_module(module), attribute)
+    if not isinstance(target, typer.Typer):
+        function, target = target, typer.Typer(add_completion=False)
+        target.command(name)(function)
+    command = typer.main.get_command(target)
+    command.name = name
+    return command
+
+
+def application() -> Any:
+    """The command with all its verbs, none of them imported yet."""
+    app = typer.Typer(
+        name="neural-lander", cls=Verbs, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+    )
+
+    @app.callback(help="Landing control of quadrotors with learned, bounded aerodynamics.")
+    def options(
+        version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+    ) -> None:
+        del version
+
+    for name, verb in VERBS.items():
+        app.command(name, help=verb.help)(_placeholder)
+    return typer.main.get_command(app)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; the arguments are those of the process unless given.
+
+    Returns
+    -------
+    int
+        0, 2 where the input or the usage was at fault (one line on stderr, no traceback), 130 when interrupted.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", NeuralLanderWarning)
+        warnings.showwarning = _one_line(warnings.showwarning)
+        try:
+            application()(arguments, prog_name="neural-lander")
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+            if code == INTERRUPTED:
+                sys.stderr.write("interrupted\n")
+            return code
+        except UserError as error:
+            sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+            return USER_ERROR
+        except ModuleNotFoundError as error:
+            missing = (error.name or "").partition(".")[0]
+            if missing not in EXTRAS:
+                raise
+            sys.stderr.write(f"error: {_remedy(arguments[0], missing)}\n")
+            return USER_ERROR
+    return 0
+
+
+def _placeholder() -> None:
+    """Never run: stands in the list of verbs until one is resolved."""
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"neural-lander {__version__}\n")
+        raise typer.Exit
+
+
+def _remedy(verb: str, missing: str) -> str:
+    if missing.startswith("pybullet") and sys.version_info >= (3, 12):
+        running = f"{sys.version_info.major}.{sys.version_info.minor}"
+        return f"{verb} needs pybullet, which has wheels up to Python 3.11 only (this is {running}): use Python 3.11"
+    return f"{verb} needs {missing}: pip install 'neural-lander[{EXTRAS[missing]}]'"
+
+
+def _one_line(otherwise: Callable[..., None]) -> Callable[..., None]:
+    """Show our own warnings as one line on stderr, all others as before."""
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if issubclass(category, NeuralLanderWarning):
+            sys.stderr.write(f"warning: {' '.join(str(message).split())}\n")
+        else:
+            otherwise(message, category, filename, lineno, file, line)
+
+    return show
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,69 @@
+"""What the verbs print: one JSON object or a rendering on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+PIPE_WIDTH = 120  # columns where stdout is no terminal, so that tables in a file are not cut at rich's 80
+
+console = Console(stderr=True)
+"""For messages; stdout is for results."""
+
+
+def emit(result: Mapping[str, Any], as_json: bool, render: Callable[[], RenderableType]) -> None:
+    """Print a verb's result on stdout: exactly one JSON object, or the rendering for people.
+
+    Parameters
+    ----------
+    result
+        JSON-like values; NumPy scalars and arrays, paths and dataclass-free nesting are converted. SI, unit in the key.
+    as_json
+        The verb's ``--json``.
+    render
+        Makes what people see; not called under ``--json``.
+    """
+    if as_json:
+        sys.stdout.write(json.dumps(to_json(result), allow_nan=False) + "\n")
+    else:
+        Console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(render())
+
+
+def to_json(value: Any) -> Any:
+    """``value`` with only what JSON knows; numbers that are not finite become null.
+
+    Raises
+    ------
+    TypeError
+        On an object that is none of mapping, sequence, array, number, string, path, bool or None.
+    """
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, (np.generic, np.ndarray)):
+        return to_json(value.tolist())
+    if isinstance(value, Mapping):
+        return {str(key): to_json(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_json(entry) for entry in value]
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+@contextmanager
+def progress() -> Iterator[Progress]:
+    """Progress bars on stderr, gone when done; silent where stderr is no terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+        yield bars

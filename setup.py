@@ -1,0 +1,60 @@
+"""Packaging. The base install can fly; learning and simulating are extras."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+?)"', (ROOT / "neural_lander/__init__.py").read_text("utf-8")).group(1)
+
+BASE = [
+    "numpy>=2.0",
+    "array-api-compat>=1.9",
+    "safetensors>=0.4.5",
+    "mcap>=1.2",
+    "pyserial>=3.5",
+    "pymavlink>=2.4.41",
+    "typer>=0.15",
+    "rich>=13.7",
+]
+TRAIN = ["torch>=2.4", "scipy>=1.13", "pandas>=2.2"]
+SIM = [
+    # PyBullet ships wheels up to Python 3.11 only; on newer ones everything but its world still imports.
+    'pybullet>=3.2.5; python_version < "3.12"',
+    "scipy>=1.13",
+    "joblib>=1.4",
+    "plotly>=5.24",
+]
+CERTIFY = ["cvxpy>=1.5"]
+DEV = [
+    "pytest>=8.3",
+    "pytest-xdist>=3.6",
+    "hypothesis>=6.110",
+    "nbmake>=1.5",
+    "ipykernel>=6.29",
+    "matplotlib>=3.9",
+    "ruff>=0.9",
+    "mypy>=1.13",
+]
+
+setup(
+    name="neural-lander",
+    version=VERSION,
+    description="Landing control of quadrotors with learned, bounded aerodynamics",
+    long_description=(ROOT / "README.md").read_text("utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.11",
+    packages=find_packages(include=["neural_lander*", "sim*", "firmware_bridge*"]),
+    package_data={"neural_lander": ["vehicles/*.toml"], "sim": ["report_template/*"]},
+    install_requires=BASE,
+    extras_require={
+        "train": TRAIN,
+        "sim": SIM,
+        "certify": CERTIFY,
+        "all": TRAIN + SIM + CERTIFY,
+        "dev": DEV,
+    },
+    entry_points={"console_scripts": ["neural-lander = neural_lander.cli.main:main"]},
+)
