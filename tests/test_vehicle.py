@@ -1,0 +1,156 @@
+"""Vehicle profiles: what the built-in ones say, the thrust and moment map, and what is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from scipy.spatial.transform import Rotation
+
+from neural_lander.errors import UserError
+from neural_lander.vehicle import builtin_vehicles, load_vehicle, parse_vehicle
+
+INTEL_AERO = load_vehicle("intel-aero").text
+
+
+def test_the_three_profiles_come_with_the_package() -> None:
+    assert builtin_vehicles() == ["crazyflie-21", "crazyflie-parrot", "intel-aero"]
+    assert [load_vehicle(name).mass for name in builtin_vehicles()] == [0.032, 0.067, 1.47]
+
+
+def test_intel_aero_hovers_at_the_speed_of_the_paper() -> None:
+    """C_T rho n^2 D^4 per rotor with n in rev/s: 6508 rpm, as issue and paper have it."""
+    n = np.sqrt(1.47 * 9.81 / (4 * 0.08937873 * 1.225 * 0.23**4))
+    assert n * 60 == pytest.approx(6508, abs=0.5)
+    assert load_vehicle("intel-aero").hover_speed * 60 / (2 * np.pi) == pytest.approx(n * 60, abs=0.5)
+
+
+@pytest.mark.parametrize("name", builtin_vehicles())
+def test_rotor_forces_add_up_to_thrust_and_moments(name: str) -> None:
+    """B0 u against the sum over rotors of r x F and the reaction torque, which opposes the rotation."""
+    vehicle = load_vehicle(name)
+    u = np.random.default_rng(0).uniform(0.2, 1.0, 4) * vehicle.u_max
+    forces = vehicle.thrust_coefficient * u[:, None] * [0.0, 0.0, 1.0]
+    moment = np.cross(vehicle.rotor_positions, forces).sum(axis=0)
+    moment[2] -= (vehicle.rotor_directions * vehicle.torque_ratio) @ forces[:, 2]
+    assert_allclose(vehicle.B0 @ u, [forces[:, 2].sum(), *moment], rtol=1e-12, atol=1e-15)
+    assert_allclose(vehicle.B0_inverse @ vehicle.B0 @ u, u, rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", builtin_vehicles())
+def test_profiles_describe_vehicles_that_can_fly(name: str) -> None:
+    vehicle = load_vehicle(name)
+    thrust_to_weight = 4 * vehicle.thrust_coefficient * vehicle.u_max / vehicle.weight
+    assert 1.3 < thrust_to_weight < 5
+    assert vehicle.gear_clearance > 0
+    assert_allclose(vehicle.B0 @ np.full(4, vehicle.hover_speed**2), [vehicle.weight, 0, 0, 0], atol=1e-9)
+
+
+def test_lowest_gear_point_of_a_tilted_vehicle() -> None:
+    vehicle = load_vehicle("intel-aero")
+    attitudes = Rotation.from_euler("xyz", np.random.default_rng(2).uniform(-0.6, 0.6, (20, 3)))
+    position = np.random.default_rng(3).normal(size=(20, 3))
+    expected = [p[2] + R.apply(vehicle.gear_points)[:, 2].min() for p, R in zip(position, attitudes, strict=True)]
+    assert_allclose(vehicle.lowest_point(position, attitudes.as_matrix()), expected, atol=1e-14)
+    assert vehicle.lowest_point(position[0], attitudes[0].as_matrix()) == pytest.approx(expected[0])
+
+
+def test_a_users_own_file_works_wherever_a_name_does(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(INTEL_AERO.replace('name = "intel-aero"', 'name = "mine"'))
+    assert load_vehicle(path).name == load_vehicle(str(path)).name == "mine"
+    assert load_vehicle(path).sha256 == load_vehicle("intel-aero").sha256
+
+
+def test_the_hash_follows_every_number_and_the_profile_text_only_the_original() -> None:
+    vehicle = load_vehicle("intel-aero")
+    heavier = vehicle.with_(mass=1.6)
+    assert heavier.sha256 != vehicle.sha256
+    assert heavier.weight == pytest.approx(1.6 * 9.81)
+    assert heavier.text == ""
+
+
+SINGULAR = (
+    "value = [[0.127, -0.127, 0.04], [-0.127, 0.127, 0.04], [0.127, 0.127, 0.04], [-0.127, -0.127, 0.04]]",
+    "value = [[0.1, 0.0, 0.04], [-0.1, 0.0, 0.04], [0.2, 0.0, 0.04], [-0.2, 0.0, 0.04]]",
+)
+MASS = 'mass = { value = 1.47, unit = "kg", source = "Shi et al. 2019, section V" }'
+BAD = {
+    "negative mass": (("value = 1.47", "value = -1.47"), r"mass = -1\.47 kg must be a number in \(0, 1000\]"),
+    "zero mass": (("value = 1.47", "value = 0.0"), r"mass = 0\.0 kg must be"),
+    "NaN": (("value = 1.47", "value = nan"), r"mass = nan kg must be"),
+    "mass as text": (("value = 1.47", 'value = "1.47"'), r"mass = '1\.47' kg must be a number"),
+    "mass as bool": (("value = 1.47", "value = true"), r"mass = True kg must be a number"),
+    "bare number": ((MASS, "mass = 1.47"), r"mass must be \{ value = \.\.\., unit = \"kg\", source"),
+    "wrong unit": (('unit = "kg", source', 'unit = "g", source'), r"mass is given in 'g', expected 'kg'"),
+    "no source": ((', source = "Shi et al. 2019, section V"', ""), r"mass names no source"),
+    "empty source": (('"Shi et al. 2019, section V"', '" "'), r"mass names no source"),
+    "extra entry": (("value = 1.47", "value = 1.47, error = 0.1"), r"mass must be \{ value"),
+    "missing key": ((MASS, ""), r"missing key 'mass'"),
+    "unknown key": ((MASS, MASS + "\nmas = 1.0"), r"unknown key 'mas'; known keys: .*mass"),
+    "no TOML": ((MASS, "mass = = 2"), r"is not valid TOML"),
+    "array shape": (("[0.0085, 0.0085, 0.0135]", "[0.0085, 0.0135]"), r"inertia = .* array of 3 numbers"),
+    "array of text": (("[0.0085, 0.0085, 0.0135]", '["a", "b", "c"]'), r"inertia = .* array of 3 numbers"),
+    "array with NaN": (("[0.0085, 0.0085, 0.0135]", "[0.0085, nan, 0.0135]"), r"inertia = .* finite"),
+    "inertia not positive": (("[0.0085, 0.0085, 0.0135]", "[0.0, 0.0085, 0.0135]"), r"inertia = .* must be positive"),
+    "inertia of no body": (("[0.0085, 0.0085, 0.0135]", "[0.001, 0.001, 0.01]"), r"inertia = .* is of no rigid body"),
+    "direction": (("value = [1, 1, -1, -1]", "value = [1, 1, -1, 0.5]"), r"rotor_directions = .* must be \+1 or -1"),
+    "rotors in a row": (SINGULAR, r"leave an axis without control"),
+    "no yaw": (("value = [1, 1, -1, -1]", "value = [1, 1, 1, 1]"), r"leave an axis without control"),
+    "too weak": (("value = 1000.0", "value = 600.0"), r"rotor_speed_max = 600 rad/s cannot carry mass = 1\.47 kg"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_profile_is_refused_in_one_line_that_names_field_and_remedy(case: str) -> None:
+    (old, new), message = BAD[case]
+    text = INTEL_AERO.replace(old, new, 1)
+    assert text != INTEL_AERO
+    with pytest.raises(UserError, match=message) as caught:
+        parse_vehicle(text, "mine.toml")
+    assert "mine.toml" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+CURVE = load_vehicle("crazyflie-21").text
+BAD_CURVE = {
+    "kind": (('kind = "pwm-voltage"', 'kind = "cubic"'), r"kind = 'cubic' is not known"),
+    "missing": (('kind = "pwm-voltage"', ""), r"needs exactly the keys"),
+    "unit": (('unit = "gram-force"', 'unit = "N"'), r"coefficients must be .*gram-force"),
+    "short": (("11.093358483549203, ", ""), r"coefficients = .* must be C00"),
+    "scale": (("value = 4.2", "value = 0.0"), r"voltage_scale = 0\.0 V must be positive"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_CURVE)
+def test_a_bad_motor_curve_is_refused(case: str) -> None:
+    (old, new), message = BAD_CURVE[case]
+    with pytest.raises(UserError, match=message):
+        parse_vehicle(CURVE.replace(old, new, 1), "mine.toml")
+
+
+def test_a_missing_file_lists_the_names_that_exist() -> None:
+    with pytest.raises(UserError, match=r"'nowhere\.toml' is neither a file nor one of: crazyflie-21, .*intel-aero"):
+        load_vehicle("nowhere.toml")
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match=r"mine\.toml cannot be read"):
+        load_vehicle(path)
+
+
+@pytest.mark.parametrize("name", ["crazyflie-21", "crazyflie-parrot"])
+def test_the_motor_curve_agrees_with_its_formula_and_its_inverse(name: str) -> None:
+    """Grams from the data set's formula with p = PWM/65536; the inverse takes the rising branch."""
+    curve = load_vehicle(name).motor_curve
+    assert curve is not None
+    c00, c10, c01, c20, c11 = (c / 9.81e-3 for c in curve.coefficients)
+    p, volts = np.linspace(curve.pwm_min + 0.02, 1, 30), np.linspace(3.2, 4.2, 30)
+    v = volts / 4.2
+    grams = c00 + c10 * p + c01 * v + c20 * p**2 + c11 * p * v
+    thrust = curve.thrust(np.repeat(p[:, None], 4, axis=1), volts)
+    assert_allclose(thrust[:, 0] / 9.81e-3, grams, rtol=1e-12)
+    assert_allclose(curve.pwm(thrust, volts)[:, 0], p, rtol=1e-9)
+    assert np.all(curve.thrust(np.zeros((1, 4)), np.array([4.0])) == 0)
