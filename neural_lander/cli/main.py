@@ -127,7 +127,7 @@ def _version(wanted: bool) -> None:
 
 def _remedy(verb: str, missing: str) -> str:
     if missing.startswith("pybullet") and sys.version_info >= (3, 12):
-        running = f"{sys.version_info.major}.{sys.version_info.minor}"
+        running = "{}.{}".format(*sys.version_info)
         return f"{verb} needs pybullet, which has wheels up to Python 3.11 only (this is {running}): use Python 3.11"
     return f"{verb} needs {missing}: pip install 'neural-lander[{EXTRAS[missing]}]'"
 
