@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+
 from neural_lander.arrays import Array
 from neural_lander.rotation import quaternion_to_matrix
 
@@ -23,6 +25,8 @@ class State:
     """Angular velocity omega, body."""
     height: Array  # (...) m
     """Lowest point of the landing gear above the terrain under it."""
+    contact: Array = np.False_  # (...) bool
+    """Whether the gear is felt to touch."""
 
     @cached_property
     def R(self) -> Array:

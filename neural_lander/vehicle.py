@@ -85,10 +85,27 @@ class Vehicle:
         """Height of the centre of mass in m when the level vehicle stands on its gear."""
         return float(-self.gear_points[:, 2].min())
 
+    @cached_property
+    def hub_distances(self) -> tuple[float, float]:
+        """Mean distance in m of adjacent and of opposite rotor hubs."""
+        hubs = self.rotor_positions
+        distances = np.sort(np.linalg.norm(hubs[:, None] - hubs[None], axis=-1), axis=-1)
+        return float(distances[:, 1:3].mean()), float(distances[:, 3].mean())
+
+    @cached_property
+    def lever_arms(self) -> np.ndarray:
+        """(4, 3) m: moment about the centre of mass of 1 N along body z at each hub."""
+        x, y = self.rotor_positions[:, 0], self.rotor_positions[:, 1]
+        return np.stack([y, -x, 0 * x], axis=-1)
+
+    @cached_property
+    def _gear_points_T(self) -> np.ndarray:
+        return np.ascontiguousarray(self.gear_points.T)
+
     def lowest_point(self, position: Array, R: Array) -> Array:
         """World z of the lowest gear point, ``(..., 3), (..., 3, 3) -> (...)``, m."""
-        drop = constant(self.gear_points, position) @ R[..., 2, :, None]
-        return position[..., 2] + namespace(position).min(drop[..., 0], axis=-1)
+        drop = R[..., 2, :] @ constant(self._gear_points_T, position)
+        return position[..., 2] + namespace(position).min(drop, axis=-1)
 
     @cached_property
     def sha256(self) -> str:

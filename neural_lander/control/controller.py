@@ -1,0 +1,107 @@
+"""The landing controller: tracking law, scalar fixed point for the thrust, attitude law, allocation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from neural_lander.arrays import Array, constant, namespace
+from neural_lander.control.allocation import Allocation
+from neural_lander.control.attitude import AttitudeGains, AttitudeLaw, desired_attitude
+from neural_lander.control.tracking import TrackingGains, TrackingLaw
+from neural_lander.residual.model import NoResidual, ResidualModel
+from neural_lander.state import Reference, State
+from neural_lander.vehicle import Vehicle
+
+FIXED_POINT_TOLERANCE = 1e-4  # of the weight: a tenth of the accelerometer's noise, guess
+MAX_ITERATIONS = 20  # with a factor of 0.5 this leaves 1e-6 of the thrust range
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the controller asked for: for links that command attitude and thrust rather than rotors."""
+
+    thrust: Array  # (...) N, collective, along body z
+    attitude: Array  # (..., 3, 3) R_d, body to world
+    moment: Array  # (..., 3) N m, body
+    f_a_hat: Array  # (..., 3) N, world: the residual estimate that was subtracted
+
+
+class Controller:
+    """Neural-Lander with trim; with :class:`~neural_lander.residual.model.NoResidual` it is PD with trim.
+
+    Parameters
+    ----------
+    vehicle : Vehicle
+    residual : ResidualModel
+        f_a_hat(zeta, u). The default is zero.
+    gains : TrackingGains, optional
+        Default: critically damped at 3 rad/s, trim on. ``Gamma = 0`` is the law of the paper.
+    attitude_gains : AttitudeGains, optional
+    contraction_factor : float
+        Certified bound on the contraction of the thrust iteration; it turns the last step into a bound on the
+        remaining error, |T_k - T*| <= factor / (1 - factor) |T_k - T_(k-1)| (Banach).
+    """
+
+    def __init__(
+        self,
+        vehicle: Vehicle,
+        residual: ResidualModel | None = None,
+        gains: TrackingGains | None = None,
+        attitude_gains: AttitudeGains | None = None,
+        contraction_factor: float = 0.5,
+    ) -> None:
+        self.vehicle = vehicle
+        self.residual: ResidualModel = residual or NoResidual()
+        self.tracking = TrackingLaw(vehicle, gains or TrackingGains.critically_damped(vehicle))
+        self.attitude = AttitudeLaw(vehicle, attitude_gains)
+        self.allocation = Allocation(vehicle)
+        self.wanted: Wanted | None = None
+        self._step_tolerance = FIXED_POINT_TOLERANCE * vehicle.weight * (1 - contraction_factor) / contraction_factor
+        self._c_T = vehicle.thrust_coefficient
+        self._thrust_max = vehicle.thrust_coefficient * vehicle.u_max
+        self._thrust_direction = vehicle.B0_inverse[:, 0] * vehicle.thrust_coefficient
+        self.reset()
+
+    def reset(self, moment_trim: Array | None = None) -> None:
+        """Forget the past; ``moment_trim`` in N m, body, is what hover above 1 m identified."""
+        self.tracking.reset()
+        self.attitude.tau_hat = np.zeros(3) if moment_trim is None else moment_trim
+        self.wanted = None
+        self._rotor_thrust: Array = np.full(4, self.vehicle.weight / 4)
+        self._saturated: Array = np.asarray(False)
+
+    def __call__(self, t: float, state: State, reference: Reference) -> Array:
+        """Rotor speeds in rad/s, ``(..., 4)``, at time t in s. What was asked for is in :attr:`wanted`."""
+        R = state.R
+        f_a_hat = self.residual.at(state)
+        f_bar_d = self.tracking(state, reference)
+        R_d = desired_attitude(f_bar_d - f_a_hat(self._rotor_thrust), reference.yaw)
+        tau_d = self.attitude(R, state.body_rates, R_d)
+        thrust, estimate = self._solve_thrust(f_bar_d, f_a_hat, R[..., :, 2], tau_d)
+        u, saturated = self.allocation(thrust, tau_d)
+        self.tracking.update_trim(t, saturated | state.contact)
+        self._rotor_thrust = self._c_T * u
+        self.wanted = Wanted(thrust, R_d, tau_d, estimate)
+        return namespace(u).sqrt(u)
+
+    def _solve_thrust(self, f_bar_d: Array, f_a_hat, k: Array, tau_d: Array) -> tuple[Array, Array]:  # type: ignore[no-untyped-def]
+        """Fixed point of T = (f_bar_d - f_a_hat(u(T))) . k, u(T) = clip(B0^-1 (T, tau_d), 0, u_max).
+
+        R_d and tau_d are held, so that u enters through the scalar T alone (design: a map of contraction
+        factor |B0^-1 e_1| L_u); started from the rotor thrusts of the step before.
+        """
+        xp = namespace(tau_d)
+        direction = constant(self._thrust_direction, tau_d)
+        moments = self._c_T * self.allocation.unclipped(0 * tau_d[..., 0], tau_d)
+        zero, limit = 0 * moments, self._thrust_max + 0 * moments
+        estimate = f_a_hat(self._rotor_thrust)
+        thrust = xp.vecdot(f_bar_d - estimate, k)
+        for _ in range(MAX_ITERATIONS):
+            rotor_thrust = xp.minimum(xp.maximum(moments + thrust[..., None] * direction, zero), limit)
+            estimate = f_a_hat(rotor_thrust)
+            previous, thrust = thrust, xp.vecdot(f_bar_d - estimate, k)
+            if xp.max(xp.abs(thrust - previous)) <= self._step_tolerance:
+                break
+        return thrust, estimate

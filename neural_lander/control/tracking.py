@@ -1,0 +1,92 @@
+"""The tracking law of Shi et al. 2019, section III, with trim: from errors to the force that is wanted.
+
+    p~ = p - p_d      v_r = p_d' - Lambda p~      s = v - v_r
+    f_bar_d = m v_r' - K_v s - m g - d_hat        f_d = f_bar_d - f_a_hat(zeta, u)
+
+PD is this law with f_a_hat = 0: k_p = K_v Lambda, k_d = m Lambda + K_v.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from neural_lander.arrays import Array, constant, namespace
+from neural_lander.errors import UserError
+from neural_lander.state import Reference, State
+from neural_lander.vehicle import G_VECTOR, Vehicle
+
+DEFAULT_NATURAL_FREQUENCY = 3.0  # rad/s, fixed before any landing was run
+DEFAULT_TRIM_RATE = 1.5  # 1/s, Gamma; 1 to 2 is useful: slower waits, faster rings with the position loop
+DEFAULT_TRIM_LIMIT = 0.3  # of the weight: battery, payload and thrust scale; beyond it something is broken
+
+
+@dataclass(frozen=True)
+class TrackingGains:
+    """Diagonal gains of the tracking law."""
+
+    Lambda: np.ndarray  # (3,) 1/s
+    K_v: np.ndarray  # (3,) kg/s
+    Gamma: float = DEFAULT_TRIM_RATE  # 1/s
+    """Rate of the trim d_hat' = Gamma K_v s; 0 switches it off."""
+    trim_limit: float = DEFAULT_TRIM_LIMIT
+    """Bound on every component of d_hat as a fraction of the weight."""
+
+    def __post_init__(self) -> None:
+        for name in ("Lambda", "K_v"):
+            values = getattr(self, name)
+            if np.shape(values) != (3,) or not np.all(np.isfinite(values)) or not np.all(np.asarray(values) > 0):
+                raise UserError(f"gain {name} = {values!r} must be three positive numbers")
+        if not 0 <= self.Gamma <= 10 or not 0 <= self.trim_limit <= 1:
+            raise UserError(f"Gamma = {self.Gamma!r} 1/s must lie in [0, 10] and trim_limit = {self.trim_limit!r} in [0, 1]")
+
+    @classmethod
+    def critically_damped(
+        cls, vehicle: Vehicle, natural_frequency: float = DEFAULT_NATURAL_FREQUENCY, Gamma: float = DEFAULT_TRIM_RATE
+    ) -> TrackingGains:
+        """Lambda = omega_n, K_v = m omega_n: both poles of the translation at omega_n in rad/s."""
+        if not natural_frequency > 0:
+            raise UserError(f"natural_frequency = {natural_frequency!r} rad/s must be positive")
+        ones = np.ones(3)
+        return cls(natural_frequency * ones, vehicle.mass * natural_frequency * ones, Gamma)
+
+
+class TrackingLaw:
+    """f_bar_d of the tracking law; keeps the trim d_hat."""
+
+    def __init__(self, vehicle: Vehicle, gains: TrackingGains) -> None:
+        self.gains = gains
+        self._mass = vehicle.mass
+        self._minus_mg = -vehicle.mass * G_VECTOR
+        self._limit = gains.trim_limit * vehicle.weight
+        self._rate = gains.Gamma * gains.K_v
+        self._updated = float("nan")
+        self.d_hat: Array = np.zeros(3)  # (..., 3) N, world
+        self.s: Array = np.zeros(3)  # (..., 3) m/s
+
+    def reset(self, d_hat: Array | None = None) -> None:
+        """Forget the trim, or start from a known one in N."""
+        self.d_hat = np.zeros(3) if d_hat is None else d_hat
+        self.s = np.zeros(3)
+        self._updated = float("nan")
+
+    def __call__(self, state: State, reference: Reference) -> Array:
+        """f_bar_d in N, world, ``(..., 3)``: everything but the learned part."""
+        like, gains = state.velocity, self.gains
+        Lambda, K_v = constant(gains.Lambda, like), constant(gains.K_v, like)
+        velocity_error = state.velocity - reference.velocity
+        self.s = velocity_error + Lambda * (state.position - reference.position)
+        v_r_dot = reference.acceleration - Lambda * velocity_error
+        return self._mass * v_r_dot - K_v * self.s + constant(self._minus_mg, like) - self.d_hat
+
+    def update_trim(self, t: float, hold: Array) -> None:
+        """Integrate d_hat' = Gamma K_v s up to time t in s, except where ``hold`` (saturation, contact)."""
+        dt = t - self._updated
+        self._updated = t
+        if not 0 < dt < 0.1 or self.gains.Gamma == 0:  # first call, a pause, or a clock that went backwards
+            return
+        xp = namespace(self.s)
+        step = (dt * constant(self._rate, self.s)) * self.s
+        moved = xp.minimum(xp.maximum(self.d_hat + step, -self._limit + 0 * step), self._limit + 0 * step)
+        self.d_hat = xp.where(hold[..., None], self.d_hat + 0 * step, moved)

@@ -1,0 +1,44 @@
+"""What no two airframes share: rotors tilted by a degree, a centre of mass off by millimetres."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from neural_lander.rotation import cross
+from neural_lander.vehicle import Vehicle
+
+ROTOR_TILT = np.deg2rad(1.0)  # rad, standard deviation about each body axis; guess from hand-built frames
+CENTRE_OF_MASS = 0.01  # of the arm, standard deviation per axis (2 mm on a 0.18 m arm); guess
+
+
+@dataclass(frozen=True)
+class Airframe:
+    """One physical copy of a vehicle; the same in collection and landing."""
+
+    rotor_axes: np.ndarray  # (4, 3)
+    """Unit thrust directions, body."""
+    centre_of_mass: np.ndarray  # (3,) m
+    """Offset of the true from the nominal centre of mass, body."""
+
+    @classmethod
+    def nominal(cls) -> Airframe:
+        """As drawn."""
+        return cls(np.tile([0.0, 0.0, 1.0], (4, 1)), np.zeros(3))
+
+    @classmethod
+    def drawn(cls, vehicle: Vehicle, seed: int) -> Airframe:
+        """As built: asymmetries drawn once from a seed."""
+        rng = np.random.default_rng([seed, 0xA1F])
+        tilt = rng.standard_normal((4, 2)) * ROTOR_TILT
+        axes = np.concatenate([tilt, np.ones((4, 1))], axis=-1)
+        arm = float(np.mean(np.linalg.norm(vehicle.rotor_positions[:, :2], axis=-1)))
+        offset = rng.standard_normal(3) * CENTRE_OF_MASS * arm * np.array([1.0, 1.0, 0.5])
+        return cls(axes / np.linalg.norm(axes, axis=-1, keepdims=True), offset)
+
+    def wrench_map(self, vehicle: Vehicle) -> np.ndarray:
+        """(4, 6) map from rotor thrusts in N to (force in N, moment in N m about the true centre of mass), body."""
+        arms = vehicle.rotor_positions - self.centre_of_mass
+        reaction = -(vehicle.rotor_directions * vehicle.torque_ratio)[:, None] * self.rotor_axes
+        return np.concatenate([self.rotor_axes, cross(arms, self.rotor_axes) + reaction], axis=-1)

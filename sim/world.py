@@ -1,0 +1,192 @@
+"""The PyBullet world: one rigid body with contact. The only module that knows PyBullet and its conventions."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from neural_lander.errors import UserError
+from neural_lander.rotation import quaternion_to_matrix
+from neural_lander.state import State
+from neural_lander.vehicle import GRAVITY, Vehicle
+from sim.aerodynamics import AerodynamicEffect, RandomEffect
+from sim.airframe import Airframe
+from sim.motors import FirstOrderMotors
+from sim.terrain import Flat, Terrain
+
+TIME_STEP = 1 / 240  # s, Bullet's default step
+FOOT_RADIUS = 0.1  # of the gear's height: spheres as feet
+FRICTION = 0.8  # rubber on a hard floor, guess
+GEAR_SAG = 0.0015  # m, how far legs and rubber feet give way under the weight, guess
+GEAR_DAMPING_RATIO = 0.5  # of the vehicle on its gear, guess: rubber
+
+
+@contextlib.contextmanager
+def _quiet_stdout() -> Iterator[None]:
+    """PyBullet prints its build time on the first import, which would spoil --json."""
+    saved = os.dup(1)
+    null = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(null, 1)
+        yield
+    finally:
+        os.dup2(saved, 1)
+        os.close(saved)
+        os.close(null)
+
+
+class _Client:
+    """PyBullet's functions bound to a physics server of their own; each is bound once, when first used."""
+
+    def __init__(self) -> None:
+        try:
+            with _quiet_stdout():
+                import pybullet
+        except ImportError as error:
+            raise UserError("the PyBullet world needs pybullet (Python 3.11): pip install 'neural-lander[sim]'") from error
+        self._module = pybullet
+        self._id = pybullet.connect(pybullet.DIRECT)
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._module, name)
+        bound = partial(value, physicsClientId=self._id) if callable(value) else value
+        self.__dict__[name] = bound
+        return bound
+
+
+class PyBulletWorld:
+    """A quadrotor over a terrain, stepped at ``dt``. Truth lives here; controllers and logs see sensors.
+
+    Parameters
+    ----------
+    vehicle : Vehicle
+        The true one. Mass or thrust coefficient may differ from what the controller believes.
+    effects : sequence of AerodynamicEffect
+        What acts besides rotors, gravity and contact.
+    airframe : Airframe, optional
+        Asymmetries of this copy; none by default.
+    terrain : Terrain, optional
+        The floor z = 0 by default.
+    dt : float
+        s.
+    """
+
+    def __init__(
+        self,
+        vehicle: Vehicle,
+        effects: Sequence[AerodynamicEffect] = (),
+        airframe: Airframe | None = None,
+        terrain: Terrain | None = None,
+        dt: float = TIME_STEP,
+    ) -> None:
+        self.vehicle, self.effects, self.dt = vehicle, tuple(effects), dt
+        self.terrain: Terrain = terrain or Flat()
+        self.motors = FirstOrderMotors(vehicle.motor_time_constant, vehicle.u_max)
+        self._wrench_map = vehicle.thrust_coefficient * (airframe or Airframe.nominal()).wrench_map(vehicle)
+        self._J = [float(j) for j in vehicle.inertia]
+        self._bullet = _Client()
+        self._body = self._build()
+        self.reset(np.array([0.0, 0.0, 1.0]))
+
+    def _build(self) -> int:
+        b, vehicle = self._bullet, self.vehicle
+        b.setTimeStep(self.dt)
+        b.setGravity(0, 0, -GRAVITY)
+        for ground in self.terrain.build(b):
+            b.changeDynamics(ground, -1, lateralFriction=FRICTION, restitution=0.0)
+        radius = FOOT_RADIUS * vehicle.gear_clearance
+        points = np.concatenate([vehicle.gear_points + [0, 0, radius], vehicle.rotor_positions])
+        feet = b.createCollisionShapeArray(
+            shapeTypes=[b.GEOM_SPHERE] * len(points), radii=[radius] * len(points), collisionFramePositions=points.tolist()
+        )
+        body = int(b.createMultiBody(vehicle.mass, feet))
+        stiffness = vehicle.weight / GEAR_SAG / len(vehicle.gear_points)  # N/m per foot
+        damping = 2 * GEAR_DAMPING_RATIO * np.sqrt(vehicle.weight / GEAR_SAG * vehicle.mass) / len(vehicle.gear_points)
+        # Bullet would damp the motion by 4 % per second, and derive an inertia from the feet
+        b.changeDynamics(
+            body, -1, localInertiaDiagonal=self._J, linearDamping=0, angularDamping=0, lateralFriction=FRICTION, restitution=0.0,
+            maxJointVelocity=1e4, contactStiffness=stiffness, contactDamping=damping,
+        )  # fmt: skip
+        return body
+
+    def reset(
+        self, position: np.ndarray, velocity: np.ndarray | None = None, attitude: np.ndarray | None = None, seed: int = 0
+    ) -> None:
+        """Place the vehicle in hover trim: (3,) m, (3,) m/s, quaternion (4,); the seed drives random effects."""
+        w, x, y, z = (1.0, 0.0, 0.0, 0.0) if attitude is None else attitude
+        self._bullet.resetBasePositionAndOrientation(self._body, list(position), [x, y, z, w])
+        self._bullet.resetBaseVelocity(self._body, [0.0] * 3 if velocity is None else list(velocity), [0.0] * 3)
+        self.motors.reset(np.full(4, self.vehicle.hover_speed))
+        for k, effect in enumerate(self.effects):
+            if isinstance(effect, RandomEffect):
+                effect.reset(seed + 7919 * k, self.dt)
+        self._read()
+        self.specific_force = np.array([0.0, 0.0, GRAVITY])
+
+    def _read(self) -> None:
+        (px, py, pz), (qx, qy, qz, qw) = self._bullet.getBasePositionAndOrientation(self._body)
+        velocity, (wx, wy, wz) = self._bullet.getBaseVelocity(self._body)
+        q = np.array([qw, qx, qy, qz])
+        R, position = quaternion_to_matrix(q), np.array([px, py, pz])
+        height = self.vehicle.lowest_point(position, R) - self.terrain.height(position[0], position[1])
+        self.contact = self._touches()
+        rates = np.array([wx, wy, wz]) @ R
+        self.state = State(position, np.array(velocity), q, rates, height, np.asarray(self.contact))
+
+    def _touches(self) -> bool:
+        """Whether any foot carries load: Bullet also lists points up to 2 cm away."""
+        return any(point[9] > 0 for point in self._bullet.getContactPoints(self._body))
+
+    def step(self, rotor_speeds: np.ndarray) -> None:
+        """Advance by dt with these commanded rotor speeds in rad/s, (4,)."""
+        b, state = self._bullet, self.state
+        u = self.motors.step(rotor_speeds, self.dt)
+        self.rotor_speeds = np.sqrt(u)
+        wrench = u @ self._wrench_map
+        force, moment = state.R @ wrench[:3], wrench[3:]
+        for effect in self.effects:
+            extra_force, extra_moment = effect(state, self.rotor_speeds, self.vehicle, self.terrain)
+            force, moment = force + extra_force, moment + extra_moment
+        b.applyExternalForce(self._body, -1, force.tolist(), state.position.tolist(), b.WORLD_FRAME)
+        b.applyExternalTorque(self._body, -1, self._gyroscopic(state.body_rates.tolist(), moment.tolist()), b.LINK_FRAME)
+        b.stepSimulation()
+        self._read()
+        self.applied_force = force
+        self.specific_force = (self.state.velocity - state.velocity) / self.dt
+        self.specific_force[2] += GRAVITY
+
+    def _gyroscopic(self, w: list[float], tau: list[float]) -> list[float]:
+        """Moment that makes Bullet's explicit Euler step of the rotation one of second order.
+
+        Bullet adds dt J^-1 (tau - w x J w) to the world-frame rates. What is wanted is the mid-point step of
+        J w' = J w x w + tau in body axes, turned along with the body by dt w. Plain floats: three components
+        of one vehicle, at a tenth of NumPy's cost.
+        """
+        (Jx, Jy, Jz), (wx, wy, wz), (tx, ty, tz), dt = self._J, w, tau, self.dt
+        gx, gy, gz = (Jz - Jy) * wy * wz, (Jx - Jz) * wz * wx, (Jy - Jx) * wx * wy  # w x J w
+        mx, my, mz = wx + dt / 2 * (tx - gx) / Jx, wy + dt / 2 * (ty - gy) / Jy, wz + dt / 2 * (tz - gz) / Jz
+        ax, ay, az = (
+            (tx - (Jz - Jy) * my * mz) / Jx,
+            (ty - (Jx - Jz) * mz * mx) / Jy,
+            (tz - (Jy - Jx) * mx * my) / Jz,
+        )
+        return [
+            Jx * (ax + dt * (my * az - mz * ay)) + gx,
+            Jy * (ay + dt * (mz * ax - mx * az)) + gy,
+            Jz * (az + dt * (mx * ay - my * ax)) + gz,
+        ]
+
+    def close(self) -> None:
+        """Free the physics server."""
+        self._bullet.disconnect()
+
+    def __enter__(self) -> PyBulletWorld:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
