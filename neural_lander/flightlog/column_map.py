@@ -1,0 +1,130 @@
+"""Which column of a foreign table is which component of a flight log, in which unit and frame.
+
+A map is a TOML or JSON file::
+
+    world = "NED"            # or "ENU", the default; see below
+    quaternion = "xyzw"      # order of a list of attitude columns; default "wxyz"
+
+    [columns]
+    t = { column = "time", unit = "ms" }
+    position = { columns = ["x", "y", "z"], unit = "mm" }
+    velocity = ["vx", "vy", "vz"]                            # SI where no unit is given
+    attitude = ["qx", "qy", "qz", "qw"]
+    rotor_command = { columns = ["m1", "m2", "m3", "m4"], unit = "pwm", scale = 1.52587890625e-5 }
+    height = { column = "sonar_down", unit = "cm", scale = -1 }
+    specific_force_x = "ax"                                  # components one by one work as well
+
+``scale`` multiplies the column before its unit applies. ``ENU``: world z up, body x forward, y left, z up.
+``NED``: world x north, y east, z down and body x forward, y right, z down, both converted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from neural_lander.errors import UserError
+from neural_lander.flightlog.log import COLUMNS
+from neural_lander.flightlog.units import si_unit
+
+WORLDS = ("ENU", "NED")
+QUATERNION_ORDERS = ("wxyz", "xyzw")
+
+
+def component_names(field: str) -> tuple[str, ...]:
+    """Column names of a field as :meth:`FlightLog.to_dataframe` has them."""
+    components = COLUMNS[field][0]
+    return tuple(f"{field}_{c}" for c in components) if components else (field,)
+
+
+FIELD_OF: Mapping[str, str] = {name: field for field in COLUMNS for name in component_names(field)}
+"""Component name -> field."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """Where one component is found."""
+
+    name: str
+    """Of the column, as the header has it."""
+    factor: float
+    """From the stored number to ``unit``."""
+    unit: str
+    """SI, or ``pwm``."""
+
+
+@dataclass(frozen=True)
+class ColumnMap:
+    """Columns of a table by component name (``position_x``), and the frames that they are in."""
+
+    columns: Mapping[str, Column]
+    world: str = "ENU"
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> ColumnMap:
+        """Map from a TOML or JSON file.
+
+        Raises
+        ------
+        UserError
+            Where the file cannot be read or is no valid map.
+        """
+        try:
+            text = Path(path).read_text("utf-8")
+            table = json.loads(text) if text.lstrip().startswith("{") else tomllib.loads(text)
+        except OSError as error:
+            raise UserError(f"column map {path} cannot be read: {error.strerror}") from error
+        except ValueError as error:
+            raise UserError(f"column map {path} is neither valid TOML nor JSON: {error}") from error
+        return cls.from_table(table, f"column map {path}")
+
+    @classmethod
+    def from_table(cls, table: Mapping[str, Any], where: str = "column map") -> ColumnMap:
+        """Map from the nested form that the module describes; ``where`` begins every error message."""
+        unknown = sorted(set(table) - {"world", "quaternion", "columns"})
+        if unknown:
+            raise UserError(f"{where}: unknown key '{unknown[0]}'; known keys: world, quaternion, columns")
+        world = _choice(table, "world", WORLDS, where)
+        order = _choice(table, "quaternion", QUATERNION_ORDERS, where)
+        entries = table.get("columns")
+        if not isinstance(entries, Mapping):
+            raise UserError(f"{where}: the table 'columns' is missing: it names a column for each component")
+        columns: dict[str, Column] = {}
+        for key, entry in entries.items():
+            columns.update(_entry(key, entry, order, where))
+        return cls(columns, world)
+
+
+def _choice(table: Mapping[str, Any], key: str, allowed: tuple[str, ...], where: str) -> str:
+    value = table.get(key, allowed[0])
+    if value not in allowed:
+        raise UserError(f"{where}: {key} = {value!r} is not one of: {', '.join(allowed)}")
+    return str(value)
+
+
+def _entry(key: str, entry: Any, order: str, where: str) -> dict[str, Column]:
+    """Columns that one line of the map names: of a component, or of all components of a field."""
+    field = FIELD_OF.get(key, key)
+    if field not in COLUMNS:
+        raise UserError(f"{where}: unknown component '{key}'; known: {', '.join(FIELD_OF)}")
+    table = entry if isinstance(entry, Mapping) else {"column" if isinstance(entry, str) else "columns": entry}
+    unknown = sorted(set(table) - {"column", "columns", "unit", "scale"})
+    if unknown:
+        raise UserError(f"{where}: {key} has the unknown key '{unknown[0]}'; known keys: column, columns, unit, scale")
+    targets = [key] if key in FIELD_OF else list(component_names(key))
+    if key == "attitude":
+        targets = [f"attitude_{c}" for c in order]
+    names = [table["column"]] if "column" in table else table.get("columns")
+    if not isinstance(names, list) or len(names) != len(targets) or not all(isinstance(n, str) for n in names):
+        raise UserError(f"{where}: {key} needs the names of {len(targets)} columns, found {names!r}")
+    scale = table.get("scale", 1.0)
+    if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not 0 < abs(scale) < float("inf"):
+        raise UserError(f"{where}: {key} has scale = {scale!r}, expected a number that is not zero")
+    default = "" if field == "rotor_command" else COLUMNS[field][1]
+    unit, factor = si_unit(field, str(table.get("unit", default)), f"{where}, {key}")
+    return {target: Column(name, factor * float(scale), unit) for target, name in zip(targets, names, strict=True)}

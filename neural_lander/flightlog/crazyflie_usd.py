@@ -1,0 +1,184 @@
+"""Crazyflie µSD-deck logs, older version, with the ``stateEstimateZ`` fields of the compressed state estimate.
+
+Units as the firmware stores them (crazyflie-firmware, ``stabilizer.c`` and ``quatcompress.h``): mm, mm/s, mm/s^2
+with gravity included, mrad/s, PWM 0..65535, mV; ``tick`` in microseconds, in older firmware milliseconds.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from neural_lander.errors import UserError
+from neural_lander.flightlog.log import FlightLog
+from neural_lander.flightlog.usd_blocks import TICK, Blocks, looks_like_header, parse_header, read_blocks
+from neural_lander.rotation import quaternion_conjugate, quaternion_multiply
+
+_STATE = "stateEstimateZ."
+PWM_FULL_SCALE = 65536.0  # the thrust curves are identified with p = PWM/65536 (Neural-Swarm2)
+MILLISECOND_TICKS = 500.0  # a median step below this is in ms: the deck logs at 1 Hz to 1 kHz
+
+# FlightLog field -> (columns, factor to SI)
+_FIELDS: dict[str, tuple[tuple[str, ...], float]] = {
+    "position": (tuple(_STATE + a for a in ("x", "y", "z")), 1e-3),
+    "velocity": (tuple(_STATE + a for a in ("vx", "vy", "vz")), 1e-3),
+    "specific_force": (tuple(_STATE + a for a in ("ax", "ay", "az")), 1e-3),
+    "body_rates": (tuple(_STATE + a for a in ("rateRoll", "ratePitch", "rateYaw")), 1e-3),
+    "rotor_command": (tuple(f"pwm.m{i}_pwm" for i in range(1, 5)), 1 / PWM_FULL_SCALE),
+    "battery_voltage": (("pm.vbatMV",), 1e-3),
+    "position_reference": (tuple(f"ctrltargetZ.{a}" for a in "xyz"), 1e-3),
+}
+_NEEDED = ("position", "velocity")
+_QUATERNION = _STATE + "quat"
+
+
+class CrazyflieUsd:
+    """Log format: see the module and :mod:`neural_lander.flightlog.usd_blocks`."""
+
+    name = "crazyflie-usd"
+    description = "Crazyflie µSD-deck log, older version"
+
+    def recognises(self, head: bytes) -> bool:
+        """One count byte and a first field description."""
+        return looks_like_header(head)
+
+    def read(self, path: Path) -> FlightLog:
+        """The flight at the times of its own records; not resampled.
+
+        Raises
+        ------
+        UserError
+            On a damaged header, a missing field, or fewer than two records.
+        """
+        source, data = str(path), path.read_bytes()
+        dtype, start = parse_header(data, source)
+        columns = _columns_present(dtype, source)
+        blocks = read_blocks(data, start, dtype)
+        records = blocks.records
+        if not len(records):
+            raise UserError(
+                f"{source}: no record of it is readable ({len(data)} bytes, {len(data) - start} after the header)"
+            )
+        seconds, clock_warning = _seconds(records[TICK])
+        arrays = {name: np.stack([records[c] for c in columns[name]], axis=-1) * _FIELDS[name][1] for name in columns}
+        if "battery_voltage" in arrays:
+            arrays["battery_voltage"] = arrays["battery_voltage"][:, 0]
+        arrays["attitude"] = decompress_quaternions(records[_QUATERNION])
+        warnings = _account(blocks, dtype.itemsize, seconds, source) + clock_warning
+        keep, dropped = _usable(seconds, arrays)
+        warnings += [f"{source}: {text}" for text in dropped]
+        seconds, arrays = seconds[keep], {name: values[keep] for name, values in arrays.items()}
+        if "body_rates" in arrays:
+            arrays["body_rates"][:, 1] *= _pitch_rate_sign(seconds, arrays["attitude"], arrays["body_rates"][:, 1])
+        return FlightLog.from_arrays(
+            seconds,
+            **arrays,
+            rotor_command_unit="pwm",
+            metadata={"format": self.name, "source": source},
+            warnings=tuple(warnings),
+        )
+
+
+def decompress_quaternions(compressed: np.ndarray) -> np.ndarray:
+    """Unit quaternions (w, x, y, z) from the firmware's 32-bit form, ``(N,) uint32 -> (N, 4)``.
+
+    Two bits hold the index of the largest component in the order x, y, z, w; then follow the other three in that
+    order as sign and nine bits of magnitude, full scale 1/sqrt(2). NaN where they are of no unit quaternion.
+    """
+    packed = compressed.astype(np.uint32)
+    fields = (packed[:, None] >> np.array([20, 10, 0], dtype=np.uint32)) & 0x3FF
+    small = (fields & 0x1FF) / (511 * np.sqrt(2)) * np.where(fields & 0x200, -1.0, 1.0)
+    largest = (packed >> 30).astype(np.intp)
+    squares = 1.0 - np.sum(small * small, axis=-1)
+    # 1/4 is the least that the largest of four can have; rounding of the others takes up to 1 % from it
+    root = np.sqrt(np.where(squares > 0.24, squares, np.nan))
+    others = np.array([[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2]])[largest]
+    xyzw = np.empty((len(packed), 4))
+    rows = np.arange(len(packed))
+    xyzw[rows, largest] = root
+    xyzw[rows[:, None], others] = small
+    return xyzw[:, [3, 0, 1, 2]]
+
+
+def _columns_present(dtype: np.dtype, source: str) -> dict[str, tuple[str, ...]]:
+    """The fields of ``_FIELDS`` that the log holds; a part of a vector without the rest is an error."""
+    names = set(dtype.names or ())
+    present = {}
+    for field, (columns, _) in _FIELDS.items():
+        missing = [c for c in columns if c not in names]
+        if missing and (field in _NEEDED or len(missing) < len(columns)):
+            raise UserError(
+                f"{source}: the log lacks the needed field '{missing[0]}' ({field}); log it on the Crazyflie"
+            )
+        if not missing:
+            present[field] = columns
+    if _QUATERNION not in names or dtype[_QUATERNION] != np.dtype("<u4"):
+        raise UserError(
+            f"{source}: the log lacks the needed field '{_QUATERNION}(I)' (attitude); log it on the Crazyflie"
+        )
+    return present
+
+
+def _seconds(ticks: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Time in s since the first record; the counter may wrap around."""
+    signed = np.dtype(f"<i{ticks.dtype.itemsize}")
+    steps = np.diff(ticks).view(signed).astype(np.int64)
+    counts = np.concatenate([[0], np.cumsum(steps)])
+    rising = steps[steps > 0]
+    if rising.size and np.median(rising) < MILLISECOND_TICKS:
+        return counts * 1e-3, [f"'{TICK}' rises by {np.median(rising):g} per record and is taken as milliseconds"]
+    return counts * 1e-6, []
+
+
+def _pitch_rate_sign(seconds: np.ndarray, attitude: np.ndarray, pitch_rate: np.ndarray) -> float:
+    """+1 or -1 that makes the pitch rate right-handed about the body's y axis (left).
+
+    Stock firmware logs ``-gyro.y``, nose up, the Neural-Swarm2 flights ``+gyro.y``: the attitude of the log decides.
+    """
+    step = 10  # records; over one the rounding of the quaternions (3 mrad) hides the motion
+    turned = quaternion_multiply(quaternion_conjugate(attitude[:-step]), attitude[step:])
+    rate = 2 * turned[:, 2] * np.sign(turned[:, 0]) / (seconds[step:] - seconds[:-step])
+    return -1.0 if float(rate @ pitch_rate[step // 2 : -step // 2]) < 0 else 1.0
+
+
+def _usable(seconds: np.ndarray, arrays: dict[str, np.ndarray]) -> tuple[np.ndarray, list[str]]:
+    """Records that are finite and later than all before them, and what is said about the others."""
+    finite = np.ones(len(seconds), dtype=bool)
+    for values in arrays.values():
+        finite &= np.isfinite(values.reshape(len(seconds), -1)).all(axis=1)
+    times = seconds[finite]
+    latest = np.maximum.accumulate(np.concatenate([[-np.inf], times]))[:-1]
+    rising = times > latest
+    keep = np.flatnonzero(finite)[rising]
+    said = []
+    if not finite.all():
+        said.append(f"{int((~finite).sum())} records with values that are not finite are dropped")
+    if not rising.all():
+        said.append(f"{int((~rising).sum())} records whose time does not increase are dropped")
+    return keep, said
+
+
+def _account(blocks: Blocks, size: int, seconds: np.ndarray, source: str) -> list[str]:
+    """One sentence for each kind of damage, with what it cost."""
+    period = float(np.median(np.diff(seconds))) if len(seconds) > 1 else 0.0
+    said = []
+    if blocks.repaired_counts:
+        said.append(
+            f"{source}: the damaged record count of {blocks.repaired_counts} blocks is restored from their checksum; "
+            "nothing is lost"
+        )
+    if blocks.dropped_regions:
+        lost = blocks.dropped_bytes // size
+        said.append(
+            f"{source}: damaged at {blocks.dropped_regions} places, the first at byte {blocks.first_dropped}: "
+            f"{blocks.dropped_bytes} bytes, about {lost} records ({lost * period:.2f} s), are lost"
+        )
+    if blocks.cut:
+        lost = blocks.tail_announced - blocks.tail_kept
+        said.append(
+            f"{source}: cut short: of the last block's {blocks.tail_announced} records {blocks.tail_kept} are kept, without "
+            f"a checksum; {lost} records (about {lost * period:.2f} s) and the file's last {blocks.tail_dropped_bytes} "
+            "bytes are lost, and whatever came later"
+        )
+    return said

@@ -1,0 +1,214 @@
+"""Tables of text: our own CSV, whose header names component and unit (``position_x [m]``), and any other by a map.
+
+CSV holds the numbers of a log and no metadata; MCAP holds both.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from neural_lander.errors import UserError
+from neural_lander.flightlog.column_map import FIELD_OF, Column, ColumnMap, component_names
+from neural_lander.flightlog.files import replacing
+from neural_lander.flightlog.log import COLUMNS, REQUIRED, FlightLog
+from neural_lander.flightlog.units import si_unit
+from neural_lander.rotation import quaternion_multiply
+
+DELIMITERS = ",;\t"
+_HEADING = re.compile(r"\s*(\w+)\s*(?:\[([^\]]*)\])?\s*")
+
+NED_TO_ENU = np.array([0.0, np.sqrt(0.5), np.sqrt(0.5), 0.0])  # half a turn about the axis north-east
+FRD_TO_FLU = np.array([0.0, 1.0, 0.0, 0.0])  # half a turn about the forward axis; its own inverse up to sign
+
+
+class Csv:
+    """Log format: a table with our own header. Others are read with a :class:`ColumnMap`."""
+
+    name = "csv"
+    description = "CSV with columns such as 't [s]' and 'position_x [m]', or any other with a column map"
+
+    def recognises(self, head: bytes) -> bool:
+        """A first line of text with at least one delimiter, and nothing that is no text."""
+        try:
+            text = head.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            if error.start < len(head) - 3:  # only a character that the head cuts is allowed
+                return False
+            text = head[: error.start].decode("utf-8-sig")
+        first = text.partition("\n")[0]
+        return any(d in first for d in DELIMITERS) and all(c.isprintable() or c in "\t\r\n" for c in text)
+
+    def read(self, path: Path) -> FlightLog:
+        """See :func:`read_csv`."""
+        return read_csv(path)
+
+
+def read_csv(path: str | os.PathLike[str], column_map: ColumnMap | None = None) -> FlightLog:
+    """A flight from a table with one header line, delimited by comma, semicolon or tab.
+
+    Raises
+    ------
+    UserError
+        On a missing column, or a cell that is no finite number: with column and line.
+    """
+    source = str(path)
+    try:
+        text = Path(path).read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{source} is no text in UTF-8: byte {error.start} is {error.object[error.start]:#04x}"
+        ) from error
+    lines = text.split("\n")
+    delimiter = max(DELIMITERS, key=lines[0].count)
+    header = [heading.strip() for heading in next(csv.reader(lines[:1], delimiter=delimiter), [])]
+    columns = _own_columns(header, source) if column_map is None else column_map.columns
+    _require_whole_fields(columns, column_map is None, source)
+    wanted = list(columns)
+    indices = [_index(columns[name].name, header, source) for name in wanted]
+    numbers, said = _numbers(lines, delimiter, indices, [columns[name].name for name in wanted], source)
+    components = {name: numbers[:, k] * columns[name].factor for k, name in enumerate(wanted)}
+    fields = {
+        field: np.stack([components[c] for c in component_names(field)], axis=-1)
+        if COLUMNS[field][0]
+        else components[field]
+        for field in COLUMNS
+        if component_names(field)[0] in components
+    }
+    if column_map is not None and column_map.world == "NED":
+        fields = {field: _from_ned(field, values) for field, values in fields.items()}
+    return FlightLog.from_arrays(
+        **fields,
+        rotor_command_unit=_rotor_command_unit(columns, source),
+        metadata={"format": Csv.name, "source": source},
+        warnings=said,
+    )
+
+
+def write_csv(log: FlightLog, path: str | os.PathLike[str]) -> None:
+    """Write the numbers of a log so that :func:`read_csv` returns the same float64; metadata is not kept.
+
+    Raises
+    ------
+    UserError
+        Where the file cannot be written; nothing is left half-written then.
+    """
+    names, arrays = [], []
+    for field, (_, unit, _) in COLUMNS.items():
+        values = getattr(log, field)
+        if values is not None:
+            unit = log.rotor_command_unit if field == "rotor_command" else unit
+            names += [f"{name} [{unit}]" for name in component_names(field)]
+            arrays.append(values.reshape(len(log.t), -1))
+    rows = np.concatenate(arrays, axis=1).tolist()
+    with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+        file.write(",".join(names) + "\n")
+        file.writelines(",".join(map(repr, row)) + "\n" for row in rows)
+
+
+def _own_columns(header: Sequence[str], source: str) -> dict[str, Column]:
+    """Columns that our own header names; others are passed over."""
+    columns = {}
+    for heading in header:
+        match = _HEADING.fullmatch(heading)
+        field = FIELD_OF.get(match[1]) if match else None
+        if match is None or field is None:
+            continue
+        unit = match[2]
+        if unit is None:
+            if field == "rotor_command":
+                raise UserError(
+                    f"{source}: column '{heading}' has no unit: write '{heading} [rad/s]' or '{heading} [pwm]'"
+                )
+            unit = COLUMNS[field][1]
+        si, factor = si_unit(field, unit.strip(), f"{source}, column '{heading}'")
+        columns[match[1]] = Column(heading, factor, si)
+    return columns
+
+
+def _require_whole_fields(columns: Mapping[str, Column], own: bool, source: str) -> None:
+    remedy = "add it, or give a column map that names the columns" if own else "add it to the column map"
+    for field in COLUMNS:
+        names = component_names(field)
+        missing = [name for name in names if name not in columns]
+        if missing and (field in REQUIRED or len(missing) < len(names)):
+            raise UserError(f"{source}: the log lacks the needed field '{missing[0]}' ({COLUMNS[field][1]}): {remedy}")
+
+
+def _index(name: str, header: Sequence[str], source: str) -> int:
+    count = header.count(name)
+    if count != 1:
+        found = "is missing" if not count else f"is there {count} times"
+        raise UserError(f"{source}: column '{name}' {found}; the header has: {', '.join(header)}")
+    return header.index(name)
+
+
+def _numbers(
+    lines: list[str], delimiter: str, indices: list[int], names: list[str], source: str
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The wanted columns, ``(N, len(indices))``; a last line without its end that does not parse is left out."""
+    body = lines[1:]
+    if not any(line.strip() for line in body):
+        raise UserError(f"{source} holds a header and no records")
+    try:
+        return _parse(body, delimiter, indices), ()
+    except ValueError as error:
+        if body[-1].strip() and len(body) > 1:
+            try:
+                kept = _parse(body[:-1], delimiter, indices)
+            except ValueError:
+                pass
+            else:
+                return kept, (
+                    f"{source}: cut short: the last line, {len(body[-1])} characters of a record, is lost, and whatever "
+                    "came later",
+                )
+        raise UserError(f"{source}: {_fault(body, delimiter, indices, names) or error}") from error
+
+
+def _parse(body: list[str], delimiter: str, indices: list[int]) -> np.ndarray:
+    numbers = np.loadtxt(body, delimiter=delimiter, usecols=indices, ndmin=2, comments=None, quotechar='"')
+    if not np.isfinite(numbers).all():
+        raise ValueError("a value is not finite")
+    return numbers
+
+
+def _fault(body: list[str], delimiter: str, indices: list[int], names: list[str]) -> str | None:
+    """The first cell that is no finite number, in words."""
+    for number, line in enumerate(body, start=2):
+        if not line.strip():
+            continue
+        cells = next(csv.reader([line], delimiter=delimiter))
+        for index, name in zip(indices, names, strict=True):
+            if index >= len(cells):
+                return f"line {number} has {len(cells)} cells, and column '{name}' is cell {index + 1}"
+            try:
+                finite = np.isfinite(float(cells[index]))
+            except ValueError:
+                return f"column '{name}', line {number}: '{cells[index]}' is not a number"
+            if not finite:
+                return f"column '{name}', line {number}: '{cells[index]}' is not finite; remove that record"
+    return None
+
+
+def _from_ned(field: str, values: np.ndarray) -> np.ndarray:
+    frame = COLUMNS[field][2]
+    if field == "attitude":
+        return quaternion_multiply(quaternion_multiply(np.broadcast_to(NED_TO_ENU, values.shape), values), FRD_TO_FLU)
+    if frame == "world":
+        return values[:, [1, 0, 2]] * np.array([1.0, 1.0, -1.0])
+    if frame == "body":
+        return values * np.array([1.0, -1.0, -1.0])
+    return values
+
+
+def _rotor_command_unit(columns: Mapping[str, Column], source: str) -> str:
+    units = {columns[c].unit for c in component_names("rotor_command") if c in columns}
+    if len(units) > 1:
+        raise UserError(f"{source}: rotor_command is given in {' and in '.join(sorted(units))}; use one for all rotors")
+    return units.pop() if units else "rad/s"

@@ -1,0 +1,202 @@
+"""Our own MCAP logs, whole or cut off: walked record by record, so that no index is needed."""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from io import BytesIO
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import lz4.frame  # type: ignore[import-untyped]
+import numpy as np
+import zstandard
+from mcap.data_stream import ReadDataStream
+from mcap.exceptions import McapError
+from mcap.opcode import Opcode
+from mcap.records import Channel, Chunk, Metadata
+from mcap.writer import MCAP0_MAGIC
+
+from neural_lander.errors import UserError
+from neural_lander.flightlog.log import COLUMNS, REQUIRED, FlightLog
+from neural_lander.flightlog.mcap_format import FLUSH_PERIOD, METADATA_NAME, PROFILE, TOPIC, UNIT_KEY
+
+MAX_CHUNK = 1 << 28  # bytes, unpacked; ours have some 30 kB, and a damaged size must not fill the memory
+_RECORD = struct.Struct("<BQ")  # opcode, length
+BATCH = 500  # messages decoded at a time: 25 000 nested objects at once keep the garbage collector busy
+_MESSAGE_HEAD = 22  # bytes: channel u16, sequence u32, log time u64, publish time u64
+_PREFIX = MCAP0_MAGIC + bytes([Opcode.HEADER])
+
+
+class Mcap:
+    """Log format: MCAP with our profile in its header."""
+
+    name = "mcap"
+    description = "Neural-Lander MCAP"
+
+    def recognises(self, head: bytes) -> bool:
+        """MCAP's magic and a header record with our profile."""
+        profile = struct.pack("<I", len(PROFILE)) + PROFILE.encode()
+        start = len(_PREFIX) + 8
+        return head.startswith(_PREFIX) and head[start : start + len(profile)] == profile
+
+    def read(self, path: Path) -> FlightLog:
+        """The flight, with a warning where the file is cut off or damaged.
+
+        Raises
+        ------
+        UserError
+            Where fewer than two records can be had.
+        """
+        source = str(path)
+        content = _Content()
+        content.take(memoryview(path.read_bytes())[len(MCAP0_MAGIC) :])
+        channel = next((c for c in content.channels.values() if c.topic == TOPIC), None)
+        messages = content.messages.get(channel.id, []) if channel else []
+        if channel is None or not messages:
+            raise UserError(
+                f"{source}: no record on the topic {TOPIC} is readable{' (cut short)' if not content.complete else ''}"
+            )
+        metadata = dict(content.metadata)
+        recorded = metadata.pop("warnings", [])
+        metadata |= {
+            f"original_{key}": metadata[key]
+            for key in ("format", "source")
+            if metadata.get(key) not in (None, self.name)
+        }
+        return FlightLog.from_arrays(
+            **_arrays(messages, source),
+            rotor_command_unit=channel.metadata.get(UNIT_KEY, "rad/s"),
+            metadata={**metadata, "format": self.name, "source": source},
+            warnings=(*recorded, *(f"{source}: {text}" for text in content.account())),
+        )
+
+
+@dataclass
+class _Content:
+    """What has been found in a file."""
+
+    channels: dict[int, Channel] = field(default_factory=dict)
+    messages: dict[int, list[bytes]] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
+    complete: bool = False
+    bytes_after: int = 0  # from the last whole record to the end of a file that is cut
+    bad_chunks: int = 0
+    bad_records: int = 0
+
+    def take(self, data: memoryview) -> None:
+        """Go through the records of a file, behind its magic."""
+        at = 0
+        for opcode, body, end in _records(data):
+            at = end
+            try:
+                if opcode == Opcode.CHUNK:
+                    self._take_chunk(body)
+                elif opcode == Opcode.METADATA:
+                    self._take_metadata(body)
+                elif opcode == Opcode.FOOTER:
+                    self.complete = True
+                    return
+                else:
+                    self._take(opcode, body)
+            except (McapError, struct.error, ValueError, zstandard.ZstdError):
+                self.bad_records += 1
+        self.bytes_after = len(data) - at
+
+    def _take(self, opcode: int, body: memoryview) -> None:
+        if opcode == Opcode.MESSAGE:
+            self.messages.setdefault(body[0] | body[1] << 8, []).append(bytes(body[_MESSAGE_HEAD:]))
+        elif opcode == Opcode.CHANNEL:
+            channel = Channel.read(ReadDataStream(BytesIO(body)))
+            self.channels[channel.id] = channel
+
+    def _take_chunk(self, body: memoryview) -> None:
+        chunk = Chunk.read(ReadDataStream(BytesIO(body)))
+        records = _unpack(chunk)
+        if records is None:
+            self.bad_chunks += 1
+            return
+        for opcode, inner, _ in _records(memoryview(records)):
+            self._take(opcode, inner)
+
+    def _take_metadata(self, body: memoryview) -> None:
+        record = Metadata.read(ReadDataStream(BytesIO(body)))
+        if record.name == METADATA_NAME:
+            self.metadata |= {key: json.loads(value) for key, value in record.metadata.items()}
+
+    def account(self) -> Iterator[str]:
+        """One sentence for each kind of damage."""
+        if self.bad_chunks:
+            yield f"{self.bad_chunks} damaged chunks are lost, up to {FLUSH_PERIOD} s of flight each"
+        if self.bad_records:
+            yield f"{self.bad_records} damaged MCAP records are passed over"
+        if not self.complete:
+            yield (
+                f"cut short or damaged: the last {self.bytes_after} bytes are no whole MCAP record and are lost, up to "
+                f"{FLUSH_PERIOD} s of flight, and whatever came later"
+            )
+
+
+def _records(data: memoryview) -> Iterator[tuple[int, memoryview, int]]:
+    """Opcode, body and end of every whole record."""
+    at = 0
+    while at + _RECORD.size <= len(data):
+        opcode, length = _RECORD.unpack_from(data, at)
+        start = at + _RECORD.size
+        at = start + length
+        if at > len(data):
+            return
+        yield opcode, data[start:at], at
+
+
+def _unpack(chunk: Chunk) -> bytes | None:
+    """Records of a chunk, or None where they are damaged."""
+    size = chunk.uncompressed_size
+    if size > MAX_CHUNK:
+        return None
+    if chunk.compression == "zstd":
+        records = zstandard.ZstdDecompressor().stream_reader(chunk.data).read(size + 1)
+    elif chunk.compression == "lz4":
+        try:
+            records = lz4.frame.LZ4FrameDecompressor().decompress(chunk.data, max_length=size + 1)
+        except RuntimeError:  # what lz4 raises for damaged data
+            return None
+    else:
+        records = bytes(chunk.data)
+    sound = len(records) == size and chunk.uncompressed_crc in (0, zlib.crc32(records))
+    return records if sound else None
+
+
+def _arrays(messages: list[bytes], source: str) -> Mapping[str, np.ndarray]:
+    """Fields of all messages; those that the first one has must be in every one."""
+    names = _names(messages[0], source)
+    batches: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    for start in range(0, len(messages), BATCH):
+        try:
+            records = json.loads(b"[" + b",".join(messages[start : start + BATCH]) + b"]")
+            for name, arrays in batches.items():
+                components = COLUMNS[name][0]
+                values = map(itemgetter(name), records)
+                rows = map(itemgetter(*components), values) if components else values
+                arrays.append(np.array(list(rows), dtype=np.float64))
+        except (KeyError, TypeError, ValueError) as error:
+            where = f"of the messages {start} to {min(start + BATCH, len(messages)) - 1}"
+            raise UserError(f"{source}: one {where} on {TOPIC} lacks a number that the first has: {error}") from error
+    return {name: np.concatenate(arrays) for name, arrays in batches.items()}
+
+
+def _names(message: bytes, source: str) -> list[str]:
+    """Fields of ``FlightLog`` in one message."""
+    try:
+        record = json.loads(message)
+    except ValueError as error:
+        raise UserError(f"{source}: the first message on {TOPIC} is no valid JSON: {error}") from error
+    names = [name for name in COLUMNS if name in record] if isinstance(record, dict) else []
+    missing = [name for name in REQUIRED if name not in names]
+    if missing:
+        raise UserError(f"{source}: the messages on {TOPIC} lack the needed field '{missing[0]}'")
+    return names

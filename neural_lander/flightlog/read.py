@@ -1,0 +1,129 @@
+"""Flight logs from files: the format is recognised by content, never by the file's name."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol
+
+from neural_lander.errors import NeuralLanderWarning, UserError
+from neural_lander.flightlog.column_map import ColumnMap
+from neural_lander.flightlog.crazyflie_usd import CrazyflieUsd
+from neural_lander.flightlog.csv_columns import Csv, read_csv
+from neural_lander.flightlog.log import FlightLog
+from neural_lander.flightlog.mcap_read import Mcap
+
+HEAD_SIZE = 4096  # bytes of a file that a format is recognised by
+
+
+class LogFormat(Protocol):
+    """One kind of file that holds a flight. A new one is a class of its own and an entry in ``FORMATS``."""
+
+    name: str
+    """Goes into ``metadata["format"]``."""
+    description: str
+    """Shown where a file is not recognised."""
+
+    def recognises(self, head: bytes) -> bool:
+        """Whether a file that begins with ``head`` (up to ``HEAD_SIZE`` bytes) is of this format."""
+        ...
+
+    def read(self, path: Path) -> FlightLog:
+        """The flight in SI and our frames; what was lost or repaired goes into its ``warnings``.
+
+        Raises
+        ------
+        UserError
+            Where no flight can be had from the file.
+        """
+        ...
+
+
+FORMATS: list[LogFormat] = [Mcap(), CrazyflieUsd(), Csv()]
+"""Asked in this order; any text with columns is taken for CSV, so that comes last."""
+
+
+def read_log(path: str | os.PathLike[str], *, column_map: ColumnMap | None = None) -> FlightLog:
+    """One flight from one file.
+
+    Parameters
+    ----------
+    path
+        A file of any format in ``FORMATS``.
+    column_map
+        Names, units and frames of the columns of a CSV file that does not have our own header.
+
+    Raises
+    ------
+    UserError
+        Where the file is missing, empty, of no known format, or holds no flight.
+
+    Warns
+    -----
+    NeuralLanderWarning
+        For each entry of the log's ``warnings``: what was lost or repaired while reading.
+    """
+    log = _read_file(Path(path), column_map)
+    for text in log.warnings:
+        warnings.warn(text, NeuralLanderWarning, stacklevel=2)
+    return log
+
+
+def read_logs(paths: Iterable[str | os.PathLike[str]]) -> list[FlightLog]:
+    """Flights from files and folders; a folder stands for the logs directly in it, sorted by name.
+
+    A file that is named must be readable. One that is found in a folder and cannot be read is named in a warning
+    and left out.
+
+    Raises
+    ------
+    UserError
+        As :func:`read_log`, and where a folder or the whole list holds no flight.
+    """
+    logs: list[FlightLog] = []
+    for path in map(Path, paths):
+        logs += _read_folder(path) if path.is_dir() else [read_log(path)]
+    if not logs:
+        raise UserError("no flight logs given: name at least one file or folder")
+    return logs
+
+
+def _read_folder(folder: Path) -> list[FlightLog]:
+    logs = []
+    entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    for entry in entries:
+        if not entry.is_file():
+            continue
+        try:
+            logs.append(read_log(entry))
+        except UserError as error:
+            warnings.warn(f"left out: {error}", NeuralLanderWarning, stacklevel=3)
+    if not logs:
+        folders = [entry.name for entry in entries if entry.is_dir()]
+        within = f"; name one of the folders in it: {', '.join(folders)}" if folders else f"; {_known()}"
+        raise UserError(f"{folder} holds no flight log{within}")
+    return logs
+
+
+def _read_file(path: Path, column_map: ColumnMap | None) -> FlightLog:
+    if path.is_dir():
+        raise UserError(f"{path} is a folder, expected one flight log")
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD_SIZE)
+        if not head:
+            raise UserError(f"{path} is empty: it holds no flight log")
+        if column_map is not None:
+            return read_csv(path, column_map)
+        for candidate in FORMATS:
+            if candidate.recognises(head):
+                return candidate.read(path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    raise UserError(f"{path} is of no known log format; {_known()}")
+
+
+def _known() -> str:
+    return f"can be read: {', '.join(f.description for f in FORMATS)}"

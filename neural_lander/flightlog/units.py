@@ -1,0 +1,38 @@
+"""Units that other systems log in, and what turns them into ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import pi
+
+from neural_lander.errors import UserError
+from neural_lander.flightlog.log import COLUMNS
+
+TO_SI: Mapping[str, Mapping[str, float]] = {
+    "s": {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9},
+    "m": {"m": 1.0, "cm": 1e-2, "mm": 1e-3, "ft": 0.3048},
+    "m/s": {"m/s": 1.0, "cm/s": 1e-2, "mm/s": 1e-3, "ft/s": 0.3048},
+    "m/s^2": {"m/s^2": 1.0, "mm/s^2": 1e-3, "g": 9.80665},  # standard gravity, 3rd CGPM
+    "rad/s": {"rad/s": 1.0, "mrad/s": 1e-3, "deg/s": pi / 180, "rpm": 2 * pi / 60},
+    "V": {"V": 1.0, "mV": 1e-3},
+    "N": {"N": 1.0, "mN": 1e-3},
+    "pwm": {"pwm": 1.0},
+    "1": {"1": 1.0},
+}
+"""SI unit -> unit -> factor. ``pwm`` is the fraction of full scale."""
+
+
+def si_unit(field: str, unit: str, where: str) -> tuple[str, float]:
+    """SI unit of a ``FlightLog`` field given in ``unit``, and the factor to it.
+
+    Raises
+    ------
+    UserError
+        Where the unit does not fit the field; ``where`` begins the message.
+    """
+    candidates = ("rad/s", "pwm") if field == "rotor_command" else (COLUMNS[field][1],)
+    for candidate in candidates:
+        if unit in TO_SI[candidate]:
+            return candidate, TO_SI[candidate][unit]
+    known = ", ".join(u for candidate in candidates for u in TO_SI[candidate])
+    raise UserError(f"{where}: unit '{unit}' does not fit {field}; use one of: {known}")
