@@ -177,8 +177,8 @@ def _account(blocks: Blocks, size: int, seconds: np.ndarray, source: str) -> lis
     if blocks.cut:
         lost = blocks.tail_announced - blocks.tail_kept
         said.append(
-            f"{source}: cut short: of the last block's {blocks.tail_announced} records {blocks.tail_kept} are kept, without "
-            f"a checksum; {lost} records (about {lost * period:.2f} s) and the file's last {blocks.tail_dropped_bytes} "
-            "bytes are lost, and whatever came later"
+            f"{source}: cut short: of the last block's {blocks.tail_announced} records {blocks.tail_kept} are kept, "
+            f"without a checksum; {lost} records (about {lost * period:.2f} s) and the file's last "
+            f"{blocks.tail_dropped_bytes} bytes are lost, and whatever came later"
         )
     return said

@@ -52,6 +52,9 @@ class Csv:
 def read_csv(path: str | os.PathLike[str], column_map: ColumnMap | None = None) -> FlightLog:
     """A flight from a table with one header line, delimited by comma, semicolon or tab.
 
+    A last line without its end of line that does not parse is left out with a warning. Text has no checksum: a cut
+    within the last number of a complete line goes unseen.
+
     Raises
     ------
     UserError
@@ -165,8 +168,8 @@ def _numbers(
                 pass
             else:
                 return kept, (
-                    f"{source}: cut short: the last line, {len(body[-1])} characters of a record, is lost, and whatever "
-                    "came later",
+                    f"{source}: cut short: the last line, {len(body[-1])} characters of a record, is lost, "
+                    "and whatever came later",
                 )
         raise UserError(f"{source}: {_fault(body, delimiter, indices, names) or error}") from error
 

@@ -65,7 +65,17 @@ def read_log(path: str | os.PathLike[str], *, column_map: ColumnMap | None = Non
     NeuralLanderWarning
         For each entry of the log's ``warnings``: what was lost or repaired while reading.
     """
-    log = _read_file(Path(path), column_map)
+    path = Path(path)
+    found = _format(path)
+    try:
+        if column_map is not None:
+            log = read_csv(path, column_map)
+        elif found is not None:
+            log = found.read(path)
+        else:
+            raise UserError(f"{path} is of no known log format; {_known()}")
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
     for text in log.warnings:
         warnings.warn(text, NeuralLanderWarning, stacklevel=2)
     return log
@@ -97,6 +107,8 @@ def _read_folder(folder: Path) -> list[FlightLog]:
         if not entry.is_file():
             continue
         try:
+            if _format(entry) is None:
+                raise UserError(f"{entry} is of no known log format")
             logs.append(read_log(entry))
         except UserError as error:
             warnings.warn(f"left out: {error}", NeuralLanderWarning, stacklevel=3)
@@ -107,22 +119,18 @@ def _read_folder(folder: Path) -> list[FlightLog]:
     return logs
 
 
-def _read_file(path: Path, column_map: ColumnMap | None) -> FlightLog:
+def _format(path: Path) -> LogFormat | None:
+    """The first format that recognises the file."""
     if path.is_dir():
         raise UserError(f"{path} is a folder, expected one flight log")
     try:
         with path.open("rb") as file:
             head = file.read(HEAD_SIZE)
-        if not head:
-            raise UserError(f"{path} is empty: it holds no flight log")
-        if column_map is not None:
-            return read_csv(path, column_map)
-        for candidate in FORMATS:
-            if candidate.recognises(head):
-                return candidate.read(path)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
-    raise UserError(f"{path} is of no known log format; {_known()}")
+    if not head:
+        raise UserError(f"{path} is empty: it holds no flight log")
+    return next((candidate for candidate in FORMATS if candidate.recognises(head)), None)
 
 
 def _known() -> str:

@@ -1,0 +1,112 @@
+"""``neural-lander logs``: look into flight logs, convert and plot them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich import box
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from neural_lander.cli.output import emit
+from neural_lander.errors import UserError
+from neural_lander.flightlog import ColumnMap, FlightLog, read_log, read_logs, write_csv, write_mcap
+from neural_lander.flightlog.plot import plot_log
+from neural_lander.flightlog.summary import summary
+from neural_lander.vehicle import load_vehicle
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Look into flight logs: info, convert, plot.")
+
+WRITERS = {".mcap": write_mcap, ".csv": write_csv}
+
+Columns = Annotated[
+    Path | None, typer.Option("--columns", help="Column map (TOML or JSON) of a CSV file without our header.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Input = Annotated[Path, typer.Argument(metavar="IN", help="Flight log; its format is recognised by content.")]
+
+
+@app.command()
+def info(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Flight logs, or folders of them.")],
+    vehicle: Annotated[
+        str | None, typer.Option(help="Vehicle profile, by name or file: adds gear height and thrust over weight.")
+    ] = None,
+    columns: Columns = None,
+    as_json: Json = False,
+) -> None:
+    """Show what is in flight logs: format, duration, rate, gaps, fields, height, damage."""
+    profile = load_vehicle(vehicle) if vehicle is not None else None
+    mapped = ColumnMap.load(columns) if columns is not None else None
+    logs = read_logs(paths) if mapped is None else [read_log(path, column_map=mapped) for path in paths]
+    figures = [summary(log, profile) for log in logs]
+    emit({"logs": figures}, as_json, lambda: _render(figures))
+
+
+@app.command()
+def convert(
+    source: Input,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="File to write: .mcap (all) or .csv (numbers only).")],
+    columns: Columns = None,
+    as_json: Json = False,
+) -> None:
+    """Write a flight log as our MCAP or CSV."""
+    write = WRITERS.get(out.suffix.lower())
+    if write is None:
+        raise UserError(f"{out} ends in '{out.suffix}': a log is written as {' or '.join(WRITERS)}")
+    if out.exists() and source.exists() and out.samefile(source):
+        raise UserError(f"{out} is the log that is read: choose another name")
+    log = _read(source, columns)
+    write(log, out)
+    result = {"in": source, "out": out, "records": len(log.t), "duration_s": log.duration}
+    emit(result, as_json, lambda: Text(f"{out}: {len(log.t)} records, {log.duration:.1f} s"))
+
+
+@app.command()
+def plot(
+    source: Input,
+    out: Annotated[Path, typer.Option("--out", help="File to write: .html (self-contained) or .png.")],
+    columns: Columns = None,
+    as_json: Json = False,
+) -> None:
+    """Draw height, tilt, rotors and battery over time."""
+    drawn = plot_log(_read(source, columns), out)
+    titles = [panel.title for panel in drawn]
+    emit({"in": source, "out": out, "panels": titles}, as_json, lambda: Text(f"{out}: {', '.join(titles)}"))
+
+
+def _read(path: Path, columns: Path | None) -> FlightLog:
+    return read_log(path, column_map=ColumnMap.load(columns) if columns is not None else None)
+
+
+def _render(figures: list[dict[str, Any]]) -> Group:
+    with_vehicle = any("vehicle" in log for log in figures)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("log", overflow="fold")
+    headings = ("records", "s", "Hz", "gaps", "longest\ns", "z min\nm", "z max\nm", "tilt\nmax °")
+    for heading in (*headings, *(("gear\nmin m", "thrust/\nweight") if with_vehicle else ())):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for log in figures:
+        row = [
+            Path(log["path"]).name, str(log["records"]), f"{log['duration_s']:.1f}", f"{log['rate_Hz']:.1f}",
+            str(log["gaps"]), f"{log['longest_gap_s']:.3f}", f"{log['z_min_m']:.3f}", f"{log['z_max_m']:.3f}",
+            f"{log['tilt_max_deg']:.1f}",
+        ]  # fmt: skip
+        if with_vehicle:
+            ratio = log.get("thrust_to_weight")
+            row += [f"{log['gear_height_min_m']:.3f}", "-" if ratio is None else f"{ratio:.3f}"]
+        table.add_row(*(Text(cell) for cell in row))
+    return Group(table, *_fields(figures))
+
+
+def _fields(figures: list[dict[str, Any]]) -> list[Text]:
+    """One line for each set of fields that occurs."""
+    sets: dict[str, list[str]] = {}
+    for log in figures:
+        fields = log["fields"].items()
+        units = ", ".join(f"{name} [{', '.join(filter(None, (f['unit'], f['frame'])))}]" for name, f in fields)
+        sets.setdefault(f"{log['format']}: {units}", []).append(Path(log["path"]).name)
+    return [Text(text if len(sets) == 1 else f"{', '.join(names)}: {text}") for text, names in sets.items()]
