@@ -122,7 +122,7 @@ def test_what_flies_loads_no_training_no_certifying_and_no_simulator(name: str) 
 def test_what_flies_loads_none_of_it_when_really_imported() -> None:
     names = [name for name in MODULES if within(name, FLIGHT_PATH)]
     script = f"import importlib, sys\nfor name in {names!r}: importlib.import_module(name)\nprint(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     loaded = {module.partition(".")[0] for module in done.stdout.split()}
     assert "numpy" in loaded

@@ -1,0 +1,206 @@
+"""The report of a comparison: results.json as one HTML page that needs nothing else, not even a network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from html import escape
+from importlib import resources
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from neural_lander.errors import UserError
+from sim import report_figures as figures
+from sim.report_tables import headline, html_table, number, plain_table, row, scenario_label, terminal_table
+
+__all__ = ["SCHEMA", "terminal_table", "write_report"]
+
+SCHEMA = 1
+"""Version of results.json that this module reads."""
+
+
+def write_report(results: Mapping[str, Any], path: Path) -> None:
+    """Write the page; a part that the results do not hold is left out.
+
+    Parameters
+    ----------
+    results
+        Content of results.json: ``schema``, ``program``, ``vehicle``, ``created``, ``scenarios`` with medians and
+        intervals per controller, and optionally ``plants``, ``hang``, ``learned_curve``, ``thrust_slope``,
+        ``coverage``, ``gain_sweep``, ``certificate``, ``requirements``, ``settings``. JSON values only; null where
+        there is no value.
+    path
+        The file, replaced as a whole.
+
+    Raises
+    ------
+    UserError
+        If the results are of another schema.
+    """
+    if results.get("schema") != SCHEMA:
+        raise UserError(f"results have schema {results.get('schema')!r}; this program reads {SCHEMA}: write them anew")
+    from plotly.offline import get_plotlyjs
+
+    page = _Page()
+    sections = "\n".join(_sections(results, page))
+    text = Template(_template("page.html")).substitute(
+        title=escape(f"Landing report: {results['vehicle']}"),
+        subtitle=escape(f"{results['program']}, {results['created']}"),
+        headline="".join(f"<p>{escape(sentence)}</p>" for sentence in headline(results)),
+        sections=sections,
+        figures=page.embedded(),
+        style=_template("style.css"),
+        script=_template("page.js"),
+        plotly=get_plotlyjs(),
+    )
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, "utf-8")
+    partial.replace(path)
+
+
+class _Page:
+    """Collects the figures' data; the sections hold only their places."""
+
+    def __init__(self) -> None:
+        self.figures: list[figures.Figure] = []
+
+    def place(self, figure: figures.Figure, size: str = "") -> str:
+        self.figures.append(figure)
+        return f'<div class="figure {size}" data-figure="{len(self.figures) - 1}"></div>'
+
+    def embedded(self) -> str:
+        # "</script>" inside a string would end the element
+        return json.dumps(self.figures, allow_nan=False, separators=(",", ":")).replace("</", "<\\/")
+
+
+def _template(name: str) -> str:
+    return (resources.files("sim") / "report_template" / name).read_text("utf-8")
+
+
+def _section(title: str, explanation: str, body: str) -> str:
+    return f"<section><h2>{escape(title)}</h2><p class=explanation>{escape(explanation)}</p>{body}</section>"
+
+
+def _sections(results: Mapping[str, Any], page: _Page) -> Iterator[str]:
+    colour = figures.colours(results)
+    scenarios = results.get("scenarios", {})
+    for name, scenario in scenarios.items():
+        body = html_table(scenario)
+        figure = figures.landings(scenario, colour)
+        if figure:
+            body += page.place(figure, "tall")
+        yield _section(
+            scenario_label(name),
+            "Medians over the seeds with their 95 % intervals. In the plot the first seed is strong, the others are "
+            "faint; it opens on the last part of the descent, and a double click shows all of it.",
+            body,
+        )
+    if "hang" in results:
+        yield _hang(results["hang"])
+    if "requirements" in results:
+        yield _requirements(results["requirements"])
+    if results.get("plants"):
+        yield _plants(results["plants"])
+    yield from _learning(results, page)
+    if "gain_sweep" in results:
+        labels = {key: c["label"] for s in scenarios.values() for key, c in s["controllers"].items()}
+        sweeps = "".join(page.place(f) for f in figures.gain_sweeps(results["gain_sweep"], colour, labels))
+        yield _section("How much the gains matter", "The same comparison at other gains, weak to strong.", sweeps)
+    if "certificate" in results:
+        yield _certificate(results["certificate"])
+    if results.get("settings"):
+        yield _settings(results["settings"])
+
+
+def _learning(results: Mapping[str, Any], page: _Page) -> Iterator[str]:
+    if "learned_curve" in results:
+        yield _section(
+            "What was learned",
+            "Vertical residual force at hover thrust. The network saw only the labels computed from its flight logs, "
+            "never the truth.",
+            page.place(figures.learned_curve(results["learned_curve"])),
+        )
+    if "thrust_slope" in results:
+        worst = results["thrust_slope"].get("max_abs_error")
+        found = "" if worst is None else f" Largest error: {number(worst)}."
+        yield _section(
+            "Learned slope in thrust",
+            f"How the residual changes with thrust; a wrong slope changes the gain of the closed loop.{found}",
+            page.place(figures.thrust_slope(results["thrust_slope"])),
+        )
+    if "coverage" in results:
+        yield _section(
+            "Where the data is", "Time the collected flights spent in each band of height.",
+            page.place(figures.coverage(results["coverage"])),
+        )  # fmt: skip
+
+
+def _hang(hang: Mapping[str, Any]) -> str:
+    measured, closed_form = (_millimetres(hang.get(key)) for key in ("pd_measured_m", "pd_closed_form_m"))
+    return _section(
+        "Why PD hangs",
+        "The ground effect carries a part of the weight; PD stands still where k_p h = f_a,z(h).",
+        f"<p>PD hangs at <b>{measured}</b>; the closed form gives <b>{closed_form}</b>.</p>",
+    )
+
+
+def _requirements(requirements: list[Mapping[str, Any]]) -> str:
+    heads = ("Requirement", "Value", "Bound", "Met")
+    rows = []
+    for entry in sorted(requirements, key=lambda r: bool(r["met"])):
+        badge = "<span class=yes>yes</span>" if entry["met"] else "<span class=no>no</span>"
+        rows.append(row(heads, escape(entry["name"]), _quantity(entry, "value"), _quantity(entry, "bound"), badge))
+    table = plain_table(heads, rows, "text")
+    return _section("Requirements", "What was asked for beforehand; missed ones first.", table)
+
+
+def _plants(plants: list[Mapping[str, Any]]) -> str:
+    body = ""
+    for plant in plants:
+        scenarios = plant["scenarios"].items()
+        tables = "".join(f"<h3>{escape(scenario_label(name))}</h3>{html_table(s)}" for name, s in scenarios)
+        body += f"<details><summary>{escape(plant['name'])}</summary>{tables}</details>"
+    return _section("Other plants", "The same controllers where mass or thrust is not what the profile says.", body)
+
+
+def _certificate(certificate: Mapping[str, Any]) -> str:
+    heads = ("Quantity", "Value", "Basis", "Meaning")
+    rows = []
+    for entry in certificate["entries"]:
+        label = escape(entry["label"])
+        basis = f'<span class="{label}">{label}</span>'
+        rows.append(
+            row(heads, escape(entry["name"]), _quantity(entry, "value"), basis, escape(str(entry.get("meaning") or "")))
+        )
+    table = plain_table(heads, rows, "text")
+    return _section("Certificate", "Each number is proved, measured or assumed; only the first kind is a bound.", table)
+
+
+def _settings(settings: Mapping[str, Any]) -> str:
+    heads = ("Setting", "Value")
+    table = plain_table(heads, [row(heads, escape(key), escape(text)) for key, text in _flat(settings)], "text")
+    body = f"<details><summary>Show</summary>{table}</details>"
+    return _section("Settings", "Everything needed to repeat this run.", body)
+
+
+def _quantity(entry: Mapping[str, Any], key: str) -> str:
+    value = entry.get(key)
+    if value is None or value == "":
+        return number(None)
+    if isinstance(value, str):
+        return escape(value)
+    unit = str(entry.get("unit") or "")
+    return f"{value:.4g} {'' if unit == '1' else escape(unit)}".rstrip()
+
+
+def _millimetres(value: float | None) -> str:
+    return number(None) if value is None else f"{number(1e3 * value)} mm"
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value)

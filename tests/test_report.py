@@ -1,0 +1,195 @@
+"""The report: what it says, what it leaves out, and how it looks to a real browser."""
+
+import copy
+import json
+import re
+import shutil
+import subprocess
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from report_results import results
+from rich.console import Console
+
+from neural_lander.errors import UserError
+from sim.report import terminal_table, write_report
+from sim.report_figures import MAX_POINTS, colours, coverage, landings, thin
+from sim.report_tables import headline, losses, number
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+def page(tmp_path: Path, given: dict[str, Any]) -> str:
+    write_report(given, tmp_path / "report.html")
+    return (tmp_path / "report.html").read_text("utf-8")
+
+
+def without_plotly(html: str) -> str:
+    """The page apart from the inlined library."""
+    scripts = re.findall(r"<script>.*?</script>", html, re.S)
+    return html.replace(max(scripts, key=len), "")
+
+
+OPTIONAL = {
+    "hang": "Why PD hangs",
+    "requirements": "Requirements",
+    "plants": "Other plants",
+    "learned_curve": "What was learned",
+    "thrust_slope": "Learned slope in thrust",
+    "coverage": "Where the data is",
+    "gain_sweep": "How much the gains matter",
+    "certificate": "Certificate",
+    "settings": "Settings",
+}
+
+
+def test_every_part_has_its_section(tmp_path: Path) -> None:
+    headings = re.findall(r"<h2>(.*?)</h2>", page(tmp_path, results()))
+    assert headings == ["Landing, vertical", "Landing from the side", *OPTIONAL.values()]
+
+
+@pytest.mark.parametrize("part", OPTIONAL)
+def test_a_part_that_is_missing_is_left_out(part: str, tmp_path: Path) -> None:
+    given = results()
+    del given[part]
+    headings = re.findall(r"<h2>(.*?)</h2>", page(tmp_path, given))
+    assert headings == ["Landing, vertical", "Landing from the side", *(h for p, h in OPTIONAL.items() if p != part)]
+
+
+def test_the_page_asks_nothing_of_the_network(tmp_path: Path) -> None:
+    html = page(tmp_path, results())
+    assert html.count("plotly.js v") == 1
+    assert not re.findall(r"(?:src|href|url)\s*[=(]\s*[\"']?(?!data:)[a-z/]", without_plotly(html))
+
+
+def test_text_from_outside_cannot_become_markup(tmp_path: Path) -> None:
+    given = results()
+    given["vehicle"] = "<script>alert(1)</script>"
+    given["scenarios"]["land-1d"]["controllers"]["pd"]["label"] = "</script><b>PD"
+    html = without_plotly(page(tmp_path, given))
+    assert "<script>alert" not in html
+    assert "</script><b>" not in html
+    assert "&lt;script&gt;alert(1)" in html
+
+
+def test_results_of_another_schema_are_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="schema 2; this program reads 1"):
+        write_report({**results(), "schema": 2}, tmp_path / "report.html")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_headline_says_what_was_gained_and_what_was_lost() -> None:
+    sentences = " ".join(headline(results()))
+    assert "Neural-Lander against PD: final error 0.400 instead of 54.3 mm, touchdowns 20/20 instead" in sentences
+    assert "lateness 0.020 instead of 1.93 s" in sentences
+    assert "drift of Neural-Lander with trim, landing from the side (34.0 against 20.0 mm of PD with trim)" in sentences
+    assert sentences.endswith("Requirements met: 1 of 2; missed: Drift at most 34 % of PD's.")
+
+
+def test_intervals_that_overlap_are_no_loss() -> None:
+    """Neural-Lander's drift median of 2.1 mm is above PD's 2.0, but 1.89 to 2.31 overlaps 1.80 to 2.20."""
+    assert not [loss for loss in losses(results()) if "of Neural-Lander," in loss]
+    given = copy.deepcopy(results())
+    given["scenarios"]["land-1d"]["controllers"]["neural-lander"]["metrics"]["drift_m"]["ci95"] = [0.00221, 0.0023]
+    assert [loss for loss in losses(given) if loss.startswith("drift of Neural-Lander, landing, vertical")]
+
+
+def test_the_terminal_shows_medians_intervals_and_touchdowns() -> None:
+    out = StringIO()
+    Console(file=out, width=120).print(terminal_table(results()))
+    text = out.getvalue()
+    assert re.search(r"PD with trim .* 5\.10 .* 1\.93 .* 20/20", text)
+    assert "[51.6, 57.0]" in text
+    assert re.search(r"│ PD  .* – .* 0/20", text)
+
+
+@pytest.mark.parametrize(
+    "value, text",
+    [(54.321, "54.3"), (0.0004, "0"), (0.0213, "0.021"), (0.2134, "0.213"), (1234.5, "1234"), (0, "0"), (-2.5, "-2.50"),
+     (None, "–"), (float("nan"), "–")],
+)  # fmt: skip
+def test_numbers_have_three_digits_and_no_exponent(value: float | None, text: str) -> None:
+    assert number(value) == text
+
+
+def test_a_small_quantity_of_the_certificate_is_not_shown_as_zero(tmp_path: Path) -> None:
+    given = results()
+    given["certificate"]["entries"][0]["value"] = 0.00034567
+    assert "0.0003457 N/N" in page(tmp_path, given)
+
+
+def test_traces_are_thinned_to_what_a_screen_shows_ends_included() -> None:
+    few = thin([float(k) for k in range(10_001)])
+    assert len(few) == MAX_POINTS
+    assert (few[0], few[-1]) == (0.0, 10_000.0)
+    assert thin([1.0, None, 1 / 3]) == [1.0, None, 0.33333]
+
+
+def test_height_error_is_height_minus_reference_in_millimetres() -> None:
+    trace = {"seed": 0, "t": [0, 1], "height_m": [1.05, 0.5], "height_ref_m": [1.0, 0.52]}
+    scenario = {"controllers": {"pd": {"label": "PD", "metrics": {}, "traces": [trace]}}}
+    figure = landings(scenario, {"pd": "#000"})
+    assert figure is not None
+    error = next(line for line in figure["data"] if line.get("yaxis") == "y2")
+    assert error["y"] == pytest.approx([50, -20])
+
+
+def test_controllers_keep_their_colour_and_the_oracle_has_that_of_the_text() -> None:
+    colour = colours(results())
+    assert colour["oracle"] == "--ink"
+    assert len({*colour.values()}) == len(colour)
+
+
+def test_the_time_asked_for_is_drawn_where_it_is() -> None:
+    figure = coverage({"height_edges_m": [0, 0.05, 0.1], "seconds": [22, 31], "required_seconds": 20})
+    assert figure["data"][0]["x"] == ["0.00–0.05", "0.05–0.10"]
+    assert figure["layout"]["shapes"][0]["y0"] == 20
+
+
+PROBE = """<script>
+const faults = [];
+addEventListener("error", (e) => faults.push(String(e.message)));
+console.error = (...words) => faults.push(words.join(" "));
+addEventListener("load", () => {
+  const root = document.documentElement;
+  parent.postMessage(JSON.stringify({
+    faults, width: root.scrollWidth, room: root.clientWidth,
+    plots: document.querySelectorAll(".figure svg.main-svg").length,
+    lines: document.querySelectorAll(".figure path.js-line").length,
+    fetched: performance.getEntriesByType("resource").map((r) => r.name).filter((n) => !n.startsWith("data:")),
+  }), "*");
+});
+</script>"""
+FRAME = """<!doctype html><iframe src="report.html" style="width:{width}px;height:4000px;border:0"></iframe><pre></pre>
+<script>
+addEventListener("message", (e) => {{ document.querySelector("pre").textContent = e.data; }});
+</script>"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+@pytest.mark.parametrize("width", [1200, 390])
+def test_a_browser_draws_every_figure_without_error_or_overflow(width: int, tmp_path: Path) -> None:
+    html = page(tmp_path, results())
+    (tmp_path / "report.html").write_text(html.replace("<head>", "<head>" + PROBE), "utf-8")
+    (tmp_path / "frame.html").write_text(FRAME.format(width=width), "utf-8")
+    options = (
+        "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+        "--disable-component-update --disable-sync --virtual-time-budget=10000 --window-size=1300,4000 --dump-dom"
+    )
+    assert CHROMIUM is not None
+    done = subprocess.run(
+        [CHROMIUM, *options.split(), f"--user-data-dir={tmp_path / 'profile'}", (tmp_path / "frame.html").as_uri()],
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    report = re.search(r"<pre>(\{.*?\})</pre>", done.stdout, re.S)
+    assert report, done.stdout[-500:]
+    seen = json.loads(report.group(1))
+    assert seen["faults"] == []
+    assert seen["fetched"] == []
+    assert seen["width"] <= seen["room"]
+    figures = len(re.findall(r'<div class="figure', html))
+    assert figures == 7
+    assert seen["plots"] >= figures
+    assert seen["lines"] > 30
