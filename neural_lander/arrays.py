@@ -28,3 +28,10 @@ def constant(values: np.ndarray, like: Array) -> Array:
         return values
     xp = array_api_compat.array_namespace(like)
     return xp.asarray(values, dtype=like.dtype, device=array_api_compat.device(like))
+
+
+def clip(x: Array, low: float, high: float) -> Array:
+    """Elementwise clip to constants; NumPy's own ``clip`` costs four times as much on a single vehicle."""
+    if type(x) is np.ndarray:
+        return np.minimum(np.maximum(x, low), high)
+    return array_api_compat.array_namespace(x).clip(x, low, high)

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from neural_lander.arrays import Array
+from neural_lander.components import Rows, quaternion_rows, split
 from neural_lander.rotation import quaternion_to_matrix
 
 
@@ -32,6 +33,11 @@ class State:
     def R(self) -> Array:
         """Rotation matrix body to world, (..., 3, 3); computed once."""
         return quaternion_to_matrix(self.attitude)
+
+    @cached_property
+    def rows(self) -> Rows:
+        """The same as components: floats for one vehicle, arrays for a batch."""
+        return quaternion_rows(split(self.attitude))
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -25,8 +26,7 @@ class Hover:
 
     def __call__(self, t: float) -> Reference:
         """Reference at any time."""
-        zero = np.zeros(3)
-        return Reference(self.position, zero, zero, self.yaw)
+        return Reference(self.position, _ZERO, _ZERO, self.yaw)
 
 
 @dataclass(frozen=True)
@@ -47,17 +47,23 @@ class Landing:
         if not self.start[2] > self.pad[2] or not self.speed > 0:
             raise ValueError(f"a landing descends: start z = {self.start[2]} m, pad z = {self.pad[2]} m, speed = {self.speed} m/s")
 
-    @property
+    @cached_property
+    def velocity(self) -> np.ndarray:
+        """(3,) m/s during the descent."""
+        return (self.pad - self.start) / self.arrival
+
+    @cached_property
     def arrival(self) -> float:
         """Instant in s at which the reference stops descending."""
         return float((self.start[2] - self.pad[2]) / self.speed)
 
     def __call__(self, t: float) -> Reference:
         """Reference at time t in s."""
-        zero = np.zeros(3)
         if t <= 0:
-            return Reference(self.start, zero, zero)
+            return Reference(self.start, _ZERO, _ZERO)
         if t >= self.arrival:
-            return Reference(self.pad, zero, zero)
-        velocity = (self.pad - self.start) / self.arrival
-        return Reference(self.start + velocity * t, velocity, zero)
+            return Reference(self.pad, _ZERO, _ZERO)
+        return Reference(self.start + self.velocity * t, self.velocity, _ZERO)
+
+
+_ZERO = np.zeros(3)

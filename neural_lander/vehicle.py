@@ -98,13 +98,9 @@ class Vehicle:
         x, y = self.rotor_positions[:, 0], self.rotor_positions[:, 1]
         return np.stack([y, -x, 0 * x], axis=-1)
 
-    @cached_property
-    def _gear_points_T(self) -> np.ndarray:
-        return np.ascontiguousarray(self.gear_points.T)
-
     def lowest_point(self, position: Array, R: Array) -> Array:
         """World z of the lowest gear point, ``(..., 3), (..., 3, 3) -> (...)``, m."""
-        drop = R[..., 2, :] @ constant(self._gear_points_T, position)
+        drop = R[..., 2, :] @ constant(np.ascontiguousarray(self.gear_points.T), position)
         return position[..., 2] + namespace(position).min(drop, axis=-1)
 
     @cached_property

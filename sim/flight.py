@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from neural_lander.arrays import clip
 from neural_lander.control.controller import Controller
 from neural_lander.control.touchdown import TouchdownDetector
 from neural_lander.flightlog.log import FlightLog
+from neural_lander.rotation import quaternion_to_matrix
 from neural_lander.state import State
 from neural_lander.trajectory import Trajectory
 from sim.sensors import Sensors
@@ -41,16 +43,6 @@ class Truth:
     """Start in s of the contact that ended the flight; NaN if it never touched down."""
 
 
-_COLUMNS = (
-    ("t", 1), ("position", 3), ("velocity", 3), ("height", 1), ("tilt", 1), ("contact", 1),
-    ("reference", 3), ("f_a", 3), ("f_a_hat", 3), ("d_hat", 3),
-)  # fmt: skip
-_LOG_COLUMNS = (
-    ("t", 1), ("position", 3), ("velocity", 3), ("attitude", 4), ("body_rates", 3), ("specific_force", 3),
-    ("rotor_speed", 4), ("height", 1), ("f_a_applied", 3), ("position_reference", 3),
-)  # fmt: skip
-
-
 def fly(
     world: PyBulletWorld,
     controller: Controller,
@@ -70,13 +62,10 @@ def fly(
     truth are those at the cut. ``spool_down = False`` is for flights that touch and go.
     """
     dt, touchdown = world.dt, TouchdownDetector()
-    steps = round((end - start) / dt)
-    truth = np.empty((steps, sum(n for _, n in _COLUMNS)))
-    logged = np.empty((steps // LOG_EVERY + 1, sum(n for _, n in _LOG_COLUMNS)))
-    rows = 0
     c_T, u_max = controller.vehicle.thrust_coefficient, controller.vehicle.u_max
+    truth, logged = [], []  # what each step refers to; turned into columns after the flight, off the loop's time
     measured = sensors.measure(world.state)
-    for k in range(steps):
+    for k in range(round((end - start) / dt)):
         t = start + k * dt
         reference = trajectory(t)
         seen = sensors.delayed(measured)
@@ -85,50 +74,55 @@ def fly(
             before_step(t, seen)
         if excitation is not None:
             u = command * command + excitation(t) / (4 * c_T)
-            command = np.sqrt(np.minimum(np.maximum(u, 0.0), u_max))
+            command = np.sqrt(clip(u, 0.0, u_max))
         if spool_down:
-            share = touchdown(t, bool(seen.contact))
-            command = command * math.sqrt(share)
+            command = command * math.sqrt(touchdown(t, bool(seen.contact)))
             if touchdown.landed:
                 break
         before = world.state
         world.step(command)
         wanted = controller.wanted
         assert wanted is not None
-        nominal = (c_T * (world.rotor_speeds @ world.rotor_speeds)) * before.R[:, 2]
-        row = truth[rows]
-        row[0] = t
-        row[1:4], row[4:7], row[7], row[8] = before.position, before.velocity, before.height, before.R[2, 2]
-        row[9], row[10:13] = before.contact, reference.position
-        row[13:16] = world.applied_force - nominal
-        row[16:19], row[19:22] = wanted.f_a_hat, controller.tracking.d_hat
+        truth.append((t, before, reference.position, world.applied_force, world.rotor_speeds, wanted.f_a_hat, controller.tracking.d_hat))
         if k % LOG_EVERY == 0:
-            m = measured
-            noisy = sensors.actuation(world.specific_force, world.rotor_speeds)
-            out = logged[rows // LOG_EVERY]
-            out[0], out[1:4], out[4:7], out[7:11], out[11:14] = t, m.position, m.velocity, m.attitude, m.body_rates
-            out[14:17], out[17:21], out[21] = noisy[0], noisy[1], m.height
-            out[22:25], out[25:28] = wanted.f_a_hat, reference.position
-        rows += 1
+            actuation = sensors.actuation(world.specific_force, world.rotor_speeds)
+            logged.append((t, measured, *actuation, wanted.f_a_hat, reference.position))
         measured = sensors.measure(world.state)
     landed_at = touchdown.since if touchdown.landed and touchdown.since is not None else math.nan
-    return _log(logged[: (rows + LOG_EVERY - 1) // LOG_EVERY], metadata or {}), _truth(truth[:rows], landed_at)
+    return _log(logged, metadata or {}), _truth(truth, c_T, landed_at)
 
 
-def _split(rows: np.ndarray, columns: tuple[tuple[str, int], ...]) -> dict[str, np.ndarray]:
-    fields, at = {}, 0
-    for name, width in columns:
-        fields[name] = rows[:, at] if width == 1 else rows[:, at : at + width]
-        at += width
-    return fields
+def _log(rows: Sequence[tuple[Any, ...]], metadata: Mapping[str, Any]) -> FlightLog:
+    t, states, specific_force, rotor_speed, f_a_hat, reference = zip(*rows, strict=True)
+    return FlightLog.from_arrays(
+        t,
+        [s.position for s in states],
+        [s.velocity for s in states],
+        [s.attitude for s in states],
+        body_rates=[s.body_rates for s in states],
+        specific_force=specific_force,
+        rotor_speed=rotor_speed,
+        height=[s.height for s in states],
+        f_a_applied=f_a_hat,
+        position_reference=reference,
+        metadata=metadata,
+    )
 
 
-def _log(rows: np.ndarray, metadata: Mapping[str, Any]) -> FlightLog:
-    return FlightLog.from_arrays(**_split(rows, _LOG_COLUMNS), metadata=metadata)
-
-
-def _truth(rows: np.ndarray, landed_at: float) -> Truth:
-    fields = _split(rows, _COLUMNS)
-    fields["tilt"] = np.arccos(np.clip(fields["tilt"], -1.0, 1.0))
-    fields["contact"] = fields["contact"] > 0
-    return Truth(**fields, landed_at=landed_at)
+def _truth(rows: Sequence[tuple[Any, ...]], c_T: float, landed_at: float) -> Truth:
+    t, states, reference, force, rotor_speeds, f_a_hat, d_hat = zip(*rows, strict=True)
+    axis = quaternion_to_matrix(np.array([s.attitude for s in states]))[:, :, 2]
+    nominal = c_T * np.sum(np.square(rotor_speeds), axis=-1, keepdims=True) * axis
+    return Truth(
+        t=np.array(t),
+        position=np.array([s.position for s in states]),
+        velocity=np.array([s.velocity for s in states]),
+        height=np.array([s.height for s in states]),
+        tilt=np.arccos(np.clip(axis[:, 2], -1.0, 1.0)),
+        contact=np.array([s.contact for s in states]),
+        reference=np.array(reference),
+        f_a=np.array(force) - nominal,
+        f_a_hat=np.array(f_a_hat),
+        d_hat=np.array(d_hat),
+        landed_at=landed_at,
+    )

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from neural_lander.arrays import Array, namespace
+from neural_lander.components import Scalar
 
 
 class Terrain(Protocol):
     """Surface z(x, y) in the world frame."""
 
-    def height(self, x: Array, y: Array) -> Array:
+    def height(self, x: Scalar, y: Scalar) -> Scalar:
         """World z of the surface in m at x, y in m, any shape."""
         ...
 
@@ -24,7 +24,7 @@ class Terrain(Protocol):
 class Flat:
     """The floor z = 0."""
 
-    def height(self, x: Array, y: Array) -> Array:
+    def height(self, x: Scalar, y: Scalar) -> Scalar:
         """See :class:`Terrain`."""
         del y
         return 0.0 * x
@@ -41,11 +41,9 @@ class Platform:
     top: float = 0.5  # m
     size: float = 1.0  # m
 
-    def height(self, x: Array, y: Array) -> Array:
+    def height(self, x: Scalar, y: Scalar) -> Scalar:
         """See :class:`Terrain`."""
-        xp = namespace(x)
-        over = (xp.abs(x) <= self.size / 2) & (xp.abs(y) <= self.size / 2)
-        return xp.where(over, self.top + 0.0 * x, 0.0 * x)
+        return self.top * ((abs(x) <= self.size / 2) & (abs(y) <= self.size / 2))
 
     def build(self, bullet: Any) -> list[int]:
         """See :class:`Terrain`."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from neural_lander.errors import UserError
-from neural_lander.rotation import quaternion_to_matrix
+from neural_lander.components import dot, quaternion_rows, rotate, rotate_back
 from neural_lander.state import State
 from neural_lander.vehicle import GRAVITY, Vehicle
 from sim.aerodynamics import AerodynamicEffect, RandomEffect
@@ -88,7 +88,8 @@ class PyBulletWorld:
         self.terrain: Terrain = terrain or Flat()
         self.motors = FirstOrderMotors(vehicle.motor_time_constant, vehicle.u_max)
         self._wrench_map = vehicle.thrust_coefficient * (airframe or Airframe.nominal()).wrench_map(vehicle)
-        self._J = [float(j) for j in vehicle.inertia]
+        self._J: list[float] = vehicle.inertia.tolist()
+        self._gear: list[list[float]] = vehicle.gear_points.tolist()
         self._bullet = _Client()
         self._body = self._build()
         self.reset(np.array([0.0, 0.0, 1.0]))
@@ -131,12 +132,14 @@ class PyBulletWorld:
     def _read(self) -> None:
         (px, py, pz), (qx, qy, qz, qw) = self._bullet.getBasePositionAndOrientation(self._body)
         velocity, (wx, wy, wz) = self._bullet.getBaseVelocity(self._body)
-        q = np.array([qw, qx, qy, qz])
-        R, position = quaternion_to_matrix(q), np.array([px, py, pz])
-        height = self.vehicle.lowest_point(position, R) - self.terrain.height(position[0], position[1])
+        rows = quaternion_rows((qw, qx, qy, qz))
+        rates = rotate_back(rows, (wx, wy, wz))
+        height = pz + min(dot(rows[2], point) for point in self._gear) - self.terrain.height(px, py)
+        attitude = np.array((qw, qx, qy, qz))
         self.contact = self._touches()
-        rates = np.array([wx, wy, wz]) @ R
-        self.state = State(position, np.array(velocity), q, rates, height, np.asarray(self.contact))
+        self.state = State(
+            np.array((px, py, pz)), np.array(velocity), attitude, np.array(rates), np.float64(height), np.bool_(self.contact)
+        )
 
     def _touches(self) -> bool:
         """Whether any foot carries load: Bullet also lists points up to 2 cm away."""
@@ -147,8 +150,8 @@ class PyBulletWorld:
         b, state = self._bullet, self.state
         u = self.motors.step(rotor_speeds, self.dt)
         self.rotor_speeds = np.sqrt(u)
-        wrench = u @ self._wrench_map
-        force, moment = state.R @ wrench[:3], wrench[3:]
+        wrench = (u @ self._wrench_map).tolist()
+        force, moment = np.array(rotate(state.rows, wrench[:3])), np.array(wrench[3:])
         for effect in self.effects:
             extra_force, extra_moment = effect(state, self.rotor_speeds, self.vehicle, self.terrain)
             force, moment = force + extra_force, moment + extra_moment

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from neural_lander.arrays import Array, constant, namespace
+from neural_lander.arrays import Array, clip, constant, namespace
 from neural_lander.vehicle import Vehicle
 
 
@@ -17,24 +17,24 @@ class Allocation:
 
     def __init__(self, vehicle: Vehicle) -> None:
         inverse = vehicle.B0_inverse
-        self._inverse_T = np.ascontiguousarray(inverse.T)
+        self._moment_columns_T = np.ascontiguousarray(inverse[:, 1:].T)
         self._thrust_column = inverse[:, 0]
         self._tilt_columns_T = np.ascontiguousarray(inverse[:, 1:3].T)
         self._yaw_column = inverse[:, 3]
         self._u_max = vehicle.u_max
 
-    def unclipped(self, thrust: Array, moment: Array) -> Array:
-        """B0^-1 (T, tau), ``(...) N, (..., 3) N m -> (..., 4) (rad/s)^2``, feasible or not."""
-        xp = namespace(moment)
-        return xp.concat([thrust[..., None], moment], axis=-1) @ constant(self._inverse_T, moment)
+    def moment_part(self, moment: Array) -> Array:
+        """B0^-1 (0, tau), ``(..., 3) N m -> (..., 4) (rad/s)^2``, feasible or not."""
+        return moment @ constant(self._moment_columns_T, moment)
 
-    def __call__(self, thrust: Array, moment: Array) -> tuple[Array, Array]:
+    def __call__(self, thrust: Array, moment: Array) -> tuple[Array, bool | Array]:
         """u within 0..u_max, ``(..., 4)``, and where a rotor saturated, ``(...)``."""
         xp = namespace(moment)
-        u = self.unclipped(thrust, moment)
-        saturated = xp.any((u < 0) | (u > self._u_max), axis=-1)
-        if not xp.any(saturated):
-            return u, saturated
+        u = self.moment_part(moment) + thrust[..., None] * constant(self._thrust_column, moment)
+        if type(u) is np.ndarray and u.ndim == 1:  # one vehicle: four floats need no array functions
+            saturated = min(u) < 0.0 or max(u) > self._u_max
+            return (self._prioritised(thrust, moment) if saturated else u), bool(saturated)
+        saturated = xp.any((u < 0.0) | (u > self._u_max), axis=-1)
         return xp.where(saturated[..., None], self._prioritised(thrust, moment), u), saturated
 
     def _prioritised(self, thrust: Array, moment: Array) -> Array:
@@ -50,4 +50,4 @@ class Allocation:
         room = xp.where(yaw > 0, u_max - base, base) / xp.maximum(xp.abs(yaw), 1e-12 + 0 * yaw)
         share = xp.minimum(xp.maximum(xp.min(room, axis=-1), 0 * spread), 1.0 + 0 * spread)
         u = base + share[..., None] * yaw
-        return xp.minimum(xp.maximum(u, 0 * u), u_max + 0 * u)  # rounding only
+        return clip(u, 0.0, u_max)  # rounding only

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neural_lander.arrays import Array, constant, namespace
-from neural_lander.rotation import apply, cross, hat, transpose, vee
+from neural_lander.arrays import Array, constant
+from neural_lander.components import Rows, Vector, cross, dot, join, maximum, minimum, sqrt, unit
 from neural_lander.vehicle import Vehicle
 
 MAX_TILT = math.radians(35.0)  # guess: beyond it a landing is not a landing
-YAW_FREQUENCY_RATIO = 0.35  # yaw is slower than tilt: reaction torque is the weakest of the moments
+YAW_FREQUENCY_RATIO = 0.35  # yaw is slower than tilt: reaction torque is the weakest of the moments, guess
 TRIM_RATE = 1.0  # 1/s, guess: settles within a few seconds of hover, slow against the attitude loop
 
 
@@ -31,20 +31,16 @@ class AttitudeGains:
         return cls(vehicle.inertia * frequency**2, 2 * vehicle.inertia * frequency)
 
 
-def desired_attitude(force: Array, yaw: float) -> Array:
-    """R_d ``(..., 3, 3)`` whose z axis is along ``force`` (..., 3) N, tilted at most MAX_TILT, at heading yaw."""
-    xp = namespace(force)
-    up = xp.maximum(force[..., 2:], 1e-6 + 0 * force[..., 2:])  # a quadrotor cannot pull down
-    side = force[..., :2] / up
-    steepness = xp.sqrt(xp.vecdot(side, side))[..., None]
-    side = side / xp.maximum(steepness / math.tan(MAX_TILT), xp.ones_like(steepness))
-    z = xp.concat([side, xp.ones_like(up)], axis=-1)
-    z = z / xp.sqrt(xp.vecdot(z, z))[..., None]
-    across = constant(np.array([-math.sin(yaw), math.cos(yaw), 0.0]), force)  # y axis of a level vehicle
-    S_z = hat(z)
-    x = -apply(S_z, across + 0 * z)  # across x z: forward, in the plane of the rotors
-    x = x / xp.sqrt(xp.vecdot(x, x))[..., None]
-    return xp.stack([x, apply(S_z, x), z], axis=-1)
+def desired_attitude(force: Vector, yaw: float) -> Rows:
+    """Rows of R_d, whose z axis is along ``force`` in N, world, tilted at most MAX_TILT, at heading yaw in rad."""
+    up = 1.0 / maximum(force[2], 1e-6)  # a quadrotor cannot pull down
+    a, b = force[0] * up, force[1] * up
+    shrink = minimum(math.tan(MAX_TILT) / sqrt(a * a + b * b + 1e-12), 1.0)
+    z = unit((a * shrink, b * shrink, 1.0 + 0.0 * a))
+    level_y = (-math.sin(yaw), math.cos(yaw), 0.0)
+    x = unit(cross(level_y, z))
+    y = cross(z, x)
+    return (x[0], y[0], z[0]), (x[1], y[1], z[1]), (x[2], y[2], z[2])
 
 
 class AttitudeLaw:
@@ -55,20 +51,29 @@ class AttitudeLaw:
 
     def __init__(self, vehicle: Vehicle, gains: AttitudeGains | None = None) -> None:
         self.gains = gains or AttitudeGains.critically_damped(vehicle)
-        self._inertia = vehicle.inertia
-        self._trim_rate = TRIM_RATE * self.gains.k_R
+        self._k_R, self._k_omega = self.gains.k_R.tolist(), self.gains.k_omega.tolist()
+        self._J: list[float] = vehicle.inertia.tolist()
         self.tau_hat: Array = np.zeros(3)  # (..., 3) N m, body
-        self.e_R: Array = np.zeros(3)
+        self._e_R: Vector = (0.0, 0.0, 0.0)
 
-    def __call__(self, R: Array, omega: Array, R_d: Array) -> Array:
-        """Moment in N m, body, ``(..., 3, 3), (..., 3) rad/s, (..., 3, 3) -> (..., 3)``."""
-        J = constant(self._inertia, omega)
-        self.e_R = vee(transpose(R_d) @ R)  # vee takes the skew part, the 1/2 of Lee's e_R
-        feedback = constant(self.gains.k_R, omega) * self.e_R + constant(self.gains.k_omega, omega) * omega
-        return cross(omega, J * omega) - feedback - self.tau_hat
+    def __call__(self, R: Rows, omega: Vector, R_d: Rows) -> Array:
+        """Moment (..., 3) in N m, body, from attitude, body rates in rad/s and desired attitude."""
+        e_R = self._e_R = attitude_error(R, R_d)
+        gyroscopic = cross(omega, [J * w for J, w in zip(self._J, omega, strict=True)])
+        gains = zip(gyroscopic, self._k_R, e_R, self._k_omega, omega, strict=True)
+        return join([g - k_R * e - k_w * w for g, k_R, e, k_w, w in gains]) - self.tau_hat
 
     def learn_trim(self, dt: float) -> None:
         """One step of dt in s of tau_hat' = k_i e_R, in hover: takes up a centre of mass that is off."""
-        self.tau_hat = self.tau_hat + (dt * constant(self._trim_rate, self.e_R)) * self.e_R
+        e_R = join(self._e_R)
+        self.tau_hat = self.tau_hat + dt * TRIM_RATE * constant(self.gains.k_R, e_R) * e_R
 
 
+def attitude_error(R: Rows, R_d: Rows) -> Vector:
+    """e_R = 1/2 (R_d^T R - R^T R_d)^vee of Lee et al., body."""
+    (x, y, z), (x_d, y_d, z_d) = zip(*R, strict=True), zip(*R_d, strict=True)
+    return (
+        0.5 * (dot(z_d, y) - dot(y_d, z)),
+        0.5 * (dot(x_d, z) - dot(z_d, x)),
+        0.5 * (dot(y_d, x) - dot(x_d, y)),
+    )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from neural_lander.arrays import Array, constant, namespace
+from neural_lander.arrays import Array, clip, constant, namespace
+from neural_lander.components import Rows, join, split
 from neural_lander.control.allocation import Allocation
 from neural_lander.control.attitude import AttitudeGains, AttitudeLaw, desired_attitude
 from neural_lander.control.tracking import TrackingGains, TrackingLaw
@@ -23,7 +25,7 @@ class Wanted:
     """What the controller asked for: for links that command attitude and thrust rather than rotors."""
 
     thrust: Array  # (...) N, collective, along body z
-    attitude: Array  # (..., 3, 3) R_d, body to world
+    R_d: Rows  # desired attitude, body to world: rows of components
     moment: Array  # (..., 3) N m, body
     f_a_hat: Array  # (..., 3) N, world: the residual estimate that was subtracted
 
@@ -70,23 +72,25 @@ class Controller:
         self.attitude.tau_hat = np.zeros(3) if moment_trim is None else moment_trim
         self.wanted = None
         self._rotor_thrust: Array = np.full(4, self.vehicle.weight / 4)
-        self._saturated: Array = np.asarray(False)
-
     def __call__(self, t: float, state: State, reference: Reference) -> Array:
         """Rotor speeds in rad/s, ``(..., 4)``, at time t in s. What was asked for is in :attr:`wanted`."""
-        R = state.R
+        R = state.rows
         f_a_hat = self.residual.at(state)
         f_bar_d = self.tracking(state, reference)
-        R_d = desired_attitude(f_bar_d - f_a_hat(self._rotor_thrust), reference.yaw)
-        tau_d = self.attitude(R, state.body_rates, R_d)
-        thrust, estimate = self._solve_thrust(f_bar_d, f_a_hat, R[..., :, 2], tau_d)
+        estimate = f_a_hat(self._rotor_thrust)
+        R_d = desired_attitude(split(f_bar_d - estimate), reference.yaw)
+        tau_d = self.attitude(R, split(state.body_rates), R_d)
+        k = join([row[2] for row in R])  # body z axis
+        thrust, estimate = self._solve_thrust(f_bar_d, f_a_hat, estimate, k, tau_d)
         u, saturated = self.allocation(thrust, tau_d)
         self.tracking.update_trim(t, saturated | state.contact)
         self._rotor_thrust = self._c_T * u
         self.wanted = Wanted(thrust, R_d, tau_d, estimate)
         return namespace(u).sqrt(u)
 
-    def _solve_thrust(self, f_bar_d: Array, f_a_hat, k: Array, tau_d: Array) -> tuple[Array, Array]:  # type: ignore[no-untyped-def]
+    def _solve_thrust(
+        self, f_bar_d: Array, f_a_hat: Callable[[Array], Array], estimate: Array, k: Array, tau_d: Array
+    ) -> tuple[Array, Array]:
         """Fixed point of T = (f_bar_d - f_a_hat(u(T))) . k, u(T) = clip(B0^-1 (T, tau_d), 0, u_max).
 
         R_d and tau_d are held, so that u enters through the scalar T alone (design: a map of contraction
@@ -94,12 +98,10 @@ class Controller:
         """
         xp = namespace(tau_d)
         direction = constant(self._thrust_direction, tau_d)
-        moments = self._c_T * self.allocation.unclipped(0 * tau_d[..., 0], tau_d)
-        zero, limit = 0 * moments, self._thrust_max + 0 * moments
-        estimate = f_a_hat(self._rotor_thrust)
+        moments = self._c_T * self.allocation.moment_part(tau_d)
         thrust = xp.vecdot(f_bar_d - estimate, k)
         for _ in range(MAX_ITERATIONS):
-            rotor_thrust = xp.minimum(xp.maximum(moments + thrust[..., None] * direction, zero), limit)
+            rotor_thrust = clip(moments + thrust[..., None] * direction, 0.0, self._thrust_max)
             estimate = f_a_hat(rotor_thrust)
             previous, thrust = thrust, xp.vecdot(f_bar_d - estimate, k)
             if xp.max(xp.abs(thrust - previous)) <= self._step_tolerance:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neural_lander.arrays import Array, constant, namespace
+from neural_lander.arrays import Array, clip, constant, namespace
 from neural_lander.errors import UserError
 from neural_lander.state import Reference, State
 from neural_lander.vehicle import G_VECTOR, Vehicle
@@ -80,13 +80,14 @@ class TrackingLaw:
         v_r_dot = reference.acceleration - Lambda * velocity_error
         return self._mass * v_r_dot - K_v * self.s + constant(self._minus_mg, like) - self.d_hat
 
-    def update_trim(self, t: float, hold: Array) -> None:
-        """Integrate d_hat' = Gamma K_v s up to time t in s, except where ``hold`` (saturation, contact)."""
+    def update_trim(self, t: float, hold: bool | Array) -> None:
+        """Integrate d_hat' = Gamma K_v s up to time t in s, except where ``hold`` (saturation, contact), ``(...)``."""
         dt = t - self._updated
         self._updated = t
         if not 0 < dt < 0.1 or self.gains.Gamma == 0:  # first call, a pause, or a clock that went backwards
             return
-        xp = namespace(self.s)
+        if hold is True:
+            return
         step = (dt * constant(self._rate, self.s)) * self.s
-        moved = xp.minimum(xp.maximum(self.d_hat + step, -self._limit + 0 * step), self._limit + 0 * step)
-        self.d_hat = xp.where(hold[..., None], self.d_hat + 0 * step, moved)
+        moved = clip(self.d_hat + step, -self._limit, self._limit)
+        self.d_hat = moved if hold is False else namespace(step).where(hold[..., None], self.d_hat, moved)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-import numpy as np
-
-from neural_lander.arrays import Array, constant, namespace
+from neural_lander.arrays import Array
+from neural_lander.components import Scalar, dot, join, maximum, minimum, split, sqrt
 from neural_lander.state import State
 from neural_lander.vehicle import Vehicle
 from sim.terrain import Terrain
@@ -32,27 +32,27 @@ class GroundEffect:
     s_max: float = 0.5
     """Bound on s, at which thrust doubles: the image model diverges where a rotor meets the floor."""
 
-    def increase(self, z: Array, vehicle: Vehicle) -> Array:
-        """s at rotor heights z in m, any shape."""
-        xp = namespace(z)
+    def increase(self, z: Scalar, vehicle: Vehicle) -> Scalar:
+        """s at a rotor height z in m."""
         R2 = vehicle.rotor_radius**2
         d, b = vehicle.hub_distances
-        z = xp.maximum(z, vehicle.rotor_radius / 8 + 0 * z)
-        z2 = z * z
-        near, far = d * d + 4 * z2, b * b + 4 * z2  # 2 d^2 = b^2 on the square that the paper has
-        s = R2 / (16 * z2) + R2 * z / (near * xp.sqrt(near)) + (0.5 + 2 * self.K_b) * R2 * z / (far * xp.sqrt(far))
-        return xp.minimum(s, self.s_max + 0 * s)
+        z = maximum(z, vehicle.rotor_radius / 8)
+        four_z2 = 4.0 * z * z
+        near, far = d * d + four_z2, b * b + four_z2  # 2 d^2 = b^2 on the square that the paper has
+        images = z / (near * sqrt(near)) + (0.5 + 2.0 * self.K_b) * z / (far * sqrt(far))
+        return minimum(R2 * (0.25 / four_z2 + images), self.s_max)
 
     def __call__(self, state: State, rotor_speeds: Array, vehicle: Vehicle, terrain: Terrain) -> tuple[Array, Array]:
         """See :class:`~sim.aerodynamics.effect.AerodynamicEffect`."""
-        xp = namespace(rotor_speeds)
-        hubs = constant(vehicle.rotor_positions, rotor_speeds)
-        axis = state.R[..., :, 2]
-        world = state.position[..., None, :] + hubs @ xp.matrix_transpose(state.R)
-        s = self.increase(world[..., 2] - terrain.height(world[..., 0], world[..., 1]), vehicle)
-        v_x, v_y = state.velocity[..., 0], state.velocity[..., 1]
-        v_i2 = vehicle.weight / (8 * AIR_DENSITY * np.pi * vehicle.rotor_radius**2)
-        s = s / (1 + (v_x * v_x + v_y * v_y) / v_i2)[..., None]
-        extra = vehicle.thrust_coefficient * rotor_speeds * rotor_speeds * (s / (1 - s))
-        return xp.vecdot(extra, xp.ones_like(extra))[..., None] * axis, extra @ constant(vehicle.lever_arms, rotor_speeds)
-
+        X, Y, Z = state.rows
+        x, y, z = split(state.position)
+        v_x, v_y, _ = split(state.velocity)
+        v_i2 = vehicle.weight / (8 * AIR_DENSITY * math.pi * vehicle.rotor_radius**2)
+        calm = 1.0 / (1.0 + (v_x * v_x + v_y * v_y) / v_i2)
+        total, roll, pitch = 0.0, 0.0, 0.0
+        for hub, n in zip(vehicle.rotor_positions.tolist(), split(rotor_speeds), strict=True):
+            above = z + dot(Z, hub) - terrain.height(x + dot(X, hub), y + dot(Y, hub))
+            s = self.increase(above, vehicle) * calm
+            extra = vehicle.thrust_coefficient * n * n * (s / (1.0 - s))
+            total, roll, pitch = total + extra, roll + hub[1] * extra, pitch - hub[0] * extra
+        return join([total * X[2], total * Y[2], total * Z[2]]), join([roll, pitch, 0.0 * pitch])

@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from neural_lander.arrays import Array, namespace
+from neural_lander.arrays import Array
+from neural_lander.components import split
 from neural_lander.state import State
 from neural_lander.vehicle import Vehicle
 from sim.aerodynamics.ground_effect import GroundEffect
@@ -41,9 +42,8 @@ class NearGroundTurbulence:
             self._block, self._next = self._rng.standard_normal((512, 3)) * self._drive, 0
         self._x = self._keep * self._x + self._block[self._next]
         self._next += 1
-        xp = namespace(rotor_speeds)
-        hub = state.position[2] + vehicle.rotor_positions[0, 2] - terrain.height(state.position[0], state.position[1])
-        s = self._ground_effect.increase(xp.asarray(hub), vehicle)
+        x, y, z = split(state.position)
+        s = self._ground_effect.increase(z + float(vehicle.rotor_positions[0, 2]) - terrain.height(x, y), vehicle)
         thrust = vehicle.thrust_coefficient * (rotor_speeds @ rotor_speeds)
         return self._x * (self.intensity * thrust * s), _NO_MOMENT
 

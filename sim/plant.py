@@ -1,0 +1,103 @@
+"""What is flown: a vehicle that is not quite what the controller believes, in air that the model misses."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from neural_lander.errors import UserError
+from neural_lander.vehicle import Vehicle
+from sim.aerodynamics import AerodynamicEffect, GroundEffect, NearGroundTurbulence, RotorDrag
+from sim.airframe import Airframe
+from sim.oracle import Oracle
+from sim.sensors import SensorNoise
+from sim.terrain import Flat, Terrain
+from sim.world import PyBulletWorld
+
+
+def default_effects() -> tuple[AerodynamicEffect, ...]:
+    """Ground effect with fountain, rotor drag, turbulence near the ground."""
+    return (GroundEffect(), RotorDrag(), NearGroundTurbulence())
+
+
+@dataclass(frozen=True)
+class Plant:
+    """One airframe and its surroundings, from which a world is built as often as needed."""
+
+    vehicle: Vehicle
+    """What controller and learner believe."""
+    effects: tuple[AerodynamicEffect, ...] = field(default_factory=default_effects)
+    airframe: Airframe = field(default_factory=Airframe.nominal)
+    noise: SensorNoise = SensorNoise()
+    terrain: Terrain = Flat()
+    mass_scale: float = 1.0
+    """True mass over believed mass."""
+    thrust_scale: float = 1.0
+    """True over believed thrust at the same rotor speed."""
+
+    @property
+    def true_vehicle(self) -> Vehicle:
+        """The vehicle that flies."""
+        if self.mass_scale == self.thrust_scale == 1.0:
+            return self.vehicle
+        believed = self.vehicle
+        return believed.with_(
+            mass=believed.mass * self.mass_scale, thrust_coefficient=believed.thrust_coefficient * self.thrust_scale
+        )
+
+    def build(self) -> PyBulletWorld:
+        """A world of this plant."""
+        return PyBulletWorld(self.true_vehicle, self.effects, self.airframe, self.terrain)
+
+    def oracle(self) -> Oracle:
+        """Residual model that knows everything about this plant but its turbulence."""
+        return Oracle(self.vehicle, self.true_vehicle, self.effects, self.airframe, self.terrain)
+
+    def with_airframe(self, seed: int) -> Plant:
+        """The same plant with the asymmetries drawn from ``seed``."""
+        return replace(self, airframe=Airframe.drawn(self.vehicle, seed))
+
+    @property
+    def pad(self) -> np.ndarray:
+        """(3,) m: centre of mass of the vehicle standing at the origin of the terrain."""
+        ground = float(self.terrain.height(np.zeros(()), np.zeros(())))
+        return np.array([0.0, 0.0, ground + self.vehicle.gear_clearance])
+
+
+def load_effects(names: Sequence[str]) -> tuple[AerodynamicEffect, ...]:
+    """Effects named ``module:Class`` (called without arguments) or ``module:function``; modules of the working folder too.
+
+    Raises
+    ------
+    UserError
+        If a name is malformed, cannot be imported, or is nothing that can be called.
+    """
+    if not names:
+        return default_effects()
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    return tuple(_load_effect(name) for name in names)
+
+
+def _load_effect(name: str) -> AerodynamicEffect:
+    module_name, _, attribute = name.partition(":")
+    if not module_name or not attribute:
+        raise UserError(f"effect '{name}' must be written module:Class, for example sim.aerodynamics:GroundEffect")
+    try:
+        found = getattr(importlib.import_module(module_name), attribute)
+    except ImportError as error:
+        raise UserError(f"effect '{name}': module '{module_name}' cannot be imported: {error}") from error
+    except AttributeError as error:
+        raise UserError(f"effect '{name}': module '{module_name}' has no '{attribute}'") from error
+    try:
+        effect = found() if isinstance(found, type) else found
+    except TypeError as error:
+        raise UserError(f"effect '{name}' must be constructible without arguments: {error}") from error
+    if not callable(effect):
+        raise UserError(f"effect '{name}' must be callable as effect(state, rotor_speeds, vehicle, terrain) -> (force, moment)")
+    return effect
