@@ -19,15 +19,15 @@ _STATE = "stateEstimateZ."
 PWM_FULL_SCALE = 65536.0  # the thrust curves are identified with p = PWM/65536 (Neural-Swarm2)
 MILLISECOND_TICKS = 500.0  # a median step below this is in ms: the deck logs at 1 Hz to 1 kHz
 
-# FlightLog field -> (columns, factor to SI)
+# FlightLog field -> (columns, divisor to SI); to divide keeps 408 mm at 0.408 m exactly
 _FIELDS: dict[str, tuple[tuple[str, ...], float]] = {
-    "position": (tuple(_STATE + a for a in ("x", "y", "z")), 1e-3),
-    "velocity": (tuple(_STATE + a for a in ("vx", "vy", "vz")), 1e-3),
-    "specific_force": (tuple(_STATE + a for a in ("ax", "ay", "az")), 1e-3),
-    "body_rates": (tuple(_STATE + a for a in ("rateRoll", "ratePitch", "rateYaw")), 1e-3),
-    "rotor_command": (tuple(f"pwm.m{i}_pwm" for i in range(1, 5)), 1 / PWM_FULL_SCALE),
-    "battery_voltage": (("pm.vbatMV",), 1e-3),
-    "position_reference": (tuple(f"ctrltargetZ.{a}" for a in "xyz"), 1e-3),
+    "position": (tuple(_STATE + a for a in ("x", "y", "z")), 1000.0),
+    "velocity": (tuple(_STATE + a for a in ("vx", "vy", "vz")), 1000.0),
+    "specific_force": (tuple(_STATE + a for a in ("ax", "ay", "az")), 1000.0),
+    "body_rates": (tuple(_STATE + a for a in ("rateRoll", "ratePitch", "rateYaw")), 1000.0),
+    "rotor_command": (tuple(f"pwm.m{i}_pwm" for i in range(1, 5)), PWM_FULL_SCALE),
+    "battery_voltage": (("pm.vbatMV",), 1000.0),
+    "position_reference": (tuple(f"ctrltargetZ.{a}" for a in "xyz"), 1000.0),
 }
 _NEEDED = ("position", "velocity")
 _QUATERNION = _STATE + "quat"
@@ -61,11 +61,11 @@ class CrazyflieUsd:
                 f"{source}: no record of it is readable ({len(data)} bytes, {len(data) - start} after the header)"
             )
         seconds, clock_warning = _seconds(records[TICK])
-        arrays = {name: np.stack([records[c] for c in columns[name]], axis=-1) * _FIELDS[name][1] for name in columns}
+        arrays = {name: np.stack([records[c] for c in columns[name]], axis=-1) / _FIELDS[name][1] for name in columns}
         if "battery_voltage" in arrays:
             arrays["battery_voltage"] = arrays["battery_voltage"][:, 0]
         arrays["attitude"] = decompress_quaternions(records[_QUATERNION])
-        warnings = _account(blocks, dtype.itemsize, seconds, source) + clock_warning
+        warnings = _account(blocks, seconds, source) + clock_warning
         keep, dropped = _usable(seconds, arrays)
         warnings += [f"{source}: {text}" for text in dropped]
         seconds, arrays = seconds[keep], {name: values[keep] for name, values in arrays.items()}
@@ -127,8 +127,8 @@ def _seconds(ticks: np.ndarray) -> tuple[np.ndarray, list[str]]:
     counts = np.concatenate([[0], np.cumsum(steps)])
     rising = steps[steps > 0]
     if rising.size and np.median(rising) < MILLISECOND_TICKS:
-        return counts * 1e-3, [f"'{TICK}' rises by {np.median(rising):g} per record and is taken as milliseconds"]
-    return counts * 1e-6, []
+        return counts / 1e3, [f"'{TICK}' rises by {np.median(rising):g} per record and is taken as milliseconds"]
+    return counts / 1e6, []
 
 
 def _pitch_rate_sign(seconds: np.ndarray, attitude: np.ndarray, pitch_rate: np.ndarray) -> float:
@@ -159,7 +159,7 @@ def _usable(seconds: np.ndarray, arrays: dict[str, np.ndarray]) -> tuple[np.ndar
     return keep, said
 
 
-def _account(blocks: Blocks, size: int, seconds: np.ndarray, source: str) -> list[str]:
+def _account(blocks: Blocks, seconds: np.ndarray, source: str) -> list[str]:
     """One sentence for each kind of damage, with what it cost."""
     period = float(np.median(np.diff(seconds))) if len(seconds) > 1 else 0.0
     said = []
@@ -169,7 +169,7 @@ def _account(blocks: Blocks, size: int, seconds: np.ndarray, source: str) -> lis
             "nothing is lost"
         )
     if blocks.dropped_regions:
-        lost = blocks.dropped_bytes // size
+        lost = blocks.dropped_records
         said.append(
             f"{source}: damaged at {blocks.dropped_regions} places, the first at byte {blocks.first_dropped}: "
             f"{blocks.dropped_bytes} bytes, about {lost} records ({lost * period:.2f} s), are lost"

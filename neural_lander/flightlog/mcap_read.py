@@ -54,7 +54,7 @@ class Mcap:
         """
         source = str(path)
         content = _Content()
-        content.take(memoryview(path.read_bytes())[len(MCAP0_MAGIC) :])
+        content.take(memoryview(path.read_bytes()))
         channel = next((c for c in content.channels.values() if c.topic == TOPIC), None)
         messages = content.messages.get(channel.id, []) if channel else []
         if channel is None or not messages:
@@ -63,11 +63,9 @@ class Mcap:
             )
         metadata = dict(content.metadata)
         recorded = metadata.pop("warnings", [])
-        metadata |= {
-            f"original_{key}": metadata[key]
-            for key in ("format", "source")
-            if metadata.get(key) not in (None, self.name)
-        }
+        for key in ("format", "source"):
+            if key in metadata:
+                metadata.setdefault(f"original_{key}", metadata[key])
         return FlightLog.from_arrays(
             **_arrays(messages, source),
             rotor_command_unit=channel.metadata.get(UNIT_KEY, "rad/s"),
@@ -87,23 +85,26 @@ class _Content:
     bytes_after: int = 0  # from the last whole record to the end of a file that is cut
     bad_chunks: int = 0
     bad_records: int = 0
+    sound: bool = True  # the checksum over all of the data section fits, where it is there
 
     def take(self, data: memoryview) -> None:
-        """Go through the records of a file, behind its magic."""
-        at = 0
-        for opcode, body, end in _records(data):
-            at = end
+        """Go through the records of a file."""
+        at = len(MCAP0_MAGIC)
+        for opcode, body, end in _records(data, at):
+            start, at = at, end
             try:
                 if opcode == Opcode.CHUNK:
                     self._take_chunk(body)
                 elif opcode == Opcode.METADATA:
                     self._take_metadata(body)
+                elif opcode == Opcode.DATA_END:
+                    self.sound = int.from_bytes(body[:4], "little") in (0, zlib.crc32(data[:start]))
                 elif opcode == Opcode.FOOTER:
                     self.complete = True
                     return
                 else:
                     self._take(opcode, body)
-            except (McapError, struct.error, ValueError, zstandard.ZstdError):
+            except (McapError, struct.error, ValueError, OverflowError, zstandard.ZstdError):
                 self.bad_records += 1
         self.bytes_after = len(data) - at
 
@@ -134,6 +135,8 @@ class _Content:
             yield f"{self.bad_chunks} damaged chunks are lost, up to {FLUSH_PERIOD} s of flight each"
         if self.bad_records:
             yield f"{self.bad_records} damaged MCAP records are passed over"
+        if not self.sound and not self.bad_chunks:
+            yield "damaged outside of its chunks: the records are sound, but the metadata may be wrong"
         if not self.complete:
             yield (
                 f"cut short or damaged: the last {self.bytes_after} bytes are no whole MCAP record and are lost, up to "
@@ -141,9 +144,8 @@ class _Content:
             )
 
 
-def _records(data: memoryview) -> Iterator[tuple[int, memoryview, int]]:
-    """Opcode, body and end of every whole record."""
-    at = 0
+def _records(data: memoryview, at: int = 0) -> Iterator[tuple[int, memoryview, int]]:
+    """Opcode, body and end of every whole record from ``at`` on."""
     while at + _RECORD.size <= len(data):
         opcode, length = _RECORD.unpack_from(data, at)
         start = at + _RECORD.size

@@ -77,7 +77,7 @@ class McapLogWriter:
             raise UserError(f"{self.path} exists: a recording never overwrites a file; choose another name") from error
         except OSError as error:
             raise UserError(f"{self.path} cannot be written: {error.strerror}") from error
-        self._writer = Writer(self._stream)  # type: ignore[arg-type]
+        self._writer = Writer(self._stream, enable_data_crcs=True)  # type: ignore[arg-type]
         with _Guard(self):
             self._writer.start(profile=PROFILE, library="neural-lander")
             self._writer.add_metadata(METADATA_NAME, self._metadata)

@@ -33,7 +33,7 @@ def panels(log: FlightLog) -> list[Panel]:
         heights.append(("gear above terrain", log.height))
     drawn = [Panel("height [m]", tuple(heights)), Panel("tilt [deg]", (("tilt", tilt_degrees(log)),))]
     rotors = {
-        f"rotor command [{'fraction of full PWM' if log.rotor_command_unit == 'pwm' else 'rad/s'}]": log.rotor_command,
+        f"rotor command [{log.rotor_command_unit}]": log.rotor_command,
         "rotor speed [rad/s]": log.rotor_speed,
     }
     for title, values in rotors.items():

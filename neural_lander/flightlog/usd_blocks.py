@@ -22,7 +22,7 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -45,8 +45,9 @@ _FIRST_FIELD = re.compile(rb"[\x01-\xff]" + _FIELD.pattern + rb",", re.DOTALL)
 class Blocks:
     """What is left of a file: records in file order and an account of what is not."""
 
-    records: np.ndarray = field(default_factory=lambda: np.empty(0))  # (N,) structured
+    records: np.ndarray  # (N,) structured
     dropped_bytes: int = 0
+    dropped_records: int = 0  # an estimate: as many as fit into each dropped region, taken as one block
     dropped_regions: int = 0
     first_dropped: int = 0  # byte offset
     repaired_counts: int = 0
@@ -60,6 +61,7 @@ class Blocks:
         self.first_dropped = self.first_dropped or start
         self.dropped_regions += 1
         self.dropped_bytes += stop - start
+        self.dropped_records += max(0, stop - start - 5) // self.records.dtype.itemsize
 
 
 def looks_like_header(head: bytes) -> bool:
@@ -81,7 +83,7 @@ def parse_header(data: bytes, source: str) -> tuple[np.dtype, int]:
         Where the header is cut, damaged or describes something that no record can hold.
     """
     end, names, codes = 1, [], []
-    for _ in range(data[0]):
+    for _ in range(int.from_bytes(data[:1], "little")):
         comma = data.find(b",", end, end + 256)
         if comma < 0 and end + 256 > len(data):
             raise UserError(f"{source}: the file ends within its header ({len(data)} bytes): it holds no flight record")
@@ -110,7 +112,7 @@ def parse_header(data: bytes, source: str) -> tuple[np.dtype, int]:
 
 def read_blocks(data: bytes, start: int, dtype: np.dtype) -> Blocks:
     """All records that can be trusted, from the first block at ``start``."""
-    found, file, size = Blocks(), _File(data, dtype), dtype.itemsize
+    found, file, size = Blocks(np.empty(0, dtype)), _File(data, dtype), dtype.itemsize
     spans: list[memoryview] = []
     at = start
     while at < len(data):
