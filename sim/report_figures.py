@@ -13,6 +13,7 @@ from sim.report_tables import metric_keys, metric_named
 
 Figure = dict[str, Any]
 
+TRIM = "-trim"  # ending of a controller's key
 FLARE = 0.35  # m: plots open on the part below it, where the controllers differ
 MAX_POINTS = 400  # per trace: more cannot be told apart on a screen
 PALETTE = ("#d9822b", "#4a9fd8", "#c65d9a", "#2a9d76", "#8f7ae5", "#b0883c", "#7a8794")
@@ -20,13 +21,14 @@ PALETTE = ("#d9822b", "#4a9fd8", "#c65d9a", "#2a9d76", "#8f7ae5", "#b0883c", "#7
 
 
 def colours(results: Mapping[str, Any]) -> dict[str, str]:
-    """One colour per controller on the whole page; the oracle, as the truth, has the colour of the text."""
+    """One colour per controller on the whole page, the same with and without trim; an oracle has that of the text."""
     scenarios = results.get("scenarios", {}).values()
     keys = dict.fromkeys(key for scenario in scenarios for key in scenario["controllers"])
     keys |= dict.fromkeys(results.get("gain_sweep", {}).get("controllers", {}))
-    plain = [key for key in keys if "oracle" not in key]
-    return {key: PALETTE[i % len(PALETTE)] for i, key in enumerate(plain)} | {
-        key: "--ink" for key in keys if key not in plain
+    families = list(dict.fromkeys(key.removesuffix(TRIM) for key in keys if "oracle" not in key))
+    return {
+        key: "--ink" if "oracle" in key else PALETTE[families.index(key.removesuffix(TRIM)) % len(PALETTE)]
+        for key in keys
     }
 
 
@@ -48,7 +50,7 @@ def landings(scenario: Mapping[str, Any], colour: Mapping[str, str]) -> Figure |
                 {**common, "showlegend": i == 0},
                 {**common, "y": error, "yaxis": "y2", "showlegend": False},
             ]
-            reference = reference or _line(t, h_ref, "Reference", "--muted", "dash")
+            reference = reference or _line(t, h_ref, "Reference", "--muted", "dot")
     if reference is None:
         return None
     layout: dict[str, Any] = {
@@ -139,7 +141,7 @@ def _short(value: float | None) -> float | None:
 
 
 def _dash(controller: str) -> str:
-    return "dot" if "oracle" in controller else "solid"
+    return "dash" if controller.endswith(TRIM) else "solid"
 
 
 def _line(

@@ -22,6 +22,8 @@ class Metric:
     scale: float = 1.0
     """Shown value over the stored SI value."""
     smaller_is_better: bool = True
+    until_touchdown: bool = False
+    """Without any touchdown the value is the time that was watched: a lower bound."""
 
     @property
     def heading(self) -> str:
@@ -32,7 +34,7 @@ class Metric:
 METRICS: Mapping[str, Metric] = {
     "final_error_m": Metric("Final error", "mm", 1e3),
     "arrival_error_m": Metric("Arrival error", "mm", 1e3),
-    "lateness_s": Metric("Lateness", "s"),
+    "lateness_s": Metric("Lateness", "s", until_touchdown=True),
     "low_hover_error_m": Metric("Low-hover error", "mm", 1e3),
     "touchdown_speed_m_s": Metric("Touchdown speed", "m/s", smaller_is_better=False),  # nearest the reference is best
     "drift_m": Metric("Drift", "mm", 1e3),
@@ -65,13 +67,19 @@ def metric_keys(controllers: Mapping[str, Any]) -> list[str]:
     return [key for key in METRICS if key in present] + [key for key in present if key not in METRICS]
 
 
-def cell(metric: Metric, entry: Mapping[str, Any] | None) -> tuple[str, str]:
-    """Median and 95 % interval of one metric as text."""
+def cell(key: str, controller: Mapping[str, Any]) -> tuple[str, str]:
+    """Median and 95 % interval of one of a controller's metrics as text."""
+    metric, entry = metric_named(key), controller["metrics"].get(key)
     if not entry or entry.get("median") is None:
         return MISSING, ""
+    median = number(entry["median"] * metric.scale)
+    if metric.until_touchdown and controller.get("touchdown_count") == 0:
+        return f"> {median}", ""
     low, high = entry.get("ci95") or (None, None)
-    interval = "" if low is None or high is None else f"[{number(low * metric.scale)}, {number(high * metric.scale)}]"
-    return number(entry["median"] * metric.scale), interval
+    return (
+        median,
+        "" if low is None or high is None else f"[{number(low * metric.scale)}, {number(high * metric.scale)}]",
+    )
 
 
 def touchdowns(controller: Mapping[str, Any]) -> str:
@@ -92,7 +100,7 @@ def terminal_table(results: Mapping[str, Any]) -> Table:
         table.add_section()
         table.add_row(f"[bold]{scenario_label(name)}[/]")
         for controller in scenario["controllers"].values():
-            cells = [cell(metric_named(key), controller["metrics"].get(key)) for key in keys]
+            cells = [cell(key, controller) for key in keys]
             texts = [f"{median}\n[dim]\\{interval}[/]" if interval else median for median, interval in cells]
             table.add_row(controller["label"], *texts, touchdowns(controller))
     return table
@@ -108,11 +116,11 @@ def html_table(scenario: Mapping[str, Any]) -> str:
         cells = []
         for key, head in zip(keys, heads, strict=True):
             entry = controller["metrics"].get(key)
-            median, interval = cell(metric_named(key), entry)
+            median, interval = cell(key, controller)
             fewer = entry and entry.get("n") is not None and 0 < entry["n"] < controller.get("n", 0)
             notes = [interval, f"{entry['n']} of {controller['n']} flights" if entry and fewer else ""]
             small = "".join(f"<small>{escape(note)}</small>" for note in notes if note)
-            cells.append(f'<td data-label="{escape(head)}"><span>{median}{small}</span></td>')
+            cells.append(f'<td data-label="{escape(head)}"><span>{escape(median)}{small}</span></td>')
         cells.append(f'<td data-label="Touched down">{touchdowns(controller)}</td>')
         rows.append(f"<tr><th scope=row>{escape(controller['label'])}</th>{''.join(cells)}</tr>")
     return plain_table(["Controller", *heads, "Touched down"], rows)
@@ -163,7 +171,7 @@ def _losses(scenario: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -
         if not metric.smaller_is_better or not a or not b or a.get("median") is None or b.get("median") is None:
             continue
         if (a.get("ci95") or [a["median"]])[0] > (b.get("ci95") or [b["median"]])[-1]:
-            values = f"{cell(metric, a)[0]} against {cell(metric, b)[0]} {metric.unit}".strip()
+            values = f"{cell(key, ours)[0]} against {cell(key, theirs)[0]} {metric.unit}".strip()
             where = scenario_label(scenario).lower()
             yield f"{metric.label.lower()} of {ours['label']}, {where} ({values} of {theirs['label']})"
 
@@ -178,9 +186,8 @@ def _gains(name: str, scenario: Mapping[str, Any]) -> Iterator[str]:
         keys = ("arrival_error_m", "lateness_s") if _trimmed(ours) else ("final_error_m", "low_hover_error_m")
         parts = []
         for key in keys:
-            metric, mine, other = metric_named(key), a["metrics"].get(key), b["metrics"].get(key)
-            if mine and other:
-                values = " instead of ".join(cell(metric, entry)[0] for entry in (mine, other))
+            if key in a["metrics"] and key in b["metrics"]:
+                metric, values = metric_named(key), " instead of ".join(cell(key, c)[0] for c in (a, b))
                 parts.append(f"{metric.label.lower()} {values} {metric.unit}")
         if "touchdown_count" in a:
             parts.append(f"touchdowns {touchdowns(a)} instead of {touchdowns(b)}")

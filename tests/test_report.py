@@ -136,10 +136,25 @@ def test_height_error_is_height_minus_reference_in_millimetres() -> None:
     assert error["y"] == pytest.approx([50, -20])
 
 
-def test_controllers_keep_their_colour_and_the_oracle_has_that_of_the_text() -> None:
-    colour = colours(results())
+def test_controllers_keep_their_colour_trim_is_dashed_and_the_oracle_is_drawn_as_text() -> None:
+    given = results()
+    colour = colours(given)
     assert colour["oracle"] == "--ink"
-    assert len({*colour.values()}) == len(colour)
+    assert colour["pd"] == colour["pd-trim"]
+    assert len({colour[key] for key in ("pd", "pd-cheeseman-bennett", "neural-lander", "oracle")}) == 4
+    figure = landings(given["scenarios"]["land-1d"], colour)
+    assert figure is not None
+    dashes = {line["name"]: line["line"]["dash"] for line in figure["data"]}
+    assert dashes["PD"] == "solid"
+    assert dashes["PD with trim"] == "dash"
+
+
+def test_lateness_without_a_touchdown_is_shown_as_a_lower_bound() -> None:
+    given = results()
+    given["scenarios"]["land-1d"]["controllers"]["pd"]["metrics"]["lateness_s"] = {"median": 5.0, "ci95": [5.0, 5.0]}
+    out = StringIO()
+    Console(file=out, width=120).print(terminal_table(given))
+    assert re.search(r"│ PD  .* > 5\.00 .* 0/20", out.getvalue())
 
 
 def test_the_time_asked_for_is_drawn_where_it_is() -> None:
