@@ -1,0 +1,1 @@
+"""Certificates: what can be proved about a network and the control loop around it."""

@@ -1,0 +1,237 @@
+"""The bundle: what moves from one stage to the next. A folder of weights, description, vehicle and certificate.
+
+    residual.safetensors   weights in physical units
+    bundle.json            input, training, data, fit report, hashes of the other three
+    vehicle.toml           the profile it was trained for
+    certificate.json       bounds that follow from weights and vehicle
+
+Loading needs neither torch nor SciPy, and unpickles nothing. A bundle that was changed after it was written, or whose
+certificate does not follow from its weights, does not load.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from neural_lander import __version__
+from neural_lander.bundle_folder import check_destination, replace_folder
+from neural_lander.certificate.document import certify, check_certificate
+from neural_lander.errors import UserError
+from neural_lander.residual.analytic import CheesemanBennett
+from neural_lander.residual.features import ROTORS, features_named
+from neural_lander.residual.model import ReluNetwork
+from neural_lander.vehicle import Vehicle, parse_vehicle
+
+if TYPE_CHECKING:
+    from neural_lander.residual.training import TrainingResult
+
+FORMAT = "neural-lander-bundle"
+FORMAT_VERSION = 1
+WEIGHTS, INFO, VEHICLE, CERTIFICATE = "residual.safetensors", "bundle.json", "vehicle.toml", "certificate.json"
+FILES = (WEIGHTS, INFO, VEHICLE, CERTIFICATE)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A loaded bundle, checked."""
+
+    model: ReluNetwork
+    cheeseman_bennett: CheesemanBennett
+    """The fitted law, the baseline that was trained on the same flights."""
+    mean: np.ndarray  # (3,) N, world
+    """Mean label of the training samples."""
+    vehicle: Vehicle
+    certificate: Mapping[str, Any]
+    info: Mapping[str, Any]
+    """``bundle.json``."""
+    path: Path
+
+    @property
+    def contraction_factor(self) -> float:
+        """Proved bound on the contraction of the thrust iteration."""
+        return float(self.certificate["entries"]["contraction_factor"]["value"])
+
+
+def save_bundle(path: str | Path, result: TrainingResult) -> Bundle:
+    """Write the bundle of a training and load it again, so that what is on disk is known to be whole.
+
+    The folder appears complete or not at all. An existing bundle is replaced, any other folder is left alone.
+
+    Raises
+    ------
+    UserError
+        Where something else is at ``path``, or the vehicle has no profile text.
+    """
+    path = Path(path)
+    network, vehicle = result.predictors.network, result.vehicle
+    if not vehicle.text:
+        raise UserError(f"vehicle '{vehicle.name}' was changed in a program: write a profile of it and load that")
+    contents = {
+        WEIGHTS: safetensors.numpy.save(_tensors(network)),
+        VEHICLE: vehicle.text.encode("utf-8"),
+        CERTIFICATE: _encode(certify(network, vehicle)),
+    }
+    contents[INFO] = _encode(_describe(result, {name: _sha256(data) for name, data in contents.items()}))
+    replace_folder(path, contents, FILES)
+    return load_bundle(path)
+
+
+def load_bundle(path: str | Path) -> Bundle:
+    """Read and check a bundle.
+
+    Raises
+    ------
+    UserError
+        Where a file is missing, was changed, is of another version, or does not fit the others.
+    """
+    path = Path(path)
+    contents = {name: _read(path, name) for name in FILES}
+    info = _decode(contents[INFO], path / INFO)
+    if not isinstance(info, dict) or info.get("format") != FORMAT:
+        raise UserError(f"{path / INFO} does not describe a bundle: expected format '{FORMAT}'")
+    if info.get("format_version") != FORMAT_VERSION:
+        raise UserError(
+            f"{path} has bundle version {info.get('format_version')!r}, this program reads {FORMAT_VERSION}: train again"
+        )
+    if info.get("sha256") != _own_hash(info):
+        raise UserError(f"{path / INFO} was changed after it was written (its hash differs): train the bundle again")
+    for name in (WEIGHTS, VEHICLE, CERTIFICATE):
+        if info["files"].get(name) != _sha256(contents[name]):
+            raise UserError(
+                f"{path / name} was changed after it was written (its hash differs): train the bundle again"
+            )
+    vehicle = parse_vehicle(contents[VEHICLE].decode("utf-8"), str(path / VEHICLE))
+    network = _network(contents[WEIGHTS], info["network"]["features"], path / WEIGHTS)
+    certificate = _decode(contents[CERTIFICATE], path / CERTIFICATE)
+    check_certificate(certificate, network, vehicle, str(path / CERTIFICATE))
+    law = info["cheeseman_bennett"]
+    return Bundle(
+        model=network,
+        cheeseman_bennett=CheesemanBennett(law["mu"], law["c_N"], law["rotor_radius_m"], law["gear_clearance_m"]),
+        mean=np.asarray(info["mean_fa_N"], dtype=np.float64),
+        vehicle=vehicle,
+        certificate=certificate,
+        info=info,
+        path=path,
+    )
+
+
+def check_bundle_destination(path: str | Path) -> None:
+    """Refuse a place where :func:`save_bundle` would refuse to write, before the work of training.
+
+    Raises
+    ------
+    UserError
+        Where something other than a bundle is there.
+    """
+    check_destination(Path(path), FILES)
+
+
+def _describe(result: TrainingResult, files: Mapping[str, str]) -> dict[str, Any]:
+    network, law = result.predictors.network, result.predictors.cheeseman_bennett
+    info: dict[str, Any] = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "files": dict(files),
+        "network": {
+            "features": network.feature_name,
+            "inputs": [*network.features.labels, *(f"T_{i + 1}" for i in range(ROTORS))],
+            "input_units": [*network.features.units, *["N"] * ROTORS],
+            "output": "f_a, N, world",
+            "sizes": [network.weights[0].shape[1], *(W.shape[0] for W in network.weights)],
+        },
+        "training": {
+            **result.options.to_json(),
+            "samples": result.training_samples,
+            "acceleration": sorted({entry["acceleration"] for entry in result.datasets}),
+            "thrust": sorted({entry["thrust"] for entry in result.datasets}),
+        },
+        "split": result.split,
+        "fit_report": result.fit_report,
+        "datasets": result.datasets,
+        "cheeseman_bennett": {
+            "mu": law.mu,
+            "c_N": law.c,
+            "rotor_radius_m": law.rotor_radius,
+            "gear_clearance_m": law.gear_clearance,
+        },
+        "mean_fa_N": result.predictors.mean.tolist(),
+        "vehicle": {"name": result.vehicle.name, "sha256": result.vehicle.sha256},
+        "versions": {"neural_lander": __version__, "numpy": np.__version__, "python": platform.python_version()},
+    }
+    return {**info, "sha256": _own_hash(info)}
+
+
+def _tensors(network: ReluNetwork) -> dict[str, np.ndarray]:
+    tensors = {"state_low": network.state_low, "state_high": network.state_high}
+    for k, (W, b) in enumerate(zip(network.weights, network.biases, strict=True)):
+        tensors[f"W{k}"], tensors[f"b{k}"] = W, b
+    return {name: np.ascontiguousarray(values, dtype=np.float32) for name, values in tensors.items()}
+
+
+def _network(data: bytes, feature_name: Any, source: Path) -> ReluNetwork:
+    """Network from the bytes of the weights' file; shapes must chain and values be finite."""
+    try:
+        tensors = safetensors.numpy.load(data)
+    except safetensors.SafetensorError as error:
+        raise UserError(f"{source} cannot be read: {error}; train the bundle again") from error
+    n = features_named(feature_name).size
+    layers = (len(tensors) - 2) // 2
+    names = {"state_low", "state_high", *(f"{kind}{k}" for kind in "Wb" for k in range(layers))}
+    if set(tensors) != names or layers < 1:
+        raise UserError(
+            f"{source} holds the tensors {sorted(tensors)}, expected {sorted(names)}; train the bundle again"
+        )
+    W, b = [tensors[f"W{k}"] for k in range(layers)], [tensors[f"b{k}"] for k in range(layers)]
+    low, high = tensors["state_low"], tensors["state_high"]
+    columns = [n + ROTORS, *(len(bias) for bias in b)]
+    chained = all(w.shape == (len(bias), width) for w, bias, width in zip(W, b, columns[:-1], strict=True))
+    if not chained or columns[-1] != 3 or low.shape != (n,) or high.shape != (n,):
+        raise UserError(
+            f"{source}: the layers do not fit the features '{feature_name}' or each other; train the bundle again"
+        )
+    if not all(np.all(np.isfinite(values)) for values in tensors.values()):
+        raise UserError(f"{source} holds values that are not finite; train the bundle again")
+    return ReluNetwork(tuple(W), tuple(b), feature_name, low, high)
+
+
+def _read(path: Path, name: str) -> bytes:
+    try:
+        return (path / name).read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UserError(
+            f"{path} is not a whole bundle: {name} is missing; write one with 'neural-lander train'"
+        ) from error
+    except OSError as error:
+        raise UserError(f"{path / name} cannot be read: {error.strerror}") from error
+
+
+def _encode(document: Mapping[str, Any]) -> bytes:
+    return (json.dumps(document, indent=1, allow_nan=False) + "\n").encode("utf-8")
+
+
+def _decode(data: bytes, source: Path) -> Any:
+    try:
+        return json.loads(data)
+    except ValueError as error:
+        raise UserError(f"{source} is no JSON: {error}; train the bundle again") from error
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _own_hash(info: Mapping[str, Any]) -> str:
+    """Hash of everything in ``bundle.json`` but this hash."""
+    rest = {key: value for key, value in info.items() if key != "sha256"}
+    return _sha256(json.dumps(rest, sort_keys=True).encode("utf-8"))

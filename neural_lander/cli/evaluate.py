@@ -1,0 +1,113 @@
+"""``neural-lander evaluate``: judge a bundle on flights."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Group
+from rich.text import Text
+
+from neural_lander.bundle import load_bundle
+from neural_lander.cli.output import emit, progress
+from neural_lander.cli.tables import error_table, flight_table, slope_line
+from neural_lander.errors import UserError
+from neural_lander.flightlog import read_logs
+from neural_lander.residual.digest import log_sha256
+from neural_lander.residual.evaluation import Predictors, predict
+from neural_lander.residual.evaluation import evaluate as errors_of
+from neural_lander.residual.samples import ResidualSamples, residual_samples
+from neural_lander.residual.scoring import scoring_rule
+
+HEADER = "t,label_x,label_y,label_z,pred_x,pred_y,pred_z,scored"
+
+
+def evaluate(
+    bundle: Annotated[Path, typer.Argument(help="Bundle written by train.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="LOG...", help="Flight logs, or folders of them.")],
+    predictions: Annotated[
+        Path | None,
+        typer.Option(help="CSV of labels and predictions at 100 Hz; with several logs one each, the log's name added."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Judge a bundle on flight logs it has not seen: errors in f_a,z against zero, mean and Cheeseman-Bennett."""
+    loaded = load_bundle(bundle)
+    logs = read_logs(paths)
+    cut_off = loaded.info["training"]["cut_off"]
+    with progress() as bars:
+        tracked = bars.track(logs, description="samples")
+        flights = [residual_samples(log, loaded.vehicle, cut_off=cut_off) for log in tracked]
+    report = errors_of(Predictors(loaded.model, loaded.cheeseman_bennett, loaded.mean), flights)
+    written = []
+    if predictions is not None:
+        for path, flight in zip(_names(predictions, flights), flights, strict=True):
+            write_predictions(path, flight, predict(loaded.model, flight))
+            written.append(path)
+    known = {entry["sha256"]: entry["log"] for entry in loaded.info["datasets"]}
+    result = {
+        "bundle": bundle,
+        "vehicle": loaded.vehicle.name,
+        "low_below_m": scoring_rule(loaded.vehicle).low_below,
+        **report,
+        "flights": [
+            {**entry, "trained_on": log_sha256(log) in known}
+            for entry, log in zip(report["flights"], logs, strict=True)
+        ],
+        "predictions": written,
+    }
+    emit(result, as_json, lambda: _render(result))
+
+
+def write_predictions(path: Path, samples: ResidualSamples, prediction: np.ndarray) -> None:
+    """One row per sample of the 100 Hz grid: time in s, label and prediction in N, world, and whether it is scored.
+
+    Raises
+    ------
+    UserError
+        Where the file cannot be written; what was there before is then unharmed.
+    """
+    rows = np.column_stack([samples.t, samples.label, prediction, samples.scored])
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                np.savetxt(file, rows, fmt=["%.2f", *["%.9g"] * 6, "%d"], delimiter=",", header=HEADER, comments="")
+            Path(temporary).chmod(0o644)
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _names(path: Path, flights: list[ResidualSamples]) -> list[Path]:
+    """The path itself for one log; for several ``p-LOG.csv``, numbered where logs share a name."""
+    if len(flights) == 1:
+        return [path]
+    names: list[Path] = []
+    for flight in flights:
+        stem = f"{path.stem}-{Path(flight.source).stem}"
+        name, k = path.with_name(f"{stem}{path.suffix}"), 2
+        while name in names:
+            name, k = path.with_name(f"{stem}-{k}{path.suffix}"), k + 1
+        names.append(name)
+    return names
+
+
+def _render(result: dict[str, Any]) -> Group:
+    seen = [flight["log"] for flight in result["flights"] if flight["trained_on"]]
+    notes = [Text(f"in training, and no test of it: {', '.join(seen)}")] if seen else []
+    return Group(
+        error_table(result),
+        flight_table(result),
+        Text(f"near ground: centre of mass below {result['low_below_m']:g} m"),
+        Text(slope_line(result["thrust_slope"])),
+        *notes,
+        *(Text(str(path)) for path in result["predictions"]),
+    )

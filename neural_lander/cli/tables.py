@@ -1,0 +1,63 @@
+"""Tables that several verbs print."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+NAMES = {"network": "network", "cheeseman_bennett": "Cheeseman-Bennett, fitted", "mean": "mean", "zero": "zero"}
+
+
+def error_table(report: Mapping[str, Any]) -> Table:
+    """RMSE of raw f_a,z of the network and its baselines, over all flights of a report."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("f_a,z RMSE")
+    for heading in ("all, N", "near ground, N", "all, g", "near ground, g", "bias, N"):
+        table.add_column(heading, justify="right")
+    for name, label in NAMES.items():
+        errors = report if name == "network" else report["baselines"][name]
+        keys = ("rmse_fa_z_N", "rmse_fa_z_low_N", "rmse_fa_z_g", "rmse_fa_z_low_g", "bias_fa_z_N")
+        table.add_row(label, *(_number(errors[key]) for key in keys))
+    return table
+
+
+def flight_table(report: Mapping[str, Any]) -> Table:
+    """One row per flight: scored samples, RMSE of the network and of the fitted law."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("flight", overflow="fold")
+    for heading in ("scored", "network, N", "near ground, N", "bias, N", "C-B, N", "near ground, N"):
+        table.add_column(heading, justify="right")
+    for flight in report["flights"]:
+        law = flight["baselines"]["cheeseman_bennett"]
+        figures = [flight[key] for key in ("rmse_fa_z_N", "rmse_fa_z_low_N", "bias_fa_z_N")]
+        figures += [law["rmse_fa_z_N"], law["rmse_fa_z_low_N"]]
+        table.add_row(flight["log"], str(flight["samples_scored"]), *(_number(value) for value in figures))
+    return table
+
+
+def certificate_table(certificate: Mapping[str, Any]) -> Table:
+    """Every entry with its status, unit and how it was had."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("certificate", "value", "unit", "status", "how"):
+        table.add_column(heading, justify="right" if heading == "value" else "left", overflow="fold")
+    for name, entry in certificate["entries"].items():
+        how = f"{entry['how']} ({entry['remark']})" if "remark" in entry else entry["how"]
+        table.add_row(name.replace("_", " "), _number(entry["value"]), entry["unit"], entry["status"], how)
+    return table
+
+
+def slope_line(slope: Mapping[str, Any]) -> str:
+    """The learned slope in collective thrust in one line."""
+    least, mean, largest = (_number(slope[key]) for key in ("min", "mean", "max"))
+    return f"learned slope d f_a,z / d T: {least} to {largest} N/N, mean {mean}"
+
+
+def _number(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, (bool, int)):
+        return str(value)
+    return f"{value:.4g}"

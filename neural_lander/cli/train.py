@@ -1,0 +1,108 @@
+"""``neural-lander train``: from flight logs to a certified bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from neural_lander.bundle import Bundle, check_bundle_destination, save_bundle
+from neural_lander.cli.output import emit, progress
+from neural_lander.cli.tables import certificate_table, error_table, slope_line
+from neural_lander.errors import UserError
+from neural_lander.flightlog import read_logs
+from neural_lander.residual.options import DEFAULT_GAMMA, DEFAULT_THRUST_SLOPE, TrainingOptions
+from neural_lander.vehicle import load_vehicle
+
+STAGES = ("samples", "held-out fit", "final fit")
+
+
+def train(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Flight logs, or folders of them.")],
+    vehicle: Annotated[str, typer.Option(help="Profile of the vehicle that flew: a built-in name or a file.")],
+    out: Annotated[Path, typer.Option(help="Bundle to write: a folder; an existing bundle is replaced.")],
+    seed: Annotated[int, typer.Option(help="Of the split, the first weights and the order of samples.")] = 0,
+    gamma: Annotated[
+        float, typer.Option(help="Lipschitz bound over the whole input, in vehicle weights per metre.")
+    ] = DEFAULT_GAMMA,
+    thrust_slope: Annotated[
+        float, typer.Option(help="Bound on the contraction factor of the thrust iteration, below 1.")
+    ] = DEFAULT_THRUST_SLOPE,
+    hidden: Annotated[str, typer.Option(help="Sizes of the hidden layers.")] = "25,30,15",
+    features: Annotated[str, typer.Option(help="State part of the input: paper or height-velocity.")] = "paper",
+    epochs: Annotated[int, typer.Option(help="Passes over the samples.")] = TrainingOptions.epochs,
+    held_out: Annotated[float, typer.Option(help="Share of flights that the fit report is made on.")] = 0.2,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Learn the residual force from flight logs, bound it, and write a bundle.
+
+    Flights are held out whole, by seed, for the fit report; the network in the bundle is then fitted on all of them.
+    """
+    options = TrainingOptions(
+        hidden=_sizes(hidden),
+        features=features,
+        gamma=gamma,
+        thrust_slope=thrust_slope,
+        seed=seed,
+        epochs=epochs,
+        held_out=held_out,
+    )
+    profile = load_vehicle(vehicle)
+    check_bundle_destination(out)
+    logs = read_logs(paths)
+    from neural_lander.residual.training import train_residual  # torch: after everything that can be refused
+
+    with progress() as bars:
+        tasks = {stage: bars.add_task(stage, total=1.0) for stage in STAGES}
+        result = train_residual(
+            logs, profile, options, lambda stage, fraction: bars.update(tasks[stage], completed=fraction)
+        )
+    bundle = save_bundle(out, result)
+    summary = {
+        "bundle": out,
+        "vehicle": profile.name,
+        "flights": len(logs),
+        "training_samples": result.training_samples,
+        "optimisation_s": result.optimisation_s,
+        "split": result.split,
+        "fit_report": result.fit_report,
+        "cheeseman_bennett": bundle.info["cheeseman_bennett"],
+        "datasets": result.datasets,
+        "certificate": bundle.certificate,
+    }
+    emit(summary, as_json, lambda: _render(bundle, summary))
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise UserError(f"--hidden '{text}' must be layer sizes like 25,30,15") from error
+
+
+def _render(bundle: Bundle, summary: dict[str, Any]) -> Group:
+    report = summary["fit_report"]
+    excluded: dict[str, int] = {}
+    for entry in summary["datasets"]:
+        for name, count in entry["exclusions"].items():
+            excluded[name] = excluded.get(name, 0) + count
+    named = ", ".join(f"{name} {count}" for name, count in excluded.items() if count) or "none"
+    parts: list[Text | Table] = [
+        Text(
+            f"{bundle.path}: {summary['flights']} flights, {summary['training_samples']} samples of {summary['vehicle']}"
+        ),
+        Text(f"left out of training: {named}"),
+    ]
+    if report is None:
+        parts.append(Text("nothing was held out: no fit report"))
+    else:
+        parts += [
+            Text(f"fit report, {summary['split']['kind']}: {', '.join(summary['split']['held_out'])}"),
+            error_table(report),
+            Text(slope_line(report["thrust_slope"])),
+        ]
+    return Group(*parts, certificate_table(bundle.certificate))

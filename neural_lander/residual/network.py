@@ -1,0 +1,273 @@
+"""Training of the residual network in torch, its Lipschitz bounds held by construction.
+
+Every layer is W = P diag(sum_i |P^T P|_ij)^(-1/2), whose spectral norm is at most 1 for any P (almost-orthogonal
+layers: Prach and Lampert, ECCV 2022). The first layer has two such blocks, one for the state and one for the rotor
+thrusts, each times its own share of the bound. So gamma (N per SI unit of the state) and the slope in the rotor
+thrusts (N per N) hold at every step of training, and not only after a projection. Scaling is folded into the weights
+at export, and the bounds are verified there in float64 on the float32 weights.
+
+This is the only module of the package that imports torch for more than arrays: what flies never loads it.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neural_lander.residual.features import ROTORS, Features
+from neural_lander.residual.model import ReluNetwork
+from neural_lander.residual.options import TrainingOptions
+from neural_lander.vehicle import Vehicle
+
+FORCE_SCALE = 0.1  # of the weight: size of the effect near the ground, so that targets are of order one
+THRUST_SCALE = 0.05  # of the weight per rotor: spread of a rotor's thrust in slow flight with dither
+WARM_UP = 0.15  # of the steps, learning rate rising
+EXPORT_MARGIN = 1e-5  # relative; float32 rounding moves a spectral norm by less than 1e-6
+CONTACT_REACH = 0.02  # m of height below the lowest training sample where the network may extrapolate: contact hides it
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained network and how its training went."""
+
+    network: ReluNetwork
+    loss: float
+    """Mean weighted Huber loss over the last epoch, in units of (0.1 m g)^2."""
+    optimisation_s: float
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Samples of all training flights; SI."""
+
+    zeta: np.ndarray  # (N, n)
+    """State features."""
+    rotor_thrust: np.ndarray  # (N, 4) N
+    label: np.ndarray  # (N, 3) N, world
+
+
+def train_network(
+    data: TrainingData,
+    features: Features,
+    vehicle: Vehicle,
+    options: TrainingOptions,
+    progress: Callable[[float], None] = lambda fraction: None,
+) -> Fitted:
+    """Fit a network to the samples; the same seed, data and machine give the same weights.
+
+    Parameters
+    ----------
+    progress
+        Called with the fraction done in 0..1 after every epoch.
+    """
+    n, weight = features.size, vehicle.weight
+    scale = np.concatenate([_state_scale(data.zeta, features), np.full(ROTORS, THRUST_SCALE * weight)])
+    inputs = np.concatenate([data.zeta, data.rotor_thrust], axis=-1)
+    centre = inputs.mean(axis=0)
+    force_scale = FORCE_SCALE * weight
+    limits = _first_layer_limits(vehicle, options, scale, n, force_scale)
+
+    with _one_thread():
+        x = torch.tensor((inputs - centre) / scale, dtype=torch.float32)
+        y = torch.tensor(data.label / force_scale, dtype=torch.float32)
+        w = torch.tensor(_sample_weights(data.zeta[:, 0], vehicle, options), dtype=torch.float32)[:, None]
+        started = time.perf_counter()
+        layers = _Layers(n, options, limits, x, y)
+        loss = _optimise(layers, x, y, w, options, progress)
+        took = time.perf_counter() - started
+        weights, biases = layers.export(centre, scale, force_scale)
+
+    low, high = data.zeta.min(axis=0), data.zeta.max(axis=0)
+    if features.labels[0] == "h":
+        low[0] = max(min(low[0], 0.0), low[0] - CONTACT_REACH)
+    weights = _shrink_to_bounds(weights, n, vehicle, options)
+    network = ReluNetwork(
+        tuple(W.astype(np.float32) for W in weights),
+        tuple(b.astype(np.float32) for b in biases),
+        features.name,
+        low.astype(np.float32),
+        high.astype(np.float32),
+    )
+    _verify(network, vehicle, options)
+    return Fitted(network, loss, took)
+
+
+def _state_scale(zeta: np.ndarray, features: Features) -> np.ndarray:
+    """Spread with a floor; height is always divided by its floor: ground effect has that scale, not the flight's."""
+    scale = np.maximum(zeta.std(axis=0), features.scale_floor)
+    if features.labels[0] == "h":
+        scale[0] = features.scale_floor[0]
+    return scale
+
+
+def _sample_weights(height: np.ndarray, vehicle: Vehicle, options: TrainingOptions) -> np.ndarray:
+    """More weight within a rotor radius of the ground, where the effect is and samples are few; mean 1."""
+    weights = 1.0 + (options.near_ground_weight - 1.0) * np.exp(-np.maximum(height, 0.0) / vehicle.rotor_radius)
+    return np.asarray(weights / weights.mean())
+
+
+def _first_layer_limits(
+    vehicle: Vehicle, options: TrainingOptions, scale: np.ndarray, n: int, force_scale: float
+) -> tuple[float, float]:
+    """Norms of the scaled state and thrust blocks from which the bounds in physical units follow."""
+    slope = options.rotor_thrust_lipschitz(vehicle)
+    state = math.sqrt(options.lipschitz(vehicle) ** 2 - slope**2)  # |[A B]|^2 <= |A|^2 + |B|^2
+    return state * float(scale[:n].min()) / force_scale, slope * float(scale[n]) / force_scale
+
+
+def almost_orthogonal(P: Tensor) -> Tensor:
+    """W = P diag(sum_i |P^T P|_ij)^(-1/2) per matrix ``(..., m, n)``: spectral norm at most 1 for any P.
+
+    Prach and Lampert 2022, theorem 1. A column of zeros stays one.
+    """
+    return P / (P.mT @ P).abs().sum(-2, keepdim=True).clamp_min(1e-18).sqrt()
+
+
+class _Layers:
+    """The free parameters, and the bounded weights they stand for.
+
+    The blocks of all layers are padded to one square size with zeros, which stay zeros: one batched product bounds
+    them all, in a third of the time of one call per block.
+    """
+
+    def __init__(self, n: int, options: TrainingOptions, limits: tuple[float, float], x: Tensor, y: Tensor) -> None:
+        generator = torch.Generator().manual_seed(options.seed)
+        sizes = [x.shape[1], *options.hidden, 3]
+        self.n, self.limits = n, limits
+        self.shapes = [(sizes[1], n), (sizes[1], ROTORS), *((b, a) for a, b in pairwise(sizes[1:]))]
+        self.P = torch.zeros(len(self.shapes), max(sizes), max(sizes))
+        for block, (rows, columns) in zip(self.P, self.shapes, strict=True):
+            block[:rows, :columns] = torch.randn(rows, columns, generator=generator)
+        self.b = [torch.zeros(size) for size in sizes[1:]]
+        # the first layer's kinks start where samples are, and the output at the mean label
+        chosen = torch.randint(len(x), (sizes[1],), generator=generator)
+        self.b[0] = -(self.weights()[0] * x[chosen]).sum(1)
+        self.b[-1] = y.mean(0)
+        for parameter in self.parameters():
+            parameter.requires_grad_()
+
+    def parameters(self) -> list[Tensor]:
+        """All of them."""
+        return [self.P, *self.b]
+
+    def weights(self) -> list[Tensor]:
+        """Bounded weights in scaled units."""
+        bounded = zip(almost_orthogonal(self.P), self.shapes, strict=True)
+        state, thrust, *rest = (W[:rows, :columns] for W, (rows, columns) in bounded)
+        return [torch.cat([state * self.limits[0], thrust * self.limits[1]], dim=1), *rest]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        *hidden, last = self.weights()
+        for W, b in zip(hidden, self.b[:-1], strict=True):
+            x = torch.relu(torch.addmm(b, x, W.T))
+        return torch.addmm(self.b[-1], x, last.T)
+
+    def export(
+        self, centre: np.ndarray, scale: np.ndarray, force_scale: float
+    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Weights and biases in physical units, float64: scaling folded in."""
+        with torch.no_grad():
+            W = [w.double().numpy() for w in self.weights()]
+            b = [v.double().numpy() for v in self.b]
+        W[0] = W[0] / scale
+        b[0] = b[0] - W[0] @ centre
+        W[-1], b[-1] = W[-1] * force_scale, b[-1] * force_scale
+        return W, b
+
+
+def _optimise(
+    layers: _Layers, x: Tensor, y: Tensor, w: Tensor, options: TrainingOptions, progress: Callable[[float], None]
+) -> float:
+    """Adam with one learning-rate cycle over minibatches; mean loss of the last epoch."""
+    batch = math.ceil(len(x) / options.batches)
+    steps = options.epochs * math.ceil(len(x) / batch)
+    adam = _Adam(layers.parameters())
+    shuffle = torch.Generator().manual_seed(options.seed + 1)
+    total, step = torch.zeros(()), 0
+    for epoch in range(options.epochs):
+        order = torch.randperm(len(x), generator=shuffle)
+        total = torch.zeros(())
+        for chosen in order.split(batch):
+            error = torch.nn.functional.huber_loss(layers(x[chosen]), y[chosen], reduction="none", delta=options.huber)
+            loss = (error * w[chosen]).mean()
+            loss.backward()
+            adam.step(options.learning_rate * _one_cycle(step / steps))
+            step += 1
+            total += loss.detach() * len(chosen)
+        progress((epoch + 1) / options.epochs)
+    return float(total) / len(x)
+
+
+def _one_cycle(done: float) -> float:
+    """Factor on the peak learning rate: cosine from 1/25 up to 1, then down to 0 (Smith and Topin 2018)."""
+    if done < WARM_UP:
+        return 0.04 + 0.96 * 0.5 * (1 - math.cos(math.pi * done / WARM_UP))
+    return 0.5 * (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP)))
+
+
+class _Adam:
+    """Kingma and Ba 2015 with their constants. torch.optim's costs a second of imports, half of a whole training."""
+
+    def __init__(
+        self, parameters: list[Tensor], beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8
+    ) -> None:
+        self.parameters, self.beta1, self.beta2, self.epsilon = parameters, beta1, beta2, epsilon
+        self.mean = [torch.zeros_like(p) for p in parameters]
+        self.square = [torch.zeros_like(p) for p in parameters]
+        self.count = 0
+
+    @torch.no_grad()
+    def step(self, learning_rate: float) -> None:
+        """Move the parameters against their gradients, and clear those."""
+        self.count += 1
+        scale = math.sqrt(1 - self.beta2**self.count)
+        rate = -learning_rate * scale / (1 - self.beta1**self.count)
+        for p, m, v in zip(self.parameters, self.mean, self.square, strict=True):
+            if p.grad is not None:
+                m.lerp_(p.grad, 1 - self.beta1)
+                v.mul_(self.beta2).addcmul_(p.grad, p.grad, value=1 - self.beta2)
+                p.addcdiv_(m, v.sqrt().add_(self.epsilon * scale), value=rate)
+                p.grad = None
+
+
+def _shrink_to_bounds(
+    weights: list[np.ndarray], n: int, vehicle: Vehicle, options: TrainingOptions
+) -> list[np.ndarray]:
+    """Scale the first layer's blocks where exact norms exceed the bounds: by rounding only, after the construction."""
+    gain = float(np.prod([np.linalg.norm(W, 2) for W in weights[1:]]))
+    first = weights[0].copy()
+    slope, gamma = options.rotor_thrust_lipschitz(vehicle), options.lipschitz(vehicle)
+    for block, limit in ((first[:, n:], slope), (first, gamma)):
+        norm = gain * float(np.linalg.norm(block, 2))
+        if norm > limit * (1 - EXPORT_MARGIN):
+            block *= limit * (1 - EXPORT_MARGIN) / norm
+    return [first, *weights[1:]]
+
+
+def _verify(network: ReluNetwork, vehicle: Vehicle, options: TrainingOptions) -> None:
+    """The bounds once more, on the weights as cast."""
+    first, *rest = (np.asarray(W, dtype=np.float64) for W in network.weights)
+    gain = float(np.prod([np.linalg.norm(W, 2) for W in rest]))
+    slope = gain * float(np.linalg.norm(first[:, -ROTORS:], 2))
+    total = gain * float(np.linalg.norm(first, 2))
+    if not (slope <= options.rotor_thrust_lipschitz(vehicle) and total <= options.lipschitz(vehicle)):
+        raise ArithmeticError(f"exported network exceeds its bounds: {slope} N/N in the rotor thrusts, {total} in all")
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Matrices this small lose time on more threads, and one thread sums in one order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,87 @@
+"""What a user may choose about training; no torch here, so that it can be read and stored anywhere."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from neural_lander.errors import UserError
+from neural_lander.residual.features import features_named
+from neural_lander.vehicle import Vehicle
+
+DEFAULT_CUT_OFF = 8.0  # Hz, guess: above the 0.5 to 4 Hz of thrust dither, below structural vibration
+DEFAULT_GAMMA = 4.0
+"""Weights per metre. Ground effect rises by 1 to 2 weights per metre in its last centimetres, and a product of layer
+norms exceeds the slope that a network really has; more gave worse fits near the ground (measured), not better."""
+DEFAULT_THRUST_SLOPE = 0.3
+"""Logs without thrust excitation teach the identity f_a = m g - T, slope -1; aerodynamics has 0 to +0.2. This bound
+keeps what they can teach small: between 0.2 and 0.45 the held-out error near the ground moves by under 2 %."""
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """Choices of ``train_residual``; every one is stored in the bundle."""
+
+    hidden: tuple[int, ...] = (25, 30, 15)
+    """Sizes of the hidden layers (Shi et al. 2019)."""
+    features: str = "paper"
+    """State part of the input, a name in ``residual.features``."""
+    gamma: float = DEFAULT_GAMMA
+    """Lipschitz bound of the network over its whole input as a multiple of the vehicle's weight per metre: the norm is
+    the Euclidean one over (m, m/s, 1, N), so gamma m g is in N per SI unit of any one input."""
+    thrust_slope: float = DEFAULT_THRUST_SLOPE
+    """Bound on the contraction factor |B0^-1 e_1| L_u of the thrust iteration, in thrust units; in (0, 1)."""
+    seed: int = 0
+    epochs: int = 30
+    batches: int = 60
+    """Per epoch, whatever the number of samples: training time then hardly depends on it."""
+    learning_rate: float = 0.05
+    """Peak of the cycle."""
+    huber: float = 1.0
+    """Where the loss turns from square to linear, in tenths of the weight."""
+    near_ground_weight: float = 4.0
+    """Weight of a sample at height 0 over one far away."""
+    held_out: float = 0.2
+    """Share of the flights that the fit report is made on."""
+    cut_off: float = DEFAULT_CUT_OFF
+    """Hz, of the filter where acceleration must be differentiated."""
+
+    def __post_init__(self) -> None:
+        features_named(self.features)
+        if not 1 <= len(self.hidden) <= 10 or not all(1 <= size <= 2048 for size in self.hidden):
+            raise UserError(f"hidden = {self.hidden} must be 1 to 10 layer sizes in 1..2048")
+        ranges = {
+            "gamma": (1e-3, 1e3), "thrust_slope": (1e-3, 0.95), "epochs": (1, 10_000), "batches": (1, 100_000),
+            "learning_rate": (1e-6, 1.0), "huber": (1e-3, 1e3), "near_ground_weight": (1.0, 1e3),
+            "held_out": (0.0, 0.5), "seed": (0, 2**31),
+        }  # fmt: skip
+        for name, (low, high) in ranges.items():
+            if not low <= getattr(self, name) <= high:
+                raise UserError(f"{name} = {getattr(self, name)!r} must lie in [{low:g}, {high:g}]")
+
+    def lipschitz(self, vehicle: Vehicle) -> float:
+        """gamma in N per SI unit of the input.
+
+        Raises
+        ------
+        UserError
+            Where the whole bound is smaller than the share that the rotor thrusts need.
+        """
+        gamma, slope = self.gamma * vehicle.weight, self.rotor_thrust_lipschitz(vehicle)
+        if gamma <= slope:
+            raise UserError(
+                f"gamma = {self.gamma:g} weights per metre is {gamma:.3g} N per unit for '{vehicle.name}' and must exceed "
+                f"the bound of {slope:.3g} N/N in the rotor thrusts: raise --gamma or lower --thrust-slope"
+            )
+        return gamma
+
+    def rotor_thrust_lipschitz(self, vehicle: Vehicle) -> float:
+        """L_u: bound on |d f_a / d (T_1..T_4)| in N/N that gives the contraction factor ``thrust_slope``."""
+        per_collective = vehicle.thrust_coefficient * np.linalg.norm(vehicle.B0_inverse[:, 0])
+        return float(self.thrust_slope / per_collective)
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields as JSON values."""
+        return {**asdict(self), "hidden": list(self.hidden)}

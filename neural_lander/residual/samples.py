@@ -1,0 +1,186 @@
+"""Residual samples from a flight log: what the nominal model missed, on a uniform 100 Hz grid.
+
+f_a = m a - R (0, 0, T) with a the specific force in the world frame (Shi et al. 2019, eq. 3, solved for f_a).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from neural_lander.errors import UserError
+from neural_lander.flightlog.log import FlightLog
+from neural_lander.residual.options import DEFAULT_CUT_OFF
+from neural_lander.residual.plausibility import check_fits_vehicle, check_units
+from neural_lander.residual.resample import (
+    SAMPLE_PERIOD,
+    first_order_lag,
+    gaps,
+    interpolate,
+    specific_force_from_velocity,
+    uniform_grid,
+    zero_phase,
+)
+from neural_lander.residual.scoring import ScoringRule, scoring_rule
+from neural_lander.rotation import normalise, quaternion_to_matrix
+from neural_lander.vehicle import Vehicle
+
+MAX_TILT_COSINE = 0.5  # 60 deg: beyond it no landing flight; a flip or a crash
+MIN_FLIGHT_THRUST = 0.6  # of the weight: below it the rotors idle or stop; the data set's rule for landings
+
+
+@dataclass(frozen=True)
+class ResidualSamples:
+    """One flight's samples, N of them, 10 ms apart. World frame right-handed, z up; SI."""
+
+    source: str
+    """Where the log came from, for messages."""
+    t: np.ndarray  # (N,) s
+    """Since the log's first record."""
+    height: np.ndarray  # (N,) m
+    """Lowest gear point above the terrain: the network's input."""
+    centre_height: np.ndarray  # (N,) m
+    """Of the centre of mass above the terrain: what thresholds and Cheeseman-Bennett's z are measured at."""
+    velocity: np.ndarray  # (N, 3) m/s
+    """World."""
+    attitude: np.ndarray  # (N, 4)
+    """Unit quaternion (w, x, y, z), body to world."""
+    rotor_thrust: np.ndarray  # (N, 4) N
+    """Produced thrust: the command after the motors' lag, or from measured rotor speed."""
+    label: np.ndarray  # (N, 3) N
+    """f_a, world: the total residual, whatever was subtracted in flight."""
+    usable: np.ndarray  # (N,) bool
+    """For training."""
+    scored: np.ndarray  # (N,) bool
+    """For judging: the data set's own rule where there is one."""
+    low: np.ndarray  # (N,) bool
+    """Near the ground by the rule's threshold."""
+    exclusions: Mapping[str, int]
+    """Reason -> samples kept from training by it; a sample counts under the first reason that applies."""
+    acceleration: str
+    """``logged``, or how it was differentiated and filtered."""
+    thrust: str
+    """Where the rotor thrust came from."""
+    lands: bool
+    """Whether the log begins or ends on the ground with the motors idle."""
+
+    def __len__(self) -> int:
+        return len(self.t)
+
+
+def residual_samples(log: FlightLog, vehicle: Vehicle, *, cut_off: float = DEFAULT_CUT_OFF) -> ResidualSamples:
+    """Label and inputs of one flight.
+
+    Parameters
+    ----------
+    log
+        With thrust information: ``rotor_speed``, or ``rotor_command`` in rad/s, or in PWM together with
+        ``battery_voltage`` and a vehicle that has a motor curve.
+    vehicle
+        The one that flew.
+    cut_off
+        Of the zero-phase low-pass filter in Hz. It is used only where the log holds no specific force and velocity
+        has to be differentiated; thrust and inputs then pass the same filter, so that nothing is misaligned.
+
+    Raises
+    ------
+    UserError
+        Where thrust cannot be had from the log, units look wrong, or mass and thrust do not fit the vehicle.
+    """
+    check_units(log, vehicle)
+    t = uniform_grid(log)
+    position, velocity = interpolate(t, log.t, log.position), interpolate(t, log.t, log.velocity)
+    attitude = normalise(interpolate(t, log.t, log.attitude))  # a log's quaternions are sign-continuous
+    rotor_thrust, thrust_source = _rotor_thrust(log, vehicle, t)
+    logged_height = None if log.height is None else interpolate(t, log.t, log.height)
+
+    if log.specific_force is not None:
+        specific_force, acceleration = interpolate(t, log.t, log.specific_force), "logged"
+    else:
+        specific_force, acceleration = specific_force_from_velocity(velocity, cut_off)
+        position, velocity, rotor_thrust = (zero_phase(x, cut_off) for x in (position, velocity, rotor_thrust))
+        attitude = normalise(zero_phase(attitude, cut_off))
+        logged_height = None if logged_height is None else zero_phase(logged_height, cut_off)
+
+    R = quaternion_to_matrix(attitude)
+    drop = position[:, 2] - vehicle.lowest_point(position, R)  # centre of mass above the lowest gear point
+    height = position[:, 2] - drop if logged_height is None else logged_height
+    label = vehicle.mass * specific_force - R[..., :, 2] * rotor_thrust.sum(-1, keepdims=True)
+
+    rule = scoring_rule(vehicle)
+    total = rotor_thrust.sum(-1)
+    idle = MIN_FLIGHT_THRUST * vehicle.weight
+    lands = bool(total[0] < idle or total[-1] < idle)
+    reasons = _reasons(rule, lands, height + drop, label[:, 2], R[:, 2, 2], total < idle, gaps(t, log.t))
+    excluded = np.logical_or.reduce(list(reasons.values()))
+    check_fits_vehicle(log.source, vehicle, total * R[:, 2, 2], specific_force[:, 2], height + drop, reasons)
+    return ResidualSamples(
+        source=log.source,
+        t=t,
+        height=height,
+        centre_height=height + drop,
+        velocity=velocity,
+        attitude=attitude,
+        rotor_thrust=rotor_thrust,
+        label=label,
+        usable=~excluded,
+        scored=rule.scored(height + drop, label[:, 2], total, lands),
+        low=height + drop < rule.low_below,
+        exclusions=_first_reason_counts(reasons),
+        acceleration=acceleration,
+        thrust=thrust_source,
+        lands=lands,
+    )
+
+
+def _reasons(
+    rule: ScoringRule,
+    lands: bool,
+    centre_height: np.ndarray,
+    f_az: np.ndarray,
+    upright: np.ndarray,
+    idle: np.ndarray,
+    gap: np.ndarray,
+) -> dict[str, np.ndarray]:
+    """Why a sample is no training sample, in the order in which reasons are counted."""
+    return {
+        "start_or_end": rule.edges(len(f_az)) if not lands else np.zeros(len(f_az), dtype=bool),
+        "gap_in_log": gap,
+        "motors_idle": idle,
+        "tilted_over_60_deg": upright < MAX_TILT_COSINE,
+        "contact": centre_height <= (rule.landing_floor if lands else rule.walk_floor),
+        "outlier": rule.outlier(centre_height, f_az),
+    }
+
+
+def _first_reason_counts(reasons: Mapping[str, np.ndarray]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    taken = np.zeros_like(next(iter(reasons.values())))
+    for name, mask in reasons.items():
+        counts[name] = int(np.sum(mask & ~taken))
+        taken = taken | mask
+    return counts
+
+
+def _rotor_thrust(log: FlightLog, vehicle: Vehicle, t: np.ndarray) -> tuple[np.ndarray, str]:
+    """Produced thrust per rotor in N on the grid, and where it came from."""
+    c_T, tau = vehicle.thrust_coefficient, vehicle.motor_time_constant
+    if log.rotor_speed is not None:
+        return c_T * interpolate(t, log.t, log.rotor_speed) ** 2, "c_T n^2 of measured rotor speed"
+    if log.rotor_command is None:
+        raise UserError(
+            f"log {log.source or '(unnamed)'} holds neither rotor_speed nor rotor_command: thrust cannot be had"
+        )
+    command = interpolate(t, log.t, log.rotor_command)
+    if log.rotor_command_unit == "rad/s":
+        return first_order_lag(c_T * command**2, SAMPLE_PERIOD, tau), f"c_T n^2 of commanded rotor speed, lag {tau:g} s"
+    if vehicle.motor_curve is None:
+        raise UserError(
+            f"log {log.source} holds PWM, and vehicle '{vehicle.name}' has no [motor_curve]: add one to its profile"
+        )
+    if log.battery_voltage is None:
+        raise UserError(f"log {log.source} lacks battery_voltage, which the motor curve of '{vehicle.name}' needs")
+    static = vehicle.motor_curve.thrust(command, interpolate(t, log.t, log.battery_voltage))
+    return first_order_lag(static, SAMPLE_PERIOD, tau), f"motor curve of PWM and battery voltage, lag {tau:g} s"

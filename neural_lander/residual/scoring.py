@@ -1,0 +1,67 @@
+"""Which samples count: contact, outliers and thresholds of the data sets that the project is judged on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from neural_lander.vehicle import GRAVITY, Vehicle
+
+GRAM = GRAVITY * 1e-3  # N
+MIN_LANDING_THRUST = 0.6  # of the weight, in logs that begin or end on the ground
+EDGE_SAMPLES = 50  # 0.5 s at either end of a walk: estimator and lag settle
+CONTACT_MARGIN = 0.005  # m, gear above ground that counts as contact: estimator noise, guess
+NEAR_GROUND_RADII = 2.0  # a rotor's ground effect is a few per cent at z = 2 R (Cheeseman and Bennett 1955)
+OUTLIER = 0.75  # of the weight; half a g and a half of vehicle weight is a collision, not aerodynamics
+
+
+@dataclass(frozen=True)
+class ScoringRule:
+    """Thresholds on the height of the centre of mass (m) and on f_a,z (N)."""
+
+    weight: float  # N
+    walk_floor: float  # m
+    """Logs that stay in the air: samples at or below it may touch the floor."""
+    landing_floor: float  # m
+    """The same for logs that begin or end on the ground."""
+    low_below: float  # m
+    """Near the ground, in tables."""
+    outlier_above: float  # N
+    """|f_a,z| that is no aerodynamics."""
+    outlier_above_when_high: float  # N
+    """f_a,z that is none far from the ground."""
+    high_above: float  # m
+
+    def outlier(self, centre_height: np.ndarray, f_az: np.ndarray) -> np.ndarray:
+        """Samples whose label is no aerodynamic force."""
+        high = (f_az > self.outlier_above_when_high) & (centre_height > self.high_above)
+        return (np.abs(f_az) >= self.outlier_above) | high
+
+    def edges(self, n: int) -> np.ndarray:
+        """True for the first and last half second of n samples."""
+        k = np.arange(n)
+        return (k < EDGE_SAMPLES) | (k >= n - EDGE_SAMPLES)
+
+    def scored(self, centre_height: np.ndarray, f_az: np.ndarray, thrust: np.ndarray, lands: bool) -> np.ndarray:
+        """Samples that a model is judged on; ``thrust`` is the lagged sum in N."""
+        if lands:
+            return (thrust > MIN_LANDING_THRUST * self.weight) & (centre_height > self.landing_floor)
+        return (centre_height > self.walk_floor) & ~self.outlier(centre_height, f_az) & ~self.edges(len(f_az))
+
+
+_NEURAL_SWARM: Mapping[str, tuple[float, float]] = {"crazyflie-parrot": (0.07, 0.085), "crazyflie-21": (0.06, 0.06)}
+"""Vehicle -> (walk floor, landing floor) in m for the flights of Neural-Swarm2 (Shi et al., T-RO 2021). The large
+vehicle scrapes its floor below 0.085 m in landings; its walks are judged from 0.07 m."""
+
+
+def scoring_rule(vehicle: Vehicle) -> ScoringRule:
+    """The data set's rule for its two vehicles, else one from geometry and weight."""
+    if vehicle.name in _NEURAL_SWARM:
+        walk, landing = _NEURAL_SWARM[vehicle.name]
+        return ScoringRule(vehicle.weight, walk, landing, 0.13, 50 * GRAM, 35 * GRAM, 0.25)
+    floor = max(vehicle.contact_height, vehicle.gear_clearance + CONTACT_MARGIN)
+    low = vehicle.gear_clearance + NEAR_GROUND_RADII * vehicle.rotor_radius
+    bound = OUTLIER * vehicle.weight
+    return ScoringRule(vehicle.weight, floor, floor, low, bound, bound, np.inf)

@@ -1,0 +1,195 @@
+"""From flight logs to a network, its baselines and a fit report on flights that fitted nothing."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neural_lander.errors import NeuralLanderWarning, UserError
+from neural_lander.flightlog.log import FlightLog
+from neural_lander.residual.analytic_fit import fit_cheeseman_bennett
+from neural_lander.residual.digest import log_sha256
+from neural_lander.residual.evaluation import Predictors, evaluate
+from neural_lander.residual.features import Features, features_named
+from neural_lander.residual.network import Fitted, TrainingData, train_network
+from neural_lander.residual.options import TrainingOptions
+from neural_lander.residual.resample import SAMPLE_PERIOD
+from neural_lander.residual.samples import ResidualSamples, residual_samples
+from neural_lander.vehicle import Vehicle
+
+MIN_SAMPLES = 500  # 5 s of usable flight: fewer cannot show height, velocity and attitude apart; guess
+BLOCK = 5.0  # s, of a lone flight, every fifth of which is held out
+BLOCK_GAP = 0.5  # s at both ends of a held-out block that neither trains nor judges: neighbours are nearly equal
+
+Progress = Callable[[str, float], None]
+"""What is being done, and the fraction of it that is done."""
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a bundle is made of."""
+
+    predictors: Predictors
+    """The network and its baselines, fitted on all flights."""
+    vehicle: Vehicle
+    options: TrainingOptions
+    fit_report: dict[str, Any] | None
+    """Errors on the flights held out, of a network fitted with the same options on the others; None without any."""
+    split: dict[str, Any]
+    """How flights were held out, and which."""
+    datasets: list[dict[str, Any]]
+    """Name, hash, samples and exclusions of every log."""
+    optimisation_s: float
+    """Of the network that is delivered."""
+    training_samples: int
+
+
+@dataclass(frozen=True)
+class _Split:
+    kind: str
+    held_out: list[np.ndarray]
+    """(N,) bool per flight: judged."""
+    fitted: list[np.ndarray]
+    """(N,) bool per flight: trained on."""
+
+
+def train_residual(
+    logs: Sequence[FlightLog],
+    vehicle: Vehicle,
+    options: TrainingOptions | None = None,
+    progress: Progress = lambda stage, fraction: None,
+) -> TrainingResult:
+    """Learn f_a from flights.
+
+    A share of the flights is held out by seed. A first network is fitted on the others and reported on those; then
+    the one that is delivered is fitted on all flights with the same options, since flights are scarce.
+
+    Parameters
+    ----------
+    logs
+        Flights of this vehicle. With a single one, blocks of it are held out, and a warning says so.
+    progress
+        Called with a stage and the fraction of it that is done.
+
+    Raises
+    ------
+    UserError
+        From :func:`residual_samples`, or where too few samples are usable.
+    """
+    options = options or TrainingOptions()
+    features = features_named(options.features)
+    options.lipschitz(vehicle)  # refuse bounds that cannot be held before any work
+    flights = []
+    for k, log in enumerate(logs):
+        flights.append(residual_samples(log, vehicle, cut_off=options.cut_off))
+        progress("samples", (k + 1) / len(logs))
+    usable = sum(int(f.usable.sum()) for f in flights)
+    if usable < MIN_SAMPLES:
+        counts = {name: sum(f.exclusions[name] for f in flights) for name in flights[0].exclusions} if flights else {}
+        left_out = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
+        raise UserError(
+            f"{usable} usable samples in {len(flights)} flights, {MIN_SAMPLES} are needed; left out: {left_out}"
+        )
+
+    split = _split(flights, options)
+    report = None
+    if any(mask.any() for mask in split.held_out):
+        _, predictors = _fit(flights, split.fitted, features, vehicle, options, lambda f: progress("held-out fit", f))
+        report = evaluate(predictors, flights, split.held_out)
+        report["flights"] = [entry for entry in report["flights"] if entry["samples_scored"]]
+    everything = [np.ones(len(f), dtype=bool) for f in flights]
+    fitted, predictors = _fit(flights, everything, features, vehicle, options, lambda f: progress("final fit", f))
+    return TrainingResult(
+        predictors=predictors,
+        vehicle=vehicle,
+        options=options,
+        fit_report=report,
+        split={
+            "kind": split.kind,
+            "held_out": [_name(f) for f, m in zip(flights, split.held_out, strict=True) if m.any()],
+            "final_fit": "all flights, same options",
+        },
+        datasets=[_dataset(log, f) for log, f in zip(logs, flights, strict=True)],
+        optimisation_s=fitted.optimisation_s,
+        training_samples=usable,
+    )
+
+
+def _fit(
+    flights: Sequence[ResidualSamples],
+    chosen: Sequence[np.ndarray],
+    features: Features,
+    vehicle: Vehicle,
+    options: TrainingOptions,
+    progress: Callable[[float], None],
+) -> tuple[Fitted, Predictors]:
+    masks = [f.usable & m for f, m in zip(flights, chosen, strict=True)]
+
+    def gather(field: Callable[[ResidualSamples], np.ndarray]) -> np.ndarray:
+        return np.concatenate([field(f)[m] for f, m in zip(flights, masks, strict=True)])
+
+    label, rotor_thrust = gather(lambda f: f.label), gather(lambda f: f.rotor_thrust)
+    zeta = gather(lambda f: np.asarray(features.of(f.height, f.velocity, f.attitude)))
+    if len(label) < MIN_SAMPLES:
+        raise UserError(
+            f"{len(label)} usable samples remain for training beside the held-out flights, {MIN_SAMPLES} are needed: "
+            "give more flights or a smaller held-out share"
+        )
+    fitted = train_network(TrainingData(zeta, rotor_thrust, label), features, vehicle, options, progress)
+    law = fit_cheeseman_bennett(vehicle, gather(lambda f: f.centre_height), rotor_thrust.sum(-1), label[:, 2])
+    return fitted, Predictors(fitted.network, law, label.mean(axis=0))
+
+
+def _split(flights: Sequence[ResidualSamples], options: TrainingOptions) -> _Split:
+    """Hold out whole flights, never samples; blocks with a gap where there is only one flight."""
+    rng = np.random.default_rng(options.seed)
+    nothing = [np.zeros(len(f), dtype=bool) for f in flights]
+    if options.held_out == 0:
+        return _Split("nothing held out", nothing, [~m for m in nothing])
+    if len(flights) == 1:
+        warnings.warn(
+            f"one flight only: blocks of {BLOCK:g} s of it are held out, which says less about other flights",
+            NeuralLanderWarning,
+            stacklevel=3,
+        )
+        held_out, fitted = _blocks(len(flights[0]), round(1 / options.held_out), int(rng.integers(2**31)))
+        return _Split(f"blocks of {BLOCK:g} s of the only flight, {BLOCK_GAP:g} s apart", [held_out], [fitted])
+    count = max(1, round(options.held_out * len(flights)))
+    chosen = set(rng.permutation(len(flights))[:count].tolist())
+    held = [~m if k in chosen else m for k, m in enumerate(nothing)]
+    return _Split("by flight", held, [~m for m in held])
+
+
+def _blocks(n: int, every: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """(held out, fitted) masks of n samples: every so many blocks one is held out, with a gap at both its ends."""
+    block, gap = round(BLOCK / SAMPLE_PERIOD), round(BLOCK_GAP / SAMPLE_PERIOD)
+    k = np.arange(n)
+    count = max(1, -(-n // block))
+    mine = (k // block) % every == seed % min(every, count)
+    inside = np.ones(n, dtype=bool)
+    for edge in np.flatnonzero(np.diff(mine.astype(np.int8))):
+        inside[max(0, edge + 1 - gap) : edge + 1 + gap] = False
+    return mine & inside, ~mine & inside
+
+
+def _name(samples: ResidualSamples) -> str:
+    return Path(samples.source).name
+
+
+def _dataset(log: FlightLog, samples: ResidualSamples) -> dict[str, Any]:
+    return {
+        "log": _name(samples),
+        "sha256": log_sha256(log),
+        "samples": len(samples),
+        "usable": int(samples.usable.sum()),
+        "exclusions": dict(samples.exclusions),
+        "acceleration": samples.acceleration,
+        "thrust": samples.thrust,
+        "height_min_m": float(samples.height[samples.usable].min()) if samples.usable.any() else None,
+        "height_max_m": float(samples.height[samples.usable].max()) if samples.usable.any() else None,
+    }
