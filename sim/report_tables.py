@@ -83,8 +83,11 @@ def cell(key: str, controller: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def touchdowns(controller: Mapping[str, Any]) -> str:
-    """Touchdowns of landings, ``20/20``."""
-    return f"{controller['touchdown_count']}/{controller['n']}" if "touchdown_count" in controller else MISSING
+    """Touchdowns of landings, ``20/20``, and how many tipped over if any did."""
+    if "touchdown_count" not in controller:
+        return MISSING
+    tipped = controller.get("tipped_over_count", 0)
+    return f"{controller['touchdown_count']}/{controller['n']}" + (f", {tipped} tipped over" if tipped else "")
 
 
 def terminal_table(results: Mapping[str, Any]) -> Table:

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -157,6 +158,12 @@ def test_lateness_without_a_touchdown_is_shown_as_a_lower_bound() -> None:
     assert re.search(r"│ PD  .* > 5\.00 .* 0/20", out.getvalue())
 
 
+def test_a_flight_that_tipped_over_is_not_kept_quiet(tmp_path: Path) -> None:
+    given = results()
+    given["scenarios"]["land-3d"]["controllers"]["neural-lander"]["tipped_over_count"] = 1
+    assert "20/20, 1 tipped over" in page(tmp_path, given)
+
+
 def test_the_time_asked_for_is_drawn_where_it_is() -> None:
     figure = coverage({"height_edges_m": [0, 0.05, 0.1], "seconds": [22, 31], "required_seconds": 20})
     assert figure["data"][0]["x"] == ["0.00–0.05", "0.05–0.10"]
@@ -208,3 +215,11 @@ def test_a_browser_draws_every_figure_without_error_or_overflow(width: int, tmp_
     assert figures == 7
     assert seen["plots"] >= figures
     assert seen["lines"] > 30
+
+
+def test_the_picture_of_the_readme_is_drawn_from_results(tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text(json.dumps(results()), "utf-8")
+    script = Path(__file__).parent.parent / "docs" / "landing.py"
+    drawn = [sys.executable, script, tmp_path / "results.json", tmp_path / "landing.svg"]
+    subprocess.run(drawn, check=True, timeout=60)
+    assert "<svg" in (tmp_path / "landing.svg").read_text("utf-8")

@@ -1,0 +1,80 @@
+"""What the README tells a user to type works as written."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from neural_lander.cli import main as cli
+from neural_lander.flightlog import ColumnMap, read_log
+from neural_lander.vehicle import load_vehicle, parse_vehicle
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text("utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.S)
+
+
+def run(code: str, folder: Path) -> None:
+    command, environment = [sys.executable, "-c", code], {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_arrays_become_a_log_that_can_be_read_again(tmp_path: Path) -> None:
+    run(next(block for block in BLOCKS if "from_arrays" in block), tmp_path)
+    log = read_log(tmp_path / "flight.mcap")
+    assert log.rotor_speed is not None
+    assert np.all(log.rotor_speed == 681.5)
+
+
+def test_the_example_effect_acts_near_the_floor_only(tmp_path: Path) -> None:
+    (tmp_path / "suction.py").write_text(next(block for block in BLOCKS if "Suction" in block), "utf-8")
+    run(
+        "from sim.plant import load_effects; from sim.oracle import level_state; import numpy as np\n"
+        "from neural_lander.vehicle import load_vehicle; v = load_vehicle('intel-aero')\n"
+        "effect = load_effects(['suction:Suction', 'sim.aerodynamics:GroundEffect'])[0]\n"
+        "near, far = (effect(level_state(v, h), np.full(4, 680.0), v, None)[0] for h in (0.05, 0.2))\n"
+        "assert near.tolist() == [0, 0, -0.5] and far.tolist() == [0, 0, 0]",
+        tmp_path,
+    )
+
+
+def test_the_example_map_reads_a_foreign_table(tmp_path: Path) -> None:
+    text = re.search(r"# map\.toml.*?\n\n", README, re.S)
+    assert text is not None
+    (tmp_path / "map.toml").write_text(re.sub(r"(?m)^    ", "", text.group()), "utf-8")
+    header = "time,x,y,z,vx,vy,vz,qw,qx,qy,qz,m1,m2,m3,m4"
+    rows = [f"{10 * k},1,2,-3,0,0,0,1,0,0,0,6508,6508,6508,6508" for k in range(5)]
+    (tmp_path / "flight.csv").write_text("\n".join([header, *rows]), "utf-8")
+    log = read_log(tmp_path / "flight.csv", column_map=ColumnMap.load(tmp_path / "map.toml"))
+    assert log.t[-1] == pytest.approx(0.04)
+    assert log.position[0].tolist() == [2, 1, 3]  # north, east, down as east, north, up
+    assert log.rotor_speed is not None
+    assert log.rotor_speed[0, 0] == pytest.approx(681.5, abs=0.05)
+
+
+def test_the_example_constant_is_one_that_a_profile_takes() -> None:
+    mass = re.search(r"(?m)^    (mass = .*)$", README)
+    assert mass is not None
+    profile = re.sub(r"(?m)^mass = .*$", mass.group(1), load_vehicle("intel-aero").text)
+    assert parse_vehicle(profile, "mine.toml").mass == 1.47
+
+
+def test_every_verb_and_option_that_is_named_exists(capsys: pytest.CaptureFixture) -> None:
+    named = re.findall(r"neural-lander ([a-z]+(?: [a-z]+)?)((?: [^\n`]*)?)", README)
+    verbs = [(verb.split(), re.findall(r"--[a-z-]+", rest)) for verb, rest in named if verb.split()[0] in cli.VERBS]
+    assert len(verbs) >= 5
+    for words, options in verbs:
+        words = words if words[0] == "logs" else words[:1]
+        assert cli.main([*words, "--help"]) == 0
+        help_text = capsys.readouterr().out
+        assert [option for option in options if option not in help_text] == []
+
+
+def test_every_folder_that_is_named_exists() -> None:
+    folders = re.findall(r"^\| `([a-z_]+/)`", README, re.M)
+    assert len(folders) >= 5
+    assert [folder for folder in folders if not (ROOT / folder).is_dir()] == []
