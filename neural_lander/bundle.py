@@ -101,7 +101,7 @@ def load_bundle(path: str | Path) -> Bundle:
         raise UserError(f"{path / INFO} does not describe a bundle: expected format '{FORMAT}'")
     if info.get("format_version") != FORMAT_VERSION:
         raise UserError(
-            f"{path} has bundle version {info.get('format_version')!r}, this program reads {FORMAT_VERSION}: train again"
+            f"{path} has bundle version {info.get('format_version')!r}, this program reads {FORMAT_VERSION}: train it"
         )
     if info.get("sha256") != _own_hash(info):
         raise UserError(f"{path / INFO} was changed after it was written (its hash differs): train the bundle again")

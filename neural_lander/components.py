@@ -24,7 +24,7 @@ Rows = tuple[Vector, Vector, Vector]
 def split(v: Array) -> Vector:
     """Components along the last axis, ``(..., n) -> n``."""
     if type(v) is np.ndarray and v.ndim == 1:
-        return v.tolist()  # type: ignore[no-any-return]
+        return v.tolist()
     return tuple(v[..., i] for i in range(v.shape[-1]))
 
 

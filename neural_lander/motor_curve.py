@@ -66,7 +66,9 @@ class PwmVoltageCurve:
         if np.shape(coefficients) != (5,) or not np.all(np.isfinite(coefficients)) or coefficients[3] <= 0:
             raise UserError(f"{where}.coefficients = {coefficients!r} must be C00, C10, C01, C20 > 0, C11")
         if not scale > 0 or not 0 <= pwm_min < 1:
-            raise UserError(f"{where}: voltage_scale = {scale!r} V must be positive and pwm_min = {pwm_min!r} in [0, 1)")
+            raise UserError(
+                f"{where}: voltage_scale = {scale!r} V must be positive and pwm_min = {pwm_min!r} in [0, 1)"
+            )
         newton = [GRAM_FORCE * float(c) for c in coefficients]
         return cls((newton[0], newton[1], newton[2], newton[3], newton[4]), float(scale), float(pwm_min))
 
@@ -76,6 +78,8 @@ def _value(table: Mapping[str, Any], key: str, unit: str, where: str) -> Any:
     if not isinstance(entry, dict) or entry.get("unit") != unit or "value" not in entry or not entry.get("source"):
         raise UserError(f'{where}.{key} must be {{ value = ..., unit = "{unit}", source = "where it is from" }}')
     try:
-        return np.asarray(entry["value"], dtype=np.float64) if isinstance(entry["value"], list) else float(entry["value"])
+        return (
+            np.asarray(entry["value"], dtype=np.float64) if isinstance(entry["value"], list) else float(entry["value"])
+        )
     except (TypeError, ValueError) as error:
         raise UserError(f"{where}.{key} = {entry['value']!r} must be a number") from error

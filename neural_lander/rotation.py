@@ -28,17 +28,17 @@ for _p, _q, _r, _sign in (
     QUATERNION_PRODUCT[_p, _q, _r] = _sign
 
 # R_ij = sum_pq q_p q_q QUATERNION_TO_MATRIX[4 p + q, 3 i + j] for a unit quaternion.
-QUATERNION_TO_MATRIX = np.zeros((4, 4, 3, 3))
+_MAP = np.zeros((4, 4, 3, 3))
 for _i in range(3):
-    QUATERNION_TO_MATRIX[0, 0, _i, _i] = 1.0
+    _MAP[0, 0, _i, _i] = 1.0
     for _p in range(1, 4):
-        QUATERNION_TO_MATRIX[_p, _p, _i, _i] = 1.0 if _p == _i + 1 else -1.0
+        _MAP[_p, _p, _i, _i] = 1.0 if _p == _i + 1 else -1.0
 for _i, _j, _k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
     for _a, _b in ((_i, _j), (_j, _i)):
-        QUATERNION_TO_MATRIX[_i + 1, _j + 1, _a, _b] = 2.0
-    QUATERNION_TO_MATRIX[0, _k + 1, _i, _j] = -2.0
-    QUATERNION_TO_MATRIX[0, _k + 1, _j, _i] = 2.0
-QUATERNION_TO_MATRIX = QUATERNION_TO_MATRIX.reshape(16, 9)
+        _MAP[_i + 1, _j + 1, _a, _b] = 2.0
+    _MAP[0, _k + 1, _i, _j] = -2.0
+    _MAP[0, _k + 1, _j, _i] = 2.0
+QUATERNION_TO_MATRIX = _MAP.reshape(16, 9)
 
 
 def hat(w: Array) -> Array:

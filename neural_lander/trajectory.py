@@ -45,7 +45,9 @@ class Landing:
 
     def __post_init__(self) -> None:
         if not self.start[2] > self.pad[2] or not self.speed > 0:
-            raise ValueError(f"a landing descends: start z = {self.start[2]} m, pad z = {self.pad[2]} m, speed = {self.speed} m/s")
+            raise ValueError(
+                f"a landing descends: start z = {self.start[2]} m, pad z = {self.pad[2]} m, speed = {self.speed} m/s"
+            )
 
     @cached_property
     def velocity(self) -> np.ndarray:

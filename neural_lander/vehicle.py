@@ -152,7 +152,10 @@ def load_vehicle(name_or_path: str | Path) -> Vehicle:
     """
     path = Path(name_or_path)
     if str(name_or_path) in builtin_vehicles():
-        return parse_vehicle((resources.files("neural_lander") / "vehicles" / f"{name_or_path}.toml").read_text("utf-8"), str(name_or_path))
+        return parse_vehicle(
+            (resources.files("neural_lander") / "vehicles" / f"{name_or_path}.toml").read_text("utf-8"),
+            str(name_or_path),
+        )
     if not path.is_file():
         raise UserError(f"vehicle '{name_or_path}' is neither a file nor one of: {', '.join(builtin_vehicles())}")
     try:
@@ -184,16 +187,22 @@ def parse_vehicle(text: str, source: str) -> Vehicle:
         raise UserError(f"vehicle file {source}: inertia = {values['inertia'].tolist()} must be positive")
     J = np.sort(values["inertia"])
     if J[2] > J[0] + J[1]:
-        raise UserError(f"vehicle file {source}: inertia = {J.tolist()} kg m^2 is of no rigid body: the largest exceeds the sum of the others")
+        raise UserError(
+            f"vehicle file {source}: inertia = {J.tolist()} kg m^2 is of no rigid body: the largest exceeds the sum of the others"
+        )
     if not np.all(np.abs(values["rotor_directions"]) == 1):
-        raise UserError(f"vehicle file {source}: rotor_directions = {values['rotor_directions'].tolist()} must be +1 or -1")
+        raise UserError(
+            f"vehicle file {source}: rotor_directions = {values['rotor_directions'].tolist()} must be +1 or -1"
+        )
     if "contact_height" in profile:
         values["contact_height"] = _scalar(profile, "contact_height", "m", -1e-9, 10.0, source)
     if "motor_curve" in profile:
         values["motor_curve"] = PwmVoltageCurve.from_profile(profile["motor_curve"], source)
     vehicle = Vehicle(**values, text=text)
     if np.linalg.cond(vehicle.B0 / vehicle.thrust_coefficient) > 1e6:
-        raise UserError(f"vehicle file {source}: rotor_positions and rotor_directions leave an axis without control (B0 is singular)")
+        raise UserError(
+            f"vehicle file {source}: rotor_positions and rotor_directions leave an axis without control (B0 is singular)"
+        )
     if vehicle.hover_speed >= vehicle.rotor_speed_max:
         raise UserError(
             f"vehicle file {source}: rotor_speed_max = {vehicle.rotor_speed_max:g} rad/s cannot carry mass = {vehicle.mass:g} kg: "
@@ -204,10 +213,19 @@ def parse_vehicle(text: str, source: str) -> Vehicle:
 
 def _quantity(profile: Mapping[str, Any], key: str, unit: str, source: str) -> Any:
     entry = profile[key]
-    if not isinstance(entry, dict) or not {"value", "unit", "source"} >= set(entry) or "value" not in entry or "unit" not in entry:
-        raise UserError(f'vehicle file {source}: {key} must be {{ value = ..., unit = "{unit}", source = "where it is from" }}')
+    if (
+        not isinstance(entry, dict)
+        or not {"value", "unit", "source"} >= set(entry)
+        or "value" not in entry
+        or "unit" not in entry
+    ):
+        raise UserError(
+            f'vehicle file {source}: {key} must be {{ value = ..., unit = "{unit}", source = "where it is from" }}'
+        )
     if not str(entry.get("source", "")).strip():
-        raise UserError(f"vehicle file {source}: {key} names no source; write where the value is from, or that it is a guess")
+        raise UserError(
+            f"vehicle file {source}: {key} names no source; write where the value is from, or that it is a guess"
+        )
     if entry["unit"] != unit:
         raise UserError(f"vehicle file {source}: {key} is given in '{entry['unit']}', expected '{unit}'")
     return entry["value"]
@@ -216,17 +234,25 @@ def _quantity(profile: Mapping[str, Any], key: str, unit: str, source: str) -> A
 def _scalar(profile: Mapping[str, Any], key: str, unit: str, low: float, high: float, source: str) -> float:
     value = _quantity(profile, key, unit, source)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not low < value <= high:
-        raise UserError(f"vehicle file {source}: {key} = {value!r} {unit} must be a number in ({max(low, 0.0):g}, {high:g}]")
+        raise UserError(
+            f"vehicle file {source}: {key} = {value!r} {unit} must be a number in ({max(low, 0.0):g}, {high:g}]"
+        )
     return float(value)
 
 
-def _array(profile: Mapping[str, Any], key: str, unit: str, shape: tuple[int | None, ...], bound: float, source: str) -> np.ndarray:
+def _array(
+    profile: Mapping[str, Any], key: str, unit: str, shape: tuple[int | None, ...], bound: float, source: str
+) -> np.ndarray:
     value = _quantity(profile, key, unit, source)
     try:
         array = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError):
         array = np.empty(0)
-    if array.ndim != len(shape) or any(want not in (None, have) for want, have in zip(shape, array.shape, strict=True)) or not array.size:
+    if (
+        array.ndim != len(shape)
+        or any(want not in (None, have) for want, have in zip(shape, array.shape, strict=True))
+        or not array.size
+    ):
         wanted = " x ".join("K" if n is None else str(n) for n in shape)
         raise UserError(f"vehicle file {source}: {key} = {value!r} must be an array of {wanted} numbers in {unit}")
     if not np.all(np.isfinite(array)) or np.any(np.abs(array) > bound):

@@ -26,8 +26,17 @@ SETTLE = 2.0  # s of hover before the first manoeuvre
 DITHER_FREQUENCIES = np.array([0.5, 0.9, 1.4, 2.1, 2.9, 3.7])  # Hz
 DITHER_AMPLITUDES = np.array([0.01, 0.02, 0.03, 0.04, 0.05, 0.06])  # of the weight: at most 1 cm of motion each
 LATERAL_REACH = 0.6  # m
-HEIGHT_BANDS = ((0.0, 0.05, 0.30), (0.05, 0.10, 0.22), (0.10, 0.20, 0.16), (0.20, 0.60, 0.16), (0.60, 1.50, 0.16))
-"""(from m, to m, share of the way points): near the ground in the main, where the effect is."""
+SPEEDS = (0.15, 0.6)  # m/s, mean over a leg
+LOW = (
+    0.25  # m: legs below it stay nearly level, as a landing does; a tilted vehicle's hubs are higher than its gear says
+)
+LOW_SPEEDS = (0.05, 0.2)  # m/s
+LOW_STEP = 0.05  # m, sideways
+TOUCH_SPEEDS = (0.15, 0.4)  # m/s, down to the floor
+SLANT = 0.3  # m/s, sideways on the way down
+EASE = 0.3  # s, from rest to the velocity of a descent
+HEIGHT_BANDS = ((0.0, 0.05, 0.24), (0.05, 0.10, 0.16), (0.10, 0.20, 0.15), (0.20, 0.60, 0.20), (0.60, 1.50, 0.25))
+"""(from m, to m, share of the time between way points): near the ground in the main, where the effect is."""
 
 
 @dataclass(frozen=True)
@@ -42,24 +51,61 @@ class Tour:
         return Reference(p, v, a)
 
 
+class _Way:
+    """Way points (time s, position m, velocity m/s) in the making."""
+
+    def __init__(self, start: np.ndarray, rng: np.random.Generator) -> None:
+        self.rng = rng
+        self.times: list[float] = [0.0]
+        self.points: list[np.ndarray] = [start]
+        self.velocities: list[np.ndarray] = [np.zeros(3)]
+        self.go(start, SETTLE)
+
+    def go(self, point: np.ndarray, duration: float, velocity: np.ndarray | None = None) -> None:
+        """To a point in ``duration`` s, there at this velocity, by default at rest."""
+        self.times.append(self.times[-1] + duration)
+        self.points.append(point)
+        self.velocities.append(np.zeros(3) if velocity is None else velocity)
+
+    def wander(self, pad: np.ndarray, height: float) -> None:
+        """To a random place at a height in m above the pad."""
+        here, rng = self.points[-1], self.rng
+        near = max(height, here[2] - pad[2]) < LOW
+        reach = LOW_STEP if near else 3 * LATERAL_REACH
+        side = np.clip(here[:2] + rng.uniform(-reach, reach, 2), pad[:2] - LATERAL_REACH, pad[:2] + LATERAL_REACH)
+        target = np.array([*side, pad[2] + height])
+        pace = rng.uniform(*(LOW_SPEEDS if near else SPEEDS))
+        self.go(target, max(float(np.linalg.norm(target - here)) / pace, rng.uniform(0.5, 1.5)))
+
+    def touch_and_go(self, pad: np.ndarray) -> None:
+        """Down to the floor at constant velocity, as in a landing, every other time on a slant, and up again."""
+        here, rng = self.points[-1], self.rng
+        slant = rng.uniform(-SLANT, SLANT, 2) * rng.integers(0, 2)
+        velocity = np.array([*slant, -rng.uniform(*TOUCH_SPEEDS)])
+        down = (here[2] - pad[2]) / -velocity[2] - EASE / 2
+        if down > 0:
+            self.go(here + velocity * EASE / 2, EASE, velocity)
+            self.go(self.points[-1] + velocity * down, down, velocity)
+        floor = np.array([*self.points[-1][:2], pad[2]])
+        self.go(floor, 0.2)
+        self.go(floor + [0.0, 0.0, rng.uniform(0.02, 0.3)], rng.uniform(0.8, 1.5))
+
+
 def random_tour(pad: np.ndarray, duration: float, rng: np.random.Generator) -> Tour:
-    """A tour of ``duration`` s above ``pad``, mostly low, with descents from height to the floor in between."""
-    times, points = [0.0, SETTLE], [pad + [0, 0, 1.0]] * 2
-    bands = np.array(HEIGHT_BANDS)
-    while times[-1] < duration:
-        low, high, _ = bands[rng.choice(len(bands), p=bands[:, 2])]
-        target = pad + [*rng.uniform(-LATERAL_REACH, LATERAL_REACH, 2), rng.uniform(low, high)]
-        for height in rng.uniform(low, high, rng.integers(1, 4)):
-            target = target + [*rng.uniform(-0.15, 0.15, 2), pad[2] + height - target[2]]
-            target[:2] = np.clip(target[:2], pad[:2] - LATERAL_REACH, pad[:2] + LATERAL_REACH)
-            way = float(np.linalg.norm(target - points[-1]))
-            times.append(times[-1] + max(way / rng.uniform(0.15, 0.6), rng.uniform(0.5, 1.5)))
-            points.append(target)
-        if low == 0.0:  # touch and go
-            touch = np.array([target[0], target[1], pad[2]])
-            times += [times[-1] + rng.uniform(0.3, 0.8), times[-1] + rng.uniform(1.2, 2.0)]
-            points += [touch, touch + [0, 0, rng.uniform(0.02, 0.15)]]
-    return Tour(CubicHermiteSpline(np.array(times), np.array(points), np.zeros((len(times), 3)), axis=0))
+    """A tour of ``duration`` s above ``pad``, mostly low, with descents to the floor in between."""
+    way = _Way(pad + [0, 0, 1.0], rng)
+    shares = np.array([share for *_, share in HEIGHT_BANDS])
+    spent = np.zeros(len(HEIGHT_BANDS))
+    while way.times[-1] < duration:
+        band = int(np.argmax(shares * (spent.sum() + 1.0) - spent))  # the one that is furthest behind
+        low, high, _ = HEIGHT_BANDS[band]
+        for height in rng.uniform(low, high, rng.integers(2, 5)):
+            before = way.times[-1]
+            way.wander(pad, float(height))
+            spent[band] += way.times[-1] - before
+        if low == 0.0 or low >= 0.6:
+            way.touch_and_go(pad)
+    return Tour(CubicHermiteSpline(np.array(way.times), np.array(way.points), np.array(way.velocities), axis=0))
 
 
 def thrust_dither(vehicle: Vehicle, rng: np.random.Generator) -> Callable[[float], float]:
@@ -86,6 +132,11 @@ def collect_flight(plant: Plant, seed: int, duration: float = FLIGHT_TIME) -> Fl
             spool_down=False,
             excitation=thrust_dither(plant.vehicle, rng),
             before_step=lambda t, _: controller.attitude.learn_trim(world.dt) if t < SETTLE else None,
-            metadata={"vehicle": plant.vehicle.name, "mass_kg": plant.vehicle.mass, "seed": seed, "format": "simulated"},
+            metadata={
+                "vehicle": plant.vehicle.name,
+                "mass_kg": plant.vehicle.mass,
+                "seed": seed,
+                "format": "simulated",
+            },
         )
     return log

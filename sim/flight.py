@@ -83,7 +83,17 @@ def fly(
         world.step(command)
         wanted = controller.wanted
         assert wanted is not None
-        truth.append((t, before, reference.position, world.applied_force, world.rotor_speeds, wanted.f_a_hat, controller.tracking.d_hat))
+        truth.append(
+            (
+                t,
+                before,
+                reference.position,
+                world.applied_force,
+                world.rotor_speeds,
+                wanted.f_a_hat,
+                controller.tracking.d_hat,
+            )
+        )
         if k % LOG_EVERY == 0:
             actuation = sensors.actuation(world.specific_force, world.rotor_speeds)
             logged.append((t, measured, *actuation, wanted.f_a_hat, reference.position))

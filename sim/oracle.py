@@ -59,7 +59,9 @@ def vertical_residual(vehicle: Vehicle, effects: Sequence[AerodynamicEffect], he
     return float(oracle.at(level_state(vehicle, height))(np.full(4, thrust / 4))[2])
 
 
-def closed_form_hang(vehicle: Vehicle, effects: Sequence[AerodynamicEffect], gains: TrackingGains, reference: float = 0.0) -> float:
+def closed_form_hang(
+    vehicle: Vehicle, effects: Sequence[AerodynamicEffect], gains: TrackingGains, reference: float = 0.0
+) -> float:
     """Height error in m at which PD stands still: k_p (h - reference) = f_a,z(h, T) with T + f_a,z = m g.
 
     0 where the ground effect is too weak to hold it off the floor.

@@ -99,5 +99,7 @@ def _load_effect(name: str) -> AerodynamicEffect:
     except TypeError as error:
         raise UserError(f"effect '{name}' must be constructible without arguments: {error}") from error
     if not callable(effect):
-        raise UserError(f"effect '{name}' must be callable as effect(state, rotor_speeds, vehicle, terrain) -> (force, moment)")
+        raise UserError(
+            f"effect '{name}' must be callable as effect(state, rotor_speeds, vehicle, terrain) -> (force, moment)"
+        )
     return effect

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from neural_lander.errors import UserError
 from neural_lander.components import dot, quaternion_rows, rotate, rotate_back
+from neural_lander.errors import UserError
 from neural_lander.state import State
 from neural_lander.vehicle import GRAVITY, Vehicle
 from sim.aerodynamics import AerodynamicEffect, RandomEffect
@@ -27,16 +29,19 @@ GEAR_DAMPING_RATIO = 0.5  # of the vehicle on its gear, guess: rubber
 
 
 @contextlib.contextmanager
-def _quiet_stdout() -> Iterator[None]:
-    """PyBullet prints its build time on the first import, which would spoil --json."""
-    saved = os.dup(1)
+def _quiet() -> Iterator[None]:
+    """PyBullet prints its build time on the first import and a line per server, which would spoil ours."""
+    saved = os.dup(1), os.dup(2)
     null = os.open(os.devnull, os.O_WRONLY)
+    sys.stdout.flush()
     try:
         os.dup2(null, 1)
+        os.dup2(null, 2)
         yield
     finally:
-        os.dup2(saved, 1)
-        os.close(saved)
+        for number, copy in enumerate(saved, start=1):
+            os.dup2(copy, number)
+            os.close(copy)
         os.close(null)
 
 
@@ -45,12 +50,15 @@ class _Client:
 
     def __init__(self) -> None:
         try:
-            with _quiet_stdout():
+            with _quiet():
                 import pybullet
+
+                self._id = pybullet.connect(pybullet.DIRECT)
         except ImportError as error:
-            raise UserError("the PyBullet world needs pybullet (Python 3.11): pip install 'neural-lander[sim]'") from error
+            raise UserError(
+                "the PyBullet world needs pybullet (Python 3.11): pip install 'neural-lander[sim]'"
+            ) from error
         self._module = pybullet
-        self._id = pybullet.connect(pybullet.DIRECT)
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._module, name)
@@ -103,20 +111,26 @@ class PyBulletWorld:
         radius = FOOT_RADIUS * vehicle.gear_clearance
         points = np.concatenate([vehicle.gear_points + [0, 0, radius], vehicle.rotor_positions])
         feet = b.createCollisionShapeArray(
-            shapeTypes=[b.GEOM_SPHERE] * len(points), radii=[radius] * len(points), collisionFramePositions=points.tolist()
+            shapeTypes=[b.GEOM_SPHERE] * len(points),
+            radii=[radius] * len(points),
+            collisionFramePositions=points.tolist(),
         )
         body = int(b.createMultiBody(vehicle.mass, feet))
         stiffness = vehicle.weight / GEAR_SAG / len(vehicle.gear_points)  # N/m per foot
         damping = 2 * GEAR_DAMPING_RATIO * np.sqrt(vehicle.weight / GEAR_SAG * vehicle.mass) / len(vehicle.gear_points)
         # Bullet would damp the motion by 4 % per second, and derive an inertia from the feet
         b.changeDynamics(
-            body, -1, localInertiaDiagonal=self._J, linearDamping=0, angularDamping=0, lateralFriction=FRICTION, restitution=0.0,
-            maxJointVelocity=1e4, contactStiffness=stiffness, contactDamping=damping,
+            body, -1, localInertiaDiagonal=self._J, linearDamping=0, angularDamping=0, maxJointVelocity=1e4,
+            lateralFriction=FRICTION, restitution=0.0, contactStiffness=stiffness, contactDamping=damping,
         )  # fmt: skip
         return body
 
     def reset(
-        self, position: np.ndarray, velocity: np.ndarray | None = None, attitude: np.ndarray | None = None, seed: int = 0
+        self,
+        position: np.ndarray,
+        velocity: np.ndarray | None = None,
+        attitude: np.ndarray | None = None,
+        seed: int = 0,
     ) -> None:
         """Place the vehicle in hover trim: (3,) m, (3,) m/s, quaternion (4,); the seed drives random effects."""
         w, x, y, z = (1.0, 0.0, 0.0, 0.0) if attitude is None else attitude
@@ -138,7 +152,12 @@ class PyBulletWorld:
         attitude = np.array((qw, qx, qy, qz))
         self.contact = self._touches()
         self.state = State(
-            np.array((px, py, pz)), np.array(velocity), attitude, np.array(rates), np.float64(height), np.bool_(self.contact)
+            np.array((px, py, pz)),
+            np.array(velocity),
+            attitude,
+            np.array(rates),
+            np.float64(height),
+            np.bool_(self.contact),
         )
 
     def _touches(self) -> bool:
@@ -155,13 +174,27 @@ class PyBulletWorld:
         for effect in self.effects:
             extra_force, extra_moment = effect(state, self.rotor_speeds, self.vehicle, self.terrain)
             force, moment = force + extra_force, moment + extra_moment
+        if not math.isfinite(sum(force.tolist()) + sum(moment.tolist())):
+            self._blame(state)
         b.applyExternalForce(self._body, -1, force.tolist(), state.position.tolist(), b.WORLD_FRAME)
-        b.applyExternalTorque(self._body, -1, self._gyroscopic(state.body_rates.tolist(), moment.tolist()), b.LINK_FRAME)
+        b.applyExternalTorque(
+            self._body, -1, self._gyroscopic(state.body_rates.tolist(), moment.tolist()), b.LINK_FRAME
+        )
         b.stepSimulation()
         self._read()
         self.applied_force = force
         self.specific_force = (self.state.velocity - state.velocity) / self.dt
         self.specific_force[2] += GRAVITY
+
+    def _blame(self, state: State) -> None:
+        """Name the effect that returned something other than finite numbers."""
+        for effect in self.effects:
+            name = getattr(effect, "__name__", type(effect).__name__)
+            parts = effect(state, self.rotor_speeds, self.vehicle, self.terrain)
+            if not all(np.all(np.isfinite(part)) for part in parts):
+                where = f"at height {float(state.height):.4g} m, rotor speeds {self.rotor_speeds.round(1).tolist()} rad/s"
+                raise UserError(f"effect '{name}' returned force, moment = {parts} {where}: both must be finite")
+        raise ArithmeticError(f"the simulation diverged: state {state}, rotor speeds {self.rotor_speeds}")
 
     def _gyroscopic(self, w: list[float], tau: list[float]) -> list[float]:
         """Moment that makes Bullet's explicit Euler step of the rotation one of second order.

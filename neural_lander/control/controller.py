@@ -72,6 +72,7 @@ class Controller:
         self.attitude.tau_hat = np.zeros(3) if moment_trim is None else moment_trim
         self.wanted = None
         self._rotor_thrust: Array = np.full(4, self.vehicle.weight / 4)
+
     def __call__(self, t: float, state: State, reference: Reference) -> Array:
         """Rotor speeds in rad/s, ``(..., 4)``, at time t in s. What was asked for is in :attr:`wanted`."""
         R = state.rows

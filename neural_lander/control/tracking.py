@@ -39,7 +39,9 @@ class TrackingGains:
             if np.shape(values) != (3,) or not np.all(np.isfinite(values)) or not np.all(np.asarray(values) > 0):
                 raise UserError(f"gain {name} = {values!r} must be three positive numbers")
         if not 0 <= self.Gamma <= 10 or not 0 <= self.trim_limit <= 1:
-            raise UserError(f"Gamma = {self.Gamma!r} 1/s must lie in [0, 10] and trim_limit = {self.trim_limit!r} in [0, 1]")
+            raise UserError(
+                f"Gamma = {self.Gamma!r} 1/s must lie in [0, 10] and trim_limit = {self.trim_limit!r} in [0, 1]"
+            )
 
     @classmethod
     def critically_damped(

@@ -120,16 +120,18 @@ class FlightLog:
         unknown = sorted(set(fields) - known)
         if unknown:
             raise UserError(f"unknown flight log field '{unknown[0]}'; known fields: {', '.join(sorted(known))}")
-        arrays = {
+        given = {**fields, "t": t, "position": position, "velocity": velocity, "attitude": attitude}
+        arrays: dict[str, Any] = {
             name: np.asarray(values, dtype=np.float64)
-            for name, values in {**fields, "t": t, "position": position, "velocity": velocity, "attitude": attitude}.items()
+            for name, values in given.items()
             if name in COLUMNS and values is not None
         }
         rest = {name: value for name, value in fields.items() if name not in COLUMNS}
         if arrays["t"].ndim == 1 and len(arrays["t"]):
             arrays["t"] = arrays["t"] - arrays["t"][0]
         if arrays["attitude"].ndim == 2 and arrays["attitude"].shape[-1] == 4:
-            arrays["attitude"] = continuous_quaternions(arrays["attitude"], str(rest.get("metadata", {}).get("source", "")))
+            source = str(rest.get("metadata", {}).get("source", ""))
+            arrays["attitude"] = continuous_quaternions(arrays["attitude"], source)
         return cls(**arrays, **rest)
 
     def to_dataframe(self) -> pandas.DataFrame:
@@ -154,7 +156,10 @@ def continuous_quaternions(q: np.ndarray, source: str = "") -> np.ndarray:
     if np.any(norm < 0.5):
         row = int(np.argmax(norm < 0.5))
         where = f" in {source}" if source else ""
-        raise UserError(f"field 'attitude'{where} has norm {norm[row]:.3g} in record {row}; a unit quaternion is needed")
+        raise UserError(
+            f"field 'attitude'{where} has norm {norm[row]:.3g} in record {row}; a unit quaternion is needed"
+        )
+    norm[np.abs(norm - 1) < 1e-12] = 1.0  # normalising again would change the last bit of what was written
     q = q / norm[:, None]
     flips = np.where(np.sum(q[1:] * q[:-1], axis=-1) < 0, -1.0, 1.0)
     sign = np.concatenate([[-1.0 if q[0, 0] < 0 else 1.0], flips])
