@@ -61,12 +61,13 @@ class AttitudeLaw:
         e_R = self._e_R = attitude_error(R, R_d)
         gyroscopic = cross(omega, [J * w for J, w in zip(self._J, omega, strict=True)])
         gains = zip(gyroscopic, self._k_R, e_R, self._k_omega, omega, strict=True)
-        return join([g - k_R * e - k_w * w for g, k_R, e, k_w, w in gains]) - self.tau_hat
+        moment = join([g - k_R * e - k_w * w for g, k_R, e, k_w, w in gains])
+        return moment - constant(self.tau_hat, moment)
 
     def learn_trim(self, dt: float) -> None:
         """One step of dt in s of tau_hat' = k_i e_R, in hover: takes up a centre of mass that is off."""
         e_R = join(self._e_R)
-        self.tau_hat = self.tau_hat + dt * TRIM_RATE * constant(self.gains.k_R, e_R) * e_R
+        self.tau_hat = constant(self.tau_hat, e_R) + dt * TRIM_RATE * constant(self.gains.k_R, e_R) * e_R
 
 
 def attitude_error(R: Rows, R_d: Rows) -> Vector:

@@ -78,7 +78,7 @@ class Controller:
         R = state.rows
         f_a_hat = self.residual.at(state)
         f_bar_d = self.tracking(state, reference)
-        estimate = f_a_hat(self._rotor_thrust)
+        estimate = f_a_hat(constant(self._rotor_thrust, f_bar_d))
         R_d = desired_attitude(split(f_bar_d - estimate), reference.yaw)
         tau_d = self.attitude(R, split(state.body_rates), R_d)
         k = join([row[2] for row in R])  # body z axis

@@ -80,6 +80,7 @@ class TrackingLaw:
         velocity_error = state.velocity - reference.velocity
         self.s = velocity_error + Lambda * (state.position - reference.position)
         v_r_dot = reference.acceleration - Lambda * velocity_error
+        self.d_hat = constant(self.d_hat, like)
         return self._mass * v_r_dot - K_v * self.s + constant(self._minus_mg, like) - self.d_hat
 
     def update_trim(self, t: float, hold: bool | Array) -> None:
