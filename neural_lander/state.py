@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-
 from neural_lander.arrays import Array
 from neural_lander.components import Rows, quaternion_rows, split
 from neural_lander.rotation import quaternion_to_matrix
@@ -26,7 +24,7 @@ class State:
     """Angular velocity omega, body."""
     height: Array  # (...) m
     """Lowest point of the landing gear above the terrain under it."""
-    contact: Array = np.False_  # (...) bool
+    contact: bool | Array = False  # (...)
     """Whether the gear is felt to touch."""
 
     @cached_property

@@ -157,7 +157,7 @@ class PyBulletWorld:
             attitude,
             np.array(rates),
             np.float64(height),
-            np.bool_(self.contact),
+            self.contact,
         )
 
     def _touches(self) -> bool:
