@@ -93,7 +93,7 @@ def _render(bundle: Bundle, summary: dict[str, Any]) -> Group:
     named = ", ".join(f"{name} {count}" for name, count in excluded.items() if count) or "none"
     parts: list[Text | Table] = [
         Text(
-            f"{bundle.path}: {summary['flights']} flights, {summary['training_samples']} samples of {summary['vehicle']}"
+            f"{bundle.path}: {summary['vehicle']}, {summary['flights']} flights, {summary['training_samples']} samples"
         ),
         Text(f"left out of training: {named}"),
     ]

@@ -72,7 +72,7 @@ class TrainingOptions:
         gamma, slope = self.gamma * vehicle.weight, self.rotor_thrust_lipschitz(vehicle)
         if gamma <= slope:
             raise UserError(
-                f"gamma = {self.gamma:g} weights per metre is {gamma:.3g} N per unit for '{vehicle.name}' and must exceed "
+                f"gamma = {self.gamma:g} weights per metre is {gamma:.3g} N/m for '{vehicle.name}' and must exceed "
                 f"the bound of {slope:.3g} N/N in the rotor thrusts: raise --gamma or lower --thrust-slope"
             )
         return gamma

@@ -46,7 +46,7 @@ def check_units(log: FlightLog, vehicle: Vehicle) -> None:
         norm = float(np.median(np.linalg.norm(log.specific_force, axis=-1)))
         if not 0.5 * GRAVITY < norm < 2 * GRAVITY:
             raise UserError(
-                f"{where}: specific_force has a median of {norm:.3g} m/s^2, about 9.81 is expected: m/s^2, gravity included"
+                f"{where}: specific_force has a median of {norm:.3g} m/s^2, 9.81 is expected: m/s^2, with gravity"
             )
     _check_actuation(log, vehicle, where)
     _check_stated_mass(log, vehicle, where)

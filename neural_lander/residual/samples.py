@@ -23,7 +23,7 @@ from neural_lander.residual.resample import (
     uniform_grid,
     zero_phase,
 )
-from neural_lander.residual.scoring import ScoringRule, scoring_rule
+from neural_lander.residual.scoring import scoring_rule
 from neural_lander.rotation import normalise, quaternion_to_matrix
 from neural_lander.vehicle import Vehicle
 
@@ -111,10 +111,18 @@ def residual_samples(log: FlightLog, vehicle: Vehicle, *, cut_off: float = DEFAU
 
     rule = scoring_rule(vehicle)
     total = rotor_thrust.sum(-1)
-    idle = MIN_FLIGHT_THRUST * vehicle.weight
-    lands = bool(total[0] < idle or total[-1] < idle)
-    reasons = _reasons(rule, lands, height + drop, label[:, 2], R[:, 2, 2], total < idle, gaps(t, log.t))
-    excluded = np.logical_or.reduce(list(reasons.values()))
+    idle = total < MIN_FLIGHT_THRUST * vehicle.weight
+    lands = bool(idle[0] or idle[-1])
+    contact = rule.contact(height, height + drop, lands)
+    outlier = rule.outlier(height + drop, label[:, 2])
+    reasons = {  # in the order in which samples are counted
+        "start_or_end": rule.edges(len(t)) & (not lands),
+        "gap_in_log": gaps(t, log.t),
+        "motors_idle": idle,
+        "tilted_over_60_deg": R[:, 2, 2] < MAX_TILT_COSINE,
+        "contact": contact,
+        "outlier": outlier,
+    }
     check_fits_vehicle(log.source, vehicle, total * R[:, 2, 2], specific_force[:, 2], height + drop, reasons)
     return ResidualSamples(
         source=log.source,
@@ -125,34 +133,14 @@ def residual_samples(log: FlightLog, vehicle: Vehicle, *, cut_off: float = DEFAU
         attitude=attitude,
         rotor_thrust=rotor_thrust,
         label=label,
-        usable=~excluded,
-        scored=rule.scored(height + drop, label[:, 2], total, lands),
+        usable=~np.logical_or.reduce(list(reasons.values())),
+        scored=rule.scored(contact, outlier, total, lands),
         low=height + drop < rule.low_below,
         exclusions=_first_reason_counts(reasons),
         acceleration=acceleration,
         thrust=thrust_source,
         lands=lands,
     )
-
-
-def _reasons(
-    rule: ScoringRule,
-    lands: bool,
-    centre_height: np.ndarray,
-    f_az: np.ndarray,
-    upright: np.ndarray,
-    idle: np.ndarray,
-    gap: np.ndarray,
-) -> dict[str, np.ndarray]:
-    """Why a sample is no training sample, in the order in which reasons are counted."""
-    return {
-        "start_or_end": rule.edges(len(f_az)) if not lands else np.zeros(len(f_az), dtype=bool),
-        "gap_in_log": gap,
-        "motors_idle": idle,
-        "tilted_over_60_deg": upright < MAX_TILT_COSINE,
-        "contact": centre_height <= (rule.landing_floor if lands else rule.walk_floor),
-        "outlier": rule.outlier(centre_height, f_az),
-    }
 
 
 def _first_reason_counts(reasons: Mapping[str, np.ndarray]) -> dict[str, int]:

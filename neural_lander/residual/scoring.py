@@ -26,6 +26,8 @@ class ScoringRule:
     """Logs that stay in the air: samples at or below it may touch the floor."""
     landing_floor: float  # m
     """The same for logs that begin or end on the ground."""
+    gear_margin: float  # m
+    """Lowest gear point at or below it: contact."""
     low_below: float  # m
     """Near the ground, in tables."""
     outlier_above: float  # N
@@ -44,11 +46,15 @@ class ScoringRule:
         k = np.arange(n)
         return (k < EDGE_SAMPLES) | (k >= n - EDGE_SAMPLES)
 
-    def scored(self, centre_height: np.ndarray, f_az: np.ndarray, thrust: np.ndarray, lands: bool) -> np.ndarray:
+    def contact(self, height: np.ndarray, centre_height: np.ndarray, lands: bool) -> np.ndarray:
+        """Samples that may touch the ground: by the gear, or where the log's own height says so."""
+        return (height <= self.gear_margin) | (centre_height <= (self.landing_floor if lands else self.walk_floor))
+
+    def scored(self, contact: np.ndarray, outlier: np.ndarray, thrust: np.ndarray, lands: bool) -> np.ndarray:
         """Samples that a model is judged on; ``thrust`` is the lagged sum in N."""
         if lands:
-            return (thrust > MIN_LANDING_THRUST * self.weight) & (centre_height > self.landing_floor)
-        return (centre_height > self.walk_floor) & ~self.outlier(centre_height, f_az) & ~self.edges(len(f_az))
+            return (thrust > MIN_LANDING_THRUST * self.weight) & ~contact
+        return ~contact & ~outlier & ~self.edges(len(thrust))
 
 
 _NEURAL_SWARM: Mapping[str, tuple[float, float]] = {"crazyflie-parrot": (0.07, 0.085), "crazyflie-21": (0.06, 0.06)}
@@ -60,8 +66,8 @@ def scoring_rule(vehicle: Vehicle) -> ScoringRule:
     """The data set's rule for its two vehicles, else one from geometry and weight."""
     if vehicle.name in _NEURAL_SWARM:
         walk, landing = _NEURAL_SWARM[vehicle.name]
-        return ScoringRule(vehicle.weight, walk, landing, 0.13, 50 * GRAM, 35 * GRAM, 0.25)
-    floor = max(vehicle.contact_height, vehicle.gear_clearance + CONTACT_MARGIN)
+        return ScoringRule(vehicle.weight, walk, landing, -np.inf, 0.13, 50 * GRAM, 35 * GRAM, 0.25)
+    floor = vehicle.contact_height
     low = vehicle.gear_clearance + NEAR_GROUND_RADII * vehicle.rotor_radius
     bound = OUTLIER * vehicle.weight
-    return ScoringRule(vehicle.weight, floor, floor, low, bound, bound, np.inf)
+    return ScoringRule(vehicle.weight, floor, floor, CONTACT_MARGIN, low, bound, bound, np.inf)

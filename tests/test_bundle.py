@@ -1,0 +1,233 @@
+"""Bundles: whole or not at all, changed never, loaded without torch; and the verbs that write and read them."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from learning_flights import flight
+
+from neural_lander import bundle_folder
+from neural_lander.bundle import FILES, check_bundle_destination, load_bundle, save_bundle
+from neural_lander.cli.main import main
+from neural_lander.errors import UserError
+from neural_lander.flightlog import write_csv, write_mcap
+from neural_lander.residual.options import TrainingOptions
+from neural_lander.residual.training import TrainingResult, train_residual
+from neural_lander.vehicle import load_vehicle
+
+ROOT = Path(__file__).parents[1]
+VEHICLE = load_vehicle("intel-aero")
+
+
+@pytest.fixture(scope="module")
+def result() -> TrainingResult:
+    return train_residual([flight(VEHICLE, 10.0, seed=k) for k in range(3)], VEHICLE, TrainingOptions(epochs=1))
+
+
+@pytest.fixture(scope="module")
+def other() -> TrainingResult:
+    return train_residual([flight(VEHICLE, 10.0, seed=k) for k in range(2)], VEHICLE, TrainingOptions(epochs=1, seed=1))
+
+
+def resealed(path: Path, **changes: object) -> None:
+    """Rewrite ``bundle.json`` with changes and right hashes: what a careful forger would do."""
+    info = json.loads((path / "bundle.json").read_text())
+    for name in info["files"]:
+        info["files"][name] = hashlib.sha256((path / name).read_bytes()).hexdigest()
+    info.update(changes)
+    info.pop("sha256")
+    info["sha256"] = hashlib.sha256(json.dumps(info, sort_keys=True).encode()).hexdigest()
+    (path / "bundle.json").write_text(json.dumps(info))
+
+
+def test_what_was_saved_is_loaded_bit_for_bit(tmp_path: Path, result: TrainingResult) -> None:
+    save_bundle(tmp_path / "B", result)
+    loaded = load_bundle(tmp_path / "B")
+    network = result.predictors.network
+    for a, b in zip((*network.weights, *network.biases), (*loaded.model.weights, *loaded.model.biases), strict=True):
+        assert a.tobytes() == b.tobytes()
+    assert loaded.cheeseman_bennett == result.predictors.cheeseman_bennett
+    assert loaded.vehicle.sha256 == VEHICLE.sha256
+    assert 0 < loaded.contraction_factor <= 0.3
+    assert loaded.info["split"] == result.split
+    assert sorted(p.name for p in (tmp_path / "B").iterdir()) == sorted(FILES)
+    assert [p.name for p in tmp_path.iterdir()] == ["B"]
+
+
+def test_loading_needs_no_torch_and_no_scipy(tmp_path: Path, result: TrainingResult) -> None:
+    save_bundle(tmp_path / "B", result)
+    script = (
+        "import sys; from neural_lander.bundle import load_bundle; load_bundle(sys.argv[1]);"
+        "print([m for m in ('torch', 'scipy', 'cvxpy', 'pickle5') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "B")], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_changed_or_missing_file_is_refused(tmp_path: Path, result: TrainingResult, name: str) -> None:
+    path = tmp_path / "B"
+    save_bundle(path, result)
+    data = bytearray((path / name).read_bytes())
+    data[-20] ^= 1
+    (path / name).write_bytes(bytes(data))
+    with pytest.raises(UserError, match=name.replace(".", r"\.")):
+        load_bundle(path)
+    (path / name).unlink()
+    with pytest.raises(UserError, match=f"{name} is missing"):
+        load_bundle(path)
+
+
+def test_a_certificate_of_other_weights_is_refused_even_with_right_hashes(
+    tmp_path: Path, result: TrainingResult, other: TrainingResult
+) -> None:
+    save_bundle(tmp_path / "A", result)
+    save_bundle(tmp_path / "B", other)
+    (tmp_path / "A" / "certificate.json").write_bytes((tmp_path / "B" / "certificate.json").read_bytes())
+    resealed(tmp_path / "A")
+    with pytest.raises(UserError, match="made for another weights"):
+        load_bundle(tmp_path / "A")
+
+
+def test_a_heavier_vehicle_is_refused_even_with_right_hashes(tmp_path: Path, result: TrainingResult) -> None:
+    save_bundle(tmp_path / "B", result)
+    profile = tmp_path / "B" / "vehicle.toml"
+    profile.write_text(profile.read_text().replace("value = 1.47,", "value = 1.60,"))
+    resealed(tmp_path / "B")
+    with pytest.raises(UserError, match="another vehicle"):
+        load_bundle(tmp_path / "B")
+
+
+def test_another_version_says_so(tmp_path: Path, result: TrainingResult) -> None:
+    save_bundle(tmp_path / "B", result)
+    resealed(tmp_path / "B", format_version=2)
+    with pytest.raises(UserError, match="bundle version 2, this program reads 1"):
+        load_bundle(tmp_path / "B")
+    (tmp_path / "B" / "bundle.json").write_text("[]")
+    with pytest.raises(UserError, match="does not describe a bundle"):
+        load_bundle(tmp_path / "B")
+
+
+def test_a_bundle_replaces_a_bundle(tmp_path: Path, result: TrainingResult, other: TrainingResult) -> None:
+    save_bundle(tmp_path / "B", result)
+    save_bundle(tmp_path / "B", other)
+    assert load_bundle(tmp_path / "B").info["training"]["seed"] == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["B"]
+
+
+@pytest.mark.parametrize("name, content", [("thesis.tex", "years"), ("bundle.json", "{}")])
+def test_a_folder_that_is_no_bundle_is_left_alone(
+    tmp_path: Path, result: TrainingResult, name: str, content: str
+) -> None:
+    (tmp_path / "B").mkdir()
+    (tmp_path / "B" / name).write_text(content)
+    for refuse in (check_bundle_destination, lambda path: save_bundle(path, result)):
+        with pytest.raises(UserError, match="is not a bundle"):
+            refuse(tmp_path / "B")
+    assert (tmp_path / "B" / name).read_text() == content
+    with pytest.raises(UserError, match="is no folder"):
+        check_bundle_destination(tmp_path / "B" / name)
+
+
+def test_a_failure_on_the_way_leaves_the_old_bundle_and_no_litter(
+    tmp_path: Path, result: TrainingResult, other: TrainingResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_bundle(tmp_path / "B", result)
+    before = {p.name: p.read_bytes() for p in (tmp_path / "B").iterdir()}
+    written = []
+
+    def full_disk(path: Path, data: bytes) -> None:
+        if len(written) == 2:
+            raise OSError(28, "No space left on device")
+        written.append(path.write_bytes(data))
+
+    monkeypatch.setattr(bundle_folder, "_write", full_disk)
+    with pytest.raises(UserError, match="No space left"):
+        save_bundle(tmp_path / "B", other)
+    assert {p.name: p.read_bytes() for p in (tmp_path / "B").iterdir()} == before
+    assert [p.name for p in tmp_path.iterdir()] == ["B"]
+
+
+def test_a_vehicle_without_a_profile_is_not_written(tmp_path: Path, result: TrainingResult) -> None:
+    from dataclasses import replace
+
+    with pytest.raises(UserError, match="was changed in a program"):
+        save_bundle(tmp_path / "B", replace(result, vehicle=VEHICLE.with_(mass=1.5)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def run(capsys: pytest.CaptureFixture, *arguments: object) -> tuple[int, str, str]:
+    code = main([str(a) for a in arguments])
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_train_evaluate_certify_from_files(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    for k in range(2):
+        write_mcap(flight(VEHICLE, 10.0, seed=k), folder / f"flight{k}.mcap")
+    unseen = tmp_path / "unseen.csv"
+    write_csv(flight(VEHICLE, 10.0, seed=7), unseen)
+    B, p = tmp_path / "B", tmp_path / "p.csv"
+
+    code, out, err = run(capsys, "train", folder, "--vehicle", "intel-aero", "--out", B, "--epochs", 2, "--json")
+    assert code == 0, err
+    trained = json.loads(out)
+    assert trained["flights"] == 2
+    assert trained["fit_report"]["rmse_fa_z_N"] > 0
+
+    code, out, err = run(capsys, "evaluate", B, unseen, "--predictions", p, "--json")
+    assert code == 0, err
+    report = json.loads(out)
+    rows = np.loadtxt(p, delimiter=",", skiprows=1)
+    scored = rows[:, 7] == 1
+    recomputed = np.sqrt(np.mean((rows[scored, 6] - rows[scored, 3]) ** 2))
+    assert report["rmse_fa_z_N"] == pytest.approx(recomputed, rel=1e-6)
+    assert report["flights"][0]["trained_on"] is False
+
+    code, out, _ = run(capsys, "evaluate", B, folder, unseen, "--predictions", p, "--json")
+    report = json.loads(out)
+    assert [f["trained_on"] for f in report["flights"]] == [True, True, False]
+    assert [Path(name).name for name in report["predictions"]] == ["p-flight0.csv", "p-flight1.csv", "p-unseen.csv"]
+    assert all(Path(name).is_file() for name in report["predictions"])
+
+    code, out, _ = run(capsys, "certify", B, "--json")
+    assert code == 0
+    assert json.loads(out)["entries"]["contraction_factor"]["value"] <= 0.3
+    for verb in (("certify", B), ("evaluate", B, unseen), ("train", folder, "--vehicle", "intel-aero", "--out", B)):
+        code, out, err = run(capsys, *verb, *(("--epochs", 1) if verb[0] == "train" else ()))
+        assert code == 0, err
+        assert "{" not in out
+
+
+@pytest.mark.parametrize("options, message", [
+    (("--vehicle", "zeppelin"), "vehicle 'zeppelin' is neither"),
+    (("--vehicle", "intel-aero", "--gamma", "-1"), "gamma = -1.0"),
+    (("--vehicle", "intel-aero", "--hidden", "a,b"), "--hidden 'a,b'"),
+    (("--vehicle", "crazyflie-21"), "error:"),
+])  # fmt: skip
+def test_bad_input_is_one_line_and_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture, options: tuple[str, ...], message: str
+) -> None:
+    log = tmp_path / "flight.mcap"
+    write_mcap(flight(VEHICLE, 10.0), log)
+    code, out, err = run(capsys, "train", log, *options, "--out", tmp_path / "B", "--json")
+    assert (code, out) == (2, "")
+    assert message in err
+    assert [line for line in err.splitlines() if line.startswith("error:")] == err.splitlines()[-1:]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["flight.mcap"]
+
+
+def test_a_bundle_that_is_not_there_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    for verb in (("certify", tmp_path / "B"), ("evaluate", tmp_path / "B", tmp_path / "x.csv")):
+        code, out, err = run(capsys, *verb)
+        assert (code, out) == (2, "")
+        assert "is not a whole bundle" in err
+        assert len(err.splitlines()) == 1

@@ -1,0 +1,126 @@
+"""Errors against hand-made truth, the fitted Cheeseman-Bennett law, slopes, and the file of predictions."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from learning_flights import flight
+
+from neural_lander.cli.evaluate import HEADER, write_predictions
+from neural_lander.errors import UserError
+from neural_lander.residual.analytic import CheesemanBennett, ConstantResidual
+from neural_lander.residual.analytic_fit import fit_cheeseman_bennett
+from neural_lander.residual.evaluation import Predictors, evaluate, slope_table, thrust_slope
+from neural_lander.residual.model import ReluNetwork
+from neural_lander.residual.samples import ResidualSamples, residual_samples
+from neural_lander.state import State
+from neural_lander.vehicle import load_vehicle
+
+VEHICLE = load_vehicle("intel-aero")
+
+
+@pytest.fixture(scope="module")
+def samples() -> ResidualSamples:
+    return residual_samples(flight(VEHICLE, 20.0), VEHICLE)
+
+
+def linear(slope: float) -> ReluNetwork:
+    """f_a,z = slope T for T > 0, as a ReLU network over (zeta, T_1..T_4)."""
+    first = np.zeros((1, 12), dtype=np.float32)
+    first[0, 8:] = 1.0
+    last = np.array([[0.0], [0.0], [slope]], dtype=np.float32)
+    big = np.full(8, 1e3, dtype=np.float32)
+    return ReluNetwork((first, last), (np.zeros(1, np.float32), np.zeros(3, np.float32)), "paper", -big, big)
+
+
+def test_errors_are_root_mean_squares_over_the_scored_samples(samples: ResidualSamples) -> None:
+    law = CheesemanBennett(3.0, 0.2, VEHICLE.rotor_radius, VEHICLE.gear_clearance)
+    report = evaluate(Predictors(linear(0.1), law, np.array([0.0, 0.0, 0.5])), [samples, samples])
+    thrust = samples.rotor_thrust.sum(axis=1)
+    for errors, prediction in (
+        (report, 0.1 * thrust),
+        (report["baselines"]["zero"], 0 * thrust),
+        (report["baselines"]["mean"], 0.5 + 0 * thrust),
+        (report["baselines"]["cheeseman_bennett"], law.f_az(samples.centre_height, thrust)),
+    ):
+        e = prediction - samples.label[:, 2]
+        low = samples.scored & (samples.centre_height < 0.11 + 2 * 0.115)
+        assert errors["rmse_fa_z_N"] == pytest.approx(np.sqrt(np.mean(e[samples.scored] ** 2)), rel=1e-5)
+        assert errors["rmse_fa_z_low_N"] == pytest.approx(np.sqrt(np.mean(e[low] ** 2)), rel=1e-5)
+        assert errors["rmse_fa_z_g"] == pytest.approx(errors["rmse_fa_z_N"] / 9.81e-3)
+    assert report["samples_scored"] == 2 * samples.scored.sum()
+    assert len(report["flights"]) == 2
+    assert report["flights"][0]["rmse_fa_z_N"] == pytest.approx(report["rmse_fa_z_N"])
+
+
+def test_without_scored_samples_there_is_no_number(samples: ResidualSamples) -> None:
+    law = CheesemanBennett(1.0, 0.0, VEHICLE.rotor_radius, VEHICLE.gear_clearance)
+    nothing = replace(samples, scored=np.zeros(len(samples), dtype=bool))
+    report = evaluate(Predictors(linear(0.1), law, np.zeros(3)), [nothing])
+    assert report["rmse_fa_z_N"] is None
+    assert report["thrust_slope"]["mean"] is None
+
+
+def test_the_slope_of_a_linear_network_is_its_weight(samples: ResidualSamples) -> None:
+    np.testing.assert_allclose(thrust_slope(linear(-0.7), samples), -0.7, rtol=1e-5)
+
+
+def test_the_slope_table_sorts_by_height() -> None:
+    table = slope_table(np.array([0.01, 0.02, 0.3, 0.9]), np.array([0.1, 0.3, -0.2, 0.0]))
+    assert (table["min"], table["max"], table["samples"]) == (-0.2, 0.3, 4)
+    low = table["by_height"][0]
+    assert (low["height_from_m"], low["height_to_m"], low["mean"], low["samples"]) == (0.0, 0.05, 0.2, 2)
+    assert table["by_height"][-1]["height_to_m"] is None
+
+
+def test_the_fit_finds_the_constants_that_made_the_data() -> None:
+    rng = np.random.default_rng(0)
+    vehicle = load_vehicle("crazyflie-parrot")
+    z, thrust = rng.uniform(0.07, 0.5, 5000), rng.uniform(0.5, 0.8, 5000)
+    f = thrust * (1 / (1 - 10.4 * (0.033 / (4 * z)) ** 2) - 1) + 0.015
+    law = fit_cheeseman_bennett(vehicle, z, thrust, f + 0.005 * rng.normal(size=5000))
+    assert law.mu == pytest.approx(10.4, abs=0.1)
+    assert law.c == pytest.approx(0.015, abs=5e-4)
+    with pytest.raises(UserError, match="no samples"):
+        fit_cheeseman_bennett(vehicle, z[:0], thrust[:0], f[:0])
+
+
+def test_analytic_models_answer_like_the_network_one_state_and_many() -> None:
+    law = CheesemanBennett(5.0, 0.1, VEHICLE.rotor_radius, VEHICLE.gear_clearance)
+    heights = np.array([0.0, 0.05, 0.3])
+    batch = State(np.zeros((3, 3)), np.zeros((3, 3)), np.tile([1.0, 0, 0, 0], (3, 1)), np.zeros((3, 3)), heights)
+    rotor_thrust = np.full((3, 4), VEHICLE.weight / 4)
+    many = law.at(batch)(rotor_thrust)
+    for k, h in enumerate(heights):
+        one = State(np.zeros(3), np.zeros(3), np.array([1.0, 0, 0, 0]), np.zeros(3), np.asarray(h))
+        np.testing.assert_allclose(law.at(one)(rotor_thrust[k]), many[k])
+        expected = VEHICLE.weight * (1 / (1 - 5.0 * (0.115 / (4 * (h + 0.11))) ** 2) - 1) + 0.1
+        np.testing.assert_allclose(many[k], [0.0, 0.0, expected])
+    constant = ConstantResidual(np.array([0.1, 0.0, -0.2]))
+    np.testing.assert_allclose(constant.at(batch)(rotor_thrust), np.tile([0.1, 0.0, -0.2], (3, 1)))
+
+
+def test_the_law_stays_finite_below_its_pole() -> None:
+    law = CheesemanBennett(50.0, 0.0, 0.115, 0.0)
+    values = law.f_az(np.array([1e-3, 0.01, 0.2]), np.full(3, 10.0))
+    assert np.all(np.isfinite(values))
+    assert np.all(values <= 10.0 + 1e-9)
+
+
+def test_predictions_are_written_row_by_row(tmp_path: Path, samples: ResidualSamples) -> None:
+    path = tmp_path / "p.csv"
+    prediction = samples.label + 1.0
+    write_predictions(path, samples, prediction)
+    assert path.read_text().splitlines()[0] == HEADER == "t,label_x,label_y,label_z,pred_x,pred_y,pred_z,scored"
+    rows = np.loadtxt(path, delimiter=",", skiprows=1)
+    np.testing.assert_allclose(rows[:, 0], samples.t, atol=1e-9)
+    np.testing.assert_allclose(rows[:, 1:4], samples.label, rtol=1e-8)
+    np.testing.assert_allclose(rows[:, 4:7], prediction, rtol=1e-8)
+    np.testing.assert_array_equal(rows[:, 7].astype(bool), samples.scored)
+    assert [p.name for p in tmp_path.iterdir()] == ["p.csv"]
+
+
+def test_predictions_that_cannot_be_written_are_one_line(tmp_path: Path, samples: ResidualSamples) -> None:
+    with pytest.raises(UserError, match="cannot be written"):
+        write_predictions(tmp_path / "missing" / "p.csv", samples, samples.label)

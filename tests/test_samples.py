@@ -1,0 +1,215 @@
+"""Residual samples: the label's definition, thrust with lag, masks, and logs that cannot be what they say."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from learning_flights import flight, true_residual
+from scipy.signal import lfilter
+
+from neural_lander.errors import UserError
+from neural_lander.flightlog import FlightLog, read_log
+from neural_lander.residual.resample import first_order_lag
+from neural_lander.residual.samples import residual_samples
+from neural_lander.rotation import quaternion_exp
+from neural_lander.vehicle import Vehicle, load_vehicle
+
+DATA = Path(__file__).parents[2] / "shared/data/crazyflie_near_ground"
+VEHICLE = load_vehicle("intel-aero")
+
+
+def changed(log: FlightLog, **fields: object) -> FlightLog:
+    columns = {name: getattr(log, name) for name in log.__dataclass_fields__ if name != "warnings"}
+    return FlightLog.from_arrays(**(columns | fields))
+
+
+def test_the_label_is_the_force_that_acted() -> None:
+    log = flight(VEHICLE, 20.0, noise=0.0)
+    samples = residual_samples(log, VEHICLE)
+    assert log.height is not None
+    thrust = samples.rotor_thrust.sum(axis=1)
+    truth = true_residual(np.interp(samples.t, log.t, log.height), samples.velocity, thrust)
+    np.testing.assert_allclose(samples.label, truth, atol=1e-9)
+    assert samples.acceleration == "logged"
+
+
+def test_differentiated_velocity_gives_the_same_force_without_lag() -> None:
+    log = flight(VEHICLE, 30.0, noise=0.0, tilt=1e-3)
+    with_a = residual_samples(log, VEHICLE)
+    without = residual_samples(changed(log, specific_force=None), VEHICLE)
+    inner = with_a.usable & (with_a.t > 1.0) & (with_a.t < 29.0) & (with_a.height > 0.02)  # bounces are no free flight
+    error = (without.label - with_a.label)[inner, 2]
+    assert np.sqrt(np.mean(error**2)) < 0.08  # N; one sample of misalignment alone gives 0.2
+    assert "8 Hz" in without.acceleration
+
+
+def test_lag_is_the_first_order_response_that_the_data_set_defines() -> None:
+    command = np.random.default_rng(0).uniform(0.0, 1.0, (300, 4))
+    reference = lfilter([0.16], [1.0, -0.84], command - command[0], axis=0) + command[0]
+    np.testing.assert_allclose(first_order_lag(command, 0.01, -0.01 / np.log(0.84)), reference, atol=1e-12)
+
+
+def test_commanded_speed_lags_and_measured_speed_does_not() -> None:
+    log = flight(VEHICLE, 10.0)
+    c_T = VEHICLE.thrust_coefficient
+    assert log.rotor_speed is not None
+    measured = residual_samples(log, VEHICLE).rotor_thrust
+    np.testing.assert_allclose(measured[:900], c_T * log.rotor_speed[:900] ** 2, rtol=1e-6)
+    commanded = residual_samples(changed(log, rotor_speed=None, rotor_command=log.rotor_speed), VEHICLE)
+    share = 1 - np.exp(-0.01 / VEHICLE.motor_time_constant)
+    reference = lfilter([share], [1, share - 1], measured - measured[0], axis=0) + measured[0]
+    np.testing.assert_allclose(commanded.rotor_thrust, reference, rtol=1e-6)
+
+
+def test_the_grid_is_uniform_from_the_first_record_whatever_the_rate() -> None:
+    log = flight(VEHICLE, 10.0)
+    rng = np.random.default_rng(3)
+    keep = np.sort(rng.choice(len(log.t) - 2, 700, replace=False)) + 1
+    keep = np.concatenate([[0], keep, [len(log.t) - 1]])
+    thinned = {name: getattr(log, name)[keep] for name in ("t", "position", "velocity", "attitude", "specific_force")}
+    assert log.rotor_speed is not None
+    samples = residual_samples(FlightLog.from_arrays(**thinned, rotor_speed=log.rotor_speed[keep]), VEHICLE)
+    np.testing.assert_allclose(np.diff(samples.t), 0.01, atol=1e-12)
+    assert samples.t[0] == 0.0
+    assert abs(len(samples) - 1000) <= 1
+
+
+def test_every_sample_left_out_is_counted_once_under_a_name() -> None:
+    samples = residual_samples(flight(VEHICLE, 20.0), VEHICLE)
+    assert int(samples.usable.sum()) + sum(samples.exclusions.values()) == len(samples)
+    assert samples.exclusions["start_or_end"] == 100
+
+
+def test_a_flip_a_gap_and_a_collision_are_left_out_by_name() -> None:
+    log = flight(VEHICLE, 20.0, low_share=0.0)
+    n = len(log.t)
+    attitude, force, t = log.attitude.copy(), np.array(log.specific_force), log.t.copy()
+    attitude[500:600] = quaternion_exp(np.array([np.pi, 0.0, 0.0]))
+    force[900:905, 2] += 20.0  # m/s^2, twice the weight
+    t[1200:] += 0.2
+    samples = residual_samples(changed(log, attitude=attitude, specific_force=force, t=t), VEHICLE)
+    assert 95 <= samples.exclusions["tilted_over_60_deg"] <= 105
+    assert 3 <= samples.exclusions["outlier"] <= 7
+    assert 18 <= samples.exclusions["gap_in_log"] <= 22
+    assert not samples.usable[500:599].any()
+    assert len(samples) == n + 20
+
+
+def test_contact_is_judged_by_the_lowest_gear_point() -> None:
+    log = flight(VEHICLE, 10.0, low_share=0.0)
+    tilted = np.array(np.broadcast_to(quaternion_exp(np.array([0.3, 0.0, 0.0])), (len(log.t), 4)))
+    corner = 0.11 * np.cos(0.3) + 0.1 * np.sin(0.3)  # m, gear corner below the centre of mass
+    position = log.position.copy()
+    position[:, 2] = 1.0
+    position[400:500, 2] = corner + 0.003
+    samples = residual_samples(changed(log, position=position, attitude=tilted, height=None), VEHICLE)
+    assert samples.exclusions["contact"] == 100
+    np.testing.assert_allclose(samples.height[400:500], 0.003, atol=1e-9)
+
+
+@pytest.mark.parametrize("folder, name, walk, landing", [
+    ("large_67g", "crazyflie-parrot", 0.07, 0.085), ("small_32g", "crazyflie-21", 0.06, 0.06),
+])  # fmt: skip
+@pytest.mark.skipif(not DATA.is_dir(), reason="needs the real flights in ../shared/data/crazyflie_near_ground")
+def test_real_flights_are_labelled_and_scored_as_their_data_set_says(
+    folder: str, name: str, walk: float, landing: float
+) -> None:
+    vehicle = load_vehicle(name)
+    for kind in ("random_walk", "takeoff_landing"):
+        log = read_log(sorted((DATA / folder / kind).iterdir())[0])
+        samples = residual_samples(log, vehicle)
+        label, z, thrust = by_the_book(log, vehicle)
+        np.testing.assert_allclose(samples.label, label, atol=1e-4 * vehicle.weight)
+        f = label[:, 2] / 9.81e-3
+        k = np.arange(len(f))
+        if kind == "random_walk":
+            scored = (z > walk) & (np.abs(f) < 50) & ~((f > 35) & (z > 0.25)) & (k >= 50) & (k < len(f) - 50)
+        else:
+            scored = (thrust > 0.6 * vehicle.weight) & (z > landing)
+        assert samples.lands == (kind == "takeoff_landing")
+        np.testing.assert_array_equal(samples.scored, scored)
+
+
+def by_the_book(log: FlightLog, vehicle: Vehicle) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Label, z and lagged thrust after the data set's description, in its own words and with SciPy's rotations."""
+    from scipy.spatial.transform import Rotation
+
+    t = np.arange(0.0, log.t[-1] + 1e-9, 0.01)
+
+    def grid(values: np.ndarray) -> np.ndarray:
+        return np.stack([np.interp(t, log.t, c) for c in values.T], axis=-1)
+
+    assert log.specific_force is not None
+    assert log.rotor_command is not None
+    assert log.battery_voltage is not None
+    assert vehicle.motor_curve is not None
+    p, v = grid(log.rotor_command), np.interp(t, log.t, log.battery_voltage)[:, None] / 4.2
+    c = vehicle.motor_curve.coefficients
+    command = np.where(p > 0, c[0] + c[1] * p + c[2] * v + c[3] * p**2 + c[4] * p * v, 0.0)
+    thrust = (lfilter([0.16], [1, -0.84], command - command[0], axis=0) + command[0]).sum(axis=1)
+    up = Rotation.from_quat(grid(log.attitude), scalar_first=True).as_matrix()[:, :, 2]
+    return vehicle.mass * grid(log.specific_force) - up * thrust[:, None], grid(log.position)[:, 2], thrust
+
+
+@pytest.mark.parametrize("vehicle, message", [
+    (VEHICLE.with_(mass=2 * 1.47), "mass 2.94 kg"),
+    (VEHICLE.with_(thrust_coefficient=VEHICLE.thrust_coefficient * 1.5), "thrust is"),
+])  # fmt: skip
+def test_a_log_of_another_vehicle_is_refused_by_its_mass_and_thrust(vehicle: Vehicle, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        residual_samples(flight(VEHICLE, 10.0), vehicle)
+
+
+def test_mass_and_thrust_off_by_a_tenth_are_hover() -> None:
+    vehicle = VEHICLE.with_(mass=1.1 * 1.47, thrust_coefficient=VEHICLE.thrust_coefficient * 0.9)
+    assert residual_samples(flight(VEHICLE, 10.0), vehicle).usable.any()
+
+
+@pytest.mark.parametrize("metadata", [{"mass_kg": 0.032}, {"controller_thrust_N": 0.33}])
+def test_a_log_that_states_another_mass_is_refused(metadata: dict[str, float]) -> None:
+    with pytest.raises(UserError, match="does not fit vehicle 'intel-aero'"):
+        residual_samples(flight(VEHICLE, 10.0, metadata=metadata), VEHICLE)
+
+
+@pytest.mark.parametrize("field, factor, message", [
+    ("velocity", 1000.0, "mm/s"),
+    ("position", 1000.0, "check the units m and m/s"),
+    ("specific_force", 1 / 9.81, "9.81 is expected"),
+    ("rotor_speed", 60 / (2 * np.pi), "not rpm"),
+])  # fmt: skip
+def test_another_unit_is_named(field: str, factor: float, message: str) -> None:
+    log = flight(VEHICLE, 10.0, low_share=0.0)
+    with pytest.raises(UserError, match=message):
+        residual_samples(changed(log, **{field: factor * getattr(log, field)}), VEHICLE)
+
+
+def test_pwm_needs_a_motor_curve_and_the_battery() -> None:
+    log = flight(VEHICLE, 5.0)
+    pwm = changed(log, rotor_speed=None, rotor_command=np.full((len(log.t), 4), 0.6), rotor_command_unit="pwm")
+    with pytest.raises(UserError, match=r"has no \[motor_curve\]"):
+        residual_samples(pwm, VEHICLE)
+    with pytest.raises(UserError, match="lacks battery_voltage"):
+        residual_samples(pwm, load_vehicle("crazyflie-21"))
+    volts = np.full(len(log.t), 3700.0)
+    with pytest.raises(UserError, match="is it in mV"):
+        residual_samples(changed(pwm, battery_voltage=volts), load_vehicle("crazyflie-21"))
+
+
+def test_a_log_without_thrust_or_too_short_is_refused() -> None:
+    log = flight(VEHICLE, 5.0)
+    with pytest.raises(UserError, match="neither rotor_speed nor rotor_command"):
+        residual_samples(changed(log, rotor_speed=None), VEHICLE)
+    with pytest.raises(UserError, match="at least 1 s"):
+        residual_samples(flight(VEHICLE, 0.5), VEHICLE)
+
+
+def test_a_log_that_never_leaves_the_ground_is_refused() -> None:
+    log = flight(VEHICLE, 5.0)
+    with pytest.raises(UserError, match="no sample in free flight"):
+        residual_samples(changed(log, height=np.zeros(len(log.t))), VEHICLE)
+
+
+def test_a_cut_off_outside_the_band_is_refused() -> None:
+    log = changed(flight(VEHICLE, 5.0), specific_force=None)
+    with pytest.raises(UserError, match="cut-off = 80 Hz"):
+        residual_samples(log, VEHICLE, cut_off=80.0)

@@ -1,0 +1,101 @@
+"""From logs to a fit report: flights are held out whole, and the report is about them alone."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from learning_flights import flight
+
+from neural_lander.errors import NeuralLanderWarning, UserError
+from neural_lander.flightlog import read_logs
+from neural_lander.residual.options import TrainingOptions
+from neural_lander.residual.training import train_residual
+from neural_lander.vehicle import load_vehicle
+
+DATA = Path(__file__).parents[2] / "shared/data/crazyflie_near_ground"
+VEHICLE = load_vehicle("intel-aero")
+QUICK = TrainingOptions(epochs=3)
+
+
+def test_the_report_is_made_on_whole_flights_that_did_not_train() -> None:
+    logs = [flight(VEHICLE, 15.0, seed=k) for k in range(5)]
+    result = train_residual(logs, VEHICLE, QUICK)
+    assert result.split["kind"] == "by flight"
+    assert len(result.split["held_out"]) == 1
+    assert result.fit_report is not None
+    assert [f["log"] for f in result.fit_report["flights"]] == result.split["held_out"]
+    assert result.training_samples == sum(entry["usable"] for entry in result.datasets)
+
+
+def test_a_held_out_flight_does_not_move_the_network_that_is_reported_on_it() -> None:
+    logs = [flight(VEHICLE, 15.0, seed=k) for k in range(4)]
+    before = train_residual(logs, VEHICLE, QUICK)
+    held = int(before.split["held_out"][0].removeprefix("synthetic-"))
+    # the same flight with a force that is 1 N higher: the network of the report must miss all of it
+    changed = flight(VEHICLE, 15.0, seed=held)
+    force = np.array(changed.specific_force) + np.array([0.0, 0.0, 1.0 / VEHICLE.mass])
+    logs[held] = flight(VEHICLE, 15.0, seed=held, specific_force=force)
+    after = train_residual(logs, VEHICLE, QUICK)
+    assert before.fit_report is not None
+    assert after.fit_report is not None
+    assert after.split == before.split
+    assert after.fit_report["bias_fa_z_N"] == pytest.approx(before.fit_report["bias_fa_z_N"] - 1.0, abs=1e-3)
+
+
+def test_the_network_beats_zero_and_mean_on_a_flight_it_has_not_seen() -> None:
+    result = train_residual([flight(VEHICLE, 60.0, seed=k) for k in range(3)], VEHICLE)
+    assert result.fit_report is not None
+    own, baselines = result.fit_report["rmse_fa_z_low_N"], result.fit_report["baselines"]
+    assert own < 0.2  # N, of which 0.1 is noise of the label
+    assert own < 0.3 * baselines["zero"]["rmse_fa_z_low_N"]
+    assert own < 0.3 * baselines["mean"]["rmse_fa_z_low_N"]
+
+
+def test_of_a_lone_flight_blocks_are_held_out_and_that_is_said() -> None:
+    with pytest.warns(NeuralLanderWarning, match="one flight only"):
+        result = train_residual([flight(VEHICLE, 60.0)], VEHICLE, QUICK)
+    assert "blocks of 5 s" in result.split["kind"]
+    assert result.fit_report is not None
+    assert 400 < result.fit_report["samples_scored"] < 1300  # a fifth of 6000, less gaps and contact
+
+
+def test_nothing_held_out_gives_no_report() -> None:
+    result = train_residual([flight(VEHICLE, 15.0)], VEHICLE, TrainingOptions(epochs=1, held_out=0.0))
+    assert result.fit_report is None
+    assert result.split["held_out"] == []
+
+
+def test_one_seed_gives_one_result() -> None:
+    logs = [flight(VEHICLE, 10.0, seed=k) for k in range(3)]
+    a, b = (train_residual(logs, VEHICLE, TrainingOptions(epochs=1, seed=2)) for _ in range(2))
+    assert a.split == b.split
+    assert a.fit_report == b.fit_report
+    for x, y in zip(a.predictors.network.weights, b.predictors.network.weights, strict=True):
+        assert x.tobytes() == y.tobytes()
+
+
+def test_progress_reaches_the_end_of_every_stage() -> None:
+    done: dict[str, float] = {}
+    train_residual([flight(VEHICLE, 10.0, seed=k) for k in range(2)], VEHICLE, QUICK, done.__setitem__)
+    assert done == {"samples": 1.0, "held-out fit": 1.0, "final fit": 1.0}
+
+
+def test_too_little_flight_is_refused_and_says_what_was_left_out() -> None:
+    with pytest.raises(UserError, match=r"usable samples in 1 flights, 500 are needed; left out: start_or_end 100"):
+        train_residual([flight(VEHICLE, 4.0)], VEHICLE, QUICK)
+    with pytest.raises(UserError, match="remain for training beside the held-out"):
+        train_residual([flight(VEHICLE, 5.5, seed=k) for k in range(2)], VEHICLE, QUICK)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("folder, name", [("large_67g", "crazyflie-parrot"), ("small_32g", "crazyflie-21")])
+@pytest.mark.skipif(not DATA.is_dir(), reason="needs the real flights in ../shared/data/crazyflie_near_ground")
+def test_on_real_flights_it_beats_the_fitted_law_over_several_splits(folder: str, name: str) -> None:
+    logs, vehicle = read_logs([DATA / folder / "random_walk"]), load_vehicle(name)
+    squares = np.zeros((2, 2))
+    for seed in range(4):
+        report = train_residual(logs, vehicle, TrainingOptions(seed=seed, epochs=10)).fit_report
+        assert report is not None
+        for row, errors in enumerate((report, report["baselines"]["cheeseman_bennett"])):
+            squares[row] += np.square([errors["rmse_fa_z_N"], errors["rmse_fa_z_low_N"]])
+    assert np.all(squares[0] < squares[1])
