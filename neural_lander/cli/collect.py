@@ -1,0 +1,83 @@
+"""``neural-lander collect``: flights in simulation to learn from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from joblib import Parallel, delayed
+from rich.table import Table
+
+from neural_lander.cli.output import emit, progress
+from neural_lander.errors import UserError
+from neural_lander.flightlog import FlightLog, write_mcap
+from neural_lander.vehicle import load_vehicle
+from sim.collection import FLIGHT_TIME, FLIGHTS, collect_flight
+from sim.insight import BANDS
+from sim.plant import Plant, load_effects
+from sim.study import collection_seed
+
+
+def collect(
+    out: Annotated[Path, typer.Option(help="Folder for the logs (MCAP); made if it is not there.")],
+    vehicle: Annotated[str, typer.Option(help="Profile: a built-in name or a file.")] = "intel-aero",
+    effect: Annotated[
+        list[str] | None,
+        typer.Option(help="Aerodynamic effect module:Class, repeatable; replaces the default ones."),
+    ] = None,
+    airframe: Annotated[int, typer.Option(help="Which copy of the vehicle: draws its asymmetries.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the flights: way, noise, turbulence.")] = 0,
+    flights: Annotated[int, typer.Option(min=1, max=100)] = FLIGHTS,
+    duration: Annotated[float, typer.Option(min=5.0, max=600.0, help="Of each flight, s.")] = FLIGHT_TIME,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Fly PD with trim through all heights with thrust dither, and write what an autopilot would have logged."""
+    plant = Plant(load_vehicle(vehicle), load_effects(effect or [])).with_airframe(airframe)
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out} is a file; name a folder")
+    jobs = (delayed(_fly)(plant, collection_seed(seed, airframe, k), duration) for k in range(flights))
+    logs: list[FlightLog] = []
+    paths: list[Path] = []
+    with progress() as bars:
+        task = bars.add_task("flights", total=flights)
+        for k, log in enumerate(Parallel(n_jobs=workers, return_as="generator")(jobs)):
+            out.mkdir(parents=True, exist_ok=True)
+            paths.append(out / f"{plant.vehicle.name}_airframe{airframe}_seed{seed}_{k:02d}.mcap")
+            write_mcap(log, paths[-1])
+            logs.append(log)
+            bars.advance(task)
+    emit(_summary(plant, logs, paths, airframe, seed), as_json, lambda: _render(logs, paths))
+
+
+def _fly(plant: Plant, seed: int, duration: float) -> FlightLog:
+    return collect_flight(plant, seed, duration)
+
+
+def _seconds(log: FlightLog) -> list[float]:
+    assert log.height is not None
+    counts, _ = np.histogram(log.height, BANDS)
+    return [float(c) for c in (counts * log.duration / len(log.t)).round(2)]
+
+
+def _summary(plant: Plant, logs: list[FlightLog], paths: list[Path], airframe: int, seed: int) -> dict[str, Any]:
+    return {
+        "vehicle": plant.vehicle.name,
+        "airframe": airframe,
+        "seed": seed,
+        "flights": [
+            {"path": path, "duration_s": log.duration, "records": len(log.t), "seconds_per_band": _seconds(log)}
+            for path, log in zip(paths, logs, strict=True)
+        ],
+        "height_edges_m": BANDS,
+        "seconds_per_band": np.sum([_seconds(log) for log in logs], axis=0).round(2),
+    }
+
+
+def _render(logs: list[FlightLog], paths: list[Path]) -> Table:
+    table = Table("log", "s", *(f"h {a:g}-{b:g} m" for a, b in zip(BANDS[:-1], BANDS[1:], strict=True)))
+    for log, path in zip(logs, paths, strict=True):
+        table.add_row(str(path), f"{log.duration:.0f}", *(f"{s:.1f}" for s in _seconds(log)))
+    return table

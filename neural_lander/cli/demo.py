@@ -1,0 +1,63 @@
+"""``neural-lander demo``: the whole loop in one command."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from neural_lander.cli.output import emit
+from neural_lander.cli.results import render, stages, without_series, write_results
+from neural_lander.flightlog import write_mcap
+from neural_lander.vehicle import load_vehicle
+from sim.campaign import TEST_SEED
+from sim.comparison import Comparison, add_learning, compare
+from sim.landing import CONTROLLERS, build_controller, fly_once, identify_moment_trim
+from sim.plant import Plant
+from sim.scenarios import SCENARIOS
+from sim.study import Study, study_airframes
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for bundle, logs, results.json and report.html.")] = Path(
+        "demo-out"
+    ),
+    vehicle: Annotated[str, typer.Option(help="Profile: a built-in name or a file.")] = "intel-aero",
+    scenario: Annotated[str, typer.Option(help=f"One of: {', '.join(SCENARIOS)}.")] = "land-3d",
+    airframes: Annotated[int, typer.Option(min=1, max=50, help="Copies of the vehicle, each flown and learned.")] = 5,
+    flights: Annotated[int, typer.Option("-n", "--flights", min=1, help="Flights per controller.")] = 20,
+    seed: Annotated[int, typer.Option(help="Of collection, training and test; their seeds never meet.")] = 0,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Collect flights in PyBullet, learn, bound, land every controller, and write a report."""
+    started = time.perf_counter()
+    plant = Plant(load_vehicle(vehicle))
+    with stages() as stage:
+        stage("collect and learn", 0, airframes)
+        studies = study_airframes(
+            plant, range(airframes), seed, out, workers, lambda done, of: stage("collect and learn", done, of)
+        )
+        comparison = Comparison([s.copy for s in studies], scenarios=[scenario], flights=flights, seed=seed)
+        results = compare(comparison, workers, stage)
+        add_learning(results, studies[0].copy, studies[0].bundle, studies[0].logs)
+        _write_landing_logs(studies[0], scenario, seed, out)
+    results["settings"]["took_s"] = round(time.perf_counter() - started, 1)
+    write_results(results, out)
+    summary: dict[str, Any] = {"out": out, "report": out / "report.html", **without_series(results)}
+    emit(summary, as_json, lambda: render(results, out))
+
+
+def _write_landing_logs(study: Study, scenario: str, seed: int, out: Path) -> None:
+    """One flight of PD and one of Neural-Lander, both with trim, as logs to look at and to learn from."""
+    plant = study.copy.plant
+    with plant.build() as world:
+        moment_trim = identify_moment_trim(plant, world)
+        for name in ("pd-trim", "neural-lander-trim"):
+            controller = build_controller(CONTROLLERS[name], plant, study.copy.learned)
+            about = {"vehicle": plant.vehicle.name, "mass_kg": plant.vehicle.mass, "controller": name}
+            test_seed = TEST_SEED * (seed + 1)
+            log, *_ = fly_once(world, plant, controller, SCENARIOS[scenario], test_seed, moment_trim, about)
+            write_mcap(log, out / "logs" / f"{scenario}_{name}.mcap")

@@ -1,0 +1,78 @@
+"""What the method must show, checked against results: each row with its value, its bound, and whether it is met."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from neural_lander.trajectory import LANDING_SPEED
+
+RATIO_COUNTS_ABOVE = 0.020  # m: a ratio to PD counts where PD's error exceeds it
+SMALLEST_BOUND = 0.003  # m: elsewhere the bound is the larger of the ratio and this
+HANG_SHARE, TRIM_SHARE, DRIFT_SHARE, ORACLE_FACTOR = 1 / 20, 1 / 10, 0.34, 1.2
+SPEED_TOLERANCE = 0.2
+SLOPE_TOLERANCE = 0.3
+
+
+def landing_requirements(scenarios: Mapping[str, Any], where: str = "") -> list[dict[str, Any]]:
+    """Rows for every landing scenario that flew the controllers a requirement needs."""
+    rows = []
+    for name, scenario in scenarios.items():
+        if name.startswith("land"):
+            rows += list(_landing(f"{name}{where}", scenario["controllers"]))
+    return rows
+
+
+def _landing(name: str, controllers: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    def median(controller: str, metric: str) -> float:
+        value = controllers[controller]["metrics"][metric]["median"]
+        return float("nan") if value is None else float(value)
+
+    def length(share: float, baseline: float) -> float:
+        return share * baseline if baseline > RATIO_COUNTS_ABOVE else max(share * baseline, SMALLEST_BOUND)
+
+    have = set(controllers)
+    if {"pd", "neural-lander"} <= have:
+        bound = length(HANG_SHARE, median("pd", "final_error_m"))
+        yield _row(
+            f"{name}: final error of Neural-Lander, 1/20 of PD's", median("neural-lander", "final_error_m"), bound
+        )
+    for controller in ("neural-lander", "neural-lander-trim"):
+        if controller in have:
+            n = controllers[controller]["n"]
+            count = controllers[controller]["touchdown_count"]
+            title = f"{name}: sustained touchdowns of {controllers[controller]['label']}"
+            yield {"name": title, "value": count, "bound": n, "unit": f"of {n}", "met": count == n}
+    if {"pd-trim", "neural-lander-trim"} <= have:
+        mine, theirs = "neural-lander-trim", "pd-trim"
+        bound = length(TRIM_SHARE, median(theirs, "arrival_error_m"))
+        yield _row(f"{name}: arrival error with trim, 1/10 of PD's", median(mine, "arrival_error_m"), bound)
+        bound = TRIM_SHARE * median(theirs, "lateness_s")
+        yield _row(f"{name}: lateness with trim, 1/10 of PD's", median(mine, "lateness_s"), bound, "s")
+        off = abs(median(mine, "touchdown_speed_m_s") / LANDING_SPEED - 1)
+        yield _row(f"{name}: touchdown speed off the reference's", off, SPEED_TOLERANCE, "1")
+    for suffix in ("", "-trim"):
+        mine, pd, oracle = f"neural-lander{suffix}", f"pd{suffix}", f"oracle{suffix}"
+        if {mine, pd, oracle} <= have:
+            bound = max(DRIFT_SHARE * median(pd, "drift_m"), ORACLE_FACTOR * median(oracle, "drift_m"))
+            title = f"{name}: drift of {controllers[mine]['label']}, 34 % of PD's or 1.2 times the oracle's"
+            yield _row(title, median(mine, "drift_m"), bound)
+
+
+def learning_requirements(slope: Mapping[str, Any], covered: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The learned slope within its tolerance, and enough data in the three lowest bands."""
+    low = min(covered["seconds"][:3])
+    return [
+        _row("learned slope d f_a,z / d T off the plant's, at most", slope["max_abs_error"], SLOPE_TOLERANCE, "1"),
+        {
+            "name": "flown in each of the bands h 0-0.05, 0.05-0.10, 0.10-0.20 m, at least",
+            "value": low,
+            "bound": covered["required_seconds"],
+            "unit": "s",
+            "met": low >= covered["required_seconds"],
+        },
+    ]
+
+
+def _row(name: str, value: float, bound: float, unit: str = "m") -> dict[str, Any]:
+    return {"name": name, "value": value, "bound": bound, "unit": unit, "met": value <= bound}
