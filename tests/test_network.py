@@ -11,6 +11,7 @@ from neural_lander.errors import UserError
 from neural_lander.residual.features import features_named
 from neural_lander.residual.model import ReluNetwork
 from neural_lander.residual.network import TrainingData, almost_orthogonal, train_network
+from neural_lander.residual.optimiser import Adam, one_cycle
 from neural_lander.residual.options import TrainingOptions
 from neural_lander.residual.samples import residual_samples
 from neural_lander.vehicle import load_vehicle
@@ -157,3 +158,24 @@ def test_an_option_out_of_range_is_named(options: dict[str, object], message: st
 def test_a_gamma_smaller_than_the_thrust_share_is_refused() -> None:
     with pytest.raises(UserError, match="raise --gamma or lower --thrust-slope"):
         TrainingOptions(gamma=0.01, thrust_slope=0.3).lipschitz(VEHICLE)
+
+
+def test_the_optimiser_is_adam_as_torch_has_it() -> None:
+    rng = torch.Generator().manual_seed(0)
+    mine, theirs = (torch.ones(4, 3, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    adam, reference = Adam([mine]), torch.optim.Adam([theirs], lr=0.01)
+    for _ in range(20):
+        target = torch.randn(4, 3, generator=rng, dtype=torch.float64)
+        for parameter in (mine, theirs):
+            ((parameter - target) ** 4).sum().backward()
+        adam.step(0.01)
+        reference.step()
+        reference.zero_grad()
+    np.testing.assert_allclose(mine.detach().numpy(), theirs.detach().numpy(), rtol=1e-10)
+
+
+def test_the_learning_rate_rises_to_its_peak_and_falls_to_nothing() -> None:
+    rates = [one_cycle(k / 1000) for k in range(1001)]
+    assert rates[0] == pytest.approx(0.04)
+    assert max(rates) == pytest.approx(1.0, abs=1e-6) == rates[150]
+    assert rates[-1] == pytest.approx(0.0, abs=1e-6)

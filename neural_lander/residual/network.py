@@ -6,7 +6,7 @@ thrusts, each times its own share of the bound. So gamma (N per SI unit of the s
 thrusts (N per N) hold at every step of training, and not only after a projection. Scaling is folded into the weights
 at export, and the bounds are verified there in float64 on the float32 weights.
 
-This is the only module of the package that imports torch for more than arrays: what flies never loads it.
+This module and its optimiser import torch for more than arrays; what flies loads neither.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from torch import Tensor
 
 from neural_lander.residual.features import ROTORS, Features
 from neural_lander.residual.model import ReluNetwork
+from neural_lander.residual.optimiser import Adam, one_cycle
 from neural_lander.residual.options import TrainingOptions
 from neural_lander.vehicle import Vehicle
 
 FORCE_SCALE = 0.1  # of the weight: size of the effect near the ground, so that targets are of order one
 THRUST_SCALE = 0.05  # of the weight per rotor: spread of a rotor's thrust in slow flight with dither
-WARM_UP = 0.15  # of the steps, learning rate rising
 EXPORT_MARGIN = 1e-5  # relative; float32 rounding moves a spectral norm by less than 1e-6
 CONTACT_REACH = 0.02  # m of height below the lowest training sample where the network may extrapolate: contact hides it
 
@@ -189,7 +189,7 @@ def _optimise(
     """Adam with one learning-rate cycle over minibatches; mean loss of the last epoch."""
     batch = math.ceil(len(x) / options.batches)
     steps = options.epochs * math.ceil(len(x) / batch)
-    adam = _Adam(layers.parameters())
+    adam = Adam(layers.parameters())
     shuffle = torch.Generator().manual_seed(options.seed + 1)
     total, step = torch.zeros(()), 0
     for epoch in range(options.epochs):
@@ -199,43 +199,11 @@ def _optimise(
             error = torch.nn.functional.huber_loss(layers(x[chosen]), y[chosen], reduction="none", delta=options.huber)
             loss = (error * w[chosen]).mean()
             loss.backward()
-            adam.step(options.learning_rate * _one_cycle(step / steps))
+            adam.step(options.learning_rate * one_cycle(step / steps))
             step += 1
             total += loss.detach() * len(chosen)
         progress((epoch + 1) / options.epochs)
     return float(total) / len(x)
-
-
-def _one_cycle(done: float) -> float:
-    """Factor on the peak learning rate: cosine from 1/25 up to 1, then down to 0 (Smith and Topin 2018)."""
-    if done < WARM_UP:
-        return 0.04 + 0.96 * 0.5 * (1 - math.cos(math.pi * done / WARM_UP))
-    return 0.5 * (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP)))
-
-
-class _Adam:
-    """Kingma and Ba 2015 with their constants. torch.optim's costs a second of imports, half of a whole training."""
-
-    def __init__(
-        self, parameters: list[Tensor], beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8
-    ) -> None:
-        self.parameters, self.beta1, self.beta2, self.epsilon = parameters, beta1, beta2, epsilon
-        self.mean = [torch.zeros_like(p) for p in parameters]
-        self.square = [torch.zeros_like(p) for p in parameters]
-        self.count = 0
-
-    @torch.no_grad()
-    def step(self, learning_rate: float) -> None:
-        """Move the parameters against their gradients, and clear those."""
-        self.count += 1
-        scale = math.sqrt(1 - self.beta2**self.count)
-        rate = -learning_rate * scale / (1 - self.beta1**self.count)
-        for p, m, v in zip(self.parameters, self.mean, self.square, strict=True):
-            if p.grad is not None:
-                m.lerp_(p.grad, 1 - self.beta1)
-                v.mul_(self.beta2).addcmul_(p.grad, p.grad, value=1 - self.beta2)
-                p.addcdiv_(m, v.sqrt().add_(self.epsilon * scale), value=rate)
-                p.grad = None
 
 
 def _shrink_to_bounds(
