@@ -35,3 +35,15 @@ def clip(x: Array, low: float, high: float) -> Array:
     if type(x) is np.ndarray:
         return np.minimum(np.maximum(x, low), high)
     return array_api_compat.array_namespace(x).clip(x, low, high)
+
+
+def relu(x: Array) -> Array:
+    """max(x, 0) elementwise."""
+    if type(x) is np.ndarray:
+        return np.maximum(x, 0.0)
+    return array_api_compat.array_namespace(x).clip(x, 0.0, None)
+
+
+def rows_times(x: Array, W: Array) -> Array:
+    """x W, ``(..., n), (n, m) -> (..., m)``; for one vehicle NumPy's ``dot`` takes half the time of its ``@``."""
+    return x.dot(W) if type(x) is np.ndarray else x @ W

@@ -30,7 +30,7 @@ def split(v: Array) -> Vector:
 
 def join(components: Vector) -> Array:
     """Inverse of :func:`split`; all components must have one type."""
-    if isinstance(components[0], float):
+    if isinstance(components[-1], float):
         return np.array(components)
     return namespace(*components).stack(list(components), axis=-1)
 
@@ -52,6 +52,13 @@ def minimum(x: Scalar, bound: float) -> Scalar:
     if isinstance(x, float):
         return x if x < bound else bound
     return namespace(x).clip(x, None, bound)
+
+
+def sign(x: Scalar) -> Scalar:
+    """1 where x >= 0, else -1."""
+    if isinstance(x, float):
+        return 1.0 if x >= 0.0 else -1.0
+    return namespace(x).where(x >= 0, 0 * x + 1, 0 * x - 1)
 
 
 def dot(a: Vector, b: Vector) -> Scalar:

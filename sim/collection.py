@@ -6,6 +6,7 @@ centimetres, where the network must act; slow flight alone would teach df_a/dT =
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from neural_lander.vehicle import Vehicle
 from sim.flight import fly
 from sim.plant import Plant
 from sim.sensors import Sensors
+from sim.world import TIME_STEP
 
 FLIGHTS = 5
 FLIGHT_TIME = 50.0  # s
@@ -41,14 +43,16 @@ HEIGHT_BANDS = ((0.0, 0.05, 0.24), (0.05, 0.10, 0.16), (0.10, 0.20, 0.15), (0.20
 
 @dataclass(frozen=True)
 class Tour:
-    """Smooth way through random way points; piecewise cubic with rest at each."""
+    """Smooth way through random way points: a piecewise cubic, sampled at the controller's steps."""
 
-    spline: CubicHermiteSpline
+    position: np.ndarray  # (N, 3) m
+    velocity: np.ndarray  # (N, 3) m/s
+    acceleration: np.ndarray  # (N, 3) m/s^2
 
     def __call__(self, t: float) -> Reference:
-        """Reference at time t in s."""
-        p, v, a = (np.asarray(self.spline(t, nu)) for nu in (0, 1, 2))
-        return Reference(p, v, a)
+        """Reference at time t in s, to the nearest step."""
+        k = min(max(round(t / TIME_STEP), 0), len(self.position) - 1)
+        return Reference(self.position[k], self.velocity[k], self.acceleration[k])
 
 
 class _Way:
@@ -105,11 +109,13 @@ def random_tour(pad: np.ndarray, duration: float, rng: np.random.Generator) -> T
             spent[band] += way.times[-1] - before
         if low == 0.0 or low >= 0.6:
             way.touch_and_go(pad)
-    return Tour(CubicHermiteSpline(np.array(way.times), np.array(way.points), np.array(way.velocities), axis=0))
+    spline = CubicHermiteSpline(np.array(way.times), np.array(way.points), np.array(way.velocities), axis=0)
+    t = TIME_STEP * np.arange(math.ceil(duration / TIME_STEP) + 1)
+    return Tour(spline(t), spline(t, 1), spline(t, 2))
 
 
 def thrust_dither(vehicle: Vehicle, rng: np.random.Generator) -> Callable[[float], float]:
-    """Sum of sines in N over time in s: some 10 % of the weight between 0.5 and 4 Hz, against the identity f_a = m g - T."""
+    """Sum of sines in N over time in s: 10 % of the weight between 0.5 and 4 Hz, against the identity f_a = m g - T."""
     phases = rng.uniform(0, 2 * np.pi, len(DITHER_FREQUENCIES))
     omega, amplitudes = 2 * np.pi * DITHER_FREQUENCIES, DITHER_AMPLITUDES * vehicle.weight
     return lambda t: float(amplitudes @ np.sin(omega * t + phases))

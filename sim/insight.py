@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ def learned_curve(copy: Copy, logs: Sequence[FlightLog]) -> dict[str, list[float
     height = np.concatenate([s.height[s.usable] for s in samples])
     label = np.concatenate([s.label[s.usable, 2] for s in samples])
     edges = np.concatenate([np.linspace(0.0, 0.2, 11), np.linspace(0.3, 1.2, 10)])
-    bins = [(height >= low) & (height < high) for low, high in zip(edges[:-1], edges[1:], strict=True)]
+    bins = [(height >= low) & (height < high) for low, high in pairwise(edges)]
     kept = [(0.5 * (a + b), m) for a, b, m in zip(edges[:-1], edges[1:], bins, strict=True) if m.sum() >= 10]
     curves["label_height_m"] = [float(h) for h, _ in kept]
     curves["label_mean_N"] = [float(label[m].mean()) for _, m in kept]
@@ -60,7 +61,7 @@ def thrust_slope(copy: Copy, logs: Sequence[FlightLog]) -> dict[str, Any]:
     state = State(position, velocity, attitude, 0 * velocity, height)
     true, learned = (_slope(m, state, thrust, vehicle.weight) for m in (copy.plant.oracle(), copy.learned.network))
     edges = np.concatenate([np.linspace(0.0, 0.2, 9), np.linspace(0.3, 1.2, 7)])
-    bins = [(height >= a) & (height < b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    bins = [(height >= a) & (height < b) for a, b in pairwise(edges)]
     kept = [(0.5 * (a + b), m) for a, b, m in zip(edges[:-1], edges[1:], bins, strict=True) if m.any()]
     return {
         "height_m": [float(h) for h, _ in kept],

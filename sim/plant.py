@@ -33,8 +33,8 @@ class Plant:
     """What controller and learner believe."""
     effects: tuple[AerodynamicEffect, ...] = field(default_factory=default_effects)
     airframe: Airframe = field(default_factory=Airframe.nominal)
-    noise: SensorNoise = SensorNoise()
-    terrain: Terrain = Flat()
+    noise: SensorNoise = field(default_factory=SensorNoise)
+    terrain: Terrain = field(default_factory=Flat)
     mass_scale: float = 1.0
     """True mass over believed mass."""
     thrust_scale: float = 1.0
@@ -70,7 +70,7 @@ class Plant:
 
 
 def load_effects(names: Sequence[str]) -> tuple[AerodynamicEffect, ...]:
-    """Effects named ``module:Class`` (called without arguments) or ``module:function``; modules of the working folder too.
+    """Effects named ``module:Class`` (called without arguments) or ``module:function``, the working folder included.
 
     Raises
     ------

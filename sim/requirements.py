@@ -54,7 +54,7 @@ def _landing(name: str, controllers: Mapping[str, Any]) -> Iterator[dict[str, An
     for suffix in ("", "-trim"):
         mine, pd, oracle = f"neural-lander{suffix}", f"pd{suffix}", f"oracle{suffix}"
         if {mine, pd, oracle} <= have:
-            bound = max(DRIFT_SHARE * median(pd, "drift_m"), ORACLE_FACTOR * median(oracle, "drift_m"))
+            bound = max(length(DRIFT_SHARE, median(pd, "drift_m")), ORACLE_FACTOR * median(oracle, "drift_m"))
             title = f"{name}: drift of {controllers[mine]['label']}, 34 % of PD's or 1.2 times the oracle's"
             yield _row(title, median(mine, "drift_m"), bound)
 

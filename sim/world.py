@@ -28,6 +28,13 @@ GEAR_SAG = 0.0015  # m, how far legs and rubber feet give way under the weight, 
 GEAR_DAMPING_RATIO = 0.5  # of the vehicle on its gear, guess: rubber
 
 
+_EFFECT_FAULTS = (ArithmeticError, AttributeError, LookupError, NameError, RuntimeError, TypeError, ValueError)
+
+
+def _name(effect: AerodynamicEffect) -> str:
+    return str(getattr(effect, "__name__", type(effect).__name__))
+
+
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """PyBullet prints its build time on the first import and a line per server, which would spoil ours."""
@@ -172,9 +179,12 @@ class PyBulletWorld:
         wrench = (u @ self._wrench_map).tolist()
         force, moment = np.array(rotate(state.rows, wrench[:3])), np.array(wrench[3:])
         for effect in self.effects:
-            extra_force, extra_moment = effect(state, self.rotor_speeds, self.vehicle, self.terrain)
-            force, moment = force + extra_force, moment + extra_moment
-        if not math.isfinite(sum(force.tolist()) + sum(moment.tolist())):
+            try:
+                extra_force, extra_moment = effect(state, self.rotor_speeds, self.vehicle, self.terrain)
+                force, moment = force + extra_force, moment + extra_moment
+            except _EFFECT_FAULTS as error:
+                raise UserError(f"effect '{_name(effect)}' failed with {type(error).__name__}: {error}") from error
+        if force.shape != (3,) or moment.shape != (3,) or not math.isfinite(sum(force.tolist()) + sum(moment.tolist())):
             self._blame(state)
         b.applyExternalForce(self._body, -1, force.tolist(), state.position.tolist(), b.WORLD_FRAME)
         b.applyExternalTorque(
@@ -189,11 +199,12 @@ class PyBulletWorld:
     def _blame(self, state: State) -> None:
         """Name the effect that returned something other than finite numbers."""
         for effect in self.effects:
-            name = getattr(effect, "__name__", type(effect).__name__)
             parts = effect(state, self.rotor_speeds, self.vehicle, self.terrain)
-            if not all(np.all(np.isfinite(part)) for part in parts):
-                where = f"at height {float(state.height):.4g} m, rotor speeds {self.rotor_speeds.round(1).tolist()} rad/s"
-                raise UserError(f"effect '{name}' returned force, moment = {parts} {where}: both must be finite")
+            if not all(np.shape(part) == (3,) and np.all(np.isfinite(part)) for part in parts):
+                speeds = self.rotor_speeds.round(1).tolist()
+                where = f"at height {float(state.height):.4g} m, rotor speeds {speeds} rad/s"
+                wanted = "both must be three finite numbers"
+                raise UserError(f"effect '{_name(effect)}' returned force, moment = {parts} {where}: {wanted}")
         raise ArithmeticError(f"the simulation diverged: state {state}, rotor speeds {self.rotor_speeds}")
 
     def _gyroscopic(self, w: list[float], tau: list[float]) -> list[float]:

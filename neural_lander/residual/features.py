@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from neural_lander.arrays import Array, namespace
+from neural_lander.arrays import Array
+from neural_lander.components import join, sign, split
 from neural_lander.errors import UserError
 
 ROTORS = 4
@@ -35,14 +36,14 @@ class Features:
 
 
 def _paper(height: Array, velocity: Array, attitude: Array) -> Array:
-    xp = namespace(velocity)
-    upright = xp.where(attitude[..., :1] < 0, -attitude, attitude)  # q and -q are one attitude
-    return xp.concat([height[..., None], velocity, upright], axis=-1)
+    w, x, y, z = split(attitude)
+    up = sign(w)  # q and -q are one attitude
+    return join([height, *split(velocity), up * w, up * x, up * y, up * z])
 
 
 def _height_velocity(height: Array, velocity: Array, attitude: Array) -> Array:
     del attitude
-    return namespace(velocity).concat([height[..., None], velocity], axis=-1)
+    return join([height, *split(velocity)])
 
 
 _VELOCITY = ("v_x", "v_y", "v_z")

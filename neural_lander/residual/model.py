@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from neural_lander.arrays import Array, constant, namespace
+from neural_lander.arrays import Array, constant, namespace, relu, rows_times
 from neural_lander.residual.features import ROTORS, Features, features_named
 from neural_lander.state import State
 
@@ -52,16 +52,14 @@ class ReluNetwork:
     def at_features(self, zeta: Array) -> Callable[[Array], Array]:
         """f_a_hat at the state features ``(..., n)`` as a function of the rotor thrusts."""
         xp = namespace(zeta)
-        state_columns, thrust_columns, layers = self._inference(zeta)
+        (low, high), (state_columns, bias), thrust_columns, layers = self._inference(zeta)
         # minimum/maximum: xp.clip costs five times as much for one vehicle
-        zeta = xp.minimum(xp.maximum(zeta, constant(self.state_low, zeta)), constant(self.state_high, zeta))
-        state_part = zeta @ state_columns + constant(self.biases[0], zeta)
-        zero = xp.zeros_like(state_part[..., :1])
+        state_part = rows_times(xp.minimum(xp.maximum(zeta, low), high), state_columns) + bias
 
         def force(rotor_thrust: Array) -> Array:
-            x = state_part + rotor_thrust @ thrust_columns
+            x = state_part + rows_times(rotor_thrust, thrust_columns)
             for W, b in layers:
-                x = xp.maximum(x, zero) @ W + b
+                x = rows_times(relu(x), W) + b
             return x
 
         return force
@@ -70,19 +68,25 @@ class ReluNetwork:
         """f_a_hat in N, world, ``(..., n), (..., 4) -> (..., 3)``."""
         return self.at_features(zeta)(rotor_thrust)
 
-    def _inference(self, like: Array) -> tuple[Array, Array, list[tuple[Array, Array]]]:
+    def _inference(self, like: Array) -> _Inference:
         if type(like) is np.ndarray:
             return self._numpy
-        first, thrust, layers = self._numpy
-        return constant(first, like), constant(thrust, like), [(constant(W, like), constant(b, like)) for W, b in layers]
+        (low, high), first, thrust, layers = self._numpy
+        pairs = [(constant(W, like), constant(b, like)) for W, b in (first, *layers)]
+        return (constant(low, like), constant(high, like)), pairs[0], constant(thrust, like), pairs[1:]
 
     @cached_property
-    def _numpy(self) -> tuple[np.ndarray, np.ndarray, list[tuple[np.ndarray, np.ndarray]]]:
-        """float64 copies, transposed once: the columns of the state, of the rotors, and the later layers."""
+    def _numpy(self) -> _Inference:
+        """float64 copies made once: clipping range, state columns and bias, thrust columns, later layers; transposed."""
         W = [np.ascontiguousarray(np.asarray(w, dtype=np.float64).T) for w in self.weights]
         b = [np.asarray(v, dtype=np.float64) for v in self.biases]
+        low, high = (np.asarray(v, dtype=np.float64) for v in (self.state_low, self.state_high))
         n = W[0].shape[0] - ROTORS
-        return np.ascontiguousarray(W[0][:n]), np.ascontiguousarray(W[0][n:]), list(zip(W[1:], b[1:], strict=True))
+        first, thrust = np.ascontiguousarray(W[0][:n]), np.ascontiguousarray(W[0][n:])
+        return (low, high), (first, b[0]), thrust, list(zip(W[1:], b[1:], strict=True))
+
+
+_Inference = tuple[tuple[Array, Array], tuple[Array, Array], Array, list[tuple[Array, Array]]]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from neural_lander.arrays import Array
-from neural_lander.components import Scalar, dot, join, maximum, minimum, split, sqrt
+from neural_lander.components import Scalar, dot, join, maximum, minimum, split
 from neural_lander.state import State
 from neural_lander.vehicle import Vehicle
 from sim.terrain import Terrain
@@ -39,7 +39,7 @@ class GroundEffect:
         z = maximum(z, vehicle.rotor_radius / 8)
         four_z2 = 4.0 * z * z
         near, far = d * d + four_z2, b * b + four_z2  # 2 d^2 = b^2 on the square that the paper has
-        images = z / (near * sqrt(near)) + (0.5 + 2.0 * self.K_b) * z / (far * sqrt(far))
+        images = z * near**-1.5 + (0.5 + 2.0 * self.K_b) * z * far**-1.5
         return minimum(R2 * (0.25 / four_z2 + images), self.s_max)
 
     def __call__(self, state: State, rotor_speeds: Array, vehicle: Vehicle, terrain: Terrain) -> tuple[Array, Array]:
