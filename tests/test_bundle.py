@@ -4,6 +4,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -155,8 +156,6 @@ def test_a_failure_on_the_way_leaves_the_old_bundle_and_no_litter(
 
 
 def test_a_vehicle_without_a_profile_is_not_written(tmp_path: Path, result: TrainingResult) -> None:
-    from dataclasses import replace
-
     with pytest.raises(UserError, match="was changed in a program"):
         save_bundle(tmp_path / "B", replace(result, vehicle=VEHICLE.with_(mass=1.5)))
     assert list(tmp_path.iterdir()) == []
