@@ -1,10 +1,12 @@
 """From collective thrust and moments to the four u = n^2, with priorities where a rotor saturates.
 
-Priority: thrust direction (roll and pitch) over collective thrust over yaw. All steps are closed forms; the
-underlying problem is a QP with four box constraints.
+Priority: thrust direction (roll and pitch) over collective thrust over yaw; each takes the value nearest to what is
+asked for that those before it leave possible, so that the result is continuous in the request.
 """
 
 from __future__ import annotations
+
+from itertools import combinations
 
 import numpy as np
 
@@ -22,6 +24,14 @@ class Allocation:
         self._tilt_columns_T = np.ascontiguousarray(inverse[:, 1:3].T)
         self._yaw_column = inverse[:, 3]
         self._u_max = vehicle.u_max
+        # u_i = 0 and u_i = u_max are the lines T = intercept - slope tau_z, i = 0..3 twice
+        self._slopes = np.tile(self._yaw_column / self._thrust_column, 2)
+        pairs = [(i, j) for i, j in combinations(range(8), 2) if self._slopes[i] != self._slopes[j]]
+        self._first, self._second = [i for i, _ in pairs], [j for _, j in pairs]
+        self._crossing = 1.0 / (self._slopes[self._first] - self._slopes[self._second])
+        self._rounding = 1e-9 * self._u_max / float(np.min(self._thrust_column))  # N
+        # which lines bound tau_z from above: rotors that yaw slows towards 0, or speeds up towards u_max
+        self._above = (self._slopes < 0) == (np.arange(8) < 4)
 
     def moment_part(self, moment: Array) -> Array:
         """B0^-1 (0, tau), ``(..., 3) N m -> (..., 4) (rad/s)^2``, feasible or not."""
@@ -43,11 +53,31 @@ class Allocation:
         tilt = moment[..., :2] @ constant(self._tilt_columns_T, moment)
         spread = xp.max(tilt, axis=-1) - xp.min(tilt, axis=-1)
         tilt = tilt * xp.minimum(u_max / xp.maximum(spread, u_max + 0 * spread), 1.0 + 0 * spread)[..., None]
-        column = constant(self._thrust_column, moment)
-        low, high = xp.max(-tilt / column, axis=-1), xp.min((u_max - tilt) / column, axis=-1)
-        base = tilt + xp.minimum(xp.maximum(thrust, low), high)[..., None] * column
-        yaw = moment[..., 2:] * constant(self._yaw_column, moment)
-        room = xp.where(yaw > 0, u_max - base, base) / xp.maximum(xp.abs(yaw), 1e-12 + 0 * yaw)
-        share = xp.minimum(xp.maximum(xp.min(room, axis=-1), 0 * spread), 1.0 + 0 * spread)
-        u = base + share[..., None] * yaw
+        column, slopes = constant(self._thrust_column, moment), constant(self._slopes, moment)
+        intercepts = xp.concat([-tilt / column, (u_max - tilt) / column], axis=-1)
+        yaw = moment[..., 2]
+        thrust = self._nearest_thrust(thrust, yaw, intercepts)
+        limits = (intercepts - thrust[..., None]) / slopes
+        above = constant(self._above, slopes > 0)
+        most = xp.min(xp.where(above, limits, xp.inf + 0 * limits), axis=-1)
+        least = xp.max(xp.where(above, -xp.inf + 0 * limits, limits), axis=-1)
+        yaw = xp.where(yaw > 0, xp.minimum(yaw, most), xp.maximum(yaw, least))
+        u = tilt + thrust[..., None] * column + yaw[..., None] * constant(self._yaw_column, moment)
         return clip(u, 0.0, u_max)  # rounding only
+
+    def _nearest_thrust(self, thrust: Array, yaw: Array, intercepts: Array) -> Array:
+        """Collective thrust nearest to what is asked for, at any yaw moment between 0 and ``yaw`` in N m.
+
+        The rotors' limits bound a polygon in the plane of (tau_z, T); its extremes in T are at its corners.
+        """
+        xp = namespace(intercepts)
+        corners = (intercepts[..., self._first] - intercepts[..., self._second]) * constant(self._crossing, intercepts)
+        corners = xp.concat([0 * yaw[..., None], yaw[..., None], corners], axis=-1)
+        low, high = xp.minimum(yaw, 0 * yaw)[..., None], xp.maximum(yaw, 0 * yaw)[..., None]
+        corners = xp.minimum(xp.maximum(corners, low), high)
+        lines = intercepts[..., None, :] - corners[..., None] * constant(self._slopes, intercepts)
+        low, high = xp.max(lines[..., :4], axis=-1), xp.min(lines[..., 4:], axis=-1)
+        inside = low <= high + self._rounding
+        lowest = xp.min(xp.where(inside, low, xp.inf + 0 * low), axis=-1)
+        highest = xp.max(xp.where(inside, high, -xp.inf + 0 * high), axis=-1)
+        return xp.minimum(xp.maximum(thrust, lowest), highest)
