@@ -188,7 +188,8 @@ def parse_vehicle(text: str, source: str) -> Vehicle:
     J = np.sort(values["inertia"])
     if J[2] > J[0] + J[1]:
         raise UserError(
-            f"vehicle file {source}: inertia = {J.tolist()} kg m^2 is of no rigid body: the largest exceeds the sum of the others"
+            f"vehicle file {source}: inertia = {J.tolist()} kg m^2 is of no rigid body: "
+            "the largest exceeds the sum of the others"
         )
     if not np.all(np.abs(values["rotor_directions"]) == 1):
         raise UserError(
@@ -201,12 +202,12 @@ def parse_vehicle(text: str, source: str) -> Vehicle:
     vehicle = Vehicle(**values, text=text)
     if np.linalg.cond(vehicle.B0 / vehicle.thrust_coefficient) > 1e6:
         raise UserError(
-            f"vehicle file {source}: rotor_positions and rotor_directions leave an axis without control (B0 is singular)"
+            f"vehicle file {source}: rotor_positions and rotor_directions leave an axis without control: B0 is singular"
         )
     if vehicle.hover_speed >= vehicle.rotor_speed_max:
         raise UserError(
-            f"vehicle file {source}: rotor_speed_max = {vehicle.rotor_speed_max:g} rad/s cannot carry mass = {vehicle.mass:g} kg: "
-            f"hover needs {vehicle.hover_speed:.0f} rad/s"
+            f"vehicle file {source}: rotor_speed_max = {vehicle.rotor_speed_max:g} rad/s cannot carry "
+            f"mass = {vehicle.mass:g} kg: hover needs {vehicle.hover_speed:.0f} rad/s"
         )
     return vehicle
 

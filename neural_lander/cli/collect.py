@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -77,7 +78,7 @@ def _summary(plant: Plant, logs: list[FlightLog], paths: list[Path], airframe: i
 
 
 def _render(logs: list[FlightLog], paths: list[Path]) -> Table:
-    table = Table("log", "s", *(f"h {a:g}-{b:g} m" for a, b in zip(BANDS[:-1], BANDS[1:], strict=True)))
+    table = Table("log", "s", *(f"h {a:g}-{b:g} m" for a, b in pairwise(BANDS)))
     for log, path in zip(logs, paths, strict=True):
         table.add_row(str(path), f"{log.duration:.0f}", *(f"{s:.1f}" for s in _seconds(log)))
     return table

@@ -57,10 +57,12 @@ FEATURES: Mapping[str, Features] = {
             (0.1, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2),
             _paper,
         ),
-        Features("height-velocity", ("h", *_VELOCITY), ("m", "m/s", "m/s", "m/s"), (0.1, 0.2, 0.2, 0.2), _height_velocity),
+        Features(
+            "height-velocity", ("h", *_VELOCITY), ("m", "m/s", "m/s", "m/s"), (0.1, 0.2, 0.2, 0.2), _height_velocity
+        ),
     )
 }
-"""Scale floors are guesses of what a flight must excite before its spread means anything: 0.1 m, 0.2 m/s, 0.2 (23 deg)."""
+"""Scale floors are guesses of what a flight must excite for its spread to mean anything: 0.1 m, 0.2 m/s, 0.2 (23 deg)."""
 
 
 def features_named(name: str) -> Features:

@@ -77,7 +77,7 @@ class ReluNetwork:
 
     @cached_property
     def _numpy(self) -> _Inference:
-        """float64 copies made once: clipping range, state columns and bias, thrust columns, later layers; transposed."""
+        """Made once in float64, transposed: clipping range, state columns and bias, thrust columns, later layers."""
         W = [np.ascontiguousarray(np.asarray(w, dtype=np.float64).T) for w in self.weights]
         b = [np.asarray(v, dtype=np.float64) for v in self.biases]
         low, high = (np.asarray(v, dtype=np.float64) for v in (self.state_low, self.state_high))
