@@ -210,9 +210,9 @@ class PyBulletWorld:
     def _gyroscopic(self, w: list[float], tau: list[float]) -> list[float]:
         """Moment that makes Bullet's explicit Euler step of the rotation one of second order.
 
-        Bullet adds dt J^-1 (tau - w x J w) to the world-frame rates. What is wanted is the mid-point step of
-        J w' = J w x w + tau in body axes, turned along with the body by dt w. Plain floats: three components
-        of one vehicle, at a tenth of NumPy's cost.
+        Bullet adds dt J^-1 (tau - w x J w) to the rates and then turns the body about the new ones, which leaves their
+        body components as they are. What is wanted is the mid-point step of J w' = J w x w + tau. Plain floats: three
+        components of one vehicle, at a tenth of NumPy's cost.
         """
         (Jx, Jy, Jz), (wx, wy, wz), (tx, ty, tz), dt = self._J, w, tau, self.dt
         gx, gy, gz = (Jz - Jy) * wy * wz, (Jx - Jz) * wz * wx, (Jy - Jx) * wx * wy  # w x J w
@@ -222,11 +222,7 @@ class PyBulletWorld:
             (ty - (Jx - Jz) * mz * mx) / Jy,
             (tz - (Jy - Jx) * mx * my) / Jz,
         )
-        return [
-            Jx * (ax + dt * (my * az - mz * ay)) + gx,
-            Jy * (ay + dt * (mz * ax - mx * az)) + gy,
-            Jz * (az + dt * (mx * ay - my * ax)) + gz,
-        ]
+        return [Jx * ax + gx, Jy * ay + gy, Jz * az + gz]
 
     def close(self) -> None:
         """Free the physics server."""
