@@ -31,6 +31,7 @@ _FIELDS: dict[str, tuple[tuple[str, ...], float]] = {
 }
 _NEEDED = ("position", "velocity")
 _QUATERNION = _STATE + "quat"
+_THRUST = "motor.thrust"
 
 
 class CrazyflieUsd:
@@ -75,7 +76,7 @@ class CrazyflieUsd:
             seconds,
             **arrays,
             rotor_command_unit="pwm",
-            metadata={"format": self.name, "source": source},
+            metadata={"format": self.name, "source": source, **_controller_thrust(records)},
             warnings=tuple(warnings),
         )
 
@@ -118,6 +119,16 @@ def _columns_present(dtype: np.dtype, source: str) -> dict[str, tuple[str, ...]]
             f"{source}: the log lacks the needed field '{_QUATERNION}(I)' (attitude); log it on the Crazyflie"
         )
     return present
+
+
+def _controller_thrust(records: np.ndarray) -> dict[str, float]:
+    """Median collective thrust in N that the controller asked for in flight: it tells vehicles apart that hover at one
+    PWM. Only firmware that computes in newtons logs ``motor.thrust``."""
+    if _THRUST not in (records.dtype.names or ()):
+        return {}
+    thrust = records[_THRUST].astype(np.float64)
+    asked = thrust[np.isfinite(thrust) & (thrust > 0)]
+    return {"controller_thrust_N": float(np.median(asked))} if len(asked) else {}
 
 
 def _seconds(ticks: np.ndarray) -> tuple[np.ndarray, list[str]]:

@@ -62,7 +62,7 @@ FEATURES: Mapping[str, Features] = {
         ),
     )
 }
-"""Scale floors are guesses of what a flight must excite for its spread to mean anything: 0.1 m, 0.2 m/s, 0.2 (23 deg)."""
+"""Scale floors are guesses of what a flight must excite for its spread to mean anything: 0.1 m, 0.2 m/s, 0.2 (23°)."""
 
 
 def features_named(name: str) -> Features:
