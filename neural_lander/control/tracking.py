@@ -87,10 +87,11 @@ class TrackingLaw:
         """Integrate d_hat' = Gamma K_v s up to time t in s, except where ``hold`` (saturation, contact), ``(...)``."""
         dt = t - self._updated
         self._updated = t
-        if hold is True or self.gains.Gamma == 0:
-            return
-        if not 0 < dt < 0.1:  # first call, a pause, or a clock that went backwards
+        if not 0 < dt < 0.1 or self.gains.Gamma == 0:  # first call, a pause, or a clock that went backwards
             return
         step = (dt * constant(self._rate, self.s)) * self.s
         moved = clip(self.d_hat + step, -self._limit, self._limit)
-        self.d_hat = moved if hold is False else namespace(step).where(hold[..., None], self.d_hat, moved)
+        if isinstance(hold, bool | np.bool_):  # one vehicle
+            self.d_hat = self.d_hat if hold else moved
+        else:
+            self.d_hat = namespace(step).where(hold[..., None], self.d_hat, moved)
