@@ -43,7 +43,8 @@ class Platform:
 
     def height(self, x: Scalar, y: Scalar) -> Scalar:
         """See :class:`Terrain`."""
-        return self.top * ((abs(x) <= self.size / 2) & (abs(y) <= self.size / 2))
+        inside = (abs(x) <= self.size / 2) & (abs(y) <= self.size / 2)
+        return (self.top + 0.0 * x) * inside  # in the precision of x: torch makes a bare float times bool single
 
     def build(self, bullet: Any) -> list[int]:
         """See :class:`Terrain`."""
