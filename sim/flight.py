@@ -16,6 +16,7 @@ from neural_lander.flightlog.log import FlightLog
 from neural_lander.rotation import quaternion_to_matrix
 from neural_lander.state import State
 from neural_lander.trajectory import Trajectory
+from neural_lander.vehicle import G_VECTOR
 from sim.sensors import Sensors
 from sim.world import PyBulletWorld
 
@@ -37,6 +38,7 @@ class Truth:
     contact: np.ndarray  # (N,) bool
     reference: np.ndarray  # (N, 3) m
     f_a: np.ndarray  # (N, 3) N, world
+    """What acts beyond the nominal model that the controller flies by, contact apart."""
     f_a_hat: np.ndarray  # (N, 3) N, world
     d_hat: np.ndarray  # (N, 3) N, world
     landed_at: float
@@ -99,7 +101,8 @@ def fly(
             logged.append((t, measured, *actuation, wanted.f_a_hat, reference.position))
         measured = sensors.measure(world.state)
     landed_at = touchdown.since if touchdown.landed and touchdown.since is not None else math.nan
-    return _log(logged, metadata or {}), _truth(truth, c_T, landed_at)
+    unknown_weight = (world.vehicle.mass - controller.vehicle.mass) * G_VECTOR
+    return _log(logged, metadata or {}), _truth(truth, c_T, unknown_weight, landed_at)
 
 
 def _log(rows: Sequence[tuple[Any, ...]], metadata: Mapping[str, Any]) -> FlightLog:
@@ -119,7 +122,7 @@ def _log(rows: Sequence[tuple[Any, ...]], metadata: Mapping[str, Any]) -> Flight
     )
 
 
-def _truth(rows: Sequence[tuple[Any, ...]], c_T: float, landed_at: float) -> Truth:
+def _truth(rows: Sequence[tuple[Any, ...]], c_T: float, unknown_weight: np.ndarray, landed_at: float) -> Truth:
     t, states, reference, force, rotor_speeds, f_a_hat, d_hat = zip(*rows, strict=True)
     axis = quaternion_to_matrix(np.array([s.attitude for s in states]))[:, :, 2]
     nominal = c_T * np.sum(np.square(rotor_speeds), axis=-1, keepdims=True) * axis
@@ -131,7 +134,7 @@ def _truth(rows: Sequence[tuple[Any, ...]], c_T: float, landed_at: float) -> Tru
         tilt=np.arccos(np.clip(axis[:, 2], -1.0, 1.0)),
         contact=np.array([s.contact for s in states]),
         reference=np.array(reference),
-        f_a=np.array(force) - nominal,
+        f_a=np.array(force) + unknown_weight - nominal,
         f_a_hat=np.array(f_a_hat),
         d_hat=np.array(d_hat),
         landed_at=landed_at,
