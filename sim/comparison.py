@@ -103,7 +103,7 @@ def compare(comparison: Comparison, workers: int, stage: Stage = lambda what, do
         scenarios = {s: fly(changed, s, c.controllers, c.omega_n, f"{s}, {change.name}") for s in c.scenarios}
         results["plants"].append({"name": change.name, "scenarios": scenarios})
         requirements += [
-            row for row in landing_requirements(scenarios, f", {change.name}") if "with trim" in row["name"]
+            row for row in landing_requirements(scenarios, f", {change.name}") if "trim" in row["name"]
         ]
     if requirements:
         results["requirements"] = requirements

@@ -50,7 +50,7 @@ def _landing(name: str, controllers: Mapping[str, Any]) -> Iterator[dict[str, An
         bound = TRIM_SHARE * median(theirs, "lateness_s")
         yield _row(f"{name}: lateness with trim, 1/10 of PD's", median(mine, "lateness_s"), bound, "s")
         off = abs(median(mine, "touchdown_speed_m_s") / LANDING_SPEED - 1)
-        yield _row(f"{name}: touchdown speed off the reference's", off, SPEED_TOLERANCE, "1")
+        yield _row(f"{name}: touchdown speed with trim off the reference's", off, SPEED_TOLERANCE, "1")
     for suffix in ("", "-trim"):
         mine, pd, oracle = f"neural-lander{suffix}", f"pd{suffix}", f"oracle{suffix}"
         if {mine, pd, oracle} <= have:

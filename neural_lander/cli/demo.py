@@ -26,7 +26,7 @@ def demo(
     ),
     vehicle: Annotated[str, typer.Option(help="Profile: a built-in name or a file.")] = "intel-aero",
     scenario: Annotated[str, typer.Option(help=f"One of: {', '.join(SCENARIOS)}.")] = "land-3d",
-    airframes: Annotated[int, typer.Option(min=1, max=50, help="Copies of the vehicle, each flown and learned.")] = 5,
+    airframes: Annotated[int, typer.Option(min=1, max=50, help="Copies of the vehicle, each flown and learned.")] = 4,
     flights: Annotated[int, typer.Option("-n", "--flights", min=1, help="Flights per controller.")] = 20,
     seed: Annotated[int, typer.Option(help="Of collection, training and test; their seeds never meet.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
