@@ -1,0 +1,109 @@
+"""Flights to learn from: where they go, what excites them, and that their logs hold what a log would hold."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy.signal import periodogram
+
+from neural_lander.flightlog.log import FlightLog
+from neural_lander.rotation import quaternion_to_matrix
+from neural_lander.vehicle import load_vehicle
+from sim.collection import FLIGHT_TIME, FLIGHTS, collect_flight, random_tour, thrust_dither
+from sim.plant import Plant
+from sim.world import TIME_STEP
+
+pytest.importorskip("pybullet", reason="the PyBullet world needs pybullet, which has wheels up to Python 3.11")
+
+VEHICLE = load_vehicle("intel-aero")
+PLANT = Plant(VEHICLE).with_airframe(1)
+BANDS = ((0.0, 0.05), (0.05, 0.10), (0.10, 0.20))
+
+
+@pytest.fixture(scope="module")
+def flight() -> FlightLog:
+    return collect_flight(PLANT, seed=3, duration=12.0)
+
+
+def seconds_within(log: FlightLog, low: float, high: float) -> float:
+    """Time the logged height is in a band; sag on the gear counts as 0."""
+    assert log.height is not None
+    height = np.maximum(log.height, 0.0)
+    return float(np.mean((height >= low) & (height < high)) * log.duration)
+
+
+def test_even_a_short_flight_spends_half_of_its_time_low(flight: FlightLog) -> None:
+    assert flight.duration == pytest.approx(12.0, abs=0.02)
+    assert sum(seconds_within(flight, *band) for band in BANDS) > 0.35 * flight.duration
+    assert flight.height is not None and flight.height.max() > 0.8  # hover before the first manoeuvre
+
+
+def test_it_ends_upright(flight: FlightLog) -> None:
+    assert np.all(quaternion_to_matrix(flight.attitude)[:, 2, 2] > np.cos(np.deg2rad(40)))
+
+
+def test_thrust_is_excited_between_half_a_hertz_and_four(flight: FlightLog) -> None:
+    assert flight.rotor_speed is not None
+    thrust = VEHICLE.thrust_coefficient * np.sum(flight.rotor_speed**2, axis=-1) / VEHICLE.weight
+    frequency, power = periodogram(thrust - thrust.mean(), 1 / np.median(np.diff(flight.t)))
+    band = (frequency > 0.45) & (frequency < 4.0)
+    assert np.sqrt(np.sum(power[band]) * frequency[1]) > 0.04
+
+
+def test_a_log_holds_what_an_autopilot_knows_and_nothing_of_the_truth(flight: FlightLog) -> None:
+    assert set(flight.metadata) == {"vehicle", "mass_kg", "seed", "format"}
+    assert flight.metadata["mass_kg"] == VEHICLE.mass
+    json.dumps(dict(flight.metadata))
+    assert flight.f_a_applied is not None and np.all(flight.f_a_applied == 0)  # flown by PD with trim
+    assert flight.rotor_command is None and flight.battery_voltage is None
+    assert not flight.warnings
+
+
+def test_what_is_logged_is_measured_with_noise(flight: FlightLog) -> None:
+    """Position is rougher than any motion: second differences of white noise of 1 mm have a spread of sqrt(6) mm."""
+    roughness = np.diff(flight.position, n=2, axis=0).std(axis=0)
+    assert np.all(roughness > 0.002) and np.all(roughness < 0.004)
+
+
+def test_a_flight_comes_from_its_seed() -> None:
+    again = collect_flight(PLANT, seed=3, duration=3.0)
+    twice = collect_flight(PLANT, seed=3, duration=3.0)
+    assert np.array_equal(again.position, twice.position)
+    assert not np.array_equal(collect_flight(PLANT, seed=4, duration=3.0).position, again.position)
+
+
+def test_the_mass_in_the_log_is_what_was_believed_not_what_flew() -> None:
+    heavier = Plant(VEHICLE, mass_scale=1.1)
+    assert collect_flight(heavier, seed=1, duration=3.0).metadata["mass_kg"] == VEHICLE.mass
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_tour_is_smooth_and_presses_against_the_floor_by_a_centimetre_at_most(seed: int) -> None:
+    pad = PLANT.pad
+    tour = random_tour(pad, 50.0, np.random.default_rng(seed))
+    t = np.arange(0, 50 * 240) * TIME_STEP
+    p = np.array([tour(s).position for s in t])
+    v = np.array([tour(s).velocity for s in t])
+    assert p[:, 2].min() >= pad[2] - 0.015
+    assert p[:, 2].max() <= pad[2] + 1.5 + 1e-9
+    np.testing.assert_allclose((p[2:] - p[:-2]) / (2 * TIME_STEP), v[1:-1], atol=0.03)
+    assert np.linalg.norm(v, axis=-1).max() < 1.5
+
+
+def test_dither_is_small_and_has_no_mean() -> None:
+    dither = thrust_dither(VEHICLE, np.random.default_rng(0))
+    force = np.array([dither(t) for t in np.arange(0, 200, 0.01)]) / VEHICLE.weight
+    assert abs(force.mean()) < 0.002
+    assert 0.05 < force.std() < 0.1
+    assert np.abs(force).max() < 0.21 + 1e-9
+
+
+@pytest.mark.slow
+def test_five_flights_cover_every_low_band_for_twenty_seconds_and_none_tips_over() -> None:
+    logs = [collect_flight(PLANT, seed, FLIGHT_TIME) for seed in range(FLIGHTS)]
+    for low, high in BANDS:
+        assert sum(seconds_within(log, low, high) for log in logs) >= 20.0, (low, high)
+    for log in logs:
+        assert np.all(quaternion_to_matrix(log.attitude)[:, 2, 2] > 0.5)
+        assert log.height is not None and log.height.min() < 0.005  # touch and go, with a millimetre of noise
+    assert sum(seconds_within(log, 0.0, 0.01) for log in logs) > 3.0
