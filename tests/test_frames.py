@@ -1,4 +1,4 @@
-"""Frames at the edge towards autopilots, against SciPy's Rotation."""
+"""Frames of autopilots and their logs, against SciPy's Rotation."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 from numpy.testing import assert_allclose
 from scipy.spatial.transform import Rotation
 
-from firmware_bridge.frames import swap_attitude, swap_body, swap_world, swap_yaw
+from neural_lander.frames import swap_attitude, swap_body, swap_world, swap_yaw
 from neural_lander.rotation import normalise, quaternion_to_matrix, yaw_of
 
 RNG = np.random.default_rng(7)

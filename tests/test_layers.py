@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("neural_lander", "sim", "firmware_bridge")
 
 HEAVY = {"torch", "cvxpy", "pybullet", "pybullet_utils", "scipy", "pandas", "plotly", "matplotlib", "joblib"}
-FOUNDATION = ("errors", "arrays", "components", "rotation", "motor_curve", "vehicle", "state")
+FOUNDATION = ("errors", "arrays", "components", "rotation", "frames", "motor_curve", "vehicle", "state")
 BASE = [f"neural_lander.{name}" for name in FOUNDATION]
 MODEL = ["neural_lander.residual.features", "neural_lander.residual.model"]
 FLIGHT_PATH = [

@@ -18,13 +18,10 @@ from neural_lander.flightlog.column_map import FIELD_OF, Column, ColumnMap, comp
 from neural_lander.flightlog.files import replacing
 from neural_lander.flightlog.log import COLUMNS, REQUIRED, FlightLog
 from neural_lander.flightlog.units import si_unit
-from neural_lander.rotation import quaternion_multiply
+from neural_lander.frames import swap_attitude, swap_body, swap_world
 
 DELIMITERS = ",;\t"
 _HEADING = re.compile(r"\s*(\w+)\s*(?:\[([^\]]*)\])?\s*")
-
-NED_TO_ENU = np.array([0.0, np.sqrt(0.5), np.sqrt(0.5), 0.0])  # half a turn about the axis north-east
-FRD_TO_FLU = np.array([0.0, 1.0, 0.0, 0.0])  # half a turn about the forward axis; its own inverse up to sign
 
 
 class Csv:
@@ -202,12 +199,10 @@ def _fault(body: list[str], delimiter: str, indices: list[int], names: list[str]
 def _from_ned(field: str, values: np.ndarray) -> np.ndarray:
     frame = COLUMNS[field][2]
     if field == "attitude":
-        return quaternion_multiply(quaternion_multiply(np.broadcast_to(NED_TO_ENU, values.shape), values), FRD_TO_FLU)
+        return np.asarray(swap_attitude(values))
     if frame == "world":
-        return values[:, [1, 0, 2]] * np.array([1.0, 1.0, -1.0])
-    if frame == "body":
-        return values * np.array([1.0, -1.0, -1.0])
-    return values
+        return np.asarray(swap_world(values))
+    return np.asarray(swap_body(values)) if frame == "body" else values
 
 
 def _rotor_command_unit(columns: Mapping[str, Column], source: str) -> str:

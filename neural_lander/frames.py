@@ -1,4 +1,4 @@
-"""Between our frames (world ENU, body FLU) and those of autopilots (world NED, body FRD).
+"""Between our frames (world ENU, body FLU) and those of autopilots and their logs (world NED, body FRD).
 
 Either change of frame is a half turn, so that each function is its own inverse: the same call leads there and
 back. The world's half turn is about (1, 1, 0) (swap x and y, negate z), the body's about its x axis. East is
