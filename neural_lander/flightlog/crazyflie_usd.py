@@ -123,7 +123,8 @@ def _columns_present(dtype: np.dtype, source: str) -> dict[str, tuple[str, ...]]
 
 def _controller_thrust(records: np.ndarray) -> dict[str, float]:
     """Median collective thrust in N that the controller asked for in flight: it tells vehicles apart that hover at one
-    PWM. Only firmware that computes in newtons logs ``motor.thrust``."""
+    PWM. Only firmware that computes in newtons logs ``motor.thrust``.
+    """
     if _THRUST not in (records.dtype.names or ()):
         return {}
     thrust = records[_THRUST].astype(np.float64)
