@@ -1,0 +1,142 @@
+"""Scores against the design's definitions, on flights made by hand."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from neural_lander.errors import UserError
+from neural_lander.trajectory import Hover, Landing
+from sim.flight import Truth
+from sim.scenarios import LOW_HOVER_HEIGHT, SCENARIOS, scenario_named
+
+DT = 1 / 240
+LANDING = Landing(np.array([0.0, 0.0, 1.11]), np.array([0.0, 0.0, 0.11]))
+ARRIVAL = 10 / 3  # s
+END = ARRIVAL + 5.0
+score_landing = SCENARIOS["land-1d"].score
+
+
+def flown(height: Any, end: float = END, landed_at: float = np.nan, **changes: Any) -> Truth:
+    """A vertical flight from 3 s before the descent, with heights from a function of time in s."""
+    t = -3.0 + DT * np.arange(round((end + 3.0) / DT))
+    h = np.asarray(height(t), dtype=float) + 0 * t
+    n, zero = len(t), np.zeros((len(t), 3))
+    reference = np.array([LANDING(s).position for s in t])
+    position = np.column_stack([reference[:, :2], h + 0.11])
+    fields: dict[str, Any] = {
+        "t": t, "position": position, "velocity": np.diff(position, axis=0, prepend=position[:1]) / DT, "height": h, "tilt": np.zeros(n),
+        "contact": h <= 0, "reference": reference, "f_a": zero, "f_a_hat": zero, "d_hat": zero, "landed_at": landed_at,
+    }  # fmt: skip
+    return Truth(**(fields | changes))
+
+
+def perfect(t: np.ndarray) -> np.ndarray:
+    return np.clip(1.0 - 0.3 * t, 0, 1)
+
+
+def test_a_perfect_landing_has_no_errors_and_is_not_late() -> None:
+    row = score_landing(flown(perfect, end=ARRIVAL + 0.2, landed_at=ARRIVAL), LANDING)
+    assert row["final_error_m"] == row["drift_m"] == row["tipped_over"] == 0.0
+    assert row["touchdown"] == 1.0
+    assert row["lateness_s"] == pytest.approx(0.0, abs=1e-9)
+    assert row["arrival_error_m"] == pytest.approx(0.0, abs=0.3 * DT)
+    assert row["touchdown_speed_m_s"] == pytest.approx(0.3, rel=0.01)
+
+
+def test_a_hang_is_the_mean_height_of_the_last_second() -> None:
+    def hanging(t: np.ndarray) -> np.ndarray:
+        return np.maximum(perfect(t), 0.045) + 0.01 * np.sin(2 * np.pi * 3 * t)
+
+    row = score_landing(flown(hanging), LANDING)
+    assert row["final_error_m"] == pytest.approx(0.045, abs=2e-4)
+    assert row["arrival_error_m"] == pytest.approx(0.045, abs=0.011)
+    assert row["touchdown"] == 0.0
+    assert row["lateness_s"] == 5.0  # watched for, a lower bound
+    assert np.isnan(row["touchdown_speed_m_s"])
+
+
+def test_lateness_is_from_the_end_of_the_descent_to_the_start_of_the_contact_that_lasts() -> None:
+    late = ARRIVAL + 1.7
+
+    def floating(t: np.ndarray) -> np.ndarray:
+        return np.where(t < late, np.maximum(perfect(t), 0.005), 0.0)
+
+    row = score_landing(flown(floating, end=late + 0.2, landed_at=late), LANDING)
+    assert row["lateness_s"] == pytest.approx(1.7, abs=DT)
+    assert row["arrival_error_m"] == pytest.approx(0.005, abs=1e-9)
+    assert row["final_error_m"] == 0.0
+
+
+def test_arrival_error_has_a_sign_and_is_zero_if_it_was_down_before() -> None:
+    early = ARRIVAL - 0.5
+    row = score_landing(flown(lambda t: np.maximum(perfect(t) - 0.15, 0.0), end=early + 0.2, landed_at=early), LANDING)
+    assert row["arrival_error_m"] == 0.0
+    assert row["lateness_s"] == pytest.approx(-0.5, abs=DT)
+    below = score_landing(flown(lambda t: np.maximum(perfect(t), -0.002) - 0.002 * (t > 3)), LANDING)
+    assert below["arrival_error_m"] == pytest.approx(-0.002, abs=1e-9)
+
+
+def test_being_low_for_a_moment_is_no_landing() -> None:
+    """A bump: contact for one step, then a hang. Height zero is not touchdown."""
+
+    def bump(t: np.ndarray) -> np.ndarray:
+        return np.where(np.abs(t - 4.0) < DT, 0.0, np.maximum(perfect(t), 0.03))
+
+    row = score_landing(flown(bump), LANDING)
+    assert row["touchdown"] == 0.0
+    assert row["final_error_m"] == pytest.approx(0.03)
+    assert row["lateness_s"] == 5.0
+
+
+def test_drift_is_taken_at_touchdown_or_over_the_last_second() -> None:
+    touching = flown(perfect, end=ARRIVAL + 0.2, landed_at=ARRIVAL)
+    away = touching.position.copy()
+    away[:, 0] += np.where(touching.t < 3.0, 0.5, 0.03)
+    away[:, 1] += 0.04
+    changed = flown(perfect, end=ARRIVAL + 0.2, landed_at=ARRIVAL, position=away)
+    assert score_landing(changed, LANDING)["drift_m"] == pytest.approx(0.05)
+    hanging = flown(lambda t: np.maximum(perfect(t), 0.05))
+    away = hanging.position.copy()
+    away[:, 0] += np.where(hanging.t > END - 0.5, 0.02, 0.04)
+    changed = flown(lambda t: np.maximum(perfect(t), 0.05), position=away)
+    assert score_landing(changed, LANDING)["drift_m"] == pytest.approx(0.03, abs=2e-4)
+
+
+def test_what_happened_before_the_descent_does_not_count() -> None:
+    start = flown(perfect, end=ARRIVAL + 0.2, landed_at=ARRIVAL)
+    contact, tilt = start.contact.copy(), start.tilt.copy()
+    contact[:100], tilt[:100] = True, 2.0
+    row = score_landing(flown(perfect, end=ARRIVAL + 0.2, landed_at=ARRIVAL, contact=contact, tilt=tilt), LANDING)
+    assert row["tipped_over"] == 0.0
+    assert row["touchdown_speed_m_s"] == pytest.approx(0.3, rel=0.01)
+
+
+def test_tipping_over_is_counted() -> None:
+    flight = flown(perfect)
+    tilt = np.where(flight.t > 4, np.deg2rad(61), 0.0)
+    assert score_landing(flown(perfect, tilt=tilt), LANDING)["tipped_over"] == 1.0
+
+
+def test_low_hover_is_the_mean_error_over_the_last_five_of_ten_seconds() -> None:
+    scenario = SCENARIOS["hover-low"]
+    flight = flown(lambda t: LOW_HOVER_HEIGHT + np.where(t < 5.0, 0.5, 0.01 * np.sign(np.sin(20 * t))), end=10.0)
+    row = scenario.score(flight, Hover(np.array([0.0, 0.0, 0.16])))
+    assert row["low_hover_error_m"] == pytest.approx(0.01, rel=0.02)
+    assert scenario.duration == 10.0 and not scenario.lands
+
+
+def test_landings_start_a_metre_above_the_pad_and_are_watched_for_five_seconds_after_arrival() -> None:
+    pad = np.array([0.0, 0.0, 0.11])
+    for name in ("land-1d", "land-3d"):
+        scenario = scenario_named(name)
+        trajectory = scenario.trajectory(pad)
+        assert isinstance(trajectory, Landing)
+        assert trajectory.start[2] - pad[2] == pytest.approx(1.0)
+        assert scenario.duration == pytest.approx(trajectory.arrival + 5.0)
+        assert bool(np.any(trajectory.start[:2] != 0)) is (name == "land-3d")
+
+
+def test_an_unknown_scenario_is_refused_with_the_list_of_known_ones() -> None:
+    with pytest.raises(UserError, match="'land-2d' is not known.*land-1d"):
+        scenario_named("land-2d")
