@@ -24,9 +24,10 @@ def flown(height: Any, end: float = END, landed_at: float = np.nan, **changes: A
     n, zero = len(t), np.zeros((len(t), 3))
     reference = np.array([LANDING(s).position for s in t])
     position = np.column_stack([reference[:, :2], h + 0.11])
+    velocity = np.diff(position, axis=0, prepend=position[:1]) / DT
     fields: dict[str, Any] = {
-        "t": t, "position": position, "velocity": np.diff(position, axis=0, prepend=position[:1]) / DT, "height": h, "tilt": np.zeros(n),
-        "contact": h <= 0, "reference": reference, "f_a": zero, "f_a_hat": zero, "d_hat": zero, "landed_at": landed_at,
+        "t": t, "position": position, "velocity": velocity, "height": h, "tilt": np.zeros(n), "contact": h <= 0,
+        "reference": reference, "f_a": zero, "f_a_hat": zero, "d_hat": zero, "landed_at": landed_at,
     }  # fmt: skip
     return Truth(**(fields | changes))
 
