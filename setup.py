@@ -27,6 +27,7 @@ SIM = [
     "plotly>=5.24",
 ]
 CERTIFY = ["cvxpy>=1.5"]
+LOGS = ["pyulog>=1.2", "rosbags>=0.10"]  # PX4 ULog, ROS bags; every other log format is in the base install
 DEV = [
     "pytest>=8.3",
     "pytest-xdist>=3.6",
@@ -53,7 +54,8 @@ setup(
         "train": TRAIN,
         "sim": SIM,
         "certify": CERTIFY,
-        "all": TRAIN + SIM + CERTIFY,
+        "logs": LOGS,
+        "all": TRAIN + SIM + CERTIFY + LOGS,
         "dev": DEV,
     },
     entry_points={"console_scripts": ["neural-lander = neural_lander.cli.main:main"]},

@@ -43,6 +43,7 @@ EXTRAS: Mapping[str, str] = {
     "torch": "train", "scipy": "train", "pandas": "train",
     "pybullet": "sim", "pybullet_utils": "sim", "joblib": "sim", "plotly": "sim",
     "cvxpy": "certify",
+    "pyulog": "logs", "rosbags": "logs",
 }  # fmt: skip
 
 

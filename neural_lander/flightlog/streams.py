@@ -1,0 +1,198 @@
+"""Several sources, each at its own rate, joined on one time base without inventing what none of them measured.
+
+- The base is the records of the fastest source of motion; it is not resampled.
+- Records whose time runs backwards or alone far off are dropped. Where the clock jumps or stops for more than
+  ``SPLIT`` seconds a new stretch begins, and the longest stretch is kept.
+- Records of the base that fall into a hole of a slower source, or across a reset of the estimator, are left out.
+
+Whatever is lost is said in a sentence, and the rate of every source goes into the metadata.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from neural_lander.errors import UserError
+from neural_lander.flightlog.log import continuous_quaternions
+from neural_lander.rotation import apply, normalise, quaternion_to_matrix
+
+SPLIT = 10.0  # s without a record: another flight, or a clock that jumped; a guess
+HOLE_PERIODS = 4.0  # times the median period; autopilots' loggers drop one record in a row without harm
+SHORTEST_HOLE = 0.1  # s
+LEAST_SHARE = 0.5  # of the flight: an optional source that covers less is left out
+LARGEST = 1e9  # in any SI unit of a flight: beyond it a value is damage
+NORM_ERROR = 0.1  # of a quaternion's squared norm
+MOTION = ("position", "velocity", "attitude", "body_rates", "specific_force")
+HELD = ("battery_voltage",)  # may begin late and end early: it changes slowly
+REQUIRED = ("position", "velocity", "attitude")
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One source at its own times: of a :class:`FlightLog` field, in SI and our frames."""
+
+    t: np.ndarray  # (N,) s, of one clock for all streams
+    values: np.ndarray  # (N,) or (N, k)
+
+
+@dataclass(frozen=True)
+class Joined:
+    """All sources on one time base."""
+
+    t: np.ndarray  # (N,) s
+    fields: Mapping[str, np.ndarray]
+    rates: Mapping[str, float]  # Hz, of each source
+    warnings: tuple[str, ...]
+
+
+def join(streams: Mapping[str, Stream], source: str, resets: Sequence[tuple[float, float]] = ()) -> Joined:
+    """All streams at the times of the fastest source of motion.
+
+    Parameters
+    ----------
+    streams
+        By ``FlightLog`` field; position, velocity and attitude must be there.
+    source
+        Begins every message.
+    resets
+        Times in s of the records before and after each reset of the estimator: nothing is interpolated across.
+
+    Raises
+    ------
+    UserError
+        Where a needed source is missing, or the needed ones share less than two records.
+    """
+    said: list[str] = []
+    clean: dict[str, Stream] = {}
+    for name, stream in streams.items():
+        kept, texts = _clean(name, stream)
+        said += [f"{name}: {text}" for text in texts]
+        if len(kept.t) >= 2:
+            clean[name] = kept
+    missing = [name for name in REQUIRED if name not in clean]
+    if missing:
+        raise UserError(f"{source}: the log lacks the needed field '{missing[0]}': it holds fewer than 2 records of it")
+    start, stop, uncovered = _span(clean)
+    said += [f"{name}: there for less than half of the flight, left out" for name in uncovered]
+    clean = {name: stream for name, stream in clean.items() if name not in uncovered}
+    base = max((clean[name].t for name in MOTION if name in clean), key=len)
+    t = base[(base >= start) & (base <= stop)]
+    if len(t) < 2:
+        raise UserError(f"{source}: position, velocity and attitude are not there at the same time")
+    inside = np.zeros(len(t), dtype=bool)
+    for name, stream in clean.items():
+        if name not in HELD:
+            holes = _holes(stream.t, start, stop)
+            if holes:
+                longest = max(b - a for a, b in holes)
+                said.append(f"{name}: {len(holes)} holes, the longest of {longest:.3g} s; nothing is made up for them")
+            inside |= _within(t, holes)
+    inside |= _within(t, resets)
+    t = t[~inside]
+    if len(t) < 2:
+        raise UserError(f"{source}: no two records lie outside of holes and resets")
+    return Joined(
+        t,
+        {name: _at(name, stream, t) for name, stream in clean.items()},
+        {name: round(1 / float(np.median(np.diff(stream.t))), 2) for name, stream in clean.items()},
+        tuple(f"{source}: {text}" for text in said),
+    )
+
+
+def _clean(name: str, stream: Stream) -> tuple[Stream, list[str]]:
+    """Sound records of rising time from the longest stretch, and what is said of the others."""
+    said = []
+    rows = stream.values.reshape(len(stream.t), -1)
+    sound = (np.abs(rows) < LARGEST).all(axis=1) & np.isfinite(stream.t)  # NaN compares as false
+    if name == "attitude":
+        sound &= np.abs(np.sum(np.where(sound[:, None], rows, 0.0) ** 2, axis=1) - 1) < NORM_ERROR
+    if not sound.all():
+        said.append(f"{int((~sound).sum())} records with impossible values (no number, or no rotation) are dropped")
+    t, values = stream.t[sound], stream.values[sound]
+    rising = _plausible_times(t)
+    if not rising.all():
+        said.append(f"{int((~rising).sum())} records whose time does not fit their neighbours' are dropped")
+    t, values = t[rising], values[rising]
+    cuts = np.flatnonzero((np.diff(t) <= 0) | (np.diff(t) > SPLIT)) + 1
+    if len(cuts):
+        stretches = list(zip([0, *cuts], [*cuts, len(t)], strict=True))
+        a, b = max(stretches, key=lambda s: s[1] - s[0])
+        said.append(
+            f"the clock jumps or stops at {len(cuts)} places; of {len(t)} records the longest run, {b - a}, is kept"
+        )
+        t, values = t[a:b], values[a:b]
+    return Stream(t, values), said
+
+
+def _plausible_times(t: np.ndarray) -> np.ndarray:
+    """False for single records between two others whose times are in order without it, and for repeated times."""
+    keep = np.ones(len(t), dtype=bool)
+    for _ in range(3):  # neighbours can be damaged as well
+        index = np.flatnonzero(keep)
+        if len(index) < 3:
+            break
+        before, at, after = t[index[:-2]], t[index[1:-1]], t[index[2:]]
+        alone = (before <= after) & ((at < before) | (at > after) | (at == before))
+        alone[1:] &= ~alone[:-1]
+        keep[index[1:-1][alone]] = False
+        if not alone.any():
+            break
+    index = np.flatnonzero(keep)
+    if len(index) > 2:
+        first, last = t[index[:2]], t[index[-2:]]
+        keep[index[0]] &= 0 < first[1] - first[0] < SPLIT
+        keep[index[-1]] &= 0 < last[1] - last[0] < SPLIT
+    return keep
+
+
+def _span(streams: Mapping[str, Stream]) -> tuple[float, float, list[str]]:
+    """Begin and end of the time in which all sources are there, and the optional ones that are not there enough."""
+    start = max(streams[name].t[0] for name in REQUIRED)
+    stop = min(streams[name].t[-1] for name in REQUIRED)
+    uncovered = []
+    for name, stream in streams.items():
+        shared = min(stop, stream.t[-1]) - max(start, stream.t[0])
+        if name not in REQUIRED and shared < LEAST_SHARE * (stop - start):
+            uncovered.append(name)
+    cropping = [s for name, s in streams.items() if name not in (*uncovered, *HELD)]
+    return max(s.t[0] for s in cropping), min(s.t[-1] for s in cropping), uncovered
+
+
+def _holes(t: np.ndarray, start: float, stop: float) -> list[tuple[float, float]]:
+    steps = np.diff(t)
+    limit = max(HOLE_PERIODS * float(np.median(steps)), SHORTEST_HOLE)
+    return [(t[k], t[k + 1]) for k in np.flatnonzero(steps > limit) if t[k + 1] > start and t[k] < stop]
+
+
+def _within(t: np.ndarray, spans: Sequence[tuple[float, float]]) -> np.ndarray:
+    inside = np.zeros(len(t), dtype=bool)
+    for a, b in spans:
+        inside |= (t > a) & (t < b)
+    return inside
+
+
+def _at(name: str, stream: Stream, t: np.ndarray) -> np.ndarray:
+    """Linear interpolation; quaternions are made sign-continuous before."""
+    values = continuous_quaternions(stream.values) if name == "attitude" else stream.values
+    if values.ndim == 1:
+        return np.interp(t, stream.t, values)
+    return np.stack([np.interp(t, stream.t, column) for column in values.T], axis=-1)
+
+
+def remove_steps(values: np.ndarray, after: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """``(N, k)`` without the given steps: what precedes record ``after[i]`` is moved by ``steps[i]``."""
+    offset = np.zeros_like(values)
+    for k, step in zip(after, steps, strict=True):
+        offset[:k] += step
+    return values + offset
+
+
+def to_world(fields: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Fields as they are, with the specific force ``(N, 3)`` taken from the body to the world by the attitude."""
+    if "specific_force" not in fields:
+        return dict(fields)
+    R = quaternion_to_matrix(normalise(fields["attitude"]))
+    return {**fields, "specific_force": np.asarray(apply(R, fields["specific_force"]))}

@@ -1,0 +1,158 @@
+"""PX4 ULog: frames against SciPy, resets, instances, appended data, and what is no quadrotor."""
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import ulog_file
+from numpy.testing import assert_allclose
+from scipy.spatial.transform import Rotation
+
+from neural_lander.errors import NeuralLanderWarning, UserError
+from neural_lander.flightlog import FlightLog, read_log
+from neural_lander.flightlog.ulog_framing import joined
+
+pytest.importorskip("pyulog")
+REAL = Path(__file__).parents[2] / "shared/data/logs"
+real = pytest.mark.skipif(not REAL.is_dir(), reason="needs the real logs in ../shared/data/logs")
+
+
+def read(tmp_path: Path, topics: dict, parameters: dict | None = None) -> FlightLog:
+    (tmp_path / "log.ulg").write_bytes(ulog_file.file(topics, parameters))
+    return read_log(tmp_path / "log.ulg")
+
+
+def test_a_flight_comes_out_in_our_frames_and_units(tmp_path: Path) -> None:
+    log = read(tmp_path, ulog_file.flight(), {"EKF2_HGT_REF": 3})
+    t = log.t
+    assert np.median(np.diff(t)) == pytest.approx(0.005)  # of the inertial sensors, the fastest
+    assert_allclose(log.position, np.stack([0 * t + 2.0, t, 0.5 - 0.5 * np.cos(t)], axis=-1), atol=1e-4)
+    assert_allclose(log.velocity, np.stack([0 * t, 0 * t + 1.0, 0.5 * np.sin(t)], axis=-1), atol=1e-4)
+    # rolling right about north is a positive turn about our y axis (north), from facing north
+    expected = Rotation.from_rotvec(np.outer(0.2 * np.sin(2 * t), [0, 1, 0])) * Rotation.from_euler(
+        "z", 90, degrees=True
+    )
+    found = Rotation.from_quat(log.attitude, scalar_first=True)
+    assert (found.inv() * expected).magnitude().max() < 1e-4
+    assert_allclose(log.body_rates, np.stack([0.4 * np.cos(2 * t), 0 * t - 0.01, 0 * t - 0.02], axis=-1), atol=1e-6)
+    assert_allclose(log.specific_force, expected.apply([0.0, 0.0, 9.81]), atol=1e-3)
+    assert_allclose(log.rotor_command, np.broadcast_to([0.5, 0.51, 0.52, 0.53], (len(t), 4)), atol=1e-6)
+    assert_allclose(log.battery_voltage, 15.0 - 0.1 * np.minimum(t, 5.8), atol=1e-5)
+    assert log.metadata["height_source"] == "external vision or motion capture"
+    assert log.metadata["source_rates_Hz"]["position"] == pytest.approx(50, rel=0.01)
+    assert "THR_MDL_FAC" in log.metadata["rotor_command_is"]
+    assert log.warnings == ()
+
+
+def test_position_resets_are_taken_out_and_nothing_is_interpolated_across(tmp_path: Path) -> None:
+    topics = ulog_file.flight()
+    for k, record in enumerate(topics["vehicle_local_position"]):
+        if k >= 100:
+            record |= {"x": record["x"] + 5, "delta_xy[0]": 5.0, "xy_reset_counter": 0, "heading_reset_counter": 1}
+    with pytest.warns(NeuralLanderWarning, match="reset"):
+        log = read(tmp_path, topics)
+    assert_allclose(log.position[:, 1], log.t + 5, atol=1e-4)
+    assert np.diff(log.t).max() == pytest.approx(0.02, abs=0.006)
+
+
+def test_older_logs_give_pulse_widths_as_a_fraction(tmp_path: Path) -> None:
+    topics = ulog_file.flight()
+    del topics["actuator_motors"]
+    topics["actuator_outputs"] = [
+        {"timestamp": r["timestamp"], **ulog_file.array("output", [1000, 1250, 1500, 2000])}
+        for r in topics["vehicle_local_position"]
+    ]
+    log = read(tmp_path, topics)
+    assert_allclose(log.rotor_command[0], [0, 0.25, 0.5, 1.0])
+    assert "from 1000 to 2000 us" in log.metadata["rotor_command_is"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.pop("vehicle_attitude"), "lacks the topic 'vehicle_attitude'"),
+        (lambda t: [r.update(vehicle_type=2) for r in t["vehicle_status"]], "is of no multirotor"),
+        (lambda t: [r.update({"control[4]": 0.5}) for r in t["actuator_motors"]], "commands 5 motors"),
+        (
+            lambda t: [r.update(x=float("nan")) for r in t["vehicle_local_position"]],
+            "lacks the needed field 'position'",
+        ),
+    ],
+)
+def test_what_cannot_be_learned_from_is_refused_in_one_sentence(tmp_path: Path, change, message: str) -> None:
+    topics = ulog_file.flight()
+    change(topics)
+    with pytest.raises(UserError, match=message):
+        read(tmp_path, topics)
+
+
+def test_damage_to_the_chain_of_messages_is_said() -> None:
+    data = ulog_file.file({"vehicle_attitude": ulog_file.flight(1.0)["vehicle_attitude"]})
+    record = 3 + 2 + 8 + 4 * 4
+    assert joined(data) == (data, [])
+    assert joined(data[: -2 * record]) == (data[: -2 * record], [])  # between two records: nothing tells
+    for damaged, said in (
+        (data[:-7], f"cut short: the last {record - 7} bytes"),
+        (data[: -2 * record + 2] + b"\xee" + data[-2 * record + 3 :], "no known kind"),
+        (data[: -2 * record] + b"\x01" + data[-2 * record + 1 :], "impossible length"),
+        (data[: -2 * record] + b"\x30" + data[-2 * record + 1 :], "another size"),
+        (data[: -2 * record + 3] + b"\x09" + data[-2 * record + 4 :], "a record of no topic"),
+    ):
+        assert said in joined(damaged)[1][0]
+
+
+def test_appended_data_is_read_as_one_log(tmp_path: Path) -> None:
+    data = ulog_file.file(ulog_file.flight())
+    at = 16
+    bounds = [16]
+    while at < len(data):
+        at += 3 + struct.unpack_from("<H", data, at)[0]
+        bounds.append(at)
+    cut = bounds[len(bounds) * 3 // 4]
+    flags = bytearray(data[:59])
+    flags[19 + 8] = 1  # incompatible flag: data appended
+    partial = data[cut : cut + 9]  # a record that the logger never finished
+    flags[19 + 16 : 19 + 24] = struct.pack("<Q", cut + len(partial))
+    (tmp_path / "x").write_bytes(bytes(flags) + data[59:cut] + partial + data[cut:])
+    with pytest.warns(NeuralLanderWarning, match="interrupted 1 times before data was appended"):
+        log = read_log(tmp_path / "x")
+    (tmp_path / "whole").write_bytes(data)
+    whole = read_log(tmp_path / "whole")
+    np.testing.assert_array_equal(log.t, whole.t)
+    np.testing.assert_array_equal(log.position, whole.position)
+
+
+@real
+@pytest.mark.parametrize(
+    ("name", "seconds", "top"), [("px4_takeoff_landing_76s", 76.0, 1.22), ("px4_sitl_takeoff_landing", 30.9, 2.16)]
+)
+@pytest.mark.filterwarnings("ignore::neural_lander.errors.NeuralLanderWarning")
+def test_real_flights_agree_with_themselves(name: str, seconds: float, top: float) -> None:
+    log = read_log(REAL / f"{name}.ulg")
+    assert log.duration == pytest.approx(seconds, abs=0.3)
+    assert log.position[:, 2].max() == pytest.approx(top, abs=0.01)
+    assert log.specific_force.mean(axis=0) == pytest.approx([0, 0, 9.81], abs=0.05)
+    climb = np.gradient(log.position[:, 2], log.t)
+    assert np.corrcoef(climb, log.velocity[:, 2])[0, 1] > 0.94
+    rates = log.metadata["source_rates_Hz"]
+    assert rates["position"] == pytest.approx(10, abs=0.5)
+    assert rates["rotor_command"] == pytest.approx(10, abs=0.5)
+
+
+@real
+@pytest.mark.filterwarnings("ignore::neural_lander.errors.NeuralLanderWarning")
+def test_esc_speed_is_in_rad_per_s_and_rises_with_the_command() -> None:
+    log = read_log(REAL / "px4_sitl_takeoff_landing.ulg")
+    assert log.rotor_speed.max() == pytest.approx(3324 * 2 * np.pi / 60)
+    assert np.corrcoef(log.rotor_speed[:, 1], log.rotor_command[:, 1])[0, 1] > 0.98
+
+
+@real
+@pytest.mark.filterwarnings("ignore::neural_lander.errors.NeuralLanderWarning")
+def test_a_real_log_on_the_ground_with_appendices_says_what_the_estimator_did_not_vouch_for() -> None:
+    log = read_log(REAL / "px4_ground_appended.ulg")
+    assert any("horizontal position is not valid in 100 %" in text for text in log.warnings)
+    assert log.duration == pytest.approx(9.5, abs=0.1)
+    assert log.metadata["height_source"] == "barometer"
+    assert np.linalg.norm(log.specific_force, axis=1).mean() == pytest.approx(9.81, abs=0.2)
