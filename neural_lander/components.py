@@ -90,6 +90,17 @@ def rotate_back(rows: Rows, v: Vector) -> Vector:
     return a * x + d * y + g * z, b * x + e * y + h * z, c * x + f * y + i * z
 
 
+def quaternion_product(a: Vector, b: Vector) -> Vector:
+    """Hamilton product a * b of quaternions (w, x, y, z)."""
+    (aw, ax, ay, az), (bw, bx, by, bz) = a, b
+    return (
+        aw * bw - ax * bx - ay * by - az * bz,
+        aw * bx + ax * bw + ay * bz - az * by,
+        aw * by - ax * bz + ay * bw + az * bx,
+        aw * bz + ax * by - ay * bx + az * bw,
+    )
+
+
 def quaternion_rows(q: Vector) -> Rows:
     """Rows of R, body to world, of a unit quaternion (w, x, y, z)."""
     w, x, y, z = q

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neural_lander.rotation import quaternion_multiply
+from neural_lander.components import join, quaternion_product, split
 from neural_lander.state import State
 
 BLOCK = 512  # steps of noise drawn at once: drawing one by one costs more than the control law
@@ -50,7 +50,7 @@ class Sensors:
 
     def __init__(self, noise: SensorNoise, seed: int) -> None:
         self.noise, n = noise, noise
-        pose = [n.position] * 3 + [n.velocity] * 3 + [0.0] + [n.attitude / 2] * 3 + [n.body_rates] * 3
+        pose = [n.position] * 3 + [n.velocity] * 3 + [n.attitude / 2] * 3 + [n.body_rates] * 3
         self._state_noise = _Noise(np.random.default_rng([seed, 0x5E5]), pose)
         self._log_noise = _Noise(np.random.default_rng([seed, 0x106]), [n.specific_force] * 3 + [n.rotor_speed] * 4)
         self._pipe: deque[State] = deque(maxlen=n.delay + 1)
@@ -58,12 +58,12 @@ class Sensors:
     def measure(self, truth: State) -> State:
         """The state as measured at this instant. Height is that of the pose, over a known terrain."""
         e = self._state_noise()
-        turn = e[6:10] + _IDENTITY
+        turn = (1.0, *e[6:9].tolist())
         return State(
             truth.position + e[:3],
             truth.velocity + e[3:6],
-            quaternion_multiply(truth.attitude, turn),
-            truth.body_rates + e[10:13],
+            join(quaternion_product(split(truth.attitude), turn)),
+            truth.body_rates + e[9:12],
             truth.height + e[2],
             truth.contact,
         )
@@ -78,5 +78,3 @@ class Sensors:
         e = self._log_noise()
         return specific_force + e[:3], rotor_speeds * (1.0 + e[3:])
 
-
-_IDENTITY = np.array([1.0, 0.0, 0.0, 0.0])

@@ -15,7 +15,7 @@ import numpy as np
 from neural_lander.components import dot, quaternion_rows, rotate, rotate_back
 from neural_lander.errors import UserError
 from neural_lander.state import State
-from neural_lander.vehicle import GRAVITY, Vehicle
+from neural_lander.vehicle import G_VECTOR, GRAVITY, Vehicle
 from sim.aerodynamics import AerodynamicEffect, RandomEffect
 from sim.airframe import Airframe
 from sim.motors import FirstOrderMotors
@@ -148,7 +148,7 @@ class PyBulletWorld:
             if isinstance(effect, RandomEffect):
                 effect.reset(seed + 7919 * k, self.dt)
         self._read()
-        self.specific_force = np.array([0.0, 0.0, GRAVITY])
+        self._previous = self.state
 
     def _read(self) -> None:
         (px, py, pz), (qx, qy, qz, qw) = self._bullet.getBasePositionAndOrientation(self._body)
@@ -166,6 +166,7 @@ class PyBulletWorld:
             np.float64(height),
             self.contact,
         )
+        vars(self.state)["rows"] = rows  # known here: spares the effects to compute them again
 
     def _touches(self) -> bool:
         """Whether any foot carries load: Bullet also lists points up to 2 cm away."""
@@ -184,17 +185,20 @@ class PyBulletWorld:
                 force, moment = force + extra_force, moment + extra_moment
             except _EFFECT_FAULTS as error:
                 raise UserError(f"effect '{_name(effect)}' failed with {type(error).__name__}: {error}") from error
-        if force.shape != (3,) or moment.shape != (3,) or not math.isfinite(sum(force.tolist()) + sum(moment.tolist())):
+        f, tau = force.tolist(), moment.tolist()
+        if force.shape != (3,) or moment.shape != (3,) or not math.isfinite(sum(f) + sum(tau)):
             self._blame(state)
-        b.applyExternalForce(self._body, -1, force.tolist(), state.position.tolist(), b.WORLD_FRAME)
-        b.applyExternalTorque(
-            self._body, -1, self._gyroscopic(state.body_rates.tolist(), moment.tolist()), b.LINK_FRAME
-        )
+        b.applyExternalForce(self._body, -1, f, state.position.tolist(), b.WORLD_FRAME)
+        b.applyExternalTorque(self._body, -1, self._gyroscopic(state.body_rates.tolist(), tau), b.LINK_FRAME)
         b.stepSimulation()
         self._read()
+        self._previous = state
         self.applied_force = force
-        self.specific_force = (self.state.velocity - state.velocity) / self.dt
-        self.specific_force[2] += GRAVITY
+
+    @property
+    def specific_force(self) -> np.ndarray:
+        """(3,) m/s^2, world: acceleration over the last step minus gravity."""
+        return (self.state.velocity - self._previous.velocity) / self.dt - G_VECTOR
 
     def _blame(self, state: State) -> None:
         """Name the effect that returned something other than finite numbers."""

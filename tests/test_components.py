@@ -14,6 +14,7 @@ from neural_lander import rotation as rot
 RNG = np.random.default_rng(2)
 A, B = RNG.normal(size=(2, 12, 3))
 Q = rot.normalise(RNG.normal(size=(12, 4)))
+P = rot.normalise(RNG.normal(size=(12, 4)))
 R = rot.quaternion_to_matrix(Q)
 X = RNG.normal(size=12)
 
@@ -30,6 +31,11 @@ CASES: dict[str, tuple[Callable[..., Any], Any, tuple[np.ndarray, ...]]] = {
     "rotate": (lambda M, v: c.join(c.rotate(rows(M), c.split(v))), np.einsum("nij,nj->ni", R, A), (R, A)),
     "rotate_back": (lambda M, v: c.join(c.rotate_back(rows(M), c.split(v))), np.einsum("nji,nj->ni", R, A), (R, A)),
     "quaternion_rows": (lambda q: c.join([c.join(row) for row in c.quaternion_rows(c.split(q))]), R, (Q,)),
+    "quaternion_product": (
+        lambda a, b: c.join(c.quaternion_product(c.split(a), c.split(b))),
+        rot.quaternion_multiply(Q, P),
+        (Q, P),
+    ),
     "split and join": (lambda a: c.join(c.split(a)), A, (A,)),
     "sqrt": (lambda a: c.sqrt(c.dot(c.split(a), c.split(a))), np.linalg.norm(A, axis=-1), (A,)),
     "maximum": (lambda a: c.maximum(c.split(a)[1], 0.2), np.maximum(A[:, 1], 0.2), (A,)),

@@ -42,8 +42,9 @@ class Allocation:
         xp = namespace(moment)
         u = self.moment_part(moment) + thrust[..., None] * constant(self._thrust_column, moment)
         if type(u) is np.ndarray and u.ndim == 1:  # one vehicle: four floats need no array functions
-            saturated = min(u) < 0.0 or max(u) > self._u_max
-            return (self._prioritised(thrust, moment) if saturated else u), bool(saturated)
+            speeds = u.tolist()
+            saturated = min(speeds) < 0.0 or max(speeds) > self._u_max
+            return (self._prioritised(thrust, moment) if saturated else u), saturated
         saturated = xp.any((u < 0.0) | (u > self._u_max), axis=-1)
         return xp.where(saturated[..., None], self._prioritised(thrust, moment), u), saturated
 

@@ -105,6 +105,6 @@ class Controller:
             rotor_thrust = clip(moments + thrust[..., None] * direction, 0.0, self._thrust_max)
             estimate = f_a_hat(rotor_thrust)
             previous, thrust = thrust, xp.vecdot(f_bar_d - estimate, k)
-            if xp.max(xp.abs(thrust - previous)) <= self._step_tolerance:
+            if abs(thrust - previous).max() <= self._step_tolerance:
                 break
         return thrust, estimate
