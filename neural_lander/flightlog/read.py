@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from neural_lander.errors import NeuralLanderWarning, UserError
+from neural_lander.flightlog.ardupilot_dataflash import ArduPilotDataflash
 from neural_lander.flightlog.column_map import ColumnMap
 from neural_lander.flightlog.crazyflie_usd import CrazyflieUsd
 from neural_lander.flightlog.csv_columns import Csv, read_csv
@@ -42,7 +43,7 @@ class LogFormat(Protocol):
         ...
 
 
-FORMATS: list[LogFormat] = [Mcap(), Px4Ulog(), CrazyflieUsd(), Csv()]
+FORMATS: list[LogFormat] = [Mcap(), Px4Ulog(), ArduPilotDataflash(), CrazyflieUsd(), Csv()]
 """Asked in this order; any text with columns is taken for CSV, so that comes last."""
 
 

@@ -25,6 +25,9 @@ SHORTEST_HOLE = 0.1  # s
 LEAST_SHARE = 0.5  # of the flight: an optional source that covers less is left out
 LARGEST = 1e9  # in any SI unit of a flight: beyond it a value is damage
 NORM_ERROR = 0.1  # of a quaternion's squared norm
+STEP = 0.1  # m; a guess: estimators correct by less than this from one record to the next
+STEP_SHARE = 0.5  # of the way flown between two records
+STEP_ACCELERATION = 30.0  # m/s^2, three times gravity
 MOTION = ("position", "velocity", "attitude", "body_rates", "specific_force")
 HELD = ("battery_voltage",)  # may begin late and end early: it changes slowly
 REQUIRED = ("position", "velocity", "attitude")
@@ -196,3 +199,14 @@ def to_world(fields: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         return dict(fields)
     R = quaternion_to_matrix(normalise(fields["attitude"]))
     return {**fields, "specific_force": np.asarray(apply(R, fields["specific_force"]))}
+
+
+def position_steps(t: np.ndarray, position: np.ndarray, velocity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Steps of the position ``(N, 3)`` that the velocity does not explain: record after each, and step ``(K, 3)``."""
+    dt = np.diff(t)[:, None]
+    step = np.diff(position, axis=0) - 0.5 * (velocity[1:] + velocity[:-1]) * dt
+    explained = (
+        STEP + STEP_SHARE * np.linalg.norm(velocity[1:], axis=1) * dt[:, 0] + 0.5 * STEP_ACCELERATION * dt[:, 0] ** 2
+    )
+    after = np.flatnonzero((np.linalg.norm(step, axis=1) > explained) & (dt[:, 0] > 0) & (dt[:, 0] < 1.0))
+    return after + 1, step[after]
