@@ -64,7 +64,7 @@ def run() -> dict[str, Any]:
         {"part": "forward and backward of a free network alone", "s": products_alone(options, features.size + ROTORS)},
     ]
     return {
-        "what": f"{SAMPLES} samples, {options.epochs} epochs, median of {REPEATS}; required: optimisation under {REQUIRED:g} s",
+        "what": f"{SAMPLES} samples, {options.epochs} epochs; median of {REPEATS}; at most {REQUIRED:g} s required",
         "rows": rows,
         "required_s": REQUIRED,
         "met": statistics.median(optimisation) < REQUIRED,
