@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from neural_lander.flightlog.packed import gather
+
 MARK = b"\xa3\x95"
 FMT_TYPE, FMT_LENGTH = 128, 89
 FMT_HEAD = MARK + bytes([FMT_TYPE])
@@ -99,21 +101,15 @@ def read_records(data: bytes, wanted: frozenset[str]) -> Records:
                 by_type[described[0]] = described[1]
                 lengths[described[0]] = described[1].length
         else:
-            offsets.setdefault(kind, []).append(at)
+            offsets.setdefault(kind, []).append(at + HEAD)
         at += length
     found.cut_bytes = end - at
     for kind, places in offsets.items():
         fmt = by_type[kind]
         if fmt.name in wanted and fmt.name not in found.messages:
-            found.messages[fmt.name] = _gather(data, np.asarray(places), fmt)
+            found.messages[fmt.name] = gather(data, places, fmt.dtype)
             found.formats[fmt.name] = fmt
     return found
-
-
-def _gather(data: bytes, places: np.ndarray, fmt: Format) -> np.ndarray:
-    raw = np.frombuffer(data, np.uint8)
-    rows = raw[places[:, None] + np.arange(HEAD, fmt.length)]
-    return np.ascontiguousarray(rows).view(fmt.dtype)[:, 0]
 
 
 def _format(payload: bytes) -> tuple[int, Format] | None:

@@ -12,6 +12,7 @@ from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.flightlog.ardupilot_dataflash import ArduPilotDataflash
 from neural_lander.flightlog.column_map import ColumnMap
 from neural_lander.flightlog.crazyflie_usd import CrazyflieUsd
+from neural_lander.flightlog.crazyflie_usd2 import CrazyflieUsd2
 from neural_lander.flightlog.csv_columns import Csv, read_csv
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.flightlog.mcap_read import Mcap
@@ -43,7 +44,7 @@ class LogFormat(Protocol):
         ...
 
 
-FORMATS: list[LogFormat] = [Mcap(), Px4Ulog(), ArduPilotDataflash(), CrazyflieUsd(), Csv()]
+FORMATS: list[LogFormat] = [Mcap(), Px4Ulog(), ArduPilotDataflash(), CrazyflieUsd2(), CrazyflieUsd(), Csv()]
 """Asked in this order; any text with columns is taken for CSV, so that comes last."""
 
 
