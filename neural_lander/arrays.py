@@ -47,3 +47,13 @@ def relu(x: Array) -> Array:
 def rows_times(x: Array, W: Array) -> Array:
     """x W, ``(..., n), (n, m) -> (..., m)``; for one vehicle NumPy's ``dot`` takes half the time of its ``@``."""
     return x.dot(W) if type(x) is np.ndarray else x @ W
+
+
+def inner(a: Array, b: Array) -> Array:
+    """a . b along the last axis, ``(..., n), (..., n) -> (...)``; for one vehicle ``dot`` is twice as fast."""
+    return a.dot(b) if type(a) is np.ndarray and a.ndim == 1 else namespace(a).vecdot(a, b)
+
+
+def along(x: Array, v: Array) -> Array:
+    """x v, ``(...), (n,) -> (..., n)``; for one vehicle a NumPy scalar needs no new axis."""
+    return x * v if type(x) is np.float64 else x[..., None] * v

@@ -177,7 +177,7 @@ class PyBulletWorld:
         b, state = self._bullet, self.state
         u = self.motors.step(rotor_speeds, self.dt)
         self.rotor_speeds = np.sqrt(u)
-        wrench = (u @ self._wrench_map).tolist()
+        wrench = u.dot(self._wrench_map).tolist()
         force, moment = np.array(rotate(state.rows, wrench[:3])), np.array(wrench[3:])
         for effect in self.effects:
             try:

@@ -10,7 +10,7 @@ from itertools import combinations
 
 import numpy as np
 
-from neural_lander.arrays import Array, clip, constant, namespace
+from neural_lander.arrays import Array, along, clip, constant, namespace, rows_times
 from neural_lander.vehicle import Vehicle
 
 
@@ -35,12 +35,12 @@ class Allocation:
 
     def moment_part(self, moment: Array) -> Array:
         """B0^-1 (0, tau), ``(..., 3) N m -> (..., 4) (rad/s)^2``, feasible or not."""
-        return moment @ constant(self._moment_columns_T, moment)
+        return rows_times(moment, constant(self._moment_columns_T, moment))
 
     def __call__(self, thrust: Array, moment: Array) -> tuple[Array, bool | Array]:
         """u within 0..u_max, ``(..., 4)``, and where a rotor saturated, ``(...)``."""
         xp = namespace(moment)
-        u = self.moment_part(moment) + thrust[..., None] * constant(self._thrust_column, moment)
+        u = self.moment_part(moment) + along(thrust, constant(self._thrust_column, moment))
         if type(u) is np.ndarray and u.ndim == 1:  # one vehicle: four floats need no array functions
             speeds = u.tolist()
             saturated = min(speeds) < 0.0 or max(speeds) > self._u_max

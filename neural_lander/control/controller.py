@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neural_lander.arrays import Array, clip, constant, namespace
+from neural_lander.arrays import Array, along, clip, constant, inner, namespace
 from neural_lander.components import Rows, join, split
 from neural_lander.control.allocation import Allocation
 from neural_lander.control.attitude import AttitudeGains, AttitudeLaw, desired_attitude
@@ -97,14 +97,14 @@ class Controller:
         R_d and tau_d are held, so that u enters through the scalar T alone (design: a map of contraction
         factor |B0^-1 e_1| L_u); started from the rotor thrusts of the step before.
         """
-        xp = namespace(tau_d)
         direction = constant(self._thrust_direction, tau_d)
         moments = self._c_T * self.allocation.moment_part(tau_d)
-        thrust = xp.vecdot(f_bar_d - estimate, k)
+        thrust = inner(f_bar_d - estimate, k)
         for _ in range(MAX_ITERATIONS):
-            rotor_thrust = clip(moments + thrust[..., None] * direction, 0.0, self._thrust_max)
+            rotor_thrust = clip(moments + along(thrust, direction), 0.0, self._thrust_max)
             estimate = f_a_hat(rotor_thrust)
-            previous, thrust = thrust, xp.vecdot(f_bar_d - estimate, k)
-            if abs(thrust - previous).max() <= self._step_tolerance:
+            previous, thrust = thrust, inner(f_bar_d - estimate, k)
+            step = abs(thrust - previous)
+            if (step if type(step) is np.float64 else step.max()) <= self._step_tolerance:
                 break
         return thrust, estimate

@@ -44,7 +44,7 @@ class NearGroundTurbulence:
         self._next += 1
         x, y, z = split(state.position)
         s = self._ground_effect.increase(z + float(vehicle.rotor_positions[0, 2]) - terrain.height(x, y), vehicle)
-        thrust = vehicle.thrust_coefficient * (rotor_speeds @ rotor_speeds)
+        thrust = vehicle.thrust_coefficient * rotor_speeds.dot(rotor_speeds)
         return self._x * (self.intensity * thrust * s), _NO_MOMENT
 
 
