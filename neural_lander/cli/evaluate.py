@@ -18,11 +18,16 @@ from neural_lander.cli.tables import error_table, flight_table, slope_line
 from neural_lander.errors import UserError
 from neural_lander.flightlog import read_logs
 from neural_lander.residual.digest import log_sha256
-from neural_lander.residual.evaluation import Predictors, predict
+from neural_lander.residual.evaluation import Predictors, trimmed
 from neural_lander.residual.evaluation import evaluate as errors_of
 from neural_lander.residual.samples import ResidualSamples, residual_samples
 from neural_lander.residual.scoring import scoring_rule
+from neural_lander.residual.trim import TRIMS, trim_height
 
+TRIM_HELP = (
+    "Offset that every predictor gets from its own errors far from the ground: none, flight (mean over the flight), "
+    "online (mean over what came before)."
+)
 HEADER = "t,label_x,label_y,label_z,pred_x,pred_y,pred_z,scored"
 
 
@@ -33,26 +38,32 @@ def evaluate(
         Path | None,
         typer.Option(help="CSV of labels and predictions at 100 Hz; with several logs one each, the log's name added."),
     ] = None,
+    trim: Annotated[str, typer.Option(help=TRIM_HELP)] = "none",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Judge a bundle on flight logs it has not seen: errors in f_a,z against zero, mean and Cheeseman-Bennett."""
+    if trim not in TRIMS:
+        raise UserError(f"--trim {trim} is unknown; choose one of: {', '.join(TRIMS)}")
     loaded = load_bundle(bundle)
     logs = read_logs(paths)
     cut_off = loaded.info["training"]["cut_off"]
     with progress() as bars:
         tracked = bars.track(logs, description="samples")
         flights = [residual_samples(log, loaded.vehicle, cut_off=cut_off) for log in tracked]
-    report = errors_of(Predictors(loaded.model, loaded.cheeseman_bennett, loaded.mean), flights)
+    predictors, above = Predictors(loaded.model, loaded.cheeseman_bennett, loaded.mean), trim_height(loaded.vehicle)
+    report = errors_of(predictors, flights, trim=TRIMS[trim], trim_above=above)
     written = []
     if predictions is not None:
         for path, flight in zip(_names(predictions, flights), flights, strict=True):
-            write_predictions(path, flight, predict(loaded.model, flight))
+            write_predictions(path, flight, trimmed(predictors, flight, TRIMS[trim], above)["network"])
             written.append(path)
     known = {entry["sha256"]: entry["log"] for entry in loaded.info["datasets"]}
     result = {
         "bundle": bundle,
         "vehicle": loaded.vehicle.name,
         "low_below_m": scoring_rule(loaded.vehicle).low_below,
+        "trim": trim,
+        "trim_above_m": above,
         **report,
         "flights": [
             {**entry, "trained_on": log_sha256(log) in known}
@@ -103,6 +114,12 @@ def _names(path: Path, flights: list[ResidualSamples]) -> list[Path]:
 def _render(result: dict[str, Any]) -> Group:
     seen = [flight["log"] for flight in result["flights"] if flight["trained_on"]]
     notes = [Text(f"in training, and no test of it: {', '.join(seen)}")] if seen else []
+    if result["trim"] != "none":
+        notes.append(
+            Text(f"trim: {result['trim']}, from samples with the centre of mass above {result['trim_above_m']:g} m")
+        )
+        without = [flight["log"] for flight in result["flights"] if not flight["samples_for_trim"]]
+        notes += [Text(f"without a sample to trim by: {', '.join(without)}")] if without else []
     return Group(
         error_table(result),
         flight_table(result),

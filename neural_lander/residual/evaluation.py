@@ -15,6 +15,7 @@ from neural_lander.residual.features import ROTORS
 from neural_lander.residual.model import ReluNetwork
 from neural_lander.residual.samples import ResidualSamples
 from neural_lander.residual.scoring import GRAM
+from neural_lander.residual.trim import Trim, no_trim, trim_reference
 
 SLOPE_STEP = 1e-4  # N of collective thrust per N of range; the network is piecewise linear
 SLOPE_HEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.5, np.inf)  # m, edges of the table
@@ -55,8 +56,19 @@ def thrust_slope(network: ReluNetwork, samples: ResidualSamples) -> np.ndarray:
     return np.asarray((up - down) / step)
 
 
+def trimmed(predictors: Predictors, samples: ResidualSamples, trim: Trim, trim_above: float) -> dict[str, np.ndarray]:
+    """Predictions of one flight with their trim added, in N, world, ``(N, 3)``, by predictor."""
+    reference = trim_reference(samples, trim_above)
+    return {name: p + trim(samples.label - p, reference) for name, p in predictors.predict(samples).items()}
+
+
 def evaluate(
-    predictors: Predictors, flights: Sequence[ResidualSamples], masks: Sequence[np.ndarray] | None = None
+    predictors: Predictors,
+    flights: Sequence[ResidualSamples],
+    masks: Sequence[np.ndarray] | None = None,
+    *,
+    trim: Trim = no_trim,
+    trim_above: float = np.inf,
 ) -> dict[str, Any]:
     """Errors over scored samples, per flight and pooled, as JSON values in SI (and grams for reading).
 
@@ -66,10 +78,14 @@ def evaluate(
         One entry per log.
     masks
         ``(N,)`` bool per flight: the scored samples that count, where not all do.
+    trim
+        Added to every predictor alike, each from its own errors.
+    trim_above
+        Height of the centre of mass in m above which it is estimated.
     """
     masks = masks or [np.ones(len(f), dtype=bool) for f in flights]
     chosen = [f.scored & m for f, m in zip(flights, masks, strict=True)]
-    predictions = [predictors.predict(f) for f in flights]
+    predictions = [trimmed(predictors, f, trim, trim_above) for f in flights]
     pooled = {
         name: _errors([p[name] for p in predictions], flights, chosen)
         for name in ("network", "zero", "mean", "cheeseman_bennett")
@@ -80,7 +96,10 @@ def evaluate(
         **pooled.pop("network"),
         "baselines": pooled,
         "thrust_slope": slope_table(heights, slopes),
-        "flights": [_flight(f, p, m) for f, p, m in zip(flights, predictions, chosen, strict=True)],
+        "flights": [
+            {**_flight(f, p, m), "samples_for_trim": int(trim_reference(f, trim_above).sum())}
+            for f, p, m in zip(flights, predictions, chosen, strict=True)
+        ],
     }
 
 

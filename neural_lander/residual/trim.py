@@ -1,0 +1,71 @@
+"""Trim: the offset between label and prediction that battery, mass and thrust scale cause, estimated off the ground.
+
+It drifts from flight to flight, is as large as the ground effect, and no network can know it. Every predictor that is
+compared gets the same trim, from its own errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+
+from neural_lander.residual.samples import ResidualSamples
+from neural_lander.vehicle import Vehicle
+
+TRIM_ABOVE = 0.28  # m, centre of mass: the rule by which the Neural-Swarm2 flights are scored
+TRIM_ABOVE_VEHICLES = ("crazyflie-parrot", "crazyflie-21")
+TRIM_RADII = 8.0  # rotor radii above the ground, as much as 0.28 m is for the larger of these two vehicles
+
+
+class Trim(Protocol):
+    """Offsets to add to a prediction."""
+
+    def __call__(self, missing: np.ndarray, reference: np.ndarray) -> np.ndarray:
+        """Offset at each sample in N, ``(N, 3)``.
+
+        Parameters
+        ----------
+        missing
+            Label minus prediction in N, ``(N, 3)``.
+        reference
+            Samples of the same flight that the trim may be estimated from, ``(N,)`` bool.
+        """
+        ...
+
+
+def no_trim(missing: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Nothing is added: raw errors."""
+    del reference
+    return np.zeros_like(missing)
+
+
+def flight_trim(missing: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """The mean over the reference samples of the whole flight; nothing where it has none."""
+    if not reference.any():
+        return np.zeros_like(missing)
+    return np.broadcast_to(missing[reference].mean(axis=0), missing.shape)
+
+
+def online_trim(missing: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """The mean over the reference samples before each sample, which alone are known then; nothing before the first."""
+    chosen = np.where(reference[:, None], missing, 0.0)
+    before = np.cumsum(chosen, axis=0) - chosen
+    count = np.cumsum(reference) - reference
+    return np.asarray(before / np.maximum(count, 1)[:, None])
+
+
+TRIMS: Mapping[str, Trim] = {"none": no_trim, "flight": flight_trim, "online": online_trim}
+
+
+def trim_height(vehicle: Vehicle) -> float:
+    """Height of the centre of mass in m above which samples serve to estimate the trim."""
+    if vehicle.name in TRIM_ABOVE_VEHICLES:
+        return TRIM_ABOVE
+    return float(vehicle.gear_clearance + TRIM_RADII * vehicle.rotor_radius)
+
+
+def trim_reference(samples: ResidualSamples, above: float) -> np.ndarray:
+    """Scored samples above a height of the centre of mass in m, ``(N,)`` bool."""
+    return samples.scored & (samples.centre_height > above)
