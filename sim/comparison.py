@@ -160,9 +160,10 @@ def add_learning(results: dict[str, Any], copy: Copy, bundle: Bundle, logs: Sequ
                 "value": str(entry["value"]) if isinstance(entry["value"], bool) else entry["value"],
                 "unit": entry["unit"],
                 "label": entry["status"],
-                "meaning": entry["how"],
+                "meaning": entry["source"],
             }
             for name, entry in bundle.certificate["entries"].items()
+            if not name.startswith("lipschitz_collective_rotors")  # the contraction factor names the worst of them
         ]
     }
     if logs:

@@ -67,7 +67,7 @@ class Controller:
         self.reset()
 
     def reset(self, moment_trim: Array | None = None) -> None:
-        """Forget the past; ``moment_trim`` in N m, body, is what hover above 1 m identified."""
+        """Forget the past; ``moment_trim`` in N m, body: the disturbing moment that hover above 1 m found."""
         self.tracking.reset()
         self.attitude.tau_hat = np.zeros(3) if moment_trim is None else moment_trim
         self.wanted = None

@@ -15,7 +15,7 @@ class AerodynamicEffect(Protocol):
     """A force and a moment on top of the nominal rotor thrusts. Plain functions qualify."""
 
     def __call__(self, state: State, rotor_speeds: Array, vehicle: Vehicle, terrain: Terrain) -> tuple[Array, Array]:
-        """Force ``(..., 3)`` in N, world, and moment ``(..., 3)`` in N m, body, about the nominal centre of mass.
+        """Force ``(..., 3)`` in N, world, and moment ``(..., 3)`` in N m, body, about the centre of mass.
 
         ``state`` is the true one; ``rotor_speeds`` ``(..., 4)`` in rad/s are those turning, not those commanded.
         """
