@@ -6,7 +6,7 @@
     certificate.json       bounds that follow from weights and vehicle
 
 Loading needs neither torch nor SciPy, and unpickles nothing. A bundle that was changed after it was written, or whose
-certificate does not follow from its weights, does not load.
+certificate claims what ``certificate.check`` cannot prove from its weights, does not load.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ import safetensors.numpy
 
 from neural_lander import __version__
 from neural_lander.bundle_folder import check_destination, replace_folder
-from neural_lander.certificate.document import certify, check_certificate
+from neural_lander.certificate import check
+from neural_lander.certificate.document import certify
 from neural_lander.errors import UserError
 from neural_lander.residual.analytic import CheesemanBennett
 from neural_lander.residual.features import ROTORS, features_named
@@ -95,25 +96,17 @@ def load_bundle(path: str | Path) -> Bundle:
         Where a file is missing, was changed, is of another version, or does not fit the others.
     """
     path = Path(path)
-    contents = {name: _read(path, name) for name in FILES}
-    info = _decode(contents[INFO], path / INFO)
-    if not isinstance(info, dict) or info.get("format") != FORMAT:
-        raise UserError(f"{path / INFO} does not describe a bundle: expected format '{FORMAT}'")
-    if info.get("format_version") != FORMAT_VERSION:
-        raise UserError(
-            f"{path} has bundle version {info.get('format_version')!r}, this program reads {FORMAT_VERSION}: train it"
-        )
-    if info.get("sha256") != _own_hash(info):
-        raise UserError(f"{path / INFO} was changed after it was written (its hash differs): train the bundle again")
-    for name in (WEIGHTS, VEHICLE, CERTIFICATE):
-        if info["files"].get(name) != _sha256(contents[name]):
-            raise UserError(
-                f"{path / name} was changed after it was written (its hash differs): train the bundle again"
-            )
-    vehicle = parse_vehicle(contents[VEHICLE].decode("utf-8"), str(path / VEHICLE))
-    network = _network(contents[WEIGHTS], info["network"]["features"], path / WEIGHTS)
+    contents, info, network, vehicle = _read_parts(path)
+    if info["files"].get(CERTIFICATE) != _sha256(contents[CERTIFICATE]):
+        raise UserError(f"{path / CERTIFICATE} was changed after it was written (its hash differs): {_AGAIN} {path}'")
     certificate = _decode(contents[CERTIFICATE], path / CERTIFICATE)
-    check_certificate(certificate, network, vehicle, str(path / CERTIFICATE))
+    if not isinstance(certificate, dict) or certificate.get("format_version") != check.FORMAT_VERSION:
+        raise UserError(
+            f"{path / CERTIFICATE} is not a certificate of version {check.FORMAT_VERSION}: {_AGAIN} {path}'"
+        )
+    problem = next(check.problems(contents), None)
+    if problem:
+        raise UserError(f"{path / CERTIFICATE} is not true: {problem}; the bundle must not fly: {_AGAIN} {path}'")
     law = info["cheeseman_bennett"]
     return Bundle(
         model=network,
@@ -124,6 +117,60 @@ def load_bundle(path: str | Path) -> Bundle:
         info=info,
         path=path,
     )
+
+
+def load_uncertified(path: str | Path) -> tuple[ReluNetwork, Vehicle]:
+    """Network and vehicle of a bundle, whatever its certificate says: to be certified, not to be flown.
+
+    Raises
+    ------
+    UserError
+        As :func:`load_bundle`, but for the certificate.
+    """
+    _, _, network, vehicle = _read_parts(Path(path))
+    return network, vehicle
+
+
+def replace_certificate(path: str | Path, certificate: Mapping[str, Any]) -> Bundle:
+    """Put another certificate into a bundle, all files at once or none, and load it again.
+
+    Raises
+    ------
+    UserError
+        As :func:`load_bundle` and :func:`save_bundle`.
+    """
+    path = Path(path)
+    contents, info, _, _ = _read_parts(path)
+    contents[CERTIFICATE] = _encode(certificate)
+    info["files"][CERTIFICATE] = _sha256(contents[CERTIFICATE])
+    contents[INFO] = _encode({**info, "sha256": _own_hash(info)})
+    replace_folder(path, contents, FILES)
+    return load_bundle(path)
+
+
+_AGAIN = "run 'neural-lander certify"
+
+
+def _read_parts(path: Path) -> tuple[dict[str, bytes], dict[str, Any], ReluNetwork, Vehicle]:
+    """The files of a bundle, and what they hold but for the certificate."""
+    contents = {name: _read(path, name) for name in FILES}
+    info = _decode(contents[INFO], path / INFO)
+    if not isinstance(info, dict) or info.get("format") != FORMAT:
+        raise UserError(f"{path / INFO} does not describe a bundle: expected format '{FORMAT}'")
+    if info.get("format_version") != FORMAT_VERSION:
+        raise UserError(
+            f"{path} has bundle version {info.get('format_version')!r}, this program reads {FORMAT_VERSION}: train it"
+        )
+    if info.get("sha256") != _own_hash(info):
+        raise UserError(f"{path / INFO} was changed after it was written (its hash differs): train the bundle again")
+    for name in (WEIGHTS, VEHICLE):
+        if info["files"].get(name) != _sha256(contents[name]):
+            raise UserError(
+                f"{path / name} was changed after it was written (its hash differs): train the bundle again"
+            )
+    vehicle = parse_vehicle(contents[VEHICLE].decode("utf-8"), str(path / VEHICLE))
+    network = _network(contents[WEIGHTS], info["network"]["features"], path / WEIGHTS)
+    return contents, info, network, vehicle
 
 
 def check_bundle_destination(path: str | Path) -> None:

@@ -13,6 +13,7 @@ from learning_flights import flight
 
 from neural_lander import bundle_folder
 from neural_lander.bundle import FILES, check_bundle_destination, load_bundle, save_bundle
+from neural_lander.certificate import steepest
 from neural_lander.cli.main import main
 from neural_lander.errors import UserError
 from neural_lander.flightlog import write_csv, write_mcap
@@ -92,7 +93,7 @@ def test_a_certificate_of_other_weights_is_refused_even_with_right_hashes(
     save_bundle(tmp_path / "B", other)
     (tmp_path / "A" / "certificate.json").write_bytes((tmp_path / "B" / "certificate.json").read_bytes())
     resealed(tmp_path / "A")
-    with pytest.raises(UserError, match="made for another weights"):
+    with pytest.raises(UserError, match="another network: network_sha256 differs"):
         load_bundle(tmp_path / "A")
 
 
@@ -101,7 +102,7 @@ def test_a_heavier_vehicle_is_refused_even_with_right_hashes(tmp_path: Path, res
     profile = tmp_path / "B" / "vehicle.toml"
     profile.write_text(profile.read_text().replace("value = 1.47,", "value = 1.60,"))
     resealed(tmp_path / "B")
-    with pytest.raises(UserError, match="another vehicle"):
+    with pytest.raises(UserError, match="another vehicle: vehicle_sha256 differs"):
         load_bundle(tmp_path / "B")
 
 
@@ -167,7 +168,11 @@ def run(capsys: pytest.CaptureFixture, *arguments: object) -> tuple[int, str, st
     return code, out, err
 
 
-def test_train_evaluate_certify_from_files(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_train_evaluate_certify_from_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steepest, "ROUNDS", 2)
+    monkeypatch.setattr(steepest, "SAMPLES", 200)
     folder = tmp_path / "logs"
     folder.mkdir()
     for k in range(2):
@@ -197,9 +202,11 @@ def test_train_evaluate_certify_from_files(tmp_path: Path, capsys: pytest.Captur
     assert [Path(name).name for name in report["predictions"]] == ["p-flight0.csv", "p-flight1.csv", "p-unseen.csv"]
     assert all(Path(name).is_file() for name in report["predictions"])
 
+    before = load_bundle(B).contraction_factor
     code, out, _ = run(capsys, "certify", B, "--json")
     assert code == 0
-    assert json.loads(out)["entries"]["contraction_factor"]["value"] <= 0.3
+    factor = json.loads(out)["entries"]["contraction_factor"]["value"]
+    assert load_bundle(B).contraction_factor == factor < before <= 0.3
     for verb in (("certify", B), ("evaluate", B, unseen), ("train", folder, "--vehicle", "intel-aero", "--out", B)):
         code, out, err = run(capsys, *verb, *(("--epochs", 1) if verb[0] == "train" else ()))
         assert code == 0, err

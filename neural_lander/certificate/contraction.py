@@ -1,7 +1,9 @@
 """The thrust iteration T <- (f_bar_d - f_a_hat(zeta, u(T))) . k and its contraction factor.
 
 With R_d and tau_d held, u(T) = clip(B0^-1 (T, tau_d), 0, u_max). Clipping is 1-Lipschitz and k a unit vector, so the
-map contracts by |B0^-1 e_1| L_u, whichever rotors saturate (Banach, where that is below 1).
+map contracts by |B0^-1 e_1| L_u, whichever rotors saturate (Banach, where that is below 1). Tighter: between two
+thrusts u(T) is a polyline, each piece along the columns of the rotors that do not saturate on it, so that the largest
+slope of f_a_hat along any such direction will do.
 """
 
 from __future__ import annotations
@@ -25,8 +27,16 @@ def contraction_factor(bounds: NetworkBounds, vehicle: Vehicle) -> float:
     return float(np.linalg.norm(thrust_direction(vehicle))) * bounds.rotor_thrust
 
 
-def iterations_for(tolerance: float, factor: float, thrust_range: float) -> int:
-    """Iterations that bring the thrust within ``tolerance`` N of the fixed point, from ``thrust_range`` N away.
+def farthest_start(rotor_thrust_slope: float, vehicle: Vehicle) -> float:
+    """Largest distance in N of T_0 = (f_bar_d - f_a_hat(zeta, u_0)) . k from the fixed point, for any u_0 in 0..u_max.
+
+    |T_0 - T*| = |(f_a_hat(u_0) - f_a_hat(u*)) . k| <= L_u |u_0 - u*|, both in the same box of four rotors.
+    """
+    return 2 * vehicle.thrust_coefficient * vehicle.u_max * rotor_thrust_slope
+
+
+def iterations_for(tolerance: float, factor: float, start: float) -> int:
+    """Iterations that bring the thrust within ``tolerance`` N of the fixed point, from ``start`` N away.
 
     |T_k - T*| <= factor^k |T_0 - T*|.
 
@@ -37,8 +47,9 @@ def iterations_for(tolerance: float, factor: float, thrust_range: float) -> int:
     """
     if not 0 <= factor < 1:
         raise UserError(f"contraction factor = {factor:.3g} must be below 1: train with a smaller --thrust-slope")
-    if not tolerance > 0 or not thrust_range > 0:
-        raise UserError(f"tolerance = {tolerance!r} N and thrust range = {thrust_range!r} N must be positive")
-    if tolerance >= thrust_range or factor == 0.0:
+    if not tolerance > 0 or not start >= 0:
+        raise UserError(f"tolerance = {tolerance!r} N must be positive, and start = {start!r} N not negative")
+    if tolerance >= start or factor == 0.0:
         return 1
-    return max(1, math.ceil(math.log(tolerance / thrust_range) / math.log(factor)))
+    count = max(1, math.ceil(math.log(tolerance / start) / math.log(factor)))
+    return count if factor**count * start <= tolerance else count + 1  # the logarithms round

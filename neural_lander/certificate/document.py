@@ -1,29 +1,37 @@
 """The certificate: what is proved, measured or assumed about a network on a vehicle, each number with unit and norm.
 
-Here: the product bounds of the network and the contraction of the thrust iteration. Everything in it follows from the
-weights and the vehicle, so that a certificate is checked by writing it again.
+``certificate.check`` says what each number means and whether it is true; ``certificate.schema.json`` is its form.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from neural_lander.certificate.contraction import contraction_factor, iterations_for, thrust_direction
-from neural_lander.certificate.norms import network_bounds
-from neural_lander.errors import UserError
+from neural_lander.certificate.check import FORMAT_VERSION, LABELS, PATTERNS, ROUND_UP, pattern_name
+from neural_lander.certificate.contraction import farthest_start, iterations_for, thrust_direction
+from neural_lander.certificate.evidence import Slope, product_slopes
 from neural_lander.residual.model import ReluNetwork
 from neural_lander.vehicle import Vehicle
 
-FORMAT_VERSION = 1
 TOLERANCE = 1e-4  # of the weight: the accuracy of the thrust that iterations are counted for, below accelerometer noise
-AGREEMENT = 1e-9  # relative difference of recomputed numbers: another LAPACK rounds differently
-EUCLIDEAN = "Euclidean norm in and out"
-METHOD = "product of float64 singular values of the exported weights"
+BY_PRODUCT = "product of the layers' spectral norms"
+BY_LIPSDP = "LipSDP-Neuron, by the multipliers given"
+BY_SEARCH = "steepest slope that samples and differential evolution found, at the input given"
+ABOUT: Mapping[str, str] = {
+    "lipschitz_total": "over the whole input",
+    "lipschitz_state": "over the state at fixed rotor thrusts",
+    "lipschitz_height": "over height alone",
+    "lipschitz_rotor_thrust": "L_u: over the four rotor thrusts at a fixed state",
+    **{
+        pattern_name(p): "over collective thrust, "
+        + ("no rotor saturated" if len(p) == 4 else f"only rotors {', '.join(str(i + 1) for i in p)} not saturated")
+        for p in PATTERNS
+    },
+}
 
 
 def network_sha256(network: ReluNetwork) -> str:
@@ -36,49 +44,57 @@ def network_sha256(network: ReluNetwork) -> str:
     return digest.hexdigest()
 
 
-def certify(network: ReluNetwork, vehicle: Vehicle) -> dict[str, Any]:
-    """The certificate of a network on a vehicle as JSON values."""
-    bounds = network_bounds(network)
-    factor = contraction_factor(bounds, vehicle)
-    thrust_range = 4 * vehicle.thrust_coefficient * vehicle.u_max
-    direction = float(np.linalg.norm(thrust_direction(vehicle)))
-    unit_mixed = "N per SI unit of the input"
-    entries = {
-        "lipschitz_total": _proved(bounds.total, unit_mixed, METHOD, "mixed units: m, m/s, 1, N"),
-        "lipschitz_state": _proved(bounds.state, unit_mixed, METHOD, "mixed units: m, m/s, 1"),
-        "lipschitz_height": _proved(bounds.height, "N/m", METHOD),
-        "lipschitz_rotor_thrust": _proved(bounds.rotor_thrust, "N/N", METHOD, "over (T_1..T_4)"),
-        "lipschitz_rotor_speed_squared": _proved(
-            bounds.rotor_thrust * vehicle.thrust_coefficient, "N s^2/rad^2", f"{METHOD}, times c_T", "L_u over u = n^2"
+def certify(network: ReluNetwork, vehicle: Vehicle, slopes: Mapping[str, Slope] | None = None) -> dict[str, Any]:
+    """The certificate of a network on a vehicle as JSON values.
+
+    Parameters
+    ----------
+    slopes
+        What is known of each slope, as from ``evidence.proved_slopes``. Default: product bounds.
+    """
+    slopes = slopes or product_slopes(network, vehicle)
+    column, bound = float(np.linalg.norm(thrust_direction(vehicle))), {n: s.bound for n, s in slopes.items()}
+    patterns = [pattern_name(p) for p in PATTERNS]
+    worst = max(patterns, key=bound.__getitem__)
+    general = column * bound["lipschitz_rotor_thrust"]
+    factor = min(general, bound[worst]) * ROUND_UP
+    tolerance = TOLERANCE * vehicle.weight
+    start = farthest_start(bound["lipschitz_rotor_thrust"], vehicle) * ROUND_UP
+    numbers: dict[str, tuple[Any, str]] = {}
+    for name, slope in slopes.items():
+        how = BY_PRODUCT if slope.multipliers is None else BY_LIPSDP
+        numbers[name] = (slope.bound, f"{ABOUT[name]}; {how}")
+        if slope.reached is not None:
+            numbers[f"{name}_reached"] = (slope.reached, f"{ABOUT[name]}; {BY_SEARCH}")
+    numbers |= {
+        "lipschitz_rotor_speed_squared": (
+            bound["lipschitz_rotor_thrust"] * vehicle.thrust_coefficient * ROUND_UP,
+            "L_u over u = n^2: lipschitz_rotor_thrust times c_T",
         ),
-        "lipschitz_collective": _proved(
-            bounds.collective, "N/N", f"{METHOD}, first layer folded with (1,1,1,1)/4", "no rotor saturated"
+        "thrust_column": (column * ROUND_UP, "|c_T B0^-1 e_1| of the vehicle profile"),
+        "contraction_factor": (
+            factor,
+            f"of the thrust iteration: slope {ABOUT[worst]}, the largest of all patterns of saturated rotors"
+            if bound[worst] < general
+            else "of the thrust iteration: thrust_column times lipschitz_rotor_thrust, any rotors saturated",
         ),
-        "thrust_column": _proved(direction, "N/N", "|c_T B0^-1 e_1| of the vehicle profile"),
-        "contraction_factor": _proved(
-            factor, "1", "|c_T B0^-1 e_1| times lipschitz_rotor_thrust", "any rotors saturated"
+        "thrust_tolerance": (tolerance, f"{TOLERANCE:g} of the weight, chosen: what the iterations are counted for"),
+        "attitude_and_torque_held": (
+            True,
+            "R_d and tau_d are fixed within the thrust iteration, and allocation comes once, after it",
         ),
-        "attitude_and_torque_held": {
-            "value": True,
-            "unit": "1",
-            "norm": "none",
-            "status": "assumed",
-            "how": "R_d and tau_d are fixed within the thrust iteration, and allocation comes once, after it",
-        },
-        "rotor_speed_max": {
-            "value": vehicle.rotor_speed_max,
-            "unit": "rad/s",
-            "norm": "none",
-            "status": "assumed",
-            "how": "vehicle profile; it sets the range that iterations are counted from",
-        },
+        "rotor_speed_max": (vehicle.rotor_speed_max, "vehicle profile; it bounds how far off the iteration starts"),
     }
+    reached = [s.reached for n, s in slopes.items() if n in patterns and s.reached is not None]
+    if reached:
+        numbers["contraction_factor_reached"] = (
+            max(reached),
+            "steepest slope found over all patterns of saturated rotors, body z along the force",
+        )
     if factor < 1:
-        entries["iterations_to_tolerance"] = _proved(
-            iterations_for(TOLERANCE * vehicle.weight, factor, thrust_range),
-            "1",
-            f"Banach: to {TOLERANCE:g} of the weight from anywhere between zero and full thrust",
-            norm="absolute value of the collective thrust",
+        numbers["iterations_to_tolerance"] = (
+            iterations_for(tolerance, factor, start),
+            "to thrust_tolerance from any rotor thrusts: contraction_factor^k 2 c_T n_max^2 L_u (Banach)",
         )
     return {
         "format": "neural-lander-certificate",
@@ -87,53 +103,12 @@ def certify(network: ReluNetwork, vehicle: Vehicle) -> dict[str, Any]:
         "vehicle_sha256": vehicle.sha256,
         "vehicle_name": vehicle.name,
         "contracts": factor < 1,
-        "entries": entries,
+        "entries": {name: _entry(name, *numbers[name]) for name in LABELS if name in numbers},
+        "multipliers": {n: s.multipliers.tolist() for n, s in slopes.items() if s.multipliers is not None},
+        "reached_at": {n: s.at.tolist() for n, s in slopes.items() if s.at is not None},
     }
 
 
-def check_certificate(document: Mapping[str, Any], network: ReluNetwork, vehicle: Vehicle, source: str) -> None:
-    """Refuse a certificate that is not the one of this network and vehicle.
-
-    Every entry is computed again; ``source`` is named in errors.
-
-    Raises
-    ------
-    UserError
-        On another version, other hashes, or numbers that differ.
-    """
-    if not isinstance(document, Mapping) or document.get("format") != "neural-lander-certificate":
-        raise UserError(f"{source} is not a certificate: run 'neural-lander train' again")
-    if document.get("format_version") != FORMAT_VERSION:
-        raise UserError(
-            f"{source} has certificate version {document.get('format_version')!r}, this program reads {FORMAT_VERSION}"
-        )
-    fresh = certify(network, vehicle)
-    for key, what in (("network_sha256", "weights"), ("vehicle_sha256", "vehicle")):
-        if document.get(key) != fresh[key]:
-            raise UserError(
-                f"{source} was made for another {what} ({key} differs): the bundle must not fly; train it again"
-            )
-    difference = _difference(document, fresh)
-    if difference:
-        raise UserError(
-            f"{source} does not follow from the weights: {difference}; the bundle must not fly; train it again"
-        )
-
-
-def _difference(stored: Any, fresh: Any, where: str = "certificate") -> str:
-    """First place where two documents differ beyond rounding, or nothing."""
-    if isinstance(fresh, Mapping):
-        if not isinstance(stored, Mapping) or set(stored) != set(fresh):
-            return f"{where} has other entries"
-        return next(filter(None, (_difference(stored[k], fresh[k], f"{where}.{k}") for k in fresh)), "")
-    if isinstance(fresh, float):
-        number = isinstance(stored, (int, float)) and not isinstance(stored, bool)
-        same = number and math.isclose(stored, fresh, rel_tol=AGREEMENT)
-    else:
-        same = type(stored) is type(fresh) and stored == fresh
-    return "" if same else f"{where} is {stored!r}, recomputed {fresh!r}"
-
-
-def _proved(value: float, unit: str, how: str, remark: str = "", norm: str = EUCLIDEAN) -> dict[str, Any]:
-    entry = {"value": value, "unit": unit, "norm": norm, "status": "proved", "how": how}
-    return {**entry, "remark": remark} if remark else entry
+def _entry(name: str, value: Any, source: str) -> dict[str, Any]:
+    unit, norm, status = LABELS[name]
+    return {"value": value, "unit": unit, "norm": norm, "status": status, "source": source}

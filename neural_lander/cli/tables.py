@@ -39,13 +39,18 @@ def flight_table(report: Mapping[str, Any]) -> Table:
 
 
 def certificate_table(certificate: Mapping[str, Any]) -> Table:
-    """Every entry with its status, unit and how it was had."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("certificate", "value", "unit", "status", "how"):
-        table.add_column(heading, justify="right" if heading == "value" else "left", overflow="fold")
-    for name, entry in certificate["entries"].items():
-        how = f"{entry['how']} ({entry['remark']})" if "remark" in entry else entry["how"]
-        table.add_row(name.replace("_", " "), _number(entry["value"]), entry["unit"], entry["status"], how)
+    """Every entry with its unit, status and source; beside a proved slope the steepest that was found, if any.
+
+    The patterns of saturated rotors are left to the JSON: the contraction factor names the worst of them.
+    """
+    table, entries = Table(box=box.SIMPLE_HEAD, pad_edge=False), certificate["entries"]
+    for heading in ("certificate", "value", "found", "unit", "status", "source"):
+        table.add_column(heading, justify="right" if heading in ("value", "found") else "left", overflow="fold")
+    for name, entry in entries.items():
+        if not name.endswith("_reached") and not name.startswith("lipschitz_collective_rotors"):
+            found = entries.get(f"{name}_reached", {"value": None})["value"]
+            numbers = _number(entry["value"]), "" if found is None else _number(found)
+            table.add_row(name.replace("_", " "), *numbers, entry["unit"], entry["status"], entry["source"])
     return table
 
 

@@ -1,0 +1,227 @@
+"""Check a bundle's certificate by NumPy and the standard library: ``python -m neural_lander.certificate.check BUNDLE``
+
+Nothing that wrote the bundle is trusted. Hashes are computed again, and every proved number follows here from weights,
+vehicle profile and multipliers alone. With F the first layer folded with the inputs a bound is about, and t >= 0,
+
+    rho |x_0|^2 + sum_k 2 t_k . x_k (x_k - W_k x_(k-1)) - |W_L x_(L-1)|^2 >= 0 for all x,   W_1 = F
+
+proves |df_a| <= sqrt(rho) |dx_0|, since a ReLU's slopes lie in [0, 1] (LipSDP-Neuron, Fazlyab et al. 2019), whatever
+the biases. The form is shown positive definite by a Cholesky factorisation that leaves room for rounding (Rump 2006).
+"""
+
+import hashlib
+import json
+import math
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+FORMAT_VERSION = 2
+FILES = ("residual.safetensors", "bundle.json", "vehicle.toml", "certificate.json")
+ROTORS = 4
+ROUNDING = 1e-13  # relative, of products of a few float64 numbers and of singular values of matrices this small
+ROUND_UP = 1 + 1e-12  # what whoever writes a certificate adds to products of norms and columns
+VEHICLE_NUMBERS = (
+    "mass", "rotor_radius", "thrust_coefficient", "torque_ratio", "rotor_speed_max", "motor_time_constant",
+    "inertia", "rotor_positions", "rotor_directions", "gear_points",
+)  # fmt: skip
+PATTERNS = [p for size in range(ROTORS, 0, -1) for p in combinations(range(ROTORS), size)]
+"""Rotors that follow the collective thrust while the others are saturated."""
+
+
+def pattern_name(pattern: tuple[int, ...]) -> str:
+    """Entry of the bound along collective thrust where these rotors follow it."""
+    rotors = "".join(str(i + 1) for i in pattern)
+    return "lipschitz_collective" if len(pattern) == ROTORS else f"lipschitz_collective_rotors_{rotors}"
+
+
+NORM = "Euclidean norm in and out"
+SLOPES = {"lipschitz_total": "N per SI unit of the input", "lipschitz_state": "N per SI unit of the input"}
+SLOPES |= {"lipschitz_height": "N/m", "lipschitz_rotor_thrust": "N/N", **{pattern_name(p): "N/N" for p in PATTERNS}}
+HELD = ("true or false", "none", "assumed")
+LABELS = {
+    **{name: (unit, NORM, "proved") for name, unit in SLOPES.items()},
+    **{f"{name}_reached": (unit, NORM, "measured") for name, unit in SLOPES.items()},
+    "lipschitz_rotor_speed_squared": ("N s^2/rad^2", NORM, "proved"),
+    "thrust_column": ("N/N", NORM, "proved"),
+    "contraction_factor": ("1", "absolute value", "proved"),
+    "contraction_factor_reached": ("1", "absolute value", "measured"),
+    "iterations_to_tolerance": ("1", "absolute value", "proved"),
+    "thrust_tolerance": ("N", "absolute value", "assumed"),
+    "rotor_speed_max": ("rad/s", "none", "assumed"),
+    "attitude_and_torque_held": HELD,
+}
+"""Unit, norm and status of every number a certificate may hold."""
+OPTIONAL = {name for name in LABELS if name.endswith("_reached") or name == "iterations_to_tolerance"}
+
+
+def input_maps(inputs: int, direction: np.ndarray) -> dict[str, np.ndarray]:
+    """The inputs each slope is about as columns (inputs, m); ``direction`` (4,) is c_T B0^-1 e_1."""
+    eye = np.eye(inputs)
+    maps = {"lipschitz_total": eye, "lipschitz_state": eye[:, :-ROTORS], "lipschitz_height": eye[:, :1]}
+    maps["lipschitz_rotor_thrust"] = eye[:, -ROTORS:]
+    for pattern in PATTERNS:
+        maps[pattern_name(pattern)] = np.zeros((inputs, 1))
+        for i in pattern:
+            maps[pattern_name(pattern)][inputs - ROTORS + i] = direction[i]
+    return maps
+
+
+def product_bound(F: np.ndarray, rest: list[np.ndarray]) -> float:
+    """Product of spectral norms."""
+    return math.prod(float(np.linalg.norm(W, 2)) for W in (F, *rest)) * (1 + ROUNDING)
+
+
+def proves(t: Any, bound: float, F: np.ndarray, rest: list[np.ndarray]) -> bool:
+    """Whether the multipliers t (h,) of all hidden neurons prove that the network's slope is at most ``bound``."""
+    t, layers = np.asarray(t, dtype=np.float64), [F, *rest]
+    if t.shape != (sum(len(W) for W in layers[:-1]),) or not np.all(np.isfinite(t)) or not np.all(t > 0):
+        return False
+    norms = [float(np.linalg.norm(W, 2)) or 1.0 for W in layers]  # any positive numbers would do: ReLU is homogeneous
+    layers = [W / norm for W, norm in zip(layers, norms, strict=True)]
+    n, last, at = F.shape[1], len(rest[-1].T), F.shape[1]
+    M = np.diag(np.concatenate([np.full(n, (bound / math.prod(norms)) ** 2), 2 * t]))
+    for W in layers[:-1]:
+        here, before = slice(at, at + len(W)), slice(at - W.shape[1], at)
+        M[here, before] = -t[at - n : at - n + len(W), None] * W
+        M[before, here] = M[here, before].T
+        at += len(W)
+    M[-last:, -last:] -= layers[-1].T @ layers[-1]
+    diagonal = np.diag(M)
+    if not np.all(np.isfinite(M)) or not np.all(diagonal > 0):
+        return False
+    M = M / np.sqrt(diagonal[:, None] * diagonal) - 1e-15 * len(M) ** 2 * np.eye(len(M))
+    try:
+        np.linalg.cholesky(M)  # completes only where the exact M is positive definite: size^2 u covers its rounding
+    except np.linalg.LinAlgError:
+        return False
+    return True
+
+
+def slope_at(x: np.ndarray, E: np.ndarray, W: list[np.ndarray], b: list[np.ndarray]) -> float:
+    """|df_a/dx E| at one input x."""
+    J = W[0] @ E
+    for k in range(1, len(W)):
+        z = W[k - 1] @ x + b[k - 1]
+        x, J = np.maximum(z, 0), W[k] @ ((z > 0)[:, None] * J)
+    return float(np.linalg.norm(J, 2))
+
+
+def problems(contents: Mapping[str, bytes]) -> Iterator[str]:
+    """What is wrong with the four files of a bundle, by name; nothing where all that is claimed is true."""
+    try:
+        info, document = (json.loads(contents[name]) for name in ("bundle.json", "certificate.json"))
+        for name in set(FILES) - {"bundle.json"}:
+            if info["files"][name] != hashlib.sha256(contents[name]).hexdigest():
+                yield f"{name} was changed after it was written: its hash differs"
+        rest = json.dumps({key: value for key, value in info.items() if key != "sha256"}, sort_keys=True)
+        if info["sha256"] != hashlib.sha256(rest.encode()).hexdigest():
+            yield "bundle.json was changed after it was written: its hash differs"
+        if document["format"] != "neural-lander-certificate" or document["format_version"] != FORMAT_VERSION:
+            yield f"certificate.json is not a certificate of version {FORMAT_VERSION}"
+            return
+        profile = tomllib.loads(contents["vehicle.toml"].decode())
+        numbers = [np.asarray(profile[name]["value"], dtype="<f8") for name in VEHICLE_NUMBERS]
+        if document["vehicle_sha256"] != hashlib.sha256(b"".join(n.tobytes() for n in numbers)).hexdigest():
+            yield "certificate.json was made for another vehicle: vehicle_sha256 differs"
+        tensors = read_tensors(contents["residual.safetensors"])
+        depth = (len(tensors) - 2) // 2
+        names = [*(f"W{k}" for k in range(depth)), *(f"b{k}" for k in range(depth)), "state_low", "state_high"]
+        digest = hashlib.sha256(info["network"]["features"].encode())
+        for name in names:
+            digest.update(repr(tensors[name].shape).encode() + tensors[name].tobytes())
+        if document["network_sha256"] != digest.hexdigest():
+            yield "certificate.json was made for another network: network_sha256 differs"
+        yield from false_claims(document, {name: tensors[name].astype(np.float64) for name in names}, profile)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError) as error:
+        yield f"the bundle is malformed: {type(error).__name__}: {error}"
+
+
+def read_tensors(data: bytes) -> dict[str, np.ndarray]:
+    """Arrays of a safetensors file: 8 bytes of header length, a JSON header, then raw little-endian data."""
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = {name: t for name, t in json.loads(data[8:start]).items() if name != "__metadata__"}
+    if any(t["dtype"] != "F32" for t in header.values()):
+        raise ValueError("weights are not all float32")
+    spans = {name: slice(*(start + o for o in t["data_offsets"])) for name, t in header.items()}
+    return {name: np.frombuffer(data[spans[name]], "<f4").reshape(t["shape"]) for name, t in header.items()}
+
+
+def false_claims(document: Mapping[str, Any], tensors: Mapping[str, np.ndarray], profile: Any) -> Iterator[str]:
+    """Claims of a certificate that do not follow from the weights and the vehicle profile."""
+    entries, depth = document["entries"], (len(tensors) - 2) // 2
+    W, b = [tensors[f"W{k}"] for k in range(depth)], [tensors[f"b{k}"] for k in range(depth)]
+    if missing := LABELS.keys() - OPTIONAL - entries.keys():
+        yield f"{min(missing)} is missing"
+        return
+    for name, entry in entries.items():
+        if (entry["unit"], entry["norm"], entry["status"]) != LABELS.get(name):
+            yield f"{name} is labelled {entry['unit']}, {entry['norm']}, {entry['status']}: expected {LABELS.get(name)}"
+        number = isinstance(entry["value"], bool if LABELS.get(name) == HELD else (int, float))
+        if not number or not 0 <= entry["value"] < math.inf or not entry["source"]:
+            yield f"{name} = {entry['value']!r} is no number of at least 0 with a source"
+            return
+    value = {name: entry["value"] for name, entry in entries.items()}
+
+    c_T, torque_ratio, n_max = (profile[k]["value"] for k in ("thrust_coefficient", "torque_ratio", "rotor_speed_max"))
+    x, y, _ = np.asarray(profile["rotor_positions"]["value"], dtype=np.float64).T
+    turns = np.asarray(profile["rotor_directions"]["value"], dtype=np.float64)
+    direction = np.linalg.inv(np.stack([np.ones(ROTORS), y, -x, -turns * torque_ratio]))[:, 0]  # c_T B0^-1 e_1
+    column, full = float(np.linalg.norm(direction)), c_T * n_max**2
+    low = np.concatenate([tensors["state_low"], np.zeros(ROTORS)])
+    high = np.concatenate([tensors["state_high"], np.full(ROTORS, full)])
+
+    for name, E in input_maps(W[0].shape[1], direction).items():
+        F, t = W[0] @ E, document["multipliers"].get(name)
+        if not (product_bound(F, W[1:]) <= value[name] or (t is not None and proves(t, value[name], F, W[1:]))):
+            yield f"{name} = {value[name]!r} does not follow from the weights"
+        if (reached := value.get(f"{name}_reached")) is not None:
+            at = np.asarray(document["reached_at"][name], dtype=np.float64)
+            saturated = [i for i in range(len(at) - ROTORS, len(at)) if "collective" in name and not E[i].any()]
+            inside = np.all(low <= at) and np.all(at <= high) and all(at[i] in (0.0, high[i]) for i in saturated)
+            if not inside or not reached <= slope_at(at, E, W, b) * (1 + ROUNDING):
+                yield f"{name}_reached = {reached!r} is not the slope at the input that it names"
+
+    patterns = [pattern_name(p) for p in PATTERNS]
+    L_u = value["lipschitz_rotor_thrust"]
+    shown = min(column * L_u, max(value[name] for name in patterns))
+    found = max(value.get(f"{name}_reached", 0.0) for name in patterns)
+    tolerance, factor = value["thrust_tolerance"], value["contraction_factor"]
+    start = 2 * full * L_u  # |T_0 - T*| <= L_u |u_0 - u*|, both within 0..full in each of four rotors
+    count = value.get("iterations_to_tolerance")
+    for name, true in {
+        "thrust_column": value["thrust_column"] >= column * (1 + ROUNDING),
+        "lipschitz_rotor_speed_squared": value["lipschitz_rotor_speed_squared"] >= L_u * c_T * (1 + ROUNDING),
+        "contraction_factor": factor >= shown * (1 + ROUNDING),
+        "contraction_factor_reached": value.get("contraction_factor_reached", 0.0) <= found,
+        "contracts": document["contracts"] is (factor < 1) and (count is not None) is (factor < 1),
+        "iterations_to_tolerance": count is None
+        or (isinstance(count, int) and count >= 1 and factor**count * start <= tolerance),
+        "thrust_tolerance": tolerance > 0,
+        "rotor_speed_max": value["rotor_speed_max"] == n_max,
+        "attitude_and_torque_held": value["attitude_and_torque_held"] is True,
+    }.items():
+        if not true:
+            yield f"{name} = {value.get(name, document.get(name))!r} does not follow from the weights and the vehicle"
+
+
+def main(arguments: list[str]) -> int:
+    """Print VALID or what fails; exit code 0 or 1."""
+    if len(arguments) != 1:
+        sys.stderr.write("usage: python -m neural_lander.certificate.check BUNDLE\n")
+        return 2
+    try:
+        found = list(problems({name: (Path(arguments[0]) / name).read_bytes() for name in FILES}))
+    except OSError as error:
+        found = [f"{error.filename} cannot be read: {error.strerror}"]
+    sys.stdout.write("\n".join(f"INVALID: {text}" for text in found) + "\n" if found else f"VALID: {arguments[0]}\n")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,223 @@
+"""LipSDP against cvxpy, against what activation patterns reach, and on networks that break naive certificates."""
+
+from itertools import pairwise
+
+import cvxpy as cp
+import numpy as np
+import pytest
+from learning_flights import flight
+from random_network import random_network
+
+from neural_lander.certificate.check import input_maps, product_bound, proves, slope_at
+from neural_lander.certificate.contraction import thrust_direction
+from neural_lander.certificate.evidence import product_slopes, proved_slopes
+from neural_lander.certificate.lipsdp import lipschitz_bound
+from neural_lander.certificate.steepest import Domain, slopes, steepest
+from neural_lander.residual.model import ReluNetwork
+from neural_lander.residual.options import TrainingOptions
+from neural_lander.residual.training import train_residual
+from neural_lander.vehicle import load_vehicle
+
+VEHICLE = load_vehicle("intel-aero")
+MAIN = ("lipschitz_total", "lipschitz_state", "lipschitz_rotor_thrust", "lipschitz_collective")
+
+
+def random_layers(sizes: tuple[int, ...], seed: int = 0) -> list[np.ndarray]:
+    """Layers of spectral norm 1."""
+    rng = np.random.default_rng(seed)
+    W = [rng.normal(size=(b, a)) for a, b in pairwise(sizes)]
+    return [w / np.linalg.norm(w, 2) for w in W]
+
+
+@pytest.fixture(scope="module")
+def trained() -> ReluNetwork:
+    logs = [flight(VEHICLE, 30.0, seed=k) for k in range(3)]
+    return train_residual(logs, VEHICLE, TrainingOptions(epochs=8, held_out=0.0)).predictors.network
+
+
+def folded(network: ReluNetwork) -> tuple[dict[str, np.ndarray], list[np.ndarray], list[np.ndarray]]:
+    W = [np.asarray(w, dtype=np.float64) for w in network.weights]
+    maps = input_maps(W[0].shape[1], thrust_direction(VEHICLE))
+    return maps, W, [np.asarray(b, dtype=np.float64) for b in network.biases]
+
+
+def lipsdp_by_cvxpy(F: np.ndarray, rest: list[np.ndarray], solver: str, **options: float) -> float:
+    """The same programme as Fazlyab et al. write it, with selector matrices A and B."""
+    norms = [np.linalg.norm(W, 2) for W in (F, *rest)]
+    W = [w / n for w, n in zip((F, *rest), norms, strict=True)]
+    sizes = [F.shape[1], *(len(w) for w in W[:-1])]
+    hidden, size = sum(sizes[1:]), sum(sizes)
+    A, B = np.zeros((hidden, size)), np.eye(hidden, size, k=sizes[0])
+    row = column = 0
+    for w in W[:-1]:
+        A[row : row + len(w), column : column + w.shape[1]] = w
+        row, column = row + len(w), column + w.shape[1]
+    T, rho = cp.diag(cp.Variable(hidden, nonneg=True)), cp.Variable()
+    incremental = A.T @ T @ B + B.T @ T @ A - 2 * B.T @ T @ B
+    first, last = np.eye(sizes[0], size), np.eye(sizes[-1], size, k=size - sizes[-1])
+    M = rho * first.T @ first - incremental - last.T @ W[-1].T @ W[-1] @ last
+    problem = cp.Problem(cp.Minimize(rho), [(M + M.T) / 2 >> 0])
+    problem.solve(solver=solver, **options)
+    return float(np.prod(norms) * np.sqrt(rho.value))
+
+
+@pytest.mark.parametrize("sizes, solver", [
+    ((2, 3, 2), "CLARABEL"), ((1, 6, 5, 1), "CLARABEL"), ((12, 8, 8, 3), "CLARABEL"), ((5, 7, 3), "SCS"),
+])  # fmt: skip
+def test_the_bound_is_that_of_cvxpy(sizes: tuple[int, ...], solver: str) -> None:
+    F, *rest = random_layers(sizes, seed=len(sizes))
+    bound, t = lipschitz_bound(3.0 * F, [5.0 * rest[0], *rest[1:]])
+    reference = lipsdp_by_cvxpy(
+        3.0 * F, [5.0 * rest[0], *rest[1:]], solver, **({"eps": 1e-6} if solver == "SCS" else {})
+    )
+    assert t is not None
+    assert bound == pytest.approx(reference, rel=2e-5 if solver == "SCS" else 3e-6)
+
+
+@pytest.mark.slow
+def test_the_bound_of_a_trained_network_is_that_of_cvxpy(trained: ReluNetwork) -> None:
+    maps, W, _ = folded(trained)
+    for name in MAIN:
+        bound, _ = lipschitz_bound(W[0] @ maps[name], W[1:])
+        assert bound == pytest.approx(lipsdp_by_cvxpy(W[0] @ maps[name], W[1:], "CLARABEL"), rel=3e-6)
+
+
+def test_a_network_with_one_hidden_neuron_has_its_exact_slope() -> None:
+    F, out = np.array([[3.0, 4.0]]), np.array([[1.0], [2.0], [2.0]])
+    bound, _ = lipschitz_bound(F, [out])
+    assert bound == pytest.approx(15.0, rel=1e-9)
+
+
+@pytest.mark.parametrize("change", ["dead neuron", "dead layer", "twin inputs"])
+def test_degenerate_networks_are_bounded(change: str) -> None:
+    F, *rest = random_layers((4, 6, 5, 3))
+    if change == "dead neuron":
+        F[2], rest[0][:, 4] = 0.0, 0.0
+    elif change == "dead layer":
+        rest[0][:] = 0.0
+    else:
+        F[:, 1] = F[:, 0]
+    bound, t = lipschitz_bound(F, rest)
+    assert bound <= product_bound(F, rest) * (1 + 1e-11)
+    assert t is None or proves(t, bound, F, rest)
+    assert (bound == 0.0) == (change == "dead layer")
+
+
+def test_less_than_the_bound_is_not_proved() -> None:
+    F, *rest = random_layers((12, 25, 30, 15, 3))
+    bound, t = lipschitz_bound(F, rest)
+    assert t is not None
+    assert proves(t, bound, F, rest)
+    assert not proves(t, bound * (1 - 1e-5), F, rest)
+    assert bound < 0.75 * product_bound(F, rest)
+
+
+def steepest_pattern(F: np.ndarray, rest: list[np.ndarray]) -> float:
+    """Largest |W_L D W_(L-1) ... D F| over diagonal D of zeros and ones: coordinate search from several starts.
+
+    These are the networks of the same weights and any biases, which is what LipSDP bounds.
+    """
+    rng, sizes = np.random.default_rng(0), [len(F), *(len(W) for W in rest[:-1])]
+    ends = np.cumsum(sizes)
+
+    def norm(active: np.ndarray) -> np.ndarray:
+        J = np.broadcast_to(F, (len(active), *F.shape))
+        for W, end, size in zip(rest, ends, sizes, strict=True):
+            J = W @ (active[:, end - size : end, None] * J)
+        return np.linalg.norm(J, 2, axis=(1, 2)) if F.shape[1] > 1 else np.linalg.norm(J, axis=(1, 2))
+
+    best, every = 0.0, np.arange(ends[-1])
+    for start in (1.0, 0.8, 0.8, 0.5, 0.5, 0.5):
+        active = (rng.random((1, ends[-1])) < start).astype(float)
+        value, before = float(norm(active)[0]), -1.0
+        while value > before:
+            before = value
+            flipped = np.repeat(active, len(every), axis=0)
+            flipped[every, every] = 1.0 - flipped[every, every]
+            values = norm(flipped)
+            if values.max() > value:
+                value, active = float(values.max()), flipped[[int(values.argmax())]]
+        best = max(best, value)
+    return best
+
+
+def test_bounds_of_a_trained_network_are_within_a_percent_of_what_activation_patterns_reach(
+    trained: ReluNetwork,
+) -> None:
+    maps, W, _ = folded(trained)
+    for name in MAIN:
+        bound, _ = lipschitz_bound(W[0] @ maps[name], W[1:])
+        reached = steepest_pattern(W[0] @ maps[name], W[1:])
+        assert reached <= bound <= 1.01 * reached, name
+
+
+def test_the_search_reports_a_slope_that_is_there_and_close_to_the_bound(trained: ReluNetwork) -> None:
+    maps, W, b = folded(trained)
+    full = VEHICLE.thrust_coefficient * VEHICLE.u_max
+    low = np.concatenate([trained.state_low, np.zeros(4)]).astype(float)
+    high = np.concatenate([trained.state_high, np.full(4, full)]).astype(float)
+    E = maps["lipschitz_collective"]
+    value, at = steepest(W, b, E, Domain(low, high))
+    assert np.all(low <= at) and np.all(at <= high)
+    assert slope_at(at, E, W, b) == pytest.approx(value, rel=1e-12)
+    step = 1e-7 * E[-4:, 0]
+    change = trained(at[:-4], at[-4:] + step) - trained(at[:-4], at[-4:] - step)
+    assert np.linalg.norm(change) / 2e-7 == pytest.approx(value, rel=1e-5)
+    bound, _ = lipschitz_bound(W[0] @ E, W[1:])
+    assert value <= bound <= 1.1 * value  # no input of this network's range activates the worst pattern
+    rng = np.random.default_rng(1)
+    assert value >= slopes(W, b, E, rng.uniform(low, high, (50_000, 12))).max()
+
+
+def test_saturated_rotors_are_held_at_either_end() -> None:
+    domain = Domain(np.zeros(3), np.array([1.0, 2.0, 4.0]), saturated=(1,))
+    x = domain.confine(np.array([[-1.0, 0.9, 9.0], [0.5, 1.1, 2.0]]))
+    np.testing.assert_array_equal(x, [[0.0, 0.0, 4.0], [0.5, 2.0, 2.0]])
+
+
+def test_a_bound_in_scaled_units_is_not_taken_for_one_in_physical_units() -> None:
+    """Height divided by 1 cm: the weights as trained have slope 1 at most, the exported ones 100 N/m."""
+    F, *rest = random_layers((12, 25, 30, 15, 3), seed=3)
+    raw = F / np.array([0.01, *np.ones(11)])
+    zeros = [np.zeros(len(W)) for W in (F, *rest)]
+    wide = np.full(8, 5.0)
+    network = ReluNetwork((raw, *rest), tuple(zeros), "paper", -wide, wide)
+    scaled, _ = lipschitz_bound(F[:, :1], rest)
+    assert product_bound(F, rest) <= 1.0 + 1e-9
+    assert product_slopes(network, VEHICLE)["lipschitz_height"].bound > 5.0
+    bound, t = lipschitz_bound(raw[:, :1], rest)
+    assert bound == pytest.approx(100 * scaled, rel=1e-5)
+    assert t is not None and not proves(t, scaled, raw[:, :1], rest)
+
+
+def test_norms_that_power_iteration_took_for_smaller_are_bounded_as_they_are() -> None:
+    """Two singular values close together: after a few iterations the estimate is below the norm it divides by."""
+    rng = np.random.default_rng(0)
+    layers = []
+    for a, b in pairwise((12, 25, 30, 15, 3)):
+        U, _ = np.linalg.qr(rng.normal(size=(b, b)))
+        V, _ = np.linalg.qr(rng.normal(size=(a, a)))
+        k = min(a, b)
+        W = U[:, :k] @ np.diag(1 - 0.02 * np.arange(k)) @ V[:, :k].T
+        u = rng.normal(size=b)
+        for _ in range(2):
+            v = W.T @ u / np.linalg.norm(W.T @ u)
+            u = W @ v / np.linalg.norm(W @ v)
+        layers.append(2.0 * W / (u @ W @ v))
+    nominal = 2.0**4
+    assert product_bound(layers[0], layers[1:]) > 1.001 * nominal
+    all_active = np.linalg.norm(np.linalg.multi_dot(layers[::-1]), 2)
+    bound, t = lipschitz_bound(layers[0], layers[1:])
+    assert all_active <= bound <= product_bound(layers[0], layers[1:]) * (1 + 1e-11)
+    assert t is None or proves(t, bound, layers[0], layers[1:])
+
+
+def test_every_slope_of_a_network_lies_between_what_is_found_and_what_is_proved(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("neural_lander.certificate.steepest.ROUNDS", 10)
+    done: list[float] = []
+    for name, slope in proved_slopes(random_network(VEHICLE, seed=1), VEHICLE, progress=done.append).items():
+        assert slope.reached is not None
+        assert 0 < slope.reached <= slope.bound, name
+    assert done[-1] == 1.0 and done == sorted(done)
