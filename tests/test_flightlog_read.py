@@ -26,6 +26,7 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "d.mcap").write_bytes(np.random.default_rng(0).bytes(5000))
     (tmp_path / "e.usd").write_bytes(b"")
     (tmp_path / "f.txt").write_text("flown at the lake, windy\nsee the video\n")
+    (tmp_path / "g.bbl").write_bytes(b"H Product:Blackbox flight data recorder\n\x00\xff" * 9)
     (tmp_path / ".hidden").write_text("x")
     return tmp_path
 
@@ -39,10 +40,10 @@ def test_a_folder_gives_its_logs_in_order_and_names_what_it_leaves_out(folder: P
     with pytest.warns(NeuralLanderWarning, match="left out") as caught:
         logs = read_logs([folder, folder / "a.txt"])
     assert [len(log.t) for log in logs] == [40, 50, 60, 40]
-    assert [name for name in ("d.mcap", "e.usd", "f.txt") if any(name in str(w.message) for w in caught)] == [
-        "d.mcap", "e.usd", "f.txt",
+    assert [name for name in ("d.mcap", "e.usd", "f.txt", "g.bbl") if any(name in str(w.message) for w in caught)] == [
+        "d.mcap", "e.usd", "f.txt", "g.bbl",
     ]  # fmt: skip
-    assert len(caught) == 3
+    assert len(caught) == 4
 
 
 @pytest.mark.parametrize(
@@ -50,6 +51,7 @@ def test_a_folder_gives_its_logs_in_order_and_names_what_it_leaves_out(folder: P
     [
         ("d.mcap", "no known log format; can be read: .*MCAP.*µSD.*CSV"),
         ("e.usd", "is empty"),
+        ("g.bbl", "Betaflight Blackbox log: it holds neither position nor velocity"),
         ("f.txt", "lacks the needed field 't'"),
         ("missing", "cannot be read: No such file"),
         (".", "is a folder"),
@@ -143,7 +145,7 @@ def test_logs_info_prints_one_json_object_or_a_table(folder: Path, capsys: pytes
     assert code == 0
     assert "b.csv" in out
     assert "position [m, world]" in out
-    assert err.count("warning: left out") == 3
+    assert err.count("warning: left out") == 4
 
 
 def test_logs_convert_goes_both_ways(folder: Path, capsys: pytest.CaptureFixture) -> None:

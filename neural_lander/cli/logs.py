@@ -38,7 +38,7 @@ def info(
     columns: Columns = None,
     as_json: Json = False,
 ) -> None:
-    """Show what is in flight logs: format, duration, rate, gaps, fields, height, damage."""
+    """Show what is in flight logs: format, duration, rate, gaps, height, damage, and whether one can learn from them."""
     profile = load_vehicle(vehicle) if vehicle is not None else None
     mapped = ColumnMap.load(columns) if columns is not None else None
     logs = read_logs(paths) if mapped is None else [read_log(path, column_map=mapped) for path in paths]
@@ -86,20 +86,29 @@ def _render(figures: list[dict[str, Any]]) -> Group:
     with_vehicle = any("vehicle" in log for log in figures)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("log", overflow="fold")
-    headings = ("records", "s", "Hz", "gaps", "longest\ns", "z min\nm", "z max\nm", "tilt\nmax °")
+    headings = ("records", "s", "Hz", "gaps", "longest\ns", "z min\nm", "z max\nm", "tilt\nmax °", "fit to\nlearn")
     for heading in (*headings, *(("gear\nmin m", "thrust/\nweight") if with_vehicle else ())):
         table.add_column(heading, justify="right", no_wrap=True)
     for log in figures:
         row = [
             Path(log["path"]).name, str(log["records"]), f"{log['duration_s']:.1f}", f"{log['rate_Hz']:.1f}",
             str(log["gaps"]), f"{log['longest_gap_s']:.3f}", f"{log['z_min_m']:.3f}", f"{log['z_max_m']:.3f}",
-            f"{log['tilt_max_deg']:.1f}",
+            f"{log['tilt_max_deg']:.1f}", "yes" if log["fit_for_learning"]["fit"] else "no",
         ]  # fmt: skip
         if with_vehicle:
             ratio = log.get("thrust_to_weight")
             row += [f"{log['gear_height_min_m']:.3f}", "-" if ratio is None else f"{ratio:.3f}"]
         table.add_row(*(Text(cell) for cell in row))
-    return Group(table, *_fields(figures))
+    return Group(table, *_verdicts(figures), *_fields(figures))
+
+
+def _verdicts(figures: list[dict[str, Any]]) -> list[Text]:
+    """One line for each log that no ground effect can be learned from, with every reason."""
+    return [
+        Text(f"{Path(log['path']).name} is not fit for learning: {'; '.join(log['fit_for_learning']['reasons'])}")
+        for log in figures
+        if not log["fit_for_learning"]["fit"]
+    ]
 
 
 def _fields(figures: list[dict[str, Any]]) -> list[Text]:

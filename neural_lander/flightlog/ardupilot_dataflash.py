@@ -91,7 +91,7 @@ class ArduPilotDataflash:
             metadata={
                 "format": self.name,
                 "source": source,
-                "source_rates_Hz": dict(joined.rates),
+                **joined.metadata,
                 **_height_source(parameters),
                 **described,
                 "rotor_order": ROTOR_ORDER,

@@ -101,7 +101,7 @@ class CrazyflieUsd2:
             metadata={
                 "format": self.name,
                 "source": source,
-                "source_rates_Hz": dict(joined.rates),
+                **joined.metadata,
                 "rotor_command_is": "PWM ratio of each motor",
             },
             warnings=(*(f"{source}: {text}" for text in _account(events, len(data))), *joined.warnings),

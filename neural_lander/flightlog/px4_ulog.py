@@ -82,7 +82,7 @@ class Px4Ulog:
             metadata={
                 "format": self.name,
                 "source": source,
-                "source_rates_Hz": dict(joined.rates),
+                **joined.metadata,
                 **({"height_source": HEIGHT_SOURCES[reference]} if reference in HEIGHT_SOURCES else {}),
                 **described,
                 "rotor_order": ROTOR_ORDER,

@@ -48,6 +48,10 @@ FORMATS: list[LogFormat] = [Mcap(), Px4Ulog(), ArduPilotDataflash(), CrazyflieUs
 """Asked in this order; any text with columns is taken for CSV, so that comes last."""
 
 
+WITHOUT_POSE = ((b"H Product:Blackbox", "a Betaflight Blackbox log: it holds neither position nor velocity"),)
+"""Beginning of a file -> why no flight can be had from it."""
+
+
 def read_log(path: str | os.PathLike[str], *, column_map: ColumnMap | None = None) -> FlightLog:
     """One flight from one file.
 
@@ -76,7 +80,7 @@ def read_log(path: str | os.PathLike[str], *, column_map: ColumnMap | None = Non
         elif found is not None:
             log = found.read(path)
         else:
-            raise UserError(f"{path} is of no known log format; {_known()}")
+            raise UserError(_unknown(path))
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
     for text in log.warnings:
@@ -111,7 +115,7 @@ def _read_folder(folder: Path) -> list[FlightLog]:
             continue
         try:
             if _format(entry) is None:
-                raise UserError(f"{entry} is of no known log format")
+                raise UserError(_unknown(entry))
             logs.append(read_log(entry))
         except UserError as error:
             warnings.warn(f"left out: {error}", NeuralLanderWarning, stacklevel=3)
@@ -134,6 +138,16 @@ def _format(path: Path) -> LogFormat | None:
     if not head:
         raise UserError(f"{path} is empty: it holds no flight log")
     return next((candidate for candidate in FORMATS if candidate.recognises(head)), None)
+
+
+def _unknown(path: Path) -> str:
+    """Why a file that no format recognises is refused."""
+    with path.open("rb") as file:
+        head = file.read(HEAD_SIZE)
+    for beginning, reason in WITHOUT_POSE:
+        if head.startswith(beginning):
+            return f"{path} is {reason}; record these beside it, for example by motion capture, as CSV"
+    return f"{path} is of no known log format; {_known()}"
 
 
 def _known() -> str:

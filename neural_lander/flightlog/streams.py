@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -47,7 +48,8 @@ class Joined:
 
     t: np.ndarray  # (N,) s
     fields: Mapping[str, np.ndarray]
-    rates: Mapping[str, float]  # Hz, of each source
+    metadata: Mapping[str, Any]
+    """``source_rates_Hz`` by field, and ``clock_jumps`` where there are any."""
     warnings: tuple[str, ...]
 
 
@@ -69,12 +71,7 @@ def join(streams: Mapping[str, Stream], source: str, resets: Sequence[tuple[floa
         Where a needed source is missing, or the needed ones share less than two records.
     """
     said: list[str] = []
-    clean: dict[str, Stream] = {}
-    for name, stream in streams.items():
-        kept, texts = _clean(name, stream)
-        said += [f"{name}: {text}" for text in texts]
-        if len(kept.t) >= 2:
-            clean[name] = kept
+    clean, jumps = _clean_all(streams, said)
     missing = [name for name in REQUIRED if name not in clean]
     if missing:
         raise UserError(f"{source}: the log lacks the needed field '{missing[0]}': it holds fewer than 2 records of it")
@@ -83,30 +80,45 @@ def join(streams: Mapping[str, Stream], source: str, resets: Sequence[tuple[floa
     clean = {name: stream for name, stream in clean.items() if name not in uncovered}
     base = max((clean[name].t for name in MOTION if name in clean), key=len)
     t = base[(base >= start) & (base <= stop)]
+    t = t[~_within(t, [*_all_holes(clean, start, stop, said), *resets])]
     if len(t) < 2:
         raise UserError(f"{source}: position, velocity and attitude are not there at the same time")
-    inside = np.zeros(len(t), dtype=bool)
-    for name, stream in clean.items():
-        if name not in HELD:
-            holes = _holes(stream.t, start, stop)
-            if holes:
-                longest = max(b - a for a, b in holes)
-                said.append(f"{name}: {len(holes)} holes, the longest of {longest:.3g} s; nothing is made up for them")
-            inside |= _within(t, holes)
-    inside |= _within(t, resets)
-    t = t[~inside]
-    if len(t) < 2:
-        raise UserError(f"{source}: no two records lie outside of holes and resets")
+    rates = {name: round(1 / float(np.median(np.diff(stream.t))), 2) for name, stream in clean.items()}
     return Joined(
         t,
         {name: _at(name, stream, t) for name, stream in clean.items()},
-        {name: round(1 / float(np.median(np.diff(stream.t))), 2) for name, stream in clean.items()},
+        {"source_rates_Hz": rates, **({"clock_jumps": jumps} if jumps else {})},
         tuple(f"{source}: {text}" for text in said),
     )
 
 
-def _clean(name: str, stream: Stream) -> tuple[Stream, list[str]]:
-    """Sound records of rising time from the longest stretch, and what is said of the others."""
+def _clean_all(streams: Mapping[str, Stream], said: list[str]) -> tuple[dict[str, Stream], int]:
+    """Streams with at least two sound records, and the most places at which the clock of one jumps."""
+    clean: dict[str, Stream] = {}
+    jumps = 0
+    for name, stream in streams.items():
+        kept, cuts, texts = _clean(name, stream)
+        said += [f"{name}: {text}" for text in texts]
+        jumps = max(jumps, cuts)
+        if len(kept.t) >= 2:
+            clean[name] = kept
+    return clean, jumps
+
+
+def _all_holes(streams: Mapping[str, Stream], start: float, stop: float, said: list[str]) -> list[tuple[float, float]]:
+    """Times in s of the records on either side of every hole in any stream."""
+    spans: list[tuple[float, float]] = []
+    for name, stream in streams.items():
+        holes = _holes(stream.t, start, stop) if name not in HELD else []
+        if holes:
+            longest = max(b - a for a, b in holes)
+            said.append(f"{name}: {len(holes)} holes, the longest of {longest:.3g} s; nothing is made up for them")
+        spans += holes
+    return spans
+
+
+def _clean(name: str, stream: Stream) -> tuple[Stream, int, list[str]]:
+    """Sound records of rising time from the longest run, how often the clock jumps, and what is said of the others."""
     said = []
     rows = stream.values.reshape(len(stream.t), -1)
     sound = (np.abs(rows) < LARGEST).all(axis=1) & np.isfinite(stream.t)  # NaN compares as false
@@ -127,7 +139,7 @@ def _clean(name: str, stream: Stream) -> tuple[Stream, list[str]]:
             f"the clock jumps or stops at {len(cuts)} places; of {len(t)} records the longest run, {b - a}, is kept"
         )
         t, values = t[a:b], values[a:b]
-    return Stream(t, values), said
+    return Stream(t, values), len(cuts), said
 
 
 def _plausible_times(t: np.ndarray) -> np.ndarray:

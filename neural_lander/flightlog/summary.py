@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from neural_lander.flightlog.fitness import fit_for_learning
 from neural_lander.flightlog.log import COLUMNS, FlightLog
+from neural_lander.flightlog.thrust import static_thrust
 from neural_lander.rotation import quaternion_to_matrix
 from neural_lander.vehicle import Vehicle
 
@@ -45,11 +47,12 @@ def summary(log: FlightLog, vehicle: Vehicle | None = None) -> dict[str, Any]:
         },
         "metadata": {key: value for key, value in log.metadata.items() if key not in ("format", "source")},
         "warnings": list(log.warnings),
+        "fit_for_learning": fit_for_learning(log, vehicle).as_json(),
     }
     if vehicle is not None:
         gear = vehicle.lowest_point(log.position, quaternion_to_matrix(log.attitude))
         figures |= {"vehicle": vehicle.name, "gear_height_min_m": float(gear.min())}
-        thrust = _thrust(log, vehicle)
+        thrust = static_thrust(log, vehicle)
         if thrust is not None and (gear > AIRBORNE).any():
             figures["thrust_to_weight"] = float(np.median(thrust[gear > AIRBORNE])) / vehicle.weight
     return figures
@@ -58,16 +61,3 @@ def summary(log: FlightLog, vehicle: Vehicle | None = None) -> dict[str, Any]:
 def tilt_degrees(log: FlightLog) -> np.ndarray:
     """Angle between the body's and the world's z axis, ``(N,)`` degrees."""
     return np.degrees(np.arccos(np.clip(quaternion_to_matrix(log.attitude)[:, 2, 2], -1.0, 1.0)))
-
-
-def _thrust(log: FlightLog, vehicle: Vehicle) -> np.ndarray | None:
-    """Static collective thrust in N, ``(N,)``, without the motors' lag; None where the log or the profile lacks it."""
-    if log.rotor_speed is not None:
-        return vehicle.thrust_coefficient * np.sum(log.rotor_speed**2, axis=1)
-    if log.rotor_command is None:
-        return None
-    if log.rotor_command_unit == "rad/s":
-        return vehicle.thrust_coefficient * np.sum(log.rotor_command**2, axis=1)
-    if vehicle.motor_curve is None or log.battery_voltage is None:
-        return None
-    return np.sum(vehicle.motor_curve.thrust(log.rotor_command, log.battery_voltage), axis=1)

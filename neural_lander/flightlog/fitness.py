@@ -1,0 +1,172 @@
+"""Whether a log is fit for learning a ground-effect residual, and why not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from neural_lander.flightlog.log import FlightLog
+from neural_lander.flightlog.thrust import relative_thrust, static_thrust
+from neural_lander.rotation import quaternion_to_matrix
+from neural_lander.vehicle import Vehicle
+
+BAND = (0.5, 4.0)  # Hz: where thrust must move for its own effect to be told from its balance with gravity
+LEAST_RATE = 10 * BAND[1]  # Hz: ten records per period of the band's upper end; a guess
+LEAST_EXCITATION = 0.015  # of the mean thrust, rms within the band: as much as the label's noise in the Neural-Swarm2
+# flights (1.06 g of 67 g, 0.51 g of 32 g); their random walks have 1.3 to 4 %, their landings 0.8 to 1.3 %
+LEAST_FLIGHT = 10.0  # s
+LEAST_NEAR = 1.0  # s
+NEAR_RADII = 4.0  # rotor radii of gear height: beyond it little ground effect is left (Cheeseman and Bennett 1955)
+NEAR = 0.3  # m above the log's lowest point, where the vehicle is not named; a guess
+AIRBORNE = 0.5  # of the thrust that is exceeded in a tenth of the records
+RESTING = 0.05  # m/s: slower than this over the ground, a log without thrust may be standing
+MOST_MISSING = 0.05  # of the duration
+GAP = 0.05  # s between two records: what the residual's samples call a hole
+UPRIGHT = 0.5  # cosine of the tilt: beyond 60 degrees at the end it crashed
+NO_HEIGHT = ("barometer", "GPS")
+GRID = 0.02  # s, of the spectrum
+
+
+@dataclass
+class Fitness:
+    """The verdict."""
+
+    reasons: list[str] = field(default_factory=list)
+    """Why not; empty where the log is fit."""
+    remarks: list[str] = field(default_factory=list)
+    """What could not be judged."""
+    figures: dict[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """``fit``, ``reasons``, ``remarks`` and the figures that they rest on."""
+        return {"fit": not self.reasons, "reasons": self.reasons, "remarks": self.remarks, **self.figures}
+
+
+def fit_for_learning(log: FlightLog, vehicle: Vehicle | None = None) -> Fitness:
+    """Judge rates, height, thrust, coverage, excitation and wholeness of one log.
+
+    Parameters
+    ----------
+    log
+        The flight.
+    vehicle
+        With it come the gear's height over a floor at z = 0 and the thrust curve.
+    """
+    verdict = Fitness()
+    airborne = _airborne(log, vehicle)
+    _check_rates(log, verdict)
+    _check_height(log, verdict)
+    _check_thrust(log, vehicle, verdict)
+    _check_coverage(log, vehicle, airborne, verdict)
+    _check_excitation(log, vehicle, airborne, verdict)
+    _check_wholeness(log, verdict)
+    return verdict
+
+
+def _check_rates(log: FlightLog, verdict: Fitness) -> None:
+    stated = log.metadata.get("source_rates_Hz", {})
+    moved = np.any(np.diff(np.concatenate([log.position, log.velocity], axis=1), axis=0) != 0, axis=1)
+    own = 1 / float(np.median(np.diff(log.t)))
+    rates = {"position": min(own, float(moved.sum()) / log.duration), "attitude": own, "thrust": own}
+    rotors = "rotor_speed" if log.rotor_speed is not None else "rotor_command"
+    for name, key in (("position", "position"), ("attitude", "attitude"), ("thrust", rotors)):
+        if isinstance(stated.get(key), (int, float)):
+            rates[name] = min(rates[name], float(stated[key]))
+    if getattr(log, rotors) is None:
+        del rates["thrust"]
+    verdict.figures["rates_Hz"] = rates
+    for name, rate in rates.items():
+        if rate < LEAST_RATE:
+            verdict.reasons.append(f"{name} comes at {rate:.3g} Hz; at least {LEAST_RATE:g} Hz are needed")
+
+
+def _check_height(log: FlightLog, verdict: Fitness) -> None:
+    source = log.metadata.get("height_source")
+    if source in NO_HEIGHT and log.height is None:
+        verdict.reasons.append(f"height is from {source}: no height above the ground; fly with a range finder or mocap")
+    elif source is None:
+        verdict.remarks.append("the log does not say where its height comes from")
+
+
+def _check_thrust(log: FlightLog, vehicle: Vehicle | None, verdict: Fitness) -> None:
+    if log.rotor_speed is None and log.rotor_command is None:
+        verdict.reasons.append("neither rotor speed nor rotor command is logged: no thrust can be had")
+    elif log.rotor_speed is None and log.rotor_command_unit == "pwm":
+        if log.battery_voltage is None:
+            verdict.reasons.append("rotor commands are PWM and battery voltage is not logged: no thrust can be had")
+        elif vehicle is not None and vehicle.motor_curve is None:
+            verdict.reasons.append(f"rotor commands are PWM and vehicle '{vehicle.name}' has no motor curve")
+
+
+def _check_coverage(log: FlightLog, vehicle: Vehicle | None, airborne: np.ndarray, verdict: Fitness) -> None:
+    periods = np.minimum(np.gradient(log.t), GAP)
+    flight = float(periods[airborne].sum())
+    if log.height is not None:
+        height = log.height
+    elif vehicle is not None:
+        height = np.asarray(vehicle.lowest_point(log.position, quaternion_to_matrix(log.attitude)))
+    else:
+        height = log.position[:, 2] - log.position[:, 2].min()
+    below = NEAR if vehicle is None else NEAR_RADII * vehicle.rotor_radius
+    near = float(periods[airborne & (height < below)].sum())
+    verdict.figures |= {"flight_s": flight, "near_ground_s": near, "near_ground_below_m": below}
+    if flight < LEAST_FLIGHT:
+        verdict.reasons.append(f"{flight:.3g} s of flight; at least {LEAST_FLIGHT:g} s are needed")
+    if near < LEAST_NEAR:
+        verdict.reasons.append(f"{near:.3g} s of flight below {below:.3g} m; at least {LEAST_NEAR:g} s are needed")
+    if quaternion_to_matrix(log.attitude[-1])[2, 2] < UPRIGHT:
+        verdict.reasons.append("the log ends on its side or upside down: a crash")
+
+
+def _check_excitation(log: FlightLog, vehicle: Vehicle | None, airborne: np.ndarray, verdict: Fitness) -> None:
+    thrust = relative_thrust(log, vehicle)
+    share = None if thrust is None else band_rms(log.t, thrust, airborne)
+    verdict.figures["thrust_excitation"] = share
+    if share is not None and share < LEAST_EXCITATION:
+        verdict.reasons.append(
+            f"thrust moves by {100 * share:.2g} % rms between {BAND[0]:g} and {BAND[1]:g} Hz; at least "
+            f"{100 * LEAST_EXCITATION:g} % are needed, 10 % are better, or f_a = m g - T is learned in place of aerodynamics"
+        )
+
+
+def _check_wholeness(log: FlightLog, verdict: Fitness) -> None:
+    periods = np.diff(log.t)
+    limit = max(GAP, 2 * float(np.median(periods)))
+    missing = float(periods[periods > limit].sum()) / log.duration
+    verdict.figures["missing_share"] = missing
+    if missing > MOST_MISSING:
+        verdict.reasons.append(
+            f"{100 * missing:.2g} % of the time lies in gaps of more than {limit:.3g} s between records"
+        )
+    jumps = log.metadata.get("clock_jumps", 0)
+    if jumps:
+        verdict.reasons.append(f"the clock jumps or stops at {jumps} places: the rest of the flight is another log")
+
+
+def _airborne(log: FlightLog, vehicle: Vehicle | None) -> np.ndarray:
+    thrust = static_thrust(log, vehicle) if vehicle is not None else None
+    thrust = relative_thrust(log, vehicle) if thrust is None else thrust
+    if thrust is None:
+        return np.asarray(np.linalg.norm(log.velocity, axis=1) > RESTING)
+    return np.asarray(thrust > AIRBORNE * np.quantile(thrust, 0.9))
+
+
+def band_rms(t: np.ndarray, thrust: np.ndarray, airborne: np.ndarray) -> float | None:
+    """Rms of thrust between 0.5 and 4 Hz over its mean, in the longest flight without gaps; None below 5 s."""
+    limit = max(GAP, 4 * float(np.median(np.diff(t))))
+    breaks = np.flatnonzero((np.diff(airborne.astype(int)) != 0) | (np.diff(t) > limit)) + 1
+    stretches = [s for s in np.split(np.arange(len(t)), breaks) if len(s) > 1 and airborne[s[0]]]
+    longest = max(stretches, key=lambda s: float(t[s[-1]] - t[s[0]]), default=None)
+    if longest is None or t[longest[-1]] - t[longest[0]] < LEAST_FLIGHT / 2:
+        return None
+    grid = np.arange(t[longest[0]], t[longest[-1]], GRID)
+    values = np.interp(grid, t[longest], thrust[longest])
+    mean = float(values.mean())
+    window = np.hanning(len(values))
+    spectrum = np.abs(np.fft.rfft((values - mean) * window)) ** 2
+    frequency = np.fft.rfftfreq(len(values), GRID)
+    inside = (frequency >= BAND[0]) & (frequency <= BAND[1])
+    power = 2 * float(spectrum[inside].sum()) / (len(values) * float(np.sum(window**2)))
+    return float(np.sqrt(power)) / mean if mean > 0 else None

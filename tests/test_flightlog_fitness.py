@@ -1,0 +1,139 @@
+"""The verdict on a log: each reason alone turns a fit log unfit."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from learning_flights import flight
+
+from neural_lander.cli import main as cli
+from neural_lander.flightlog import FlightLog, read_logs, write_mcap
+from neural_lander.flightlog.fitness import band_rms, fit_for_learning
+from neural_lander.vehicle import load_vehicle
+
+VEHICLE = load_vehicle("intel-aero")
+DATA = Path(__file__).parents[2] / "shared/data"
+real = pytest.mark.skipif(not DATA.is_dir(), reason="needs the real logs in ../shared/data")
+
+
+@pytest.fixture(scope="module")
+def log() -> FlightLog:
+    return replace(flight(VEHICLE, 30.0), height=None, metadata={"height_source": "range finder"})
+
+
+def test_a_flight_with_dither_near_the_ground_is_fit(log: FlightLog) -> None:
+    for vehicle in (VEHICLE, None):
+        verdict = fit_for_learning(log, vehicle).as_json()
+        assert verdict["reasons"] == []
+        assert verdict["remarks"] == []
+        assert verdict["fit"] is True
+        assert verdict["thrust_excitation"] == pytest.approx(
+            0.1, rel=0.5
+        )  # the dither, and what the loop does about it
+        assert verdict["flight_s"] == pytest.approx(30, rel=0.02)
+
+
+def holding(log: FlightLog, every: int) -> FlightLog:
+    rows = np.arange(len(log.t)) // every * every
+    return replace(log, position=log.position[rows], velocity=log.velocity[rows])
+
+
+def thinned(log: FlightLog, every: int) -> FlightLog:
+    fields = {n: getattr(log, n) for n in ("t", "position", "velocity", "attitude", "specific_force", "rotor_speed")}
+    return replace(log, **{name: values[::every] for name, values in fields.items()})
+
+
+def with_gaps(log: FlightLog) -> FlightLog:
+    t = log.t.copy()
+    for k in range(300, 3000, 300):
+        t[k:] += 0.3
+    return replace(log, t=t)
+
+
+def upended(log: FlightLog) -> FlightLog:
+    attitude = log.attitude.copy()
+    attitude[-50:] = [0.0, 1.0, 0.0, 0.0]
+    return replace(log, attitude=attitude)
+
+
+def still(log: FlightLog) -> FlightLog:
+    return replace(log, rotor_speed=np.full_like(log.rotor_speed, VEHICLE.hover_speed))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda log: holding(log, 10), r"position comes at 9\.97 Hz; at least 40 Hz"),
+        (lambda log: thinned(log, 4), r"attitude comes at 25 Hz"),
+        (
+            lambda log: replace(log, metadata={**log.metadata, "source_rates_Hz": {"rotor_speed": 4.0}}),
+            "thrust comes at 4",
+        ),
+        (lambda log: replace(log, metadata={"height_source": "barometer"}), "height is from barometer"),
+        (lambda log: replace(log, rotor_speed=None), "neither rotor speed nor rotor command"),
+        (
+            lambda log: replace(log, rotor_speed=None, rotor_command=log.rotor_speed / 2000, rotor_command_unit="pwm"),
+            "battery voltage is not logged",
+        ),
+        (lambda log: replace(log, position=log.position + np.array([0, 0, 2.0])), "0 s of flight below"),
+        (still, "thrust moves by .* % rms between 0.5 and 4 Hz"),
+        (with_gaps, "% of the time lies in gaps"),
+        (upended, "on its side or upside down"),
+        (lambda log: replace(log, metadata={**log.metadata, "clock_jumps": 2}), "the clock jumps or stops at 2 places"),
+    ],
+)
+def test_each_reason_alone_makes_it_unfit(
+    log: FlightLog, change: Callable[[FlightLog], FlightLog], reason: str
+) -> None:
+    reasons = fit_for_learning(change(log), VEHICLE).reasons
+    assert any(re.search(reason, text) for text in reasons), reasons
+
+
+def test_the_band_holds_what_moves_within_it_alone() -> None:
+    t = np.arange(0, 20, 0.01)
+    flying = np.ones(len(t), dtype=bool)
+    for frequency, expected in ((2.0, 0.1 / np.sqrt(2)), (0.1, 0.0), (12.0, 0.0)):
+        thrust = 5.0 * (1 + 0.1 * np.sin(2 * np.pi * frequency * t))
+        assert band_rms(t, thrust, flying) == pytest.approx(expected, abs=2e-3)
+    assert band_rms(t[:300], thrust[:300], flying[:300]) is None
+
+
+def test_info_gives_the_verdict(log: FlightLog, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    write_mcap(replace(log, rotor_speed=None), tmp_path / "x.mcap")
+    assert cli.main(["logs", "info", str(tmp_path / "x.mcap"), "--json"]) == 0
+    verdict = json.loads(capsys.readouterr().out)["logs"][0]["fit_for_learning"]
+    assert verdict["fit"] is False
+    assert verdict["reasons"][0].startswith("neither rotor speed")
+    assert cli.main(["logs", "info", str(tmp_path / "x.mcap")]) == 0
+    assert "x.mcap is not fit for learning: neither rotor speed" in capsys.readouterr().out.replace("\n", " ")
+
+
+@real
+def test_random_walks_are_fit_and_landings_lack_excitation() -> None:
+    for folder, name in (("large_67g", "crazyflie-parrot"), ("small_32g", "crazyflie-21")):
+        vehicle = load_vehicle(name)
+        walks = [
+            fit_for_learning(log, vehicle)
+            for log in read_logs([DATA / "crazyflie_near_ground" / folder / "random_walk"])
+        ]
+        assert np.mean([not walk.reasons for walk in walks]) > 0.9
+        (landing,) = read_logs([DATA / "crazyflie_near_ground" / folder / "takeoff_landing"])
+        assert [reason.split(" by ")[0] for reason in fit_for_learning(landing, vehicle).reasons] == ["thrust moves"]
+
+
+@real
+@pytest.mark.filterwarnings("ignore::neural_lander.errors.NeuralLanderWarning")
+def test_autopilots_default_logging_is_told_what_it_lacks() -> None:
+    for file, wanted in (
+        ("px4_takeoff_landing_76s.ulg", ["position comes at 10"]),
+        ("px4_sitl_takeoff_landing.ulg", ["position comes at 10", "height is from GPS"]),
+        ("px4_ground_appended.ulg", ["0 s of flight", "height is from barometer"]),
+        ("arducopter_sitl_takeoff_descent.BIN", ["position comes at 10", "height is from barometer"]),
+    ):
+        (log,) = read_logs([DATA / "logs" / file])
+        said = "; ".join(fit_for_learning(log).reasons)
+        assert all(text in said for text in wanted), said
