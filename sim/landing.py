@@ -90,7 +90,7 @@ def build_controller(
 
 
 def identify_moment_trim(plant: Plant, world: PyBulletWorld) -> np.ndarray:
-    """Disturbing moment (3,) in N m, body, of this airframe, from one hover of PD with trim; every controller subtracts it."""
+    """Disturbing moment (3,) in N m, body, from one hover of PD with trim; every controller subtracts it."""
     controller = Controller(plant.vehicle)
     hover = Hover(plant.pad + np.array([0.0, 0.0, IDENTIFICATION_HEIGHT]))
     world.reset(hover.position, seed=IDENTIFICATION_SEED)

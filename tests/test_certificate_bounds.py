@@ -6,6 +6,7 @@ import cvxpy as cp
 import numpy as np
 import pytest
 from learning_flights import flight
+from lipsdp_reference import constraint, unit_layers
 from random_network import random_network
 
 from neural_lander.certificate.check import input_maps, product_bound, proves, slope_at
@@ -42,23 +43,11 @@ def folded(network: ReluNetwork) -> tuple[dict[str, np.ndarray], list[np.ndarray
 
 
 def lipsdp_by_cvxpy(F: np.ndarray, rest: list[np.ndarray], solver: str, **options: float) -> float:
-    """The same programme as Fazlyab et al. write it, with selector matrices A and B."""
-    norms = [np.linalg.norm(W, 2) for W in (F, *rest)]
-    W = [w / n for w, n in zip((F, *rest), norms, strict=True)]
-    sizes = [F.shape[1], *(len(w) for w in W[:-1])]
-    hidden, size = sum(sizes[1:]), sum(sizes)
-    A, B = np.zeros((hidden, size)), np.eye(hidden, size, k=sizes[0])
-    row = column = 0
-    for w in W[:-1]:
-        A[row : row + len(w), column : column + w.shape[1]] = w
-        row, column = row + len(w), column + w.shape[1]
-    T, rho = cp.diag(cp.Variable(hidden, nonneg=True)), cp.Variable()
-    incremental = A.T @ T @ B + B.T @ T @ A - 2 * B.T @ T @ B
-    first, last = np.eye(sizes[0], size), np.eye(sizes[-1], size, k=size - sizes[-1])
-    M = rho * first.T @ first - incremental - last.T @ W[-1].T @ W[-1] @ last
-    problem = cp.Problem(cp.Minimize(rho), [(M + M.T) / 2 >> 0])
+    layers, gain = unit_layers([F, *rest])
+    t, rho = cp.Variable(sum(len(W) for W in layers[:-1]), nonneg=True), cp.Variable()
+    problem = cp.Problem(cp.Minimize(rho), [constraint(layers, rho, cp.diag(t)) >> 0])
     problem.solve(solver=solver, **options)
-    return float(np.prod(norms) * np.sqrt(rho.value))
+    return float(gain * np.sqrt(rho.value))
 
 
 @pytest.mark.parametrize("sizes, solver", [

@@ -1,4 +1,4 @@
-"""Check a bundle's certificate by NumPy and the standard library: ``python -m neural_lander.certificate.check BUNDLE``
+"""Check a bundle's certificate by NumPy and the standard library: ``python -m neural_lander.certificate.check PATH``.
 
 Nothing that wrote the bundle is trusted. Hashes are computed again, and every proved number follows here from weights,
 vehicle profile and multipliers alone. With F the first layer folded with the inputs a bound is about, and t >= 0,
@@ -129,6 +129,8 @@ def problems(contents: Mapping[str, bytes]) -> Iterator[str]:
         numbers = [np.asarray(profile[name]["value"], dtype="<f8") for name in VEHICLE_NUMBERS]
         if document["vehicle_sha256"] != hashlib.sha256(b"".join(n.tobytes() for n in numbers)).hexdigest():
             yield "certificate.json was made for another vehicle: vehicle_sha256 differs"
+        if document["vehicle_name"] != profile["name"]:
+            yield f"certificate.json names the vehicle {document['vehicle_name']!r}, not {profile['name']!r}"
         tensors = read_tensors(contents["residual.safetensors"])
         depth = (len(tensors) - 2) // 2
         names = [*(f"W{k}" for k in range(depth)), *(f"b{k}" for k in range(depth)), "state_low", "state_high"]

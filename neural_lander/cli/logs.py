@@ -38,7 +38,7 @@ def info(
     columns: Columns = None,
     as_json: Json = False,
 ) -> None:
-    """Show what is in flight logs: format, duration, rate, gaps, height, damage, and whether one can learn from them."""
+    """Show what is in flight logs: format, duration, rate, gaps, height, damage, and whether to learn from them."""
     profile = load_vehicle(vehicle) if vehicle is not None else None
     mapped = ColumnMap.load(columns) if columns is not None else None
     logs = read_logs(paths) if mapped is None else [read_log(path, column_map=mapped) for path in paths]
