@@ -14,6 +14,7 @@ from rich.text import Text
 from neural_lander.cli.output import emit
 from neural_lander.errors import UserError
 from neural_lander.flightlog import ColumnMap, FlightLog, read_log, read_logs, write_csv, write_mcap
+from neural_lander.flightlog.motion_capture import join_motion_capture
 from neural_lander.flightlog.plot import plot_log
 from neural_lander.flightlog.summary import summary
 from neural_lander.vehicle import load_vehicle
@@ -51,18 +52,31 @@ def convert(
     source: Input,
     out: Annotated[Path, typer.Argument(metavar="OUT", help="File to write: .mcap (all) or .csv (numbers only).")],
     columns: Columns = None,
+    mocap: Annotated[
+        Path | None, typer.Option(help="Motion-capture CSV that gives pose and velocity; its clock is aligned.")
+    ] = None,
+    mocap_columns: Annotated[
+        Path | None, typer.Option("--mocap-columns", help="Column map of that file, where it lacks our header.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write a flight log as our MCAP or CSV."""
+    """Write a flight log as our MCAP or CSV, joined with motion capture where there is one."""
     write = WRITERS.get(out.suffix.lower())
     if write is None:
         raise UserError(f"{out} ends in '{out.suffix}': a log is written as {' or '.join(WRITERS)}")
     if out.exists() and source.exists() and out.samefile(source):
         raise UserError(f"{out} is the log that is read: choose another name")
     log = _read(source, columns)
+    result: dict[str, Any] = {"in": source, "out": out}
+    lines = []
+    if mocap is not None:
+        log = join_motion_capture(log, mocap, ColumnMap.load(mocap_columns) if mocap_columns is not None else None)
+        result["motion_capture"] = aligned = log.metadata["motion_capture"]
+        by = f"{aligned['by']} correlates by {aligned['correlation']:.2f}"
+        lines.append(Text(f"{mocap}: its clock is {aligned['offset_s']:.3f} s behind the log's ({by})"))
     write(log, out)
-    result = {"in": source, "out": out, "records": len(log.t), "duration_s": log.duration}
-    emit(result, as_json, lambda: Text(f"{out}: {len(log.t)} records, {log.duration:.1f} s"))
+    result |= {"records": len(log.t), "duration_s": log.duration}
+    emit(result, as_json, lambda: Group(*lines, Text(f"{out}: {len(log.t)} records, {log.duration:.1f} s")))
 
 
 @app.command()

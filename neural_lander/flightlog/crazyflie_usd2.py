@@ -17,6 +17,7 @@ import numpy as np
 from neural_lander.errors import UserError
 from neural_lander.flightlog.crazyflie_usd import PWM_FULL_SCALE, decompress_quaternions
 from neural_lander.flightlog.log import FlightLog
+from neural_lander.flightlog.packed import as_float
 from neural_lander.flightlog.streams import Stream, join, to_world
 from neural_lander.flightlog.usd_events import TIME, Events, looks_like_events, read_events
 from neural_lander.rotation import quaternion_exp, quaternion_multiply
@@ -128,7 +129,7 @@ def _stream(events: Events, field: str, sources: tuple[Source, ...]) -> Stream |
                 continue
             if field == "rotor_command" and any(records.dtype[v].kind == "f" for v in source.variables):
                 continue
-            values = np.stack([records[v].astype(np.float64) for v in source.variables], axis=-1) * source.factor
+            values = np.stack([as_float(records[v]) for v in source.variables], axis=-1) * source.factor
             values[:, -1] += source.offset_z
             return Stream(_time(events, records), values if values.shape[1] > 1 else values[:, 0])
     return None
@@ -139,15 +140,15 @@ def _attitude(events: Events) -> Stream | None:
         names = records.dtype.names or ()
         t = _time(events, records)
         if set(QUATERNION) <= set(names):
-            return Stream(t, np.stack([records[v].astype(np.float64) for v in QUATERNION], axis=-1))
+            return Stream(t, np.stack([as_float(records[v]) for v in QUATERNION], axis=-1))
         if COMPRESSED in names and records.dtype[COMPRESSED] == np.dtype("<u4"):
             return Stream(t, decompress_quaternions(records[COMPRESSED]))
         if set(EULER) <= set(names):
-            roll, pitch, yaw = (np.radians(records[v].astype(np.float64))[:, None] for v in EULER)
+            roll, pitch, yaw = (np.radians(as_float(records[v]))[:, None] for v in EULER)
             about = [np.asarray(quaternion_exp(a * e)) for a, e in zip((roll, -pitch, yaw), np.eye(3), strict=True)]
             return Stream(t, np.asarray(quaternion_multiply(quaternion_multiply(about[2], about[1]), about[0])))
     return None
 
 
 def _time(events: Events, records: np.ndarray) -> np.ndarray:
-    return records[TIME].astype(np.float64) * events.seconds_per_count
+    return as_float(records[TIME]) * events.seconds_per_count

@@ -9,6 +9,7 @@ import csv
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from neural_lander.flightlog.units import si_unit
 from neural_lander.frames import swap_attitude, swap_body, swap_world
 
 DELIMITERS = ",;\t"
+HOLE_PERIODS, SHORTEST_HOLE = 10.0, 0.1  # times the median period, and s: shorter ones are a logger's jitter
 _HEADING = re.compile(r"\s*(\w+)\s*(?:\[([^\]]*)\])?\s*")
 
 
@@ -49,14 +51,36 @@ class Csv:
 def read_csv(path: str | os.PathLike[str], column_map: ColumnMap | None = None) -> FlightLog:
     """A flight from a table with one header line, delimited by comma, semicolon or tab.
 
-    A last line without its end of line that does not parse is left out with a warning. Text has no checksum: a cut
-    within the last number of a complete line goes unseen.
+    A last line without its end of line is warned of, and left out where it does not parse; so is a hole in time, as a
+    damaged digit makes it. Text has no checksum: other damaged digits go unseen.
 
     Raises
     ------
     UserError
         On a missing column, or a cell that is no finite number: with column and line.
     """
+    table = read_table(path, column_map)
+    return FlightLog.from_arrays(
+        **table.fields,
+        rotor_command_unit=table.rotor_command_unit,
+        metadata={"format": Csv.name, "source": str(path)},
+        warnings=table.warnings,
+    )
+
+
+@dataclass(frozen=True)
+class CsvTable:
+    """Fields of a flight log that a table holds, in SI and our frames."""
+
+    fields: Mapping[str, np.ndarray]
+    rotor_command_unit: str
+    warnings: tuple[str, ...]
+
+
+def read_table(
+    path: str | os.PathLike[str], column_map: ColumnMap | None = None, required: Sequence[str] = REQUIRED
+) -> CsvTable:
+    """As :func:`read_csv`, of tables that need hold only the ``required`` fields, time among them."""
     source = str(path)
     try:
         text = Path(path).read_text("utf-8-sig")
@@ -68,10 +92,11 @@ def read_csv(path: str | os.PathLike[str], column_map: ColumnMap | None = None) 
     delimiter = max(DELIMITERS, key=lines[0].count)
     header = [heading.strip() for heading in next(csv.reader(lines[:1], delimiter=delimiter), [])]
     columns = _own_columns(header, source) if column_map is None else column_map.columns
-    _require_whole_fields(columns, column_map is None, source)
+    _require_whole_fields(columns, column_map is None, source, required)
     wanted = list(columns)
     indices = [_index(columns[name].name, header, source) for name in wanted]
     numbers, said = _numbers(lines, delimiter, indices, [columns[name].name for name in wanted], source)
+    said += _hole(numbers[:, wanted.index("t")] * columns["t"].factor, source)
     components = {name: numbers[:, k] * columns[name].factor for k, name in enumerate(wanted)}
     fields = {
         field: np.stack([components[c] for c in component_names(field)], axis=-1)
@@ -82,12 +107,7 @@ def read_csv(path: str | os.PathLike[str], column_map: ColumnMap | None = None) 
     }
     if column_map is not None and column_map.world == "NED":
         fields = {field: _from_ned(field, values) for field, values in fields.items()}
-    return FlightLog.from_arrays(
-        **fields,
-        rotor_command_unit=_rotor_command_unit(columns, source),
-        metadata={"format": Csv.name, "source": source},
-        warnings=said,
-    )
+    return CsvTable(fields, _rotor_command_unit(columns, source), said)
 
 
 def write_csv(log: FlightLog, path: str | os.PathLike[str]) -> None:
@@ -131,12 +151,12 @@ def _own_columns(header: Sequence[str], source: str) -> dict[str, Column]:
     return columns
 
 
-def _require_whole_fields(columns: Mapping[str, Column], own: bool, source: str) -> None:
+def _require_whole_fields(columns: Mapping[str, Column], own: bool, source: str, required: Sequence[str]) -> None:
     remedy = "add it, or give a column map that names the columns" if own else "add it to the column map"
     for field in COLUMNS:
         names = component_names(field)
         missing = [name for name in names if name not in columns]
-        if missing and (field in REQUIRED or len(missing) < len(names)):
+        if missing and (field in required or len(missing) < len(names)):
             raise UserError(f"{source}: the log lacks the needed field '{missing[0]}' ({COLUMNS[field][1]}): {remedy}")
 
 
@@ -156,7 +176,8 @@ def _numbers(
     if not any(line.strip() for line in body):
         raise UserError(f"{source} holds a header and no records")
     try:
-        return _parse(body, delimiter, indices), ()
+        unended = f"{source}: the last line has no end: the file may be cut, within the last number or before more"
+        return _parse(body, delimiter, indices), (unended,) if body[-1].strip() else ()
     except ValueError as error:
         if body[-1].strip() and len(body) > 1:
             try:
@@ -169,6 +190,14 @@ def _numbers(
                     "and whatever came later",
                 )
         raise UserError(f"{source}: {_fault(body, delimiter, indices, names) or error}") from error
+
+
+def _hole(t: np.ndarray, source: str) -> tuple[str, ...]:
+    """What is said of the longest step in time, where it is too long for jitter."""
+    steps = np.diff(t)
+    if len(steps) < 2 or steps.max() <= max(SHORTEST_HOLE, HOLE_PERIODS * float(np.median(steps))):
+        return ()
+    return (f"{source}: a hole of {steps.max():.3g} s after record {int(np.argmax(steps))}",)
 
 
 def _parse(body: list[str], delimiter: str, indices: list[int]) -> np.ndarray:

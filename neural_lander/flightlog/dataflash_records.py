@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from neural_lander.flightlog.packed import gather
+from neural_lander.flightlog.packed import as_float, gather
 
 MARK = b"\xa3\x95"
 FMT_TYPE, FMT_LENGTH = 128, 89
@@ -61,7 +61,7 @@ class Records:
         """One column of all messages of a name, ``(N,)`` float64 in its unit."""
         fmt = self.formats[name]
         factor = fmt.factors[(fmt.dtype.names or ()).index(column)]
-        return self.messages[name][column].astype(np.float64) * factor
+        return as_float(self.messages[name][column]) * factor
 
     def has(self, name: str, *columns: str) -> bool:
         """Whether there are messages of a name with all these columns."""

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from neural_lander.errors import UserError
+from neural_lander.flightlog.packed import as_float
 from neural_lander.flightlog.ulog_framing import joined
 
 PARSER_ERRORS = (
@@ -38,7 +39,7 @@ class Topic:
         """One field, ``(N,)`` float64."""
         if field not in self.data:
             raise UserError(f"{self.source}: the topic '{self.name}' lacks the field '{field}'")
-        return self.data[field].astype(np.float64)
+        return as_float(self.data[field])
 
     @property
     def t(self) -> np.ndarray:

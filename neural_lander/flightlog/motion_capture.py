@@ -1,0 +1,171 @@
+"""An external motion-capture record joined to a flight log: its clock's offset is estimated and reported.
+
+The offset is the lag at which the angular speed of the cameras' attitude correlates best with the gyroscopes' (the norm
+needs no common frame), or, where the log lacks body rates, vertical speed with vertical speed. Then position, velocity
+and attitude come from motion capture; rotors, battery and inertial data from the flight log.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import numpy as np
+
+from neural_lander.errors import UserError
+from neural_lander.flightlog.column_map import ColumnMap
+from neural_lander.flightlog.csv_columns import read_table
+from neural_lander.flightlog.log import FlightLog
+from neural_lander.flightlog.streams import Stream, join
+from neural_lander.rotation import quaternion_conjugate, quaternion_multiply, quaternion_to_matrix
+
+RATE = 200.0  # Hz, of the grid that is correlated on
+SMOOTH = 0.05  # s, of both signals: a tracked marker set jitters
+LEAST_CORRELATION = 0.6  # of the two signals at the best lag; a guess, real pairs reach 0.9
+LEAST_OVERLAP = 5.0  # s
+PROMINENCE = 0.1  # by which the best lag must beat all that are more than ``APART`` away
+APART = 1.0  # s
+MOCAP_FIELDS = ("position", "velocity", "attitude")
+
+
+def join_motion_capture(log: FlightLog, path: str | os.PathLike[str], column_map: ColumnMap | None = None) -> FlightLog:
+    """The flight with pose and velocity from a motion-capture CSV.
+
+    Parameters
+    ----------
+    log
+        The flight log, with body rates or velocity.
+    path, column_map
+        The record, see :func:`read_motion_capture`.
+
+    Returns
+    -------
+    FlightLog
+        At the times of the faster of the two; ``metadata["motion_capture"]`` holds the offset in s that was added to
+        the record's time, the correlation that it rests on, and the log's time at which the result begins.
+
+    Raises
+    ------
+    UserError
+        Where the two cannot be aligned for certain.
+    """
+    mocap = read_motion_capture(path, column_map)
+    offset, correlation, by = clock_offset(log, mocap)
+    t = mocap.t + offset
+    streams = {name: Stream(t, getattr(mocap, name)) for name in MOCAP_FIELDS}
+    kept = ("body_rates", "rotor_speed", "rotor_command", "battery_voltage", "f_a_applied", "position_reference")
+    streams |= {name: Stream(log.t, values) for name in kept if (values := getattr(log, name)) is not None}
+    if log.specific_force is not None:  # measured in the body; the log's own attitude had taken it to its world
+        body = np.einsum("nji,nj->ni", quaternion_to_matrix(log.attitude), log.specific_force)
+        streams["specific_force"] = Stream(log.t, body)
+    joined = join(streams, f"{log.source} with {path}")
+    fields = dict(joined.fields)
+    if "specific_force" in fields:
+        attitude = fields["attitude"] / np.linalg.norm(fields["attitude"], axis=1, keepdims=True)
+        fields["specific_force"] = np.einsum("nij,nj->ni", quaternion_to_matrix(attitude), fields["specific_force"])
+    starts = round(float(joined.t[0]), 4)
+    aligned = {
+        "source": str(path),
+        "offset_s": round(offset, 4),
+        "correlation": round(correlation, 3),
+        "by": by,
+        "starts_at_s": starts,
+    }
+    metadata = {**log.metadata, **joined.metadata, "height_source": "motion capture", "motion_capture": aligned}
+    said = (*log.warnings, *mocap.warnings, *joined.warnings)
+    result = FlightLog.from_arrays(joined.t, **fields, rotor_command_unit=log.rotor_command_unit, metadata=metadata)
+    return replace(result, warnings=said)
+
+
+def read_motion_capture(path: str | os.PathLike[str], column_map: ColumnMap | None = None) -> FlightLog:
+    """Position and attitude from CSV; velocity too, differentiated where the table has none.
+
+    Parameters
+    ----------
+    path, column_map
+        As :func:`neural_lander.flightlog.read_csv` takes them; z up, the tracked body's frame that of the vehicle.
+    """
+    table = read_table(path, column_map, ("t", "position", "attitude"))
+    fields, said = dict(table.fields), table.warnings
+    if "velocity" not in fields and len(fields["t"]) > 2:
+        t = fields["t"]
+        width = max(1, round(SMOOTH / float(np.median(np.diff(t)))))
+        window = np.full(width, 1 / width)
+        slope = np.gradient(fields["position"], t, axis=0)
+        ends = np.convolve(np.ones(len(t)), window, mode="same")  # fewer records are averaged there
+        fields["velocity"] = np.stack([np.convolve(v, window, mode="same") / ends for v in slope.T], axis=-1)
+    kept = {name: values for name, values in fields.items() if name in ("t", *MOCAP_FIELDS)}
+    return FlightLog.from_arrays(**kept, metadata={"format": "motion-capture", "source": str(path)}, warnings=said)
+
+
+def clock_offset(log: FlightLog, mocap: FlightLog) -> tuple[float, float, str]:
+    """Seconds to add to the record's time to have the log's, the correlation there, and what was correlated.
+
+    Raises
+    ------
+    UserError
+        Where no lag correlates well, or another one does almost as well.
+    """
+    if log.body_rates is not None:
+        by, ours, theirs = "angular speed", np.linalg.norm(log.body_rates, axis=1), _angular_speed(mocap)
+    else:
+        by, ours, theirs = "vertical speed", log.velocity[:, 2], mocap.velocity[:, 2]
+    a, b = _resampled(log.t, ours), _resampled(mocap.t, theirs)
+    lags, correlation = _correlation(a, b)
+    if not len(lags):
+        raise UserError(f"{mocap.source}: motion capture and flight log are shorter than {LEAST_OVERLAP:g} s")
+    best = int(np.argmax(correlation))
+    far = np.abs(lags - lags[best]) > APART * RATE
+    rival = float(correlation[far].max()) if far.any() else -1.0
+    peak = float(correlation[best])
+    if peak < LEAST_CORRELATION or peak - rival < PROMINENCE:
+        raise UserError(
+            f"{mocap.source} cannot be aligned with {log.source}: the {by} of both correlates by {peak:.2f} at best, "
+            f"by {rival:.2f} elsewhere; at least {LEAST_CORRELATION:g} and {PROMINENCE:g} more than elsewhere are "
+            "needed: is it the same flight? Turn the vehicle by hand before take-off"
+        )
+    return float(_vertex(lags, correlation, best) / RATE), peak, by
+
+
+def _angular_speed(log: FlightLog) -> np.ndarray:
+    """Norm of the angular velocity of a log's attitude in rad/s, ``(N,)``."""
+    turned = np.asarray(quaternion_multiply(quaternion_conjugate(log.attitude[:-2]), log.attitude[2:]))
+    angle = 2 * np.arctan2(np.linalg.norm(turned[:, 1:], axis=1), np.abs(turned[:, 0]))
+    speed = angle / (log.t[2:] - log.t[:-2])
+    return np.concatenate([speed[:1], speed, speed[-1:]])
+
+
+def _resampled(t: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """On a uniform grid from the first record, smoothed."""
+    grid = np.arange(t[0], t[-1], 1 / RATE)
+    width = max(1, round(SMOOTH * RATE))
+    return np.convolve(np.interp(grid, t, values), np.full(width, 1 / width), mode="same")
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pearson's correlation over the overlap at every lag (samples that b is moved by) with enough of it."""
+    n = len(a) + len(b)
+    lags = np.arange(-len(b) + 1, len(a))
+    spectrum = [np.fft.rfft(x, n) for x in (a, a * a, np.ones_like(a), b, b * b, np.ones_like(b))]
+
+    def at_lags(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Sum over k of x[k + lag] y[k]."""
+        return np.asarray(np.fft.irfft(x * np.conj(y), n)[lags])
+
+    A, AA, one_a, B, BB, one_b = spectrum
+    count = np.maximum(at_lags(one_a, one_b), 1.0)
+    sum_a, sum_b = at_lags(A, one_b), at_lags(one_a, B)
+    covariance = at_lags(A, B) - sum_a * sum_b / count
+    variances = (at_lags(AA, one_b) - sum_a**2 / count) * (at_lags(one_a, BB) - sum_b**2 / count)
+    correlation = covariance / np.sqrt(np.maximum(variances, 1e-12 * float(np.max(np.abs(variances)) + 1e-300)))
+    enough = count >= LEAST_OVERLAP * RATE
+    return lags[enough], correlation[enough]
+
+
+def _vertex(lags: np.ndarray, values: np.ndarray, best: int) -> float:
+    """The best lag to a fraction of a sample, by the parabola through its neighbours."""
+    if not 0 < best < len(values) - 1:
+        return float(lags[best])
+    left, mid, right = values[best - 1 : best + 2]
+    bend = left - 2 * mid + right
+    return float(lags[best] + (0.5 * (left - right) / bend if bend < 0 else 0.0))

@@ -1,0 +1,109 @@
+"""Motion capture joined to a flight log: the offset that was put in comes out, and a stranger is refused."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from learning_flights import flight
+from numpy.testing import assert_allclose
+
+from neural_lander.cli import main as cli
+from neural_lander.errors import UserError
+from neural_lander.flightlog import ColumnMap, FlightLog, read_log, write_csv, write_mcap
+from neural_lander.flightlog.motion_capture import clock_offset, join_motion_capture, read_motion_capture
+from neural_lander.rotation import quaternion_conjugate, quaternion_multiply
+from neural_lander.vehicle import load_vehicle
+
+VEHICLE = load_vehicle("intel-aero")
+
+
+def with_rates(log: FlightLog) -> FlightLog:
+    """Body rates of the attitude, by central differences."""
+    q = log.attitude
+    turned = 2 * quaternion_multiply(quaternion_conjugate(q[:-2]), q[2:])[:, 1:] / 0.02
+    return replace(log, body_rates=np.concatenate([turned[:1], turned, turned[-1:]]))
+
+
+@pytest.fixture(scope="module")
+def log() -> FlightLog:
+    return with_rates(flight(VEHICLE, 30.0, tilt=0.1, metadata={"source": "drone"}))
+
+
+def mocap(log: FlightLog, start: float, stop: float) -> FlightLog:
+    """What cameras would have recorded between two times, with 0.3 mm and 2 mrad of noise, on a clock of their own."""
+    rng = np.random.default_rng(0)
+    rows = (log.t >= start) & (log.t <= stop)
+    n = int(rows.sum())
+    position = log.position[rows] + 3e-4 * rng.normal(size=(n, 3)) + np.array([4.0, -2.0, 0.0])
+    attitude = log.attitude[rows] + 1e-3 * rng.normal(size=(n, 4))
+    return FlightLog.from_arrays(log.t[rows], position, log.velocity[rows], attitude, metadata={"source": "cameras"})
+
+
+@pytest.mark.parametrize(("start", "stop"), [(3.17, 25.0), (0.0, 12.0), (15.5, 30.0)])
+def test_the_offset_is_found_to_milliseconds(log: FlightLog, start: float, stop: float) -> None:
+    offset, correlation, by = clock_offset(log, mocap(log, start, stop))
+    assert offset == pytest.approx(start, abs=0.004)
+    assert correlation > 0.7
+    assert by == "angular speed"
+    offset, _, by = clock_offset(replace(log, body_rates=None), mocap(log, start, stop))
+    assert offset == pytest.approx(start, abs=0.006)
+    assert by == "vertical speed"
+
+
+def test_pose_comes_from_the_cameras_and_the_rest_from_the_log(log: FlightLog, tmp_path: Path) -> None:
+    write_csv(mocap(log, 3.17, 25.0), tmp_path / "cameras.csv")
+    joined = join_motion_capture(log, tmp_path / "cameras.csv")
+    stated = joined.metadata["motion_capture"]
+    t = joined.t + stated["starts_at_s"]
+    for axis, shift in enumerate((4.0, -2.0, 0.0)):
+        assert_allclose(joined.position[:, axis], np.interp(t, log.t, log.position[:, axis]) + shift, atol=6e-3)
+    assert_allclose(joined.rotor_speed[:, 2], np.interp(t, log.t, log.rotor_speed[:, 2]), atol=40)
+    apart = joined.rotor_speed[:, 2] - np.interp(t, log.t, log.rotor_speed[:, 2])
+    assert np.sqrt(np.mean(apart**2)) < 0.05 * np.std(log.rotor_speed[:, 2])
+    assert np.abs(joined.specific_force.mean(axis=0) - log.specific_force[317:2500].mean(axis=0)).max() < 0.05
+    assert stated["offset_s"] == pytest.approx(3.17, abs=0.004)
+    assert joined.metadata["height_source"] == "motion capture"
+
+
+def test_velocity_is_differentiated_where_the_cameras_give_none(log: FlightLog, tmp_path: Path) -> None:
+    cameras = mocap(log, 0.0, 20.0)
+    rows = np.column_stack([cameras.t * 1e3, cameras.position * 1e3, cameras.attitude])
+    np.savetxt(tmp_path / "x.csv", rows, delimiter=",", header="ms,x,y,z,qw,qx,qy,qz", comments="")
+    columns = {
+        "t": {"column": "ms", "unit": "ms"},
+        "position": {"columns": ["x", "y", "z"], "unit": "mm"},
+        "attitude": ["qw", "qx", "qy", "qz"],
+    }
+    found = read_motion_capture(tmp_path / "x.csv", ColumnMap.from_table({"columns": columns}))
+    assert_allclose(found.position, cameras.position, atol=1e-9)
+    error = found.velocity - cameras.velocity
+    assert np.sqrt(np.mean(error[10:-10] ** 2)) < 0.05
+
+
+def test_convert_joins_and_reports_the_offset(log: FlightLog, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    write_csv(mocap(log, 3.17, 25.0), tmp_path / "cameras.csv")
+    write_mcap(log, tmp_path / "log.mcap")
+    paths = [str(tmp_path / name) for name in ("log.mcap", "joined.mcap", "cameras.csv")]
+    assert cli.main(["logs", "convert", *paths[:2], "--mocap", paths[2], "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["motion_capture"]["offset_s"] == pytest.approx(3.17, abs=0.004)
+    assert read_log(paths[1]).metadata["height_source"] == "motion capture"
+
+
+def test_another_flight_is_refused(log: FlightLog) -> None:
+    other = flight(VEHICLE, 20.0, seed=5, tilt=0.1)
+    with pytest.raises(UserError, match="is it the same flight"):
+        clock_offset(log, mocap(other, 0.0, 20.0))
+
+
+def test_a_periodic_motion_has_no_single_offset(log: FlightLog) -> None:
+    t = np.arange(0, 30, 0.01)
+    rates = np.zeros((len(t), 3))
+    rates[:, 0] = 1 + np.sin(2 * np.pi * 0.5 * t)
+    swinging = replace(log, body_rates=rates)
+    cameras = mocap(log, 0.0, 20.0)
+    angle = np.cumsum(rates[: len(cameras.t), 0]) * 0.01
+    attitude = np.stack([np.cos(angle / 2), np.sin(angle / 2), 0 * angle, 0 * angle], axis=-1)
+    with pytest.raises(UserError, match="cannot be aligned"):
+        clock_offset(swinging, replace(cameras, attitude=attitude))
