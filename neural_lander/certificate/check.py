@@ -165,7 +165,7 @@ def false_claims(document: Mapping[str, Any], tensors: Mapping[str, np.ndarray],
         if (entry["unit"], entry["norm"], entry["status"]) != LABELS.get(name):
             yield f"{name} is labelled {entry['unit']}, {entry['norm']}, {entry['status']}: expected {LABELS.get(name)}"
         number = isinstance(entry["value"], bool if LABELS.get(name) == HELD else (int, float))
-        if not number or not 0 <= entry["value"] < math.inf or not entry["source"]:
+        if not number or not 0 <= entry["value"] <= sys.float_info.max or not entry["source"]:
             yield f"{name} = {entry['value']!r} is no number of at least 0 with a source"
             return
     value = {name: entry["value"] for name, entry in entries.items()}

@@ -1,0 +1,454 @@
+"""The checker: it stands alone, and every forged bundle whose claim is no longer true is named, however well sealed."""
+
+import copy
+import hashlib
+import json
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+import safetensors.numpy
+import torch
+from learning_flights import flight
+from lipsdp_reference import constraint, unit_layers
+
+from neural_lander.bundle import load_bundle, replace_certificate, save_bundle
+from neural_lander.certificate import check
+from neural_lander.certificate.document import certify, network_sha256
+from neural_lander.certificate.evidence import proved_slopes
+from neural_lander.errors import UserError
+from neural_lander.residual.model import ReluNetwork
+from neural_lander.residual.options import TrainingOptions
+from neural_lander.residual.training import train_residual
+from neural_lander.vehicle import Vehicle, load_vehicle, parse_vehicle
+
+ROOT = Path(__file__).parents[1]
+VEHICLE = load_vehicle("intel-aero")
+SCHEMA = json.loads((Path(check.__file__).parent / "certificate.schema.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two certified bundles of one vehicle, small so that a thousand edits take seconds."""
+    folder, paths = tmp_path_factory.mktemp("bundles"), []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("neural_lander.certificate.steepest.ROUNDS", 10)
+        patch.setattr("neural_lander.certificate.steepest.SAMPLES", 2000)
+        for seed in range(2):
+            options = TrainingOptions(hidden=(6, 8, 5), epochs=3, seed=seed, held_out=0.0)
+            path = folder / f"B{seed}"
+            bundle = save_bundle(path, train_residual([flight(VEHICLE, 12.0, seed=seed)], VEHICLE, options))
+            slopes = proved_slopes(bundle.model, bundle.vehicle)
+            replace_certificate(path, certify(bundle.model, bundle.vehicle, slopes))
+            paths.append(path)
+    return paths
+
+
+class Forgery:
+    """The files of a bundle, taken apart, to be changed and sealed again with right hashes."""
+
+    def __init__(self, path: Path) -> None:
+        contents = {name: (path / name).read_bytes() for name in check.FILES}
+        self.tensors: dict[str, np.ndarray] = safetensors.numpy.load(contents["residual.safetensors"])
+        self.info: dict[str, Any] = json.loads(contents["bundle.json"])
+        self.document: dict[str, Any] = json.loads(contents["certificate.json"])
+        self.profile = contents["vehicle.toml"].decode()
+
+    def copy(self) -> "Forgery":
+        return copy.deepcopy(self)
+
+    @property
+    def network(self) -> ReluNetwork:
+        t, depth = self.tensors, (len(self.tensors) - 2) // 2
+        W, b = (tuple(t[f"{kind}{k}"] for k in range(depth)) for kind in "Wb")
+        return ReluNetwork(W, b, self.info["network"]["features"], t["state_low"], t["state_high"])
+
+    @property
+    def vehicle(self) -> Vehicle:
+        return parse_vehicle(self.profile, "forged")
+
+    @property
+    def entries(self) -> dict[str, Any]:
+        return self.document["entries"]
+
+    def sealed(self) -> dict[str, bytes]:
+        self.document["network_sha256"] = network_sha256(self.network)
+        self.document["vehicle_sha256"] = self.info["vehicle"]["sha256"] = self.vehicle.sha256
+        contents = {
+            "residual.safetensors": safetensors.numpy.save(self.tensors),
+            "vehicle.toml": self.profile.encode(),
+            "certificate.json": json.dumps(self.document).encode(),
+        }
+        self.info["files"] = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
+        rest = {key: value for key, value in self.info.items() if key != "sha256"}
+        self.info["sha256"] = hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+        return {**contents, "bundle.json": json.dumps(self.info).encode()}
+
+
+UNCLEAR = 1e-9  # of the smallest eigenvalue with layers of norm 1: rounding of the reference itself
+
+
+def derivatives(network: ReluNetwork, inputs: dict[str, list[float]]) -> dict[str, np.ndarray]:
+    """df_a/dx (3, 12) at each input, by torch; the state range apart."""
+    x = torch.tensor(list(inputs.values()), dtype=torch.float64, requires_grad=True)
+    y = x
+    for k, (W, b) in enumerate(zip(network.weights, network.biases, strict=True)):
+        y = torch.nn.functional.linear(
+            torch.relu(y) if k else y, *(torch.tensor(v, dtype=torch.float64) for v in (W, b))
+        )
+    rows = [torch.autograd.grad(y[:, i].sum(), x, retain_graph=True)[0] for i in range(3)]
+    return dict(zip(inputs, torch.stack(rows, dim=1).numpy(), strict=True))
+
+
+def truth(f: Forgery, original: Forgery) -> bool | None:
+    """Whether all that a well-formed forgery claims holds, by other means than the checker's.
+
+    Eigenvalues of the constraint as published, torch's derivative of the network, B0 of the vehicle class. None where
+    rounding decides.
+    """
+    vehicle, network, entries = f.vehicle, f.network, f.entries
+    if any(not name.endswith("_reached") for name in set(entries) ^ set(original.entries)):
+        return False  # what was measured may be left out
+    if any(e[k] != original.entries[n][k] for n, e in entries.items() for k in ("unit", "norm", "status")):
+        return False
+    value = {name: entry["value"] for name, entry in entries.items()}
+    W = [w.astype(np.float64) for w in network.weights]
+    direction = vehicle.thrust_coefficient * vehicle.B0_inverse[:, 0]
+    full, unclear = vehicle.thrust_coefficient * vehicle.u_max, False
+    jacobians = derivatives(network, f.document["reached_at"])
+    for name, E in check.input_maps(12, direction).items():
+        layers, gain = unit_layers([W[0] @ E, *W[1:]])
+        t = np.asarray(f.document["multipliers"].get(name, []), dtype=np.float64)
+        margin = value[name] / gain - 1.0
+        if len(t) == sum(len(w) for w in W[:-1]) and np.all(t >= 0):
+            least = np.linalg.eigvalsh(constraint(layers, (value[name] / gain) ** 2, np.diag(t)))[0]
+            margin = max(margin, float(least)) if least < 0 else max(margin, 1.0)
+        if margin < -UNCLEAR:
+            return False
+        unclear |= abs(margin) <= UNCLEAR
+        if (reached := value.get(f"{name}_reached")) is None:
+            continue
+        at, u = np.split(np.array(f.document["reached_at"][name]), [8])
+        held = [i for i in range(4) if "collective" in name and E[8 + i, 0] == 0]
+        if np.any(at < network.state_low) or np.any(at > network.state_high) or np.any(u < 0) or np.any(u > full):
+            return False
+        if any(u[i] not in (0.0, full) for i in held):
+            return False
+        slope = np.linalg.norm(jacobians[name] @ E, 2)
+        if reached > slope * (1 + UNCLEAR):
+            return False
+        unclear |= reached > slope * (1 + 1e-14)
+    patterns = [name for name in value if name.startswith("lipschitz_collective") and not name.endswith("reached")]
+    L_u, factor, column = value["lipschitz_rotor_thrust"], value["contraction_factor"], np.linalg.norm(direction)
+    start = 2 * full * L_u
+    return None if unclear else bool(
+        factor >= min(column * L_u, max(value[name] for name in patterns))
+        and value["thrust_column"] >= column
+        and value["lipschitz_rotor_speed_squared"] >= vehicle.thrust_coefficient * L_u
+        and value.get("contraction_factor_reached", 0.0) <= max(value.get(f"{name}_reached", 0.0) for name in patterns)
+        and f.document["contracts"] is True
+        and factor < 1
+        and value["thrust_tolerance"] > 0
+        and value["iterations_to_tolerance"] >= 1
+        and factor ** value["iterations_to_tolerance"] * start <= value["thrust_tolerance"]
+        and value["rotor_speed_max"] == vehicle.rotor_speed_max
+        and value["attitude_and_torque_held"] is True
+        and f.document["vehicle_name"] == vehicle.name
+    )  # fmt: skip
+
+
+Edit = Callable[[Forgery, np.random.Generator], None]
+
+
+def size(rng: np.random.Generator) -> float:
+    """Relative size of an edit, from rounding to gross, either way."""
+    return float(rng.choice([-1, 1]) * 10 ** rng.uniform(-7, 0.5))
+
+
+def any_entry(array: np.ndarray, rng: np.random.Generator) -> tuple[int, ...]:
+    return tuple(int(rng.integers(n)) for n in array.shape)
+
+
+def change_weight(f: Forgery, rng: np.random.Generator) -> None:
+    W = f.tensors[f"W{rng.integers(4)}"]
+    W[any_entry(W, rng)] += size(rng) * np.abs(W).max()
+
+
+def change_bias(f: Forgery, rng: np.random.Generator) -> None:
+    b = f.tensors[f"b{rng.integers(4)}"]
+    b[any_entry(b, rng)] += size(rng) * np.abs(b).max()
+
+
+def change_scale(f: Forgery, rng: np.random.Generator) -> None:
+    W, factor = f.tensors[str(rng.choice(["W0", "W3"]))], np.float32(1 + abs(size(rng))) ** rng.choice([-1, 1])
+    if len(W) == 3:
+        W *= factor
+    else:
+        W[:, rng.integers(12)] *= factor
+
+
+def change_range(f: Forgery, rng: np.random.Generator) -> None:
+    f.tensors[str(rng.choice(["state_low", "state_high"]))][rng.integers(8)] += np.float32(size(rng))
+
+
+def change_multiplier(f: Forgery, rng: np.random.Generator) -> None:
+    t = f.document["multipliers"][rng.choice(list(f.document["multipliers"]))]
+    t[rng.integers(len(t))] *= 1 + size(rng)
+
+
+def scale_multipliers(f: Forgery, rng: np.random.Generator) -> None:
+    name = rng.choice(list(f.document["multipliers"]))
+    f.document["multipliers"][name] = [(1 + size(rng)) * t for t in f.document["multipliers"][name]]
+
+
+def swap_multipliers(f: Forgery, rng: np.random.Generator) -> None:
+    m = f.document["multipliers"]
+    a, b = rng.choice(list(m), 2, replace=False)
+    m[a], m[b] = m[b], m[a]
+
+
+def drop_multipliers(f: Forgery, rng: np.random.Generator) -> None:
+    m = f.document["multipliers"]
+    name = str(rng.choice(list(m)))
+    m[name] = m[name][:-1] if rng.random() < 0.5 else [*m[name], 1.0]
+
+
+def change_geometry(f: Forgery, rng: np.random.Generator) -> None:
+    rotor = str(rng.choice(["[0.127, -0.127, 0.04]", "[-0.127, 0.127, 0.04]", "[-0.127, -0.127, 0.04]"]))
+    x, y, z = json.loads(rotor)
+    f.profile = f.profile.replace(rotor, f"[{x * (1 + 0.3 * size(rng))!r}, {y!r}, {z!r}]", 1)
+
+
+def change_thrust_law(f: Forgery, rng: np.random.Generator) -> None:
+    old, key = [("7.76107e-6", "c_T"), ("1000.0", "n_max"), ("0.016", "ratio")][rng.integers(3)]
+    f.profile = f.profile.replace(f"value = {old}", f"value = {float(old) * (1 + 0.2 * abs(size(rng)))!r}", 1)
+    if key == "n_max" and rng.random() < 0.5:
+        f.entries["rotor_speed_max"]["value"] = f.vehicle.rotor_speed_max
+
+
+def change_number(f: Forgery, rng: np.random.Generator) -> None:
+    names = [name for name, e in f.entries.items() if isinstance(e["value"], float)]
+    f.entries[rng.choice(names)]["value"] *= max(0.0, 1 + size(rng))
+
+
+def change_label(f: Forgery, rng: np.random.Generator) -> None:
+    key, values = [
+        ("unit", ["N/N", "N/m", "1", "N", "N per scaled input"]), ("status", ["proved", "measured", "assumed"]),
+        ("norm", ["infinity norm", "absolute value", "none"]),
+    ][rng.integers(3)]  # fmt: skip
+    f.entries[rng.choice(list(f.entries))][key] = str(rng.choice(values))
+
+
+def change_entries(f: Forgery, rng: np.random.Generator) -> None:
+    name = str(rng.choice(list(f.entries)))
+    if rng.random() < 0.5:
+        del f.entries[name]
+    else:
+        f.entries[f"{name}_too"] = f.entries[name]
+
+
+def change_count(f: Forgery, rng: np.random.Generator) -> None:
+    f.entries["iterations_to_tolerance"]["value"] += int(rng.choice([-3, -2, -1, 1, 2, 20]))
+
+
+def change_reached_input(f: Forgery, rng: np.random.Generator) -> None:
+    at = f.document["reached_at"][rng.choice(list(f.document["reached_at"]))]
+    at[rng.integers(len(at))] += size(rng)
+
+
+def loosen(f: Forgery, rng: np.random.Generator) -> None:
+    """Claim less: larger bounds and tolerance, smaller slopes found."""
+    names = [*check.SLOPES, "thrust_tolerance", "lipschitz_rotor_speed_squared"]
+    for name in rng.choice(names, 3):
+        f.entries[name]["value"] *= 1 + 1e-3 * abs(size(rng))
+        if f"{name}_reached" in f.entries:
+            f.entries[f"{name}_reached"]["value"] *= 0.99
+    slopes = ("lipschitz_rotor_speed_squared", "contraction_factor", "thrust_tolerance")
+    for name in slopes:
+        f.entries[name]["value"] *= 1.02
+    f.entries["contraction_factor_reached"]["value"] *= 0.95
+    f.entries["iterations_to_tolerance"]["value"] += 1
+
+
+def reword(f: Forgery, rng: np.random.Generator) -> None:
+    """Other words, another order, a remark beside the entries."""
+    f.entries[rng.choice(list(f.entries))]["source"] += "; see the paper"
+    f.document["remark"] = "copied"
+    f.document = dict(reversed(f.document.items()))
+
+
+def negate_flag(f: Forgery, rng: np.random.Generator) -> None:
+    if rng.random() < 0.5:
+        f.document["contracts"] = False
+    else:
+        f.entries["attitude_and_torque_held"]["value"] = False
+
+
+EDITS: dict[Edit, int] = {
+    change_weight: 200, change_bias: 80, change_scale: 80, change_range: 40, change_multiplier: 100,
+    scale_multipliers: 20, swap_multipliers: 30, drop_multipliers: 30, change_geometry: 60, change_thrust_law: 40,
+    change_number: 120, change_label: 100, change_entries: 30, change_count: 20, change_reached_input: 60,
+    loosen: 40, reword: 10, negate_flag: 6,
+}  # fmt: skip
+
+
+def forgeries(original: Forgery) -> Iterator[tuple[Edit, Forgery]]:
+    for kind, (edit, count) in enumerate(EDITS.items()):
+        for k in range(count):
+            forged = original.copy()
+            edit(forged, np.random.default_rng([kind, k]))
+            yield edit, forged
+
+
+def judged(original: Forgery, every: int) -> Counter[bool | None]:
+    """How many forgeries, of every so many, were false, true or unclear; the checker must say the same."""
+    verdicts: Counter[bool | None] = Counter()
+    for k, (edit, forged) in enumerate(forgeries(original)):
+        if k % every == 0:
+            true, found = truth(forged, original), list(check.problems(forged.sealed()))
+            verdicts[true] += 1
+            assert true is None or true is not bool(found), (edit.__name__, true, found[:3])
+    return verdicts
+
+
+def test_sealed_forgeries_are_refused_where_their_claim_is_false_and_accepted_where_it_is_true(
+    bundles: list[Path],
+) -> None:
+    original = Forgery(bundles[0])
+    assert truth(original, original) is True
+    assert list(check.problems(original.sealed())) == []
+    verdicts = judged(original, every=10)
+    assert verdicts[False] > 50 and verdicts[True] > 20
+
+
+@pytest.mark.slow
+def test_five_hundred_sealed_forgeries_are_refused_and_fifty_true_ones_accepted(bundles: list[Path]) -> None:
+    verdicts = judged(Forgery(bundles[0]), every=1)
+    assert verdicts[False] >= 500
+    assert verdicts[True] >= 50
+    assert verdicts[None] <= 0.02 * verdicts.total()
+
+
+@pytest.mark.parametrize("value", [
+    float("nan"), float("inf"), -(10**400), 10**400, -1e9, "one", None, [], {},
+])  # fmt: skip
+@pytest.mark.parametrize("where", ["multipliers", "lipschitz_total", "contraction_factor", "reached_at"])
+def test_numbers_that_are_none_prove_nothing(bundles: list[Path], value: object, where: str) -> None:
+    f = Forgery(bundles[0])
+    if where in f.document:
+        f.document[where]["lipschitz_rotor_thrust"][3] = value
+        if where == "reached_at" and value in (0.0, True, -1e-12):
+            pytest.skip("an input like another")
+        if where == "multipliers" and value in (True, "1"):
+            pytest.skip("1 to NumPy")
+    else:
+        f.entries[where]["value"] = value
+    assert list(check.problems(f.sealed()))
+
+
+@pytest.mark.parametrize("keep_hashes", [False, True])
+def test_another_networks_certificate_is_refused(bundles: list[Path], keep_hashes: bool) -> None:
+    f, other = Forgery(bundles[0]), Forgery(bundles[1])
+    hashes = {key: f.document[key] for key in ("network_sha256", "vehicle_sha256")}
+    f.document = other.document
+    if keep_hashes:
+        f.document |= hashes
+    assert list(check.problems(f.sealed()))
+
+
+@pytest.mark.parametrize("name", check.FILES)
+def test_a_flipped_bit_that_was_not_sealed_is_named(bundles: list[Path], name: str) -> None:
+    contents = Forgery(bundles[0]).sealed()
+    data = bytearray(contents[name])
+    data[-20] ^= 1
+    found = list(check.problems({**contents, name: bytes(data)}))
+    assert found and name in found[0]
+
+
+@pytest.mark.parametrize("key", ["network_sha256", "vehicle_sha256"])
+def test_a_certificates_own_hashes_are_computed_again(bundles: list[Path], key: str) -> None:
+    f = Forgery(bundles[0])
+    contents = f.sealed()
+    wrong = {**f.document, key: "0" * 64}
+    contents["certificate.json"] = json.dumps(wrong).encode()
+    info = json.loads(contents["bundle.json"])
+    info["files"]["certificate.json"] = hashlib.sha256(contents["certificate.json"]).hexdigest()
+    info["sha256"] = hashlib.sha256(
+        json.dumps({k: v for k, v in info.items() if k != "sha256"}, sort_keys=True).encode()
+    ).hexdigest()
+    contents["bundle.json"] = json.dumps(info).encode()
+    assert [p for p in check.problems(contents) if key in p]
+
+
+def test_a_bundle_that_the_checker_refuses_does_not_load(bundles: list[Path], tmp_path: Path) -> None:
+    f = Forgery(bundles[0])
+    f.entries["contraction_factor"]["value"] *= 0.5
+    for name, data in f.sealed().items():
+        (tmp_path / name).write_bytes(data)
+    with pytest.raises(UserError, match="contraction_factor = .* does not follow.*neural-lander certify"):
+        load_bundle(tmp_path)
+    assert main(tmp_path) == (1, f"INVALID: {next(check.problems(f.sealed()))}\n")
+
+
+def main(path: Path) -> tuple[int, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "neural_lander.certificate.check", str(path)],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout
+
+
+def test_the_program_says_valid_or_what_fails(bundles: list[Path], tmp_path: Path) -> None:
+    assert main(bundles[0]) == (0, f"VALID: {bundles[0]}\n")
+    code, out = main(tmp_path)
+    assert code == 1
+    assert out.startswith("INVALID: ") and "cannot be read" in out
+
+
+def test_the_program_needs_numpy_and_the_standard_library_only(bundles: list[Path]) -> None:
+    script = (
+        "import runpy, sys\nsys.argv = ['check', sys.argv[1]]\n"
+        "try: runpy.run_module('neural_lander.certificate.check', run_name='__main__')\n"
+        "except SystemExit as end: assert end.code == 0\n"
+        "print(*{name.partition('.')[0] for name in sys.modules} - set(sys.stdlib_module_names))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", f"import sys; sys.path[:] = {sys.path!r}\n{script}", str(bundles[0])],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    foreign = set(done.stdout.splitlines()[-1].split()) - {"numpy", "neural_lander", "__main__"}
+    assert not {name for name in foreign if not name.startswith("_")}, foreign
+
+
+@pytest.mark.slow
+def test_checking_takes_a_fifth_of_a_second_and_loading_a_twentieth(bundles: list[Path]) -> None:
+    def least(what: Callable[[], object]) -> float:
+        took = []
+        for _ in range(5):
+            before = time.perf_counter()
+            what()
+            took.append(time.perf_counter() - before)
+        return min(took)
+
+    assert least(lambda: main(bundles[0])) < 0.4  # 0.2 s on an idle machine
+    assert least(lambda: load_bundle(bundles[0])) < 0.05
+
+
+def test_certificates_fit_the_schema(bundles: list[Path]) -> None:
+    validator = jsonschema.Draft202012Validator(SCHEMA)
+    validator.check_schema(SCHEMA)
+    document = Forgery(bundles[0]).document
+    validator.validate(document)
+    validator.validate(certify(Forgery(bundles[0]).network, VEHICLE))
+    assert set(SCHEMA["properties"]["entries"]["properties"]) == set(check.LABELS)
+    for name, entry in document["entries"].items():
+        for change in ({"status": "hoped"}, {"unit": "furlong"}, {"norm": "L7"}, {"value": -1}, {"source": ""}):
+            forged = {**document, "entries": {**document["entries"], name: {**entry, **change}}}
+            assert not validator.is_valid(forged), (name, change)
