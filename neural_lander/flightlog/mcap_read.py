@@ -28,7 +28,7 @@ from neural_lander.flightlog.mcap_format import FLUSH_PERIOD, METADATA_NAME, PRO
 MAX_CHUNK = 1 << 28  # bytes, unpacked; ours have some 30 kB, and a damaged size must not fill the memory
 _RECORD = struct.Struct("<BQ")  # opcode, length
 BATCH = 500  # messages decoded at a time: 25 000 nested objects at once keep the garbage collector busy
-_MESSAGE_HEAD = 22  # bytes: channel u16, sequence u32, log time u64, publish time u64
+MESSAGE_HEAD = 22  # bytes: channel u16, sequence u32, log time u64, publish time u64
 _PREFIX = MCAP0_MAGIC + bytes([Opcode.HEADER])
 
 
@@ -53,7 +53,7 @@ class Mcap:
             Where fewer than two records can be had.
         """
         source = str(path)
-        content = _Content()
+        content = Content()
         content.take(memoryview(path.read_bytes()))
         channel = next((c for c in content.channels.values() if c.topic == TOPIC), None)
         messages = content.messages.get(channel.id, []) if channel else []
@@ -75,8 +75,8 @@ class Mcap:
 
 
 @dataclass
-class _Content:
-    """What has been found in a file."""
+class Content:
+    """What has been found in an MCAP file, ours or another."""
 
     channels: dict[int, Channel] = field(default_factory=dict)
     messages: dict[int, list[bytes]] = field(default_factory=dict)
@@ -103,14 +103,15 @@ class _Content:
                     self.complete = True
                     return
                 else:
-                    self._take(opcode, body)
+                    self.keep(opcode, body)
             except (McapError, struct.error, ValueError, OverflowError, zstandard.ZstdError):
                 self.bad_records += 1
         self.bytes_after = len(data) - at
 
-    def _take(self, opcode: int, body: memoryview) -> None:
+    def keep(self, opcode: int, body: memoryview) -> None:
+        """One record outside or inside of a chunk."""
         if opcode == Opcode.MESSAGE:
-            self.messages.setdefault(body[0] | body[1] << 8, []).append(bytes(body[_MESSAGE_HEAD:]))
+            self.messages.setdefault(body[0] | body[1] << 8, []).append(bytes(body[MESSAGE_HEAD:]))
         elif opcode == Opcode.CHANNEL:
             channel = Channel.read(ReadDataStream(BytesIO(body)))
             self.channels[channel.id] = channel
@@ -121,8 +122,11 @@ class _Content:
         if records is None:
             self.bad_chunks += 1
             return
-        for opcode, inner, _ in _records(memoryview(records)):
-            self._take(opcode, inner)
+        whole = 0
+        for opcode, inner, end in _records(memoryview(records)):
+            self.keep(opcode, inner)
+            whole = end
+        self.bad_chunks += whole != len(records)  # other writers leave the checksum out
 
     def _take_metadata(self, body: memoryview) -> None:
         record = Metadata.read(ReadDataStream(BytesIO(body)))

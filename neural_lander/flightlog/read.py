@@ -17,6 +17,7 @@ from neural_lander.flightlog.csv_columns import Csv, read_csv
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.flightlog.mcap_read import Mcap
 from neural_lander.flightlog.px4_ulog import Px4Ulog
+from neural_lander.flightlog.ros_bag import RosBag
 
 HEAD_SIZE = 4096  # bytes of a file that a format is recognised by
 
@@ -44,7 +45,7 @@ class LogFormat(Protocol):
         ...
 
 
-FORMATS: list[LogFormat] = [Mcap(), Px4Ulog(), ArduPilotDataflash(), CrazyflieUsd2(), CrazyflieUsd(), Csv()]
+FORMATS: list[LogFormat] = [Mcap(), Px4Ulog(), ArduPilotDataflash(), CrazyflieUsd2(), CrazyflieUsd(), RosBag(), Csv()]
 """Asked in this order; any text with columns is taken for CSV, so that comes last."""
 
 

@@ -24,6 +24,7 @@ SPLIT = 10.0  # s without a record: another flight, or a clock that jumped; a gu
 HOLE_PERIODS = 4.0  # times the median period; autopilots' loggers drop one record in a row without harm
 SHORTEST_HOLE = 0.1  # s
 LEAST_SHARE = 0.5  # of the flight: an optional source that covers less is left out
+APART = 0.2  # s by which sources may begin and end apart before it is said; loggers subscribe to them one by one
 LARGEST = 1e9  # in any SI unit of a flight: beyond it a value is damage
 NORM_ERROR = 0.1  # of a quaternion's squared norm
 STEP = 0.1  # m; a guess: estimators correct by less than this from one record to the next
@@ -78,6 +79,9 @@ def join(streams: Mapping[str, Stream], source: str, resets: Sequence[tuple[floa
     start, stop, uncovered = _span(clean)
     said += [f"{name}: there for less than half of the flight, left out" for name in uncovered]
     clean = {name: stream for name, stream in clean.items() if name not in uncovered}
+    first, last = min(s.t[0] for s in clean.values()), max(s.t[-1] for s in clean.values())
+    if (start - first) + (last - stop) > APART:
+        said.append(f"all sources are there for {stop - start:.3g} of {last - first:.3g} s only; the rest is left out")
     base = max((clean[name].t for name in MOTION if name in clean), key=len)
     t = base[(base >= start) & (base <= stop)]
     t = t[~_within(t, [*_all_holes(clean, start, stop, said), *resets])]
