@@ -206,7 +206,13 @@ def test_every_slope_of_a_network_lies_between_what_is_found_and_what_is_proved(
 ) -> None:
     monkeypatch.setattr("neural_lander.certificate.steepest.ROUNDS", 10)
     done: list[float] = []
+    below: list[float] = []
+    largest = 0.0
     for name, slope in proved_slopes(random_network(VEHICLE, seed=1), VEHICLE, progress=done.append).items():
-        assert slope.reached is not None
-        assert 0 < slope.reached <= slope.bound, name
+        if slope.reached is None:
+            below.append(slope.bound)
+        else:
+            assert 0 < slope.reached <= slope.bound, name
+            largest = max(largest, slope.reached) if "collective" in name else largest
+    assert max(below, default=0.0) <= largest
     assert done[-1] == 1.0 and done == sorted(done)

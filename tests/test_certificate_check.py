@@ -259,7 +259,7 @@ def change_count(f: Forgery, rng: np.random.Generator) -> None:
 
 
 def change_reached_input(f: Forgery, rng: np.random.Generator) -> None:
-    at = f.document["reached_at"][rng.choice(list(f.document["reached_at"]))]
+    at = f.document["reached_at"][str(rng.choice(list(f.document["reached_at"])))]
     at[rng.integers(len(at))] += size(rng)
 
 

@@ -115,13 +115,14 @@ def slope_at(x: np.ndarray, E: np.ndarray, W: list[np.ndarray], b: list[np.ndarr
 def problems(contents: Mapping[str, bytes]) -> Iterator[str]:
     """What is wrong with the four files of a bundle, by name; nothing where all that is claimed is true."""
     try:
-        info, document = (json.loads(contents[name]) for name in ("bundle.json", "certificate.json"))
+        info = json.loads(contents["bundle.json"])
         for name in set(FILES) - {"bundle.json"}:
             if info["files"][name] != hashlib.sha256(contents[name]).hexdigest():
                 yield f"{name} was changed after it was written: its hash differs"
         rest = json.dumps({key: value for key, value in info.items() if key != "sha256"}, sort_keys=True)
         if info["sha256"] != hashlib.sha256(rest.encode()).hexdigest():
             yield "bundle.json was changed after it was written: its hash differs"
+        document = json.loads(contents["certificate.json"])
         if document["format"] != "neural-lander-certificate" or document["format_version"] != FORMAT_VERSION:
             yield f"certificate.json is not a certificate of version {FORMAT_VERSION}"
             return

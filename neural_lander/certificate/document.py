@@ -89,7 +89,7 @@ def certify(network: ReluNetwork, vehicle: Vehicle, slopes: Mapping[str, Slope] 
     if reached:
         numbers["contraction_factor_reached"] = (
             max(reached),
-            "steepest slope found over all patterns of saturated rotors, body z along the force",
+            "steepest slope found over the patterns of saturated rotors, body z along the force",
         )
     if factor < 1:
         numbers["iterations_to_tolerance"] = (

@@ -1,0 +1,134 @@
+"""Certifying: tightness of the bounds, and our LipSDP beside the same programme in cvxpy."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Callable
+from typing import Any
+
+import cvxpy as cp
+import numpy as np
+
+from benchmarks.training import synthetic
+from neural_lander.certificate.check import false_claims, input_maps, product_bound
+from neural_lander.certificate.contraction import thrust_direction
+from neural_lander.certificate.document import certify
+from neural_lander.certificate.evidence import Slope, proved_slopes
+from neural_lander.certificate.lipsdp import lipschitz_bound
+from neural_lander.residual.features import features_named
+from neural_lander.residual.model import ReluNetwork
+from neural_lander.residual.network import train_network
+from neural_lander.residual.options import TrainingOptions
+from neural_lander.vehicle import Vehicle, load_vehicle
+
+SIZES = ((25, 30, 15), (50, 50, 50))
+SHOWN = ("lipschitz_total", "lipschitz_state", "lipschitz_rotor_thrust", "lipschitz_collective")
+REQUIRED = 20.0  # s of certify on two cores at the default size
+STARTS = (1.0, 0.8, 0.8, 0.5, 0.5, 0.5)  # share of neurons active where a search for the worst pattern begins
+
+
+def trained(hidden: tuple[int, ...]) -> ReluNetwork:
+    """A network as train makes it, on synthetic flights."""
+    vehicle, options = load_vehicle("intel-aero"), TrainingOptions(hidden=hidden)
+    return train_network(synthetic(vehicle), features_named(options.features), vehicle, options).network
+
+
+def by_cvxpy(F: np.ndarray, rest: list[np.ndarray], solver: str, **options: float) -> float:
+    """LipSDP-Neuron with layers of norm 1, as a user of cvxpy would write it."""
+    norms = [float(np.linalg.norm(W, 2)) for W in (F, *rest)]
+    layers = [W / norm for W, norm in zip((F, *rest), norms, strict=True)]
+    n, hidden = F.shape[1], sum(len(W) for W in layers[:-1])
+    inputs, neurons = np.eye(n, n + hidden), np.eye(hidden, n + hidden, k=n)
+    mapped, row, column = np.zeros((hidden, n + hidden)), 0, 0
+    for W in layers[:-1]:
+        mapped[row : row + len(W), column : column + W.shape[1]] = W
+        row, column = row + len(W), column + W.shape[1]
+    out = np.hstack([np.zeros((3, n + hidden - layers[-1].shape[1])), layers[-1]])
+    rho, T = cp.Variable(), cp.diag(cp.Variable(hidden, nonneg=True))
+    half = neurons.T @ T @ (neurons - mapped)
+    problem = cp.Problem(cp.Minimize(rho), [rho * inputs.T @ inputs + half + half.T - out.T @ out >> 0])
+    problem.solve(solver=solver, **options)
+    return float(np.prod(norms) * np.sqrt(rho.value))
+
+
+def steepest_pattern(F: np.ndarray, rest: list[np.ndarray]) -> float:
+    """Largest slope over activation patterns, whether or not an input has them: no bound without biases is below."""
+    rng, sizes = np.random.default_rng(0), [len(F), *(len(W) for W in rest[:-1])]
+    ends, best = np.cumsum(sizes), 0.0
+
+    def norm(active: np.ndarray) -> np.ndarray:
+        J = np.broadcast_to(F, (len(active), *F.shape))
+        for W, end, size in zip(rest, ends, sizes, strict=True):
+            J = W @ (active[:, end - size : end, None] * J)
+        return np.asarray(np.linalg.norm(J, 2, axis=(1, 2)))
+
+    every = np.arange(ends[-1])
+    for share in STARTS:
+        active, before = (rng.random((1, ends[-1])) < share).astype(float), -1.0
+        while (value := float(norm(active)[0])) > before:
+            before = value
+            flipped = np.repeat(active, len(every), axis=0)
+            flipped[every, every] = 1.0 - flipped[every, every]
+            values = norm(flipped)
+            active = flipped[[int(values.argmax())]] if values.max() > value else active
+        best = max(best, before)
+    return best
+
+
+def timed(what: Callable[[], Any]) -> tuple[Any, float]:
+    """Result and seconds."""
+    started = time.perf_counter()
+    result = what()
+    return result, time.perf_counter() - started
+
+
+def run() -> dict[str, Any]:
+    """Bounds, seconds, and gaps in per cent."""
+    vehicle, rows = load_vehicle("intel-aero"), []
+    figures: dict[str, Any] = {}
+    for hidden in SIZES:
+        network = trained(hidden)
+        slopes, took = timed(lambda network=network: proved_slopes(network, vehicle))
+        figures[f"certify_s_{'-'.join(map(str, hidden))}"] = took
+        figures[f"check_s_{'-'.join(map(str, hidden))}"] = check_seconds(network, slopes, vehicle)
+        first, *rest = (np.asarray(W, dtype=np.float64) for W in network.weights)
+        for name in SHOWN:
+            F = first @ input_maps(first.shape[1], thrust_direction(vehicle))[name]
+            (bound, _), ours = timed(lambda F=F, rest=rest: lipschitz_bound(F, rest))
+            scs: float | str = "-"
+            took_scs: float | str = "-"  # minutes at the larger size
+            if hidden == SIZES[0]:
+                scs, took_scs = timed(lambda F=F, rest=rest: by_cvxpy(F, rest, "SCS", eps=1e-5))
+            rows.append(
+                {
+                    "network": "-".join(map(str, (first.shape[1], *hidden, 3))),
+                    "slope": name.removeprefix("lipschitz_"),
+                    "product": product_bound(F, rest),
+                    "LipSDP": bound,
+                    "SCS": scs,
+                    "above patterns, %": 100 * (bound / steepest_pattern(F, rest) - 1),
+                    "above inputs, %": 100 * (bound / (slopes[name].reached or np.nan) - 1),
+                    "ours, s": ours,
+                    "SCS, s": took_scs,
+                }
+            )
+    return {
+        "what": f"certify in {figures['certify_s_25-30-15']:.3g} s at the default size, {REQUIRED:g} s allowed",
+        "rows": rows,
+        **figures,
+    }
+
+
+def check_seconds(network: ReluNetwork, slopes: dict[str, Slope], vehicle: Vehicle) -> float:
+    """Seconds of the checker's claims, fastest of five, and of starting its process and importing NumPy."""
+    arrays = {"state_low": network.state_low, "state_high": network.state_high}
+    for k, (W, b) in enumerate(zip(network.weights, network.biases, strict=True)):
+        arrays[f"W{k}"], arrays[f"b{k}"] = W, b
+    tensors = {name: np.asarray(values, dtype=np.float64) for name, values in arrays.items()}
+    document, profile = certify(network, vehicle, slopes), tomllib.loads(vehicle.text)
+    claims = min(timed(lambda: list(false_claims(document, tensors, profile)))[1] for _ in range(5))
+    command = [sys.executable, "-c", "import neural_lander.certificate.check"]
+    return claims + min(timed(lambda: subprocess.run(command, check=True))[1] for _ in range(5))
