@@ -1,6 +1,8 @@
 """LipSDP against cvxpy, against what activation patterns reach, and on networks that break naive certificates."""
 
-from itertools import pairwise
+import math
+from fractions import Fraction
+from itertools import pairwise, product
 
 import cvxpy as cp
 import numpy as np
@@ -216,3 +218,41 @@ def test_every_slope_of_a_network_lies_between_what_is_found_and_what_is_proved(
             largest = max(largest, slope.reached) if "collective" in name else largest
     assert max(below, default=0.0) <= largest
     assert done[-1] == 1.0 and done == sorted(done)
+
+
+def exactly_positive_definite(t: np.ndarray, bound: float, layers: list[np.ndarray]) -> bool:
+    """The checker's form by Gaussian elimination in rational numbers: no rounding at all."""
+    norms = [Fraction(float(np.linalg.norm(W, 2))) for W in layers]
+    exact = [[[Fraction(float(v)) / c for v in row] for row in W] for W, c in zip(layers, norms, strict=True)]
+    m, size, last = layers[0].shape[1], layers[0].shape[1] + len(t), layers[-1].shape[1]
+    M = [[Fraction(0)] * size for _ in range(size)]
+    for i in range(size):
+        M[i][i] = (Fraction(bound) / math.prod(norms)) ** 2 if i < m else 2 * Fraction(float(t[i - m]))
+    at = m
+    for W in exact[:-1]:
+        for i, j in product(range(len(W)), range(len(W[0]))):
+            here, before = at + i, at - len(W[0]) + j
+            M[here][before] = M[before][here] = -Fraction(float(t[here - m])) * W[i][j]
+        at += len(W)
+    for i, j in product(range(last), repeat=2):
+        M[size - last + i][size - last + j] -= sum(row[i] * row[j] for row in exact[-1])
+    for i in range(size):
+        if M[i][i] <= 0:
+            return False
+        for r in range(i + 1, size):
+            M[r] = [a - M[r][i] / M[i][i] * b for a, b in zip(M[r], M[i], strict=True)]
+    return True
+
+
+def test_what_the_checker_accepts_holds_in_exact_arithmetic() -> None:
+    """At and around the edge of what the multipliers prove, with layers of very different scales."""
+    rng, verdicts = np.random.default_rng(0), []
+    for _ in range(8):
+        F, *rest = (rng.normal(size=shape) * 10 ** rng.uniform(-2, 2) for shape in ((3, 2), (3, 3), (2, 3)))
+        bound, t = lipschitz_bound(F, rest)
+        if t is not None:
+            for change in (0.0, -1e-12, -1e-9, -1e-8, -2e-8, -1e-7, -1e-6, -1e-5):
+                near = bound * (1 + change)
+                verdicts.append((proves(t, near, F, rest), exactly_positive_definite(t, near, [F, *rest])))
+    assert not [v for v in verdicts if v == (True, False)]
+    assert verdicts.count((True, True)) > 10 and verdicts.count((False, False)) > 10

@@ -91,8 +91,8 @@ def proves(t: Any, bound: float, F: np.ndarray, rest: list[np.ndarray]) -> bool:
         M[here, before] = -t[at - n : at - n + len(W), None] * W
         M[before, here] = M[here, before].T
         at += len(W)
+    diagonal = np.diag(M).copy()  # before anything cancels, so that each entry of the scaled M errs by a few u at most
     M[-last:, -last:] -= layers[-1].T @ layers[-1]
-    diagonal = np.diag(M)
     if not np.all(np.isfinite(M)) or not np.all(diagonal > 0):
         return False
     M = M / np.sqrt(diagonal[:, None] * diagonal) - 1e-15 * len(M) ** 2 * np.eye(len(M))
@@ -116,7 +116,7 @@ def problems(contents: Mapping[str, bytes]) -> Iterator[str]:
     """What is wrong with the four files of a bundle, by name; nothing where all that is claimed is true."""
     try:
         info = json.loads(contents["bundle.json"])
-        for name in set(FILES) - {"bundle.json"}:
+        for name in (name for name in FILES if name != "bundle.json"):
             if info["files"][name] != hashlib.sha256(contents[name]).hexdigest():
                 yield f"{name} was changed after it was written: its hash differs"
         rest = json.dumps({key: value for key, value in info.items() if key != "sha256"}, sort_keys=True)
