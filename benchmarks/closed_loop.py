@@ -63,7 +63,7 @@ def closed_loop(world: PyBulletWorld, plant: Plant, residual: ResidualModel) -> 
     def loop() -> None:
         world.reset(hover.position)
         controller.reset()
-        fly(world, controller, hover, Sensors(plant.noise, 0), start=0.0, end=STEPS * TIME_STEP, spool_down=False)
+        fly(world, controller, hover, Sensors(plant.noise, 0), start=0.0, end=STEPS * TIME_STEP)
 
     return loop
 

@@ -14,8 +14,9 @@ GREY = "#7a8794"  # legible on a light and on a dark page
 
 
 def main(source: Path, target: Path) -> None:
-    """Height over the last part of the first seed's vertical landing."""
-    controllers = json.loads(source.read_text("utf-8"))["scenarios"]["land-1d"]["controllers"]
+    """Height over the last part of the first seed's landing."""
+    scenarios = json.loads(source.read_text("utf-8"))["scenarios"]
+    controllers = next(s["controllers"] for name, s in scenarios.items() if name.startswith("land"))
     plt.rcParams.update(dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor"), GREY))
     plt.rcParams["svg.hashsalt"] = "landing"  # the same file from the same results
     figure, axes = plt.subplots(figsize=(8, 3.4), layout="constrained")

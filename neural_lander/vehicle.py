@@ -7,6 +7,7 @@ A key that is not known, a unit that is not the expected one, or a value outside
 from __future__ import annotations
 
 import hashlib
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -133,6 +134,7 @@ _ARRAYS: Mapping[str, tuple[str, tuple[int | None, ...], float]] = {
     "rotor_directions": ("1", (4,), 1.0),
     "gear_points": ("m", (None, 3), 10.0),
 }
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # it becomes part of file names
 _OPTIONAL = ("contact_height", "motor_curve", "description")
 
 
@@ -195,6 +197,11 @@ def parse_vehicle(text: str, source: str) -> Vehicle:
         raise UserError(
             f"vehicle file {source}: rotor_directions = {values['rotor_directions'].tolist()} must be +1 or -1"
         )
+    if not _NAME.fullmatch(values["name"]):
+        raise UserError(f"vehicle file {source}: name = {profile['name']!r} must be letters, digits, '.', '_' and '-'")
+    if np.any(values["gear_points"][:, 2] >= 0):
+        heights = values["gear_points"][:, 2].tolist()
+        raise UserError(f"vehicle file {source}: gear_points have z = {heights} m; the gear must be below z = 0")
     if "contact_height" in profile:
         values["contact_height"] = _scalar(profile, "contact_height", "m", -1e-9, 10.0, source)
     if "motor_curve" in profile:
@@ -203,6 +210,11 @@ def parse_vehicle(text: str, source: str) -> Vehicle:
     if np.linalg.cond(vehicle.B0 / vehicle.thrust_coefficient) > 1e6:
         raise UserError(
             f"vehicle file {source}: rotor_positions and rotor_directions leave an axis without control: B0 is singular"
+        )
+    if np.any(vehicle.B0_inverse[:, 0] <= 0):
+        shares = (vehicle.thrust_coefficient * vehicle.B0_inverse[:, 0]).round(3).tolist()
+        raise UserError(
+            f"vehicle file {source}: rotor_positions cannot hover level: the rotors' shares of thrust are {shares}"
         )
     if vehicle.hover_speed >= vehicle.rotor_speed_max:
         raise UserError(

@@ -9,15 +9,17 @@ from typing import Any
 import numpy as np
 from joblib import Parallel, delayed
 
+from neural_lander.control.touchdown import RESTING_SHARE
 from neural_lander.control.tracking import DEFAULT_NATURAL_FREQUENCY
 from neural_lander.errors import UserError
 from sim.landing import Learned, build_controller, controller_named, fly_once, identify_moment_trim
 from sim.plant import Plant
 from sim.scenarios import scenario_named
 
-TEST_SEED = 1_000_000  # test seeds start here; collection and training use small ones
+TEST_STREAM = 0x7E57  # keeps the test seeds apart from those of collection
 TRACE_EVERY = 8  # steps: 30 Hz is enough for a picture
 BOOTSTRAP = 2000
+SIGNED = ("lateness_s",)
 Progress = Callable[[int, int], None]
 """(done, of) after every task."""
 
@@ -40,6 +42,8 @@ class Campaign:
     flights: int = 20
     seed: int = 0
     omega_n: float = DEFAULT_NATURAL_FREQUENCY  # rad/s
+    resting_share: float = RESTING_SHARE
+    """Of the touchdown detector, the same for every controller."""
     traces: int = 2
     """Flights per controller whose time series are kept."""
 
@@ -50,6 +54,11 @@ class Outcome:
 
     rows: list[dict[str, float]] = field(default_factory=list)
     traces: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def copies(self) -> np.ndarray:
+        """(n,) which airframe flew each row."""
+        return np.array([row["copy"] for row in self.rows])
 
 
 def run_campaign(campaign: Campaign, workers: int = 1, progress: Progress | None = None) -> dict[str, Outcome]:
@@ -102,9 +111,11 @@ def _fly_task(
     results: dict[int, tuple[dict[str, float], dict[str, Any] | None]] = {}
     with copy.plant.build() as world:
         for index in indices:
-            seed = TEST_SEED * (campaign.seed + 1) + index
-            _, truth, _, row = fly_once(world, copy.plant, controller, scenario, seed, moment_trim)
-            row["seed"] = float(seed)
+            seed = flight_seed(campaign.seed, index)
+            _, truth, _, row = fly_once(
+                world, copy.plant, controller, scenario, seed, moment_trim, resting_share=campaign.resting_share
+            )
+            row["seed"], row["copy"] = float(seed), float(index % len(campaign.copies))
             trace = None
             if index < campaign.traces:
                 pick = slice(None, None, TRACE_EVERY)
@@ -122,18 +133,28 @@ def _fly_task(
     return name, results
 
 
+def flight_seed(seed: int, index: int) -> int:
+    """Seed of a test flight, the same for every controller."""
+    return int(np.random.SeedSequence([seed, index, TEST_STREAM]).generate_state(1)[0])
+
+
 def summarise(outcomes: Mapping[str, Outcome], seed: int = 0) -> dict[str, Any]:
-    """Medians of the magnitudes with 95 % bootstrap intervals, the worst, and counts; the shape of ``results.json``."""
+    """Medians with 95 % bootstrap intervals, the worst, and counts; the shape of ``results.json``.
+
+    The bootstrap draws airframes first and flights on each of them second: flights of one airframe are not independent.
+    Errors are summarised by magnitude, lateness with its sign: a landing before its time is not a late one.
+    """
     return {
         name: {
             "label": controller_named(name).label,
             "n": len(outcome.rows),
+            "seeds": [int(row["seed"]) for row in outcome.rows],
             "touchdown_count": int(sum(row.get("touchdown", 0.0) for row in outcome.rows)),
             "tipped_over_count": int(sum(row["tipped_over"] for row in outcome.rows)),
             "metrics": {
-                key: _statistics(np.array([row[key] for row in outcome.rows]), seed)
+                key: _statistics(np.array([row[key] for row in outcome.rows]), outcome.copies, key, seed)
                 for key in outcome.rows[0]
-                if key.rpartition("_")[2] in ("m", "s")
+                if key.endswith(("_m", "_s"))
             },
             "traces": outcome.traces,
         }
@@ -141,16 +162,25 @@ def summarise(outcomes: Mapping[str, Outcome], seed: int = 0) -> dict[str, Any]:
     }
 
 
-def _statistics(values: np.ndarray, seed: int) -> dict[str, Any]:
-    magnitudes = np.abs(values[np.isfinite(values)])
-    if not len(magnitudes):
+def _statistics(values: np.ndarray, copies: np.ndarray, key: str, seed: int) -> dict[str, Any]:
+    figures = values if key in SIGNED else np.abs(values)
+    finite = figures[np.isfinite(figures)]
+    if not len(finite):
         return {"median": None, "ci95": [None, None], "worst": None, "n": 0, "values": []}
-    draws = np.random.default_rng(seed).integers(0, len(magnitudes), (BOOTSTRAP, len(magnitudes)))
-    low, high = np.quantile(np.median(magnitudes[draws], axis=-1), [0.025, 0.975])
+    groups = [figures[copies == k] for k in np.unique(copies)]
+    table = np.full((len(groups), max(len(g) for g in groups)), np.nan)
+    for row, group in zip(table, groups, strict=True):
+        row[:] = np.resize(group, len(row))  # repeats a flight where airframes have one more or less
+    rng = np.random.default_rng(seed)
+    who = rng.integers(0, len(groups), (BOOTSTRAP, len(groups)))
+    flights = rng.integers(0, table.shape[1], (BOOTSTRAP, *table.shape))
+    draws = table[who[..., None], flights].reshape(BOOTSTRAP, -1)
+    medians = np.nanmedian(draws[np.any(np.isfinite(draws), axis=-1)], axis=-1)
+    low, high = np.quantile(medians, [0.025, 0.975])
     return {
-        "median": float(np.median(magnitudes)),
+        "median": float(np.median(finite)),
         "ci95": [float(low), float(high)],
-        "worst": float(np.max(magnitudes)),
-        "n": len(magnitudes),
+        "worst": float(finite[np.argmax(np.abs(finite))]),
+        "n": len(finite),
         "values": values.tolist(),
     }

@@ -135,7 +135,6 @@ def collect_flight(plant: Plant, seed: int, duration: float = FLIGHT_TIME) -> Fl
             Sensors(plant.noise, seed),
             start=0.0,
             end=duration,
-            spool_down=False,
             excitation=thrust_dither(plant.vehicle, rng),
             before_step=lambda t, _: controller.attitude.learn_trim(world.dt) if t < SETTLE else None,
             metadata={

@@ -9,6 +9,7 @@ from typing import Any
 
 from neural_lander import __version__
 from neural_lander.bundle import Bundle
+from neural_lander.control.touchdown import CONTACT_TIME, RESTING_SHARE, SPOOL_TIME
 from neural_lander.control.tracking import DEFAULT_NATURAL_FREQUENCY, TrackingGains
 from neural_lander.errors import UserError
 from neural_lander.flightlog import FlightLog
@@ -73,6 +74,7 @@ class Comparison:
     seed: int = 0
     omega_n: float = DEFAULT_NATURAL_FREQUENCY  # rad/s
     changes: Sequence[PlantChange] = ()
+    resting_share: float = RESTING_SHARE
     sweep: Sequence[float] = ()
     """Other omega_n in rad/s."""
 
@@ -83,7 +85,7 @@ def compare(comparison: Comparison, workers: int, stage: Stage = lambda what, do
 
     def fly(copies: Sequence[Copy], scenario: str, controllers: Sequence[str], omega_n: float, what: str) -> Any:
         traces = 2 if what == scenario else 0
-        campaign = Campaign(copies, controllers, scenario, c.flights, c.seed, omega_n, traces)
+        campaign = Campaign(copies, controllers, scenario, c.flights, c.seed, omega_n, c.resting_share, traces)
         outcomes = run_campaign(campaign, workers, lambda done, of: stage(what, done, of))
         return {"controllers": summarise(outcomes, c.seed)}
 
@@ -102,9 +104,7 @@ def compare(comparison: Comparison, workers: int, stage: Stage = lambda what, do
         changed = [change.of(copy) for copy in c.copies]
         scenarios = {s: fly(changed, s, c.controllers, c.omega_n, f"{s}, {change.name}") for s in c.scenarios}
         results["plants"].append({"name": change.name, "scenarios": scenarios})
-        requirements += [
-            row for row in landing_requirements(scenarios, f", {change.name}") if "trim" in row["name"]
-        ]
+        requirements += [row for row in landing_requirements(scenarios, f", {change.name}") if "trim" in row["name"]]
     if requirements:
         results["requirements"] = requirements
     results.update(_hang(c, results["scenarios"]))
@@ -125,6 +125,11 @@ def _settings(c: Comparison) -> dict[str, Any]:
         "effects": [getattr(e, "__name__", type(e).__name__) for e in plant.effects],
         "sensor_noise": vars(plant.noise),
         "controller_step_s": 1 / 240,
+        "touchdown": (
+            f"contact for {CONTACT_TIME:g} s; while contact is felt thrust falls to {c.resting_share:.0%} within "
+            f"{SPOOL_TIME:g} s, for every controller; without that cut all of them hop (--resting-share 1)"
+        ),
+        "intervals": "bootstrap of the median, airframes drawn first, flights on each second",
     }
 
 

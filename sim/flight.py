@@ -53,7 +53,7 @@ def fly(
     *,
     start: float,
     end: float,
-    spool_down: bool = True,
+    touchdown: TouchdownDetector | None = None,
     excitation: Excitation | None = None,
     before_step: Callable[[float, State], None] | None = None,
     metadata: Mapping[str, Any] | None = None,
@@ -61,9 +61,9 @@ def fly(
     """Fly from time ``start`` to ``end`` in s, or until touchdown has been detected.
 
     Every controller has the same detector and spool-down, which act on felt contact alone; the last rows of the
-    truth are those at the cut. ``spool_down = False`` is for flights that touch and go.
+    truth are those at the cut. Without one the flight touches and goes.
     """
-    dt, touchdown = world.dt, TouchdownDetector()
+    dt = world.dt
     c_T, u_max = controller.vehicle.thrust_coefficient, controller.vehicle.u_max
     truth, logged = [], []  # what each step refers to; turned into columns after the flight, off the loop's time
     measured = sensors.measure(world.state)
@@ -77,7 +77,7 @@ def fly(
         if excitation is not None:
             u = command * command + excitation(t) / (4 * c_T)
             command = np.sqrt(clip(u, 0.0, u_max))
-        if spool_down:
+        if touchdown is not None:
             command = command * math.sqrt(touchdown(t, bool(seen.contact)))
             if touchdown.landed:
                 break
@@ -100,7 +100,9 @@ def fly(
             actuation = sensors.actuation(world.specific_force, world.rotor_speeds)
             logged.append((t, measured, *actuation, wanted.f_a_hat, reference.position))
         measured = sensors.measure(world.state)
-    landed_at = touchdown.since if touchdown.landed and touchdown.since is not None else math.nan
+    landed_at = math.nan
+    if touchdown is not None and touchdown.landed and touchdown.since is not None:
+        landed_at = touchdown.since
     unknown_weight = (world.vehicle.mass - controller.vehicle.mass) * G_VECTOR
     return _log(logged, metadata or {}), _truth(truth, c_T, unknown_weight, landed_at)
 

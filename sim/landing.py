@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from neural_lander.control.controller import Controller
+from neural_lander.control.touchdown import RESTING_SHARE, TouchdownDetector
 from neural_lander.control.tracking import DEFAULT_NATURAL_FREQUENCY, DEFAULT_TRIM_RATE, TrackingGains
 from neural_lander.errors import UserError
 from neural_lander.flightlog.log import FlightLog
@@ -114,6 +115,7 @@ def fly_once(
     seed: int,
     moment_trim: np.ndarray,
     metadata: Mapping[str, Any] | None = None,
+    resting_share: float = RESTING_SHARE,
 ) -> tuple[FlightLog, Truth, Trajectory, dict[str, float]]:
     """One flight and its figures. The seed draws start, noise and turbulence, alike for every controller."""
     trajectory = scenario.trajectory(plant.pad)
@@ -129,7 +131,7 @@ def fly_once(
         Sensors(plant.noise, seed),
         start=-WARM_UP,
         end=scenario.duration,
-        spool_down=scenario.lands,
+        touchdown=TouchdownDetector(resting_share=resting_share) if scenario.lands else None,
         metadata=metadata,
     )
     return log, truth, trajectory, scenario.score(truth, trajectory)

@@ -89,14 +89,15 @@ def _load_effect(name: str) -> AerodynamicEffect:
     if not module_name or not attribute:
         raise UserError(f"effect '{name}' must be written module:Class, for example sim.aerodynamics:GroundEffect")
     try:
-        found = getattr(importlib.import_module(module_name), attribute)
-    except ImportError as error:
+        module = importlib.import_module(module_name)
+    except Exception as error:
         raise UserError(f"effect '{name}': module '{module_name}' cannot be imported: {error}") from error
-    except AttributeError as error:
-        raise UserError(f"effect '{name}': module '{module_name}' has no '{attribute}'") from error
+    if not hasattr(module, attribute):
+        raise UserError(f"effect '{name}': module '{module_name}' has no '{attribute}'")
+    found = getattr(module, attribute)
     try:
         effect = found() if isinstance(found, type) else found
-    except TypeError as error:
+    except Exception as error:
         raise UserError(f"effect '{name}' must be constructible without arguments: {error}") from error
     if not callable(effect):
         raise UserError(

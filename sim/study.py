@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from joblib import Parallel, delayed
 
 from neural_lander.bundle import Bundle, load_bundle, save_bundle
+from neural_lander.errors import UserError
 from neural_lander.flightlog import FlightLog, write_mcap
 from neural_lander.residual.options import TrainingOptions
 from sim.campaign import Copy, Progress
@@ -27,13 +29,18 @@ class Study:
 
 
 def collection_seed(seed: int, airframe: int, flight: int) -> int:
-    """Seed of a collection flight; test seeds start at a million and never meet it."""
-    return (seed * 1000 + airframe % 10) * 100 % 900_000 + flight
+    """Seed of a collection flight: hashed from all three, so that no two flights share one."""
+    return int(np.random.SeedSequence([seed, airframe, flight, 0xC0]).generate_state(1)[0])
 
 
 def learned_from(bundle: Bundle) -> Learned:
     """What the controllers of a comparison need of a bundle."""
-    return Learned(bundle.model, bundle.cheeseman_bennett, min(bundle.contraction_factor, 0.95))
+    factor = bundle.contraction_factor
+    if not factor < 1:
+        raise UserError(
+            f"bundle {bundle.path} is not shown to contract (factor {factor:.3g}): train it with --thrust-slope"
+        )
+    return Learned(bundle.model, bundle.cheeseman_bennett, factor)
 
 
 def study_airframe(plant: Plant, airframe: int, seed: int, folder: Path, keep_logs: bool) -> Study:

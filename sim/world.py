@@ -28,9 +28,6 @@ GEAR_SAG = 0.0015  # m, how far legs and rubber feet give way under the weight, 
 GEAR_DAMPING_RATIO = 0.5  # of the vehicle on its gear, guess: rubber
 
 
-_EFFECT_FAULTS = (ArithmeticError, AttributeError, LookupError, NameError, RuntimeError, TypeError, ValueError)
-
-
 def _name(effect: AerodynamicEffect) -> str:
     return str(getattr(effect, "__name__", type(effect).__name__))
 
@@ -182,11 +179,15 @@ class PyBulletWorld:
         for effect in self.effects:
             try:
                 extra_force, extra_moment = effect(state, self.rotor_speeds, self.vehicle, self.terrain)
+                if extra_force.shape != (3,) or extra_moment.shape != (3,):
+                    self._blame(state)
                 force, moment = force + extra_force, moment + extra_moment
-            except _EFFECT_FAULTS as error:
+            except UserError:
+                raise
+            except Exception as error:
                 raise UserError(f"effect '{_name(effect)}' failed with {type(error).__name__}: {error}") from error
         f, tau = force.tolist(), moment.tolist()
-        if force.shape != (3,) or moment.shape != (3,) or not math.isfinite(sum(f) + sum(tau)):
+        if not math.isfinite(sum(f) + sum(tau)):
             self._blame(state)
         b.applyExternalForce(self._body, -1, f, state.position.tolist(), b.WORLD_FRAME)
         b.applyExternalTorque(self._body, -1, self._gyroscopic(state.body_rates.tolist(), tau), b.LINK_FRAME)

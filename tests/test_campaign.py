@@ -11,12 +11,13 @@ from neural_lander.errors import UserError
 from neural_lander.residual.analytic import CheesemanBennett
 from neural_lander.vehicle import load_vehicle
 from sim.aerodynamics import GroundEffect, RotorDrag
-from sim.campaign import Campaign, Copy, Outcome, run_campaign, summarise
+from sim.campaign import Campaign, Copy, Outcome, flight_seed, run_campaign, summarise
 from sim.landing import CONTROLLERS, Learned, build_controller, controller_named, fly_once, identify_moment_trim
 from sim.oracle import closed_form_hang
 from sim.plant import Plant
 from sim.scenarios import scenario_named
 from sim.sensors import SensorNoise
+from sim.study import collection_seed
 from tests.random_network import random_network
 
 pytest.importorskip("pybullet", reason="the PyBullet world needs pybullet, which has wheels up to Python 3.11")
@@ -56,9 +57,9 @@ def test_the_oracle_lands_and_pd_hangs(outcomes: dict[str, Outcome]) -> None:
         assert row["final_error_m"] == pytest.approx(hang, abs=0.01)
 
 
-def test_rows_are_in_the_order_of_disjoint_test_seeds(outcomes: dict[str, Outcome]) -> None:
+def test_every_controller_flies_the_same_seeds_in_order(outcomes: dict[str, Outcome]) -> None:
     for outcome in outcomes.values():
-        assert [row["seed"] for row in outcome.rows] == [1_000_000.0, 1_000_001.0, 1_000_002.0]
+        assert [row["seed"] for row in outcome.rows] == [float(flight_seed(0, k)) for k in range(3)]
         assert len(outcome.traces) == 1
         trace = outcome.traces[0]
         assert {len(trace[key]) for key in trace if key != "seed"} == {len(trace["t"])}
@@ -80,10 +81,33 @@ def test_a_summary_holds_medians_of_magnitudes_with_intervals_and_counts(outcome
 def test_intervals_of_twenty_values_are_those_of_a_bootstrap_of_the_median() -> None:
     rng = np.random.default_rng(3)
     values = rng.normal(0.05, 0.01, 20)
-    rows = [{"final_error_m": float(v), "tipped_over": 0.0, "seed": 0.0} for v in values]
+    rows = [{"final_error_m": float(v), "tipped_over": 0.0, "seed": 0.0, "copy": 0.0} for v in values]
     figures = summarise({"pd": Outcome(rows)})["pd"]["metrics"]["final_error_m"]
     medians = [np.median(np.abs(rng.choice(values, 20))) for _ in range(5000)]
     assert_allclose(figures["ci95"], np.quantile(medians, [0.025, 0.975]), atol=0.0015)
+
+
+def test_no_two_flights_share_a_seed() -> None:
+    collected = {collection_seed(s, a, k) for s in range(12) for a in range(12) for k in range(12)}
+    tested = {flight_seed(s, k) for s in range(12) for k in range(200)}
+    assert len(collected) == 12**3 and len(tested) == 12 * 200
+    assert not collected & tested
+
+
+def test_flights_of_one_airframe_do_not_narrow_the_interval() -> None:
+    """Five airframes that differ, with twenty flights each that do not: the interval is that of five values."""
+    level = np.repeat([0.01, 0.02, 0.03, 0.04, 0.05], 20)
+    rows = [
+        {"final_error_m": float(v), "tipped_over": 0.0, "seed": 0.0, "copy": float(k // 20)}
+        for k, v in enumerate(level)
+    ]
+    low, high = summarise({"pd": Outcome(rows)})["pd"]["metrics"]["final_error_m"]["ci95"]
+    assert low <= 0.02 and high >= 0.04
+
+
+def test_a_landing_before_its_time_is_not_a_late_one() -> None:
+    rows = [{"lateness_s": -0.3, "tipped_over": 0.0, "seed": 0.0, "copy": 0.0}]
+    assert summarise({"pd": Outcome(rows)})["pd"]["metrics"]["lateness_s"]["median"] == -0.3
 
 
 def test_progress_counts_up_to_all_tasks() -> None:

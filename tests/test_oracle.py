@@ -31,7 +31,7 @@ def landing(plant: Plant) -> tuple[FlightLog, Truth]:
     trajectory = Landing(plant.pad + [0.3, -0.2, 0.5], plant.pad)
     with plant.build() as world:
         world.reset(trajectory.start)
-        return fly(world, controller, trajectory, Sensors(plant.noise, 0), start=-0.5, end=1.6, spool_down=False)
+        return fly(world, controller, trajectory, Sensors(plant.noise, 0), start=-0.5, end=1.6)
 
 
 @pytest.mark.parametrize("mass_scale, thrust_scale", [(1.0, 1.0), (1.1, 0.9)])

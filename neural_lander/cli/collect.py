@@ -12,7 +12,7 @@ from joblib import Parallel, delayed
 from rich.table import Table
 
 from neural_lander.cli.output import emit, progress
-from neural_lander.errors import UserError
+from neural_lander.cli.results import check_folder
 from neural_lander.flightlog import FlightLog, write_mcap
 from neural_lander.vehicle import load_vehicle
 from sim.collection import FLIGHT_TIME, FLIGHTS, collect_flight
@@ -28,8 +28,8 @@ def collect(
         list[str] | None,
         typer.Option(help="Aerodynamic effect module:Class, repeatable; replaces the default ones."),
     ] = None,
-    airframe: Annotated[int, typer.Option(help="Which copy of the vehicle: draws its asymmetries.")] = 0,
-    seed: Annotated[int, typer.Option(help="Of the flights: way, noise, turbulence.")] = 0,
+    airframe: Annotated[int, typer.Option(min=0, help="Which copy of the vehicle: draws its asymmetries.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the flights: way, noise, turbulence.")] = 0,
     flights: Annotated[int, typer.Option(min=1, max=100)] = FLIGHTS,
     duration: Annotated[float, typer.Option(min=5.0, max=600.0, help="Of each flight, s.")] = FLIGHT_TIME,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
@@ -37,15 +37,13 @@ def collect(
 ) -> None:
     """Fly PD with trim through all heights with thrust dither, and write what an autopilot would have logged."""
     plant = Plant(load_vehicle(vehicle), load_effects(effect or [])).with_airframe(airframe)
-    if out.exists() and not out.is_dir():
-        raise UserError(f"--out {out} is a file; name a folder")
+    check_folder(out)
     jobs = (delayed(_fly)(plant, collection_seed(seed, airframe, k), duration) for k in range(flights))
     logs: list[FlightLog] = []
     paths: list[Path] = []
     with progress() as bars:
         task = bars.add_task("flights", total=flights)
         for k, log in enumerate(Parallel(n_jobs=workers, return_as="generator")(jobs)):
-            out.mkdir(parents=True, exist_ok=True)
             paths.append(out / f"{plant.vehicle.name}_airframe{airframe}_seed{seed}_{k:02d}.mcap")
             write_mcap(log, paths[-1])
             logs.append(log)

@@ -10,7 +10,8 @@ import typer
 
 from neural_lander.bundle import Bundle
 from neural_lander.cli.output import emit
-from neural_lander.cli.results import render, stages, without_series, write_results
+from neural_lander.cli.results import check_folder, render, stages, without_series, write_results
+from neural_lander.control.touchdown import RESTING_SHARE
 from neural_lander.control.tracking import DEFAULT_NATURAL_FREQUENCY
 from neural_lander.errors import UserError
 from neural_lander.flightlog import FlightLog
@@ -24,6 +25,7 @@ from sim.scenarios import SCENARIOS, scenario_named
 from sim.study import copies_of_bundles, study_airframes
 
 STANDARD_CHANGES = ("mass=1.1", "mass=0.9", "thrust=0.9")
+MAX_SEED = 2**31 - 1  # of what training takes
 STANDARD_SWEEP = (1.5, 2.0, 3.0, 4.0, 5.0, 6.0)  # rad/s
 
 
@@ -42,8 +44,10 @@ def compare(
     scenario: Annotated[list[str] | None, typer.Option(help=f"Repeatable: {', '.join(SCENARIOS)}.")] = None,
     controllers: Annotated[str, typer.Option(help="Comma-separated names.")] = ",".join(CONTROLLERS),
     flights: Annotated[int, typer.Option("-n", "--flights", min=1, help="Flights per controller.")] = 20,
-    airframe: Annotated[int, typer.Option(help="The first copy of the vehicle; as in collect.")] = 0,
-    airframes: Annotated[int | None, typer.Option(help="How many copies; default: one per bundle, else 5.")] = None,
+    airframe: Annotated[int, typer.Option(min=0, help="The first copy of the vehicle; as in collect.")] = 0,
+    airframes: Annotated[
+        int | None, typer.Option(min=1, help="How many copies; default: one per bundle, else 5.")
+    ] = None,
     omega_n: Annotated[
         float, typer.Option(help="Natural frequency of the position loop, rad/s.")
     ] = DEFAULT_NATURAL_FREQUENCY,
@@ -52,7 +56,13 @@ def compare(
     full: Annotated[
         bool, typer.Option(help="Mass +-10 %, thrust -10 % and omega_n from 1.5 to 6 rad/s as well.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Of the test flights, and of learning where no bundle is given.")] = 0,
+    resting_share: Annotated[
+        float,
+        typer.Option(min=0.0, max=1.0, help="Share of the thrust kept while contact is felt; 1 switches the cut off."),
+    ] = RESTING_SHARE,
+    seed: Annotated[
+        int, typer.Option(min=0, max=MAX_SEED, help="Of the test flights, and of learning where no bundle is given.")
+    ] = 0,
     out: Annotated[Path | None, typer.Option(help="Folder for results.json and report.html.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -63,9 +73,16 @@ def compare(
     changes = [PlantChange.parse(text) for text in plant or (STANDARD_CHANGES if full else [])]
     frequencies = _frequencies(sweep) or (STANDARD_SWEEP if full else ())
     effects = load_effects(effect or [])
+    if not names:
+        raise UserError(f"--controllers '{controllers}' names none; use any of: {', '.join(CONTROLLERS)}")
+    for frequency in (omega_n, *frequencies):
+        if not 0.1 <= frequency <= 30:
+            raise UserError(f"natural frequency {frequency!r} rad/s must lie in [0.1, 30]")
+    if out is not None:
+        check_folder(out)
     with stages() as stage:
         copies, bundles, logs = _copies(bundle or [], vehicle, effects, airframe, airframes, seed, out, workers, stage)
-        comparison = Comparison(copies, names, scenarios, flights, seed, omega_n, changes, frequencies)
+        comparison = Comparison(copies, names, scenarios, flights, seed, omega_n, changes, resting_share, frequencies)
         results = run(comparison, workers, stage)
     if bundles:
         add_learning(results, copies[0], bundles[0], logs)

@@ -9,15 +9,17 @@ from typing import Annotated, Any
 import typer
 
 from neural_lander.cli.output import emit
-from neural_lander.cli.results import render, stages, without_series, write_results
+from neural_lander.cli.results import check_folder, render, stages, without_series, write_results
 from neural_lander.flightlog import write_mcap
 from neural_lander.vehicle import load_vehicle
-from sim.campaign import TEST_SEED
+from sim.campaign import flight_seed
 from sim.comparison import Comparison, add_learning, compare
 from sim.landing import CONTROLLERS, build_controller, fly_once, identify_moment_trim
 from sim.plant import Plant
-from sim.scenarios import SCENARIOS
+from sim.scenarios import SCENARIOS, scenario_named
 from sim.study import Study, study_airframes
+
+MAX_SEED = 2**31 - 1  # of what training takes
 
 
 def demo(
@@ -28,12 +30,16 @@ def demo(
     scenario: Annotated[str, typer.Option(help=f"One of: {', '.join(SCENARIOS)}.")] = "land-3d",
     airframes: Annotated[int, typer.Option(min=1, max=50, help="Copies of the vehicle, each flown and learned.")] = 4,
     flights: Annotated[int, typer.Option("-n", "--flights", min=1, help="Flights per controller.")] = 20,
-    seed: Annotated[int, typer.Option(help="Of collection, training and test; their seeds never meet.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=MAX_SEED, help="Of collection, training and test; their seeds never meet.")
+    ] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Collect flights in PyBullet, learn, bound, land every controller, and write a report."""
     started = time.perf_counter()
+    scenario = scenario_named(scenario).name
+    check_folder(out)
     plant = Plant(load_vehicle(vehicle))
     with stages() as stage:
         stage("collect and learn", 0, airframes)
@@ -52,12 +58,11 @@ def demo(
 
 def _write_landing_logs(study: Study, scenario: str, seed: int, out: Path) -> None:
     """One flight of PD and one of Neural-Lander, both with trim, as logs to look at and to learn from."""
-    plant = study.copy.plant
+    plant, task = study.copy.plant, SCENARIOS[scenario]
     with plant.build() as world:
         moment_trim = identify_moment_trim(plant, world)
         for name in ("pd-trim", "neural-lander-trim"):
             controller = build_controller(CONTROLLERS[name], plant, study.copy.learned)
             about = {"vehicle": plant.vehicle.name, "mass_kg": plant.vehicle.mass, "controller": name}
-            test_seed = TEST_SEED * (seed + 1)
-            log, *_ = fly_once(world, plant, controller, SCENARIOS[scenario], test_seed, moment_trim, about)
+            log, *_ = fly_once(world, plant, controller, task, flight_seed(seed, 0), moment_trim, about)
             write_mcap(log, out / "logs" / f"{scenario}_{name}.mcap")

@@ -18,6 +18,23 @@ from sim.comparison import Stage
 from sim.report import terminal_table, write_report
 
 
+def check_folder(out: Path) -> None:
+    """Make the folder and see that files can be written there, before any work is done.
+
+    Raises
+    ------
+    UserError
+        Where it is a file, or cannot be made or written.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        probe = out / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(f"--out {out} is no folder that can be written: {error.strerror or error}") from error
+
+
 def write_results(results: Mapping[str, Any], out: Path) -> None:
     """``results.json`` and ``report.html`` in ``out``, each complete or not at all."""
     document = to_json(results)

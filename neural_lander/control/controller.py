@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,12 +13,12 @@ from neural_lander.components import Rows, join, split
 from neural_lander.control.allocation import Allocation
 from neural_lander.control.attitude import AttitudeGains, AttitudeLaw, desired_attitude
 from neural_lander.control.tracking import TrackingGains, TrackingLaw
+from neural_lander.errors import UserError
 from neural_lander.residual.model import NoResidual, ResidualModel
 from neural_lander.state import Reference, State
 from neural_lander.vehicle import Vehicle
 
 FIXED_POINT_TOLERANCE = 1e-4  # of the weight: a tenth of the accelerometer's noise, guess
-MAX_ITERATIONS = 20  # with a factor of 0.5 this leaves 1e-6 of the thrust range
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,18 @@ class Controller:
         self.attitude = AttitudeLaw(vehicle, attitude_gains)
         self.allocation = Allocation(vehicle)
         self.wanted: Wanted | None = None
-        self._step_tolerance = FIXED_POINT_TOLERANCE * vehicle.weight * (1 - contraction_factor) / contraction_factor
+        if not 0 < contraction_factor < 1:
+            raise UserError(
+                f"contraction_factor = {contraction_factor!r} must lie in (0, 1): the thrust would not converge"
+            )
+        start = (
+            4 * vehicle.thrust_coefficient * vehicle.u_max
+        )  # N: the iteration begins no further off than full thrust
+        tolerance = FIXED_POINT_TOLERANCE * vehicle.weight
+        self._iterations = math.ceil(
+            math.log(tolerance * (1 - contraction_factor) / start) / math.log(contraction_factor)
+        )
+        self._step_tolerance = tolerance * (1 - contraction_factor) / contraction_factor
         self._c_T = vehicle.thrust_coefficient
         self._thrust_max = vehicle.thrust_coefficient * vehicle.u_max
         self._thrust_direction = vehicle.B0_inverse[:, 0] * vehicle.thrust_coefficient
@@ -100,7 +112,7 @@ class Controller:
         direction = constant(self._thrust_direction, tau_d)
         moments = self._c_T * self.allocation.moment_part(tau_d)
         thrust = inner(f_bar_d - estimate, k)
-        for _ in range(MAX_ITERATIONS):
+        for _ in range(self._iterations):
             rotor_thrust = clip(moments + along(thrust, direction), 0.0, self._thrust_max)
             estimate = f_a_hat(rotor_thrust)
             previous, thrust = thrust, inner(f_bar_d - estimate, k)

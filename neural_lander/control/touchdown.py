@@ -16,12 +16,14 @@ class TouchdownDetector:
 
     A vehicle that carries its whole weight on its rotors hops on the floor for as long as it holds its position
     there, so that contact never lasts. Autopilots take thrust away as soon as they feel the ground; so does
-    this. With contact the share of thrust that is left falls towards ``RESTING_SHARE``, without it it recovers,
+    this. With contact the share of thrust that is left falls towards ``resting_share``, without it it recovers,
     and once contact has lasted ``contact_time`` the motors stop. It acts on contact, never on the reference: a
     bump costs a short dip of the thrust, and a vehicle that floats gains nothing.
     """
 
     contact_time: float = CONTACT_TIME  # s
+    resting_share: float = RESTING_SHARE
+    """Share of the thrust kept in contact; 1 leaves the controller alone until contact has lasted."""
     since: float | None = None
     """Start of the present contact in s, None in the air."""
     landed: bool = False
@@ -43,8 +45,8 @@ class TouchdownDetector:
         if contact:
             self.since = t if self.since is None else self.since
             self.landed = t - self.since >= self.contact_time - 1e-9
-            self.share = max(self.share - (1 - RESTING_SHARE) / SPOOL_TIME * dt, RESTING_SHARE)
+            self.share = max(self.share - (1 - self.resting_share) / SPOOL_TIME * dt, self.resting_share)
         else:
             self.since = None
-            self.share = min(self.share + (1 - RESTING_SHARE) / RECOVERY_TIME * dt, 1.0)
+            self.share = min(self.share + (1 - self.resting_share) / RECOVERY_TIME * dt, 1.0)
         return 0.0 if self.landed else self.share
