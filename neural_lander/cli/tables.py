@@ -60,8 +60,8 @@ def slope_line(slope: Mapping[str, Any]) -> str:
     line = f"learned slope d f_a,z / d T: {least} to {largest} N/N, mean {mean}"
     if isinstance(slope["mean"], float) and slope["mean"] < 0:
         line += (
-            "; aerodynamics has 0 to +0.2: these logs excite thrust too little to identify it, and what limits the harm "
-            "is the proved bound, not the data"
+            "; aerodynamics has 0 to +0.2: these logs excite thrust too little to identify it, and what limits the "
+            "harm is the proved bound, not the data"
         )
     return line
 
