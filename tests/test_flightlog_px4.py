@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.flightlog import FlightLog, read_log
-from neural_lander.flightlog.ulog_framing import joined
+from neural_lander.flightlog.ulog_framing import sound_messages
 
 pytest.importorskip("pyulog")
 REAL = Path(__file__).parents[2] / "shared/data/logs"
@@ -87,19 +87,23 @@ def test_what_cannot_be_learned_from_is_refused_in_one_sentence(tmp_path: Path, 
         read(tmp_path, topics)
 
 
-def test_damage_to_the_chain_of_messages_is_said() -> None:
+def test_damage_to_the_chain_of_messages_costs_what_it_hits_and_is_said() -> None:
     data = ulog_file.file({"vehicle_attitude": ulog_file.flight(1.0)["vehicle_attitude"]})
     record = 3 + 2 + 8 + 4 * 4
-    assert joined(data) == (data, [])
-    assert joined(data[: -2 * record]) == (data[: -2 * record], [])  # between two records: nothing tells
-    for damaged, said in (
-        (data[:-7], f"cut short: the last {record - 7} bytes"),
-        (data[: -2 * record + 2] + b"\xee" + data[-2 * record + 3 :], "no known kind"),
-        (data[: -2 * record] + b"\x01" + data[-2 * record + 1 :], "impossible length"),
-        (data[: -2 * record] + b"\x30" + data[-2 * record + 1 :], "another size"),
-        (data[: -2 * record + 3] + b"\x09" + data[-2 * record + 4 :], "a record of no topic"),
-    ):
-        assert said in joined(damaged)[1][0]
+    assert sound_messages(data) == (data, [])
+    assert sound_messages(data[: -2 * record]) == (data[: -2 * record], [])  # between two records: nothing tells
+    kept, said = sound_messages(data[:-7])
+    assert kept == data[:-record]
+    assert said == [f"cut short: the last {record - 7} bytes are no whole message, and whatever came later is lost"]
+    at = len(data) - 10 * record
+    for k, byte in ((2, b"\xee"), (0, b"\x01"), (0, b"\x30"), (1, b"\xff"), (3, b"\x09")):  # kind, length, topic
+        kept, said = sound_messages(data[: at + k] + byte + data[at + k + 1 :])
+        assert kept == data[:at] + data[at + record :]
+        assert said == [
+            f"damaged at 1 places, the first at byte {at}: {record} of {len(data)} bytes are no messages and are lost"
+        ]
+    kept, said = sound_messages(data[:at] + bytes(100) + data[at:])
+    assert kept == data
 
 
 def test_appended_data_is_read_as_one_log(tmp_path: Path) -> None:
@@ -115,7 +119,7 @@ def test_appended_data_is_read_as_one_log(tmp_path: Path) -> None:
     partial = data[cut : cut + 9]  # a record that the logger never finished
     flags[19 + 16 : 19 + 24] = struct.pack("<Q", cut + len(partial))
     (tmp_path / "x").write_bytes(bytes(flags) + data[59:cut] + partial + data[cut:])
-    with pytest.warns(NeuralLanderWarning, match="interrupted 1 times before data was appended"):
+    with pytest.warns(NeuralLanderWarning, match="where data was appended: the record in progress is lost"):
         log = read_log(tmp_path / "x")
     (tmp_path / "whole").write_bytes(data)
     whole = read_log(tmp_path / "whole")

@@ -14,7 +14,7 @@ import numpy as np
 
 from neural_lander.errors import UserError
 from neural_lander.flightlog.packed import as_float
-from neural_lander.flightlog.ulog_framing import joined
+from neural_lander.flightlog.ulog_framing import sound_messages
 
 PARSER_ERRORS = (
     struct.error, ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, RecursionError,
@@ -83,7 +83,7 @@ def load(path: Path, names: tuple[str, ...]) -> Topics:
     from pyulog.exceptions import ULogException  # type: ignore[import-untyped]
 
     source = str(path)
-    data, said = joined(path.read_bytes())
+    data, said = sound_messages(path.read_bytes())
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # pyulog prints what it finds wrong
             log = ULog(io.BytesIO(data), list(names))
