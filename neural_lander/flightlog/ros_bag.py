@@ -27,7 +27,7 @@ from neural_lander.flightlog.ros_channels import (
     stamp,
     typestore,
 )
-from neural_lander.flightlog.streams import Stream, join, to_world
+from neural_lander.flightlog.streams import LARGEST, Stream, join, to_world
 from neural_lander.rotation import apply, normalise, quaternion_to_matrix
 
 MCAP_MAGIC = b"\x89MCAP0\r\n"
@@ -208,9 +208,9 @@ def _first(values: Any) -> list[float]:
 
 
 def _turned(attitude: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Body vectors in the world; NaN where the quaternion is none."""
-    norm = np.linalg.norm(attitude, axis=1)
-    usable = np.isfinite(norm) & (np.abs(norm - 1) < 0.1)
+    """Body vectors in the world; NaN where either is none."""
+    usable = (np.abs(attitude) < 1.1).all(axis=1) & (np.abs(v) < LARGEST).all(axis=1)  # NaN compares as false
+    usable[usable] = np.linalg.norm(attitude[usable], axis=1) > 0.5
     q = np.where(usable[:, None], attitude, [1.0, 0.0, 0.0, 0.0])
-    turned = np.asarray(apply(quaternion_to_matrix(normalise(q)), v))
+    turned = np.asarray(apply(quaternion_to_matrix(normalise(q)), np.where(usable[:, None], v, 0.0)))
     return np.where(usable[:, None], turned, np.nan)

@@ -169,7 +169,8 @@ def _read_sqlite(path: Path) -> Bag:
             if key in channels and isinstance(received, int) and isinstance(data, bytes):
                 channels[key].messages.append((received, data))
     except (sqlite3.Error, TypeError, OverflowError) as error:
-        said.append(f"damaged: SQLite stopped reading ({error}); what it had not reached is lost")
+        why = " ".join(str(error).split())
+        said.append(f"damaged: SQLite stopped reading ({why}); what it had not reached is lost")
     finally:
         database.close()
     if not channels:

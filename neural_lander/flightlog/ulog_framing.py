@@ -2,8 +2,8 @@
 
 pyulog reads on after damage, seldom says so, and can run in a circle over a damaged length; records behind appended
 data it loses. The format has no checksum. So the chain of messages is walked first: every message must be of a known
-kind, of a length that its kind can have, and of a topic that was announced with that length. Where the chain breaks, the
-next place from which it holds is looked for. A file cut between two messages cannot be told from a shorter flight.
+kind, of a length that its kind can have, and of a topic that was announced with that length. Where the chain breaks,
+the next place from which it holds is looked for. A file cut between two messages cannot be told from a shorter flight.
 
 https://docs.px4.io/main/en/dev_log/ulog_file_format.html
 """
