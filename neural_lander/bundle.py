@@ -107,11 +107,16 @@ def load_bundle(path: str | Path) -> Bundle:
     problem = next(check.problems(contents), None)
     if problem:
         raise UserError(f"{path / CERTIFICATE} is not true: {problem}; the bundle must not fly: {_AGAIN} {path}'")
-    law = info["cheeseman_bennett"]
+    try:
+        law = info["cheeseman_bennett"]
+        numbers = [float(law[key]) for key in ("mu", "c_N", "rotor_radius_m", "gear_clearance_m")]
+        mean = np.asarray(info["mean_fa_N"], dtype=np.float64)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path / INFO} lacks or garbles {error}: train the bundle again") from error
     return Bundle(
         model=network,
-        cheeseman_bennett=CheesemanBennett(law["mu"], law["c_N"], law["rotor_radius_m"], law["gear_clearance_m"]),
-        mean=np.asarray(info["mean_fa_N"], dtype=np.float64),
+        cheeseman_bennett=CheesemanBennett(*numbers),
+        mean=mean,
         vehicle=vehicle,
         certificate=certificate,
         info=info,
@@ -163,13 +168,15 @@ def _read_parts(path: Path) -> tuple[dict[str, bytes], dict[str, Any], ReluNetwo
         )
     if info.get("sha256") != _own_hash(info):
         raise UserError(f"{path / INFO} was changed after it was written (its hash differs): train the bundle again")
+    if not isinstance(info.get("files"), dict) or not isinstance(info.get("network"), dict):
+        raise UserError(f"{path / INFO} lacks 'files' or 'network': train the bundle again")
     for name in (WEIGHTS, VEHICLE):
         if info["files"].get(name) != _sha256(contents[name]):
             raise UserError(
                 f"{path / name} was changed after it was written (its hash differs): train the bundle again"
             )
     vehicle = parse_vehicle(contents[VEHICLE].decode("utf-8"), str(path / VEHICLE))
-    network = _network(contents[WEIGHTS], info["network"]["features"], path / WEIGHTS)
+    network = _network(contents[WEIGHTS], info["network"].get("features"), path / WEIGHTS)
     return contents, info, network, vehicle
 
 

@@ -77,6 +77,9 @@ def _value(table: Mapping[str, Any], key: str, unit: str, where: str) -> Any:
     entry = table[key]
     if not isinstance(entry, dict) or entry.get("unit") != unit or "value" not in entry or not entry.get("source"):
         raise UserError(f'{where}.{key} must be {{ value = ..., unit = "{unit}", source = "where it is from" }}')
+    many = key == "coefficients"
+    if isinstance(entry["value"], list) != many:
+        raise UserError(f"{where}.{key} = {entry['value']!r} must be {'five numbers' if many else 'one number'}")
     try:
         return (
             np.asarray(entry["value"], dtype=np.float64) if isinstance(entry["value"], list) else float(entry["value"])

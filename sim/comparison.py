@@ -156,8 +156,13 @@ def _sweep(c: Comparison, fly: Callable[[float, str], Any]) -> dict[str, Any]:
     }
 
 
-def add_learning(results: dict[str, Any], copy: Copy, bundle: Bundle, logs: Sequence[FlightLog]) -> None:
-    """Curves, slopes, coverage and certificate of the first airframe, into the results."""
+def add_learning(
+    results: dict[str, Any], copies: Sequence[Copy], bundle: Bundle, logs: Sequence[Sequence[FlightLog]]
+) -> None:
+    """Curves, coverage and certificate of the first airframe, and the worst slope of all, into the results.
+
+    ``logs`` holds the collection flights of each airframe; without any, only the certificate is added.
+    """
     results["certificate"] = {
         "entries": [
             {
@@ -172,8 +177,10 @@ def add_learning(results: dict[str, Any], copy: Copy, bundle: Bundle, logs: Sequ
         ]
     }
     if logs:
-        results["learned_curve"] = learned_curve(copy, logs)
-        results["thrust_slope"] = thrust_slope(copy, logs)
-        results["coverage"] = coverage(copy, logs)
+        slopes = [thrust_slope(copy, flown) for copy, flown in zip(copies, logs, strict=True)]
+        worst = max(slope["max_abs_error"] for slope in slopes)
+        results["learned_curve"] = learned_curve(copies[0], logs[0])
+        results["thrust_slope"] = {**slopes[0], "max_abs_error": worst}
+        results["coverage"] = coverage(copies[0], logs[0])
         rows = learning_requirements(results["thrust_slope"], results["coverage"])
         results["requirements"] = [*results.get("requirements", []), *rows]

@@ -85,7 +85,7 @@ def compare(
         comparison = Comparison(copies, names, scenarios, flights, seed, omega_n, changes, resting_share, frequencies)
         results = run(comparison, workers, stage)
     if bundles:
-        add_learning(results, copies[0], bundles[0], logs)
+        add_learning(results, copies, bundles[0], logs)
     if out is not None:
         write_results(results, out)
     emit(without_series(results), as_json, lambda: render(results, out))
@@ -108,7 +108,7 @@ def _copies(
     out: Path | None,
     workers: int,
     stage: Stage,
-) -> tuple[list[Copy], list[Bundle], list[FlightLog]]:
+) -> tuple[list[Copy], list[Bundle], list[list[FlightLog]]]:
     """Airframes with what was learned on them, from bundles or anew."""
     if paths:
         if count not in (None, len(paths)):
@@ -132,4 +132,4 @@ def _copies(
         studies = study_airframes(
             plant, airframes, seed, folder, workers, lambda done, of: stage("collect and learn", done, of)
         )
-        return [s.copy for s in studies], [s.bundle for s in studies], studies[0].logs
+        return [s.copy for s in studies], [s.bundle for s in studies], [s.logs for s in studies]

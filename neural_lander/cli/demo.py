@@ -48,7 +48,7 @@ def demo(
         )
         comparison = Comparison([s.copy for s in studies], scenarios=[scenario], flights=flights, seed=seed)
         results = compare(comparison, workers, stage)
-        add_learning(results, studies[0].copy, studies[0].bundle, studies[0].logs)
+        add_learning(results, [s.copy for s in studies], studies[0].bundle, [s.logs for s in studies])
         _write_landing_logs(studies[0], scenario, seed, out)
     results["settings"]["took_s"] = round(time.perf_counter() - started, 1)
     write_results(results, out)
