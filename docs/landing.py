@@ -26,7 +26,7 @@ def main(source: Path, target: Path) -> None:
         axes.plot(trace["t"], [1e3 * h for h in trace["height_m"]], color=colour, label=controllers[key]["label"])
         axes.plot(trace["t"], [1e3 * h for h in trace["height_ref_m"]], color=GREY, ls=":", lw=1)
     axes.plot([], [], color=GREY, ls=":", lw=1, label="reference")
-    axes.set(xlabel="time (s)", ylabel="height of the landing gear (mm)", xlim=(2.4, 8.3), ylim=(-5, 160))
+    axes.set(xlabel="time (s)", ylabel="height of the landing gear (mm)", xlim=(2.4, 8.3), ylim=(-5, 215))
     axes.tick_params(colors=GREY)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
