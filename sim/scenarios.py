@@ -56,8 +56,8 @@ def score_landing(truth: Truth, trajectory: Trajectory) -> dict[str, float]:
         "final_error_m": 0.0 if landed else float(np.mean(np.abs(height[last]))),
         "hang_height_m": 0.0 if landed else float(np.mean(height[last])),
         "drift_m": float(offset[min(down, len(t) - 1)] if landed else np.mean(offset[last])),
-        # on the floor the gear gives way by a millimetre or two: the lowest point is then at 0
-        "arrival_error_m": max(float(height[arrival]), 0.0) if arrival < len(t) else 0.0,
+        # negative where the gear has given way on the floor already: the definition has no clamp
+        "arrival_error_m": float(height[arrival]) if arrival < len(t) else 0.0,
         "lateness_s": float(truth.landed_at - trajectory.arrival) if landed else LANDING_HOLD,
         "touchdown_speed_m_s": float(-truth.velocity[after][first, 2]) if first is not None else float("nan"),
         "touchdown": float(landed),
