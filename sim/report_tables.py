@@ -33,6 +33,7 @@ class Metric:
 
 METRICS: Mapping[str, Metric] = {
     "final_error_m": Metric("Final error", "mm", 1e3),
+    "hang_height_m": Metric("Hang", "mm", 1e3),
     "arrival_error_m": Metric("Arrival error", "mm", 1e3),
     "lateness_s": Metric("Lateness", "s", until_touchdown=True),
     "low_hover_error_m": Metric("Low-hover error", "mm", 1e3),
