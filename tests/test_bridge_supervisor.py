@@ -1,0 +1,363 @@
+"""The supervisor: what must hold in every sequence of situations, and each reaction by name."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from firmware_bridge.link import StatusReport
+from firmware_bridge.supervisor import decide
+from firmware_bridge.supervisor_limits import Limits, Permission
+from firmware_bridge.supervisor_types import IN_CONTROL, Decision, Memory, Output, Phase, Situation
+from neural_lander.errors import UserError
+
+LIMITS = Limits()
+ALL = Permission(take_control=True, arm=True)
+DT = 0.05
+
+
+def status(t: float, armed: bool = False, accepts: bool = False, landed: bool | None = None) -> StatusReport:
+    return StatusReport(t, armed, "GUIDED" if accepts else "LOITER", accepts, landed)
+
+
+def fresh(t: float, armed: bool = False, accepts: bool = False, **changes: object) -> Situation:
+    ages = {"position_age": 0.01, "attitude_age": 0.01, "height_age": 0.01}
+    return Situation(now=t, status=status(t, armed, accepts), **(ages | changes))  # type: ignore[arg-type]
+
+
+def run(situations: Iterable[Situation], permission: Permission = ALL, memory: Memory | None = None) -> list[Decision]:
+    memory, decisions = memory or Memory(), []
+    for s in situations:
+        decisions.append(decide(LIMITS, permission, memory, s))
+        memory = decisions[-1].memory
+    return decisions
+
+
+def tracking(until: float = 3.0, **changes: object) -> Memory:
+    """Memory of a flight under control whose share of the network has come up."""
+    decisions = run(
+        [fresh(0.0), fresh(DT), fresh(2 * DT, True, True)]
+        + [fresh(t * DT, True, True) for t in range(3, round(until / DT) + 1)]
+    )
+    assert decisions[-1].phase is Phase.TRACKING
+    assert decisions[-1].network_share == 1.0
+    return replace(decisions[-1].memory, **changes)  # type: ignore[arg-type]
+
+
+def react(seconds: float = 0.0, memory: Memory | None = None, **changes: object) -> list[Decision]:
+    """Decisions from a flight under control in which something goes wrong for so long."""
+    memory = memory or tracking()
+    ticks = [memory.updated + DT * k for k in range(1, 2 + round(seconds / DT))]  # type: ignore[operator]
+    return run([fresh(t, **({"armed": True, "accepts": True} | changes)) for t in ticks], memory=memory)  # type: ignore[arg-type]
+
+
+# --- in every sequence ------------------------------------------------------------------------------------------------
+
+ages = st.sampled_from([0.0, 0.01, 0.05, 0.0501, 0.2, 1.0, 5.0, math.inf, math.nan])
+mostly_young = st.one_of(st.just(0.01), st.just(0.01), ages)
+rarely = st.sampled_from([False] * 12 + [True])
+mostly = st.sampled_from([True] * 12 + [False])
+steps = st.builds(
+    dict,
+    dt=st.sampled_from([0.005, 0.02, 0.1, 0.5, 2.0]),
+    connected=mostly,
+    restarted=rarely,
+    heard=mostly,
+    armed=mostly,
+    accepts=mostly,
+    landed=st.sampled_from([None, False, True]),
+    position_age=mostly_young,
+    attitude_age=mostly_young,
+    height_age=mostly_young,
+    on_ground=st.booleans(),
+    domain_score=st.sampled_from([0.0, 0.5, 0.5, 1.5, math.nan]),
+    tilt=st.sampled_from([0.0, 0.1, 0.1, 2.0, math.nan]),
+    descent_speed=st.sampled_from([0.0, 0.3, 0.3, 3.0, math.nan]),
+    inside_volume=mostly,
+    jumped=rarely,
+    battery_low=rarely,
+    lateness=st.sampled_from([0.0, 0.001, 0.001, 0.03, 1.0]),
+    abort=rarely,
+    stop=rarely,
+    certificate_valid=mostly,
+    checks_passed=mostly,
+    controller_alive=mostly,
+    touchdown=rarely,
+    overdue=rarely,
+)
+sequences = st.tuples(
+    st.integers(0, 12),  # quiet ticks on the ground in which a flight may begin
+    st.booleans(),  # whether it does
+    st.lists(steps, min_size=1, max_size=40),
+)
+permissions = st.builds(Permission, observe=rarely, take_control=st.booleans(), arm=st.booleans())
+
+
+def situations(sequence: tuple[int, bool, list[dict]]) -> list[Situation]:
+    quiet, flies, rest = sequence
+    made = [fresh(0.2 * k) for k in range(quiet)]
+    t = 0.2 * quiet
+    if flies:
+        made += [fresh(t + 0.2 * k, True, True) for k in range(6)]
+        t += 1.2
+    heard = status(t, flies, flies)
+    for step in rest:
+        step = dict(step)
+        t += step.pop("dt")
+        armed, accepts, landed = step.pop("armed"), step.pop("accepts"), step.pop("landed")
+        if step.pop("heard"):
+            heard = status(t, armed, accepts, landed)
+        made.append(Situation(now=t, status=heard, **step))
+    return made
+
+
+@settings(max_examples=1000, deadline=None)
+@given(sequences, permissions)
+def test_whatever_happens_these_hold(sequence: tuple[int, bool, list[dict]], permission: Permission) -> None:
+    made = situations(sequence)
+    decisions = run(made, permission)
+    before, was_armed, voided, phases = Memory(), False, False, {Phase.DISCONNECTED}
+    for s, d in zip(made, decisions, strict=True):
+        sends = d.output is not Output.NOTHING
+        state_is_young = s.position_age <= LIMITS.state_age and s.attitude_age <= LIMITS.state_age
+        assert s.status is not None
+        heard = s.connected and s.now - s.status.received <= LIMITS.status_age
+        was_armed |= s.status.armed
+
+        assert not sends or (state_is_young and heard and s.controller_alive and not s.restarted)
+        assert not (sends or d.arm or d.take_control or d.hand_back or d.disarm) or not permission.observe
+        assert not d.arm or (permission.arm and not was_armed)
+        assert not d.take_control or (permission.take_control and not was_armed)
+        assert not d.disarm or d.phase is Phase.LANDED
+        assert 0.0 <= d.network_share <= 1.0
+        assert d.network_share <= before.share or (
+            d.phase is Phase.TRACKING and s.height_age <= LIMITS.height_age and s.domain_score <= 1.0
+        )
+
+        # the pilot's switch, a restart, a lost link: once they happened, nothing is sent or asked for again
+        if before.phase in IN_CONTROL and not (s.status.armed and s.status.accepts_setpoints):
+            assert not sends or (d.phase is Phase.LANDED and not d.memory.locked)
+        voided |= d.phase is Phase.DISCONNECTED and before.phase is not Phase.DISCONNECTED
+        voided |= s.restarted and before.phase is not Phase.DISCONNECTED
+        voided |= before.phase in IN_CONTROL and not s.status.accepts_setpoints and s.status.armed
+        if voided:
+            assert d.memory.locked
+            assert not (sends or d.arm or d.take_control or d.hand_back or d.disarm)
+        assert not before.locked or d.memory.locked
+
+        assert d.phase is before.phase or (d.entered and d.reason)
+        assert d.phase not in IN_CONTROL or before.phase in IN_CONTROL or before.phase is Phase.ARMED
+        assert d.phase is not Phase.TRACKING or s.status.accepts_setpoints
+        before = d.memory
+        phases.add(d.phase)
+
+
+def test_random_sequences_reach_every_phase() -> None:
+    """Otherwise the property above would be empty."""
+    reached: set[Phase] = set()
+
+    @settings(max_examples=400, deadline=None, derandomize=True, database=None)
+    @given(sequences, permissions)
+    def collect(sequence: tuple[int, bool, list[dict]], permission: Permission) -> None:
+        reached.update(d.phase for d in run(situations(sequence), permission))
+
+    collect()
+    assert reached == set(Phase)
+
+
+# --- beginning --------------------------------------------------------------------------------------------------------
+
+
+def test_the_way_to_the_air_asks_for_the_mode_first_and_for_arming_second() -> None:
+    quiet = run([fresh(DT * k) for k in range(60)])
+    asked = [k for k, d in enumerate(quiet) if d.take_control]
+    assert asked[0] * DT >= LIMITS.lead_time  # of setpoints, which PX4 wants
+    assert all(d.output is Output.IDLE for d in quiet[2:])
+    assert not any(d.arm for d in quiet)
+    guided = run([fresh(3.0 + DT * k, accepts=True) for k in range(60)], memory=quiet[-1].memory)
+    assert sum(d.arm for d in guided) == 3  # once a second
+    assert all(d.phase is Phase.READY for d in guided)
+
+
+def test_without_the_permission_nothing_is_asked_for() -> None:
+    decisions = run([fresh(DT * k, accepts=k > 30) for k in range(200)], Permission())
+    assert decisions[-1].phase is Phase.READY
+    assert not any(d.arm or d.take_control for d in decisions)
+
+
+def test_requests_that_are_not_granted_end() -> None:
+    assert sum(d.take_control for d in run([fresh(DT * k) for k in range(1000)])) == LIMITS.request_repeats
+
+
+def test_the_pilot_gives_control_in_the_air_with_his_switch() -> None:
+    decisions = run([fresh(0.0, True, on_ground=False), fresh(DT, True, on_ground=False)], Permission())
+    assert decisions[-1].phase is Phase.ARMED
+    assert decisions[-1].output is Output.STAY  # so that the mode can be switched, and nothing jumps
+    assert run([fresh(2 * DT, True, True)], memory=decisions[-1].memory)[0].phase is Phase.TRACKING
+
+
+def test_an_autopilot_that_already_follows_somebody_is_left_alone() -> None:
+    decisions = run([fresh(DT * k, True, True) for k in range(100)])
+    assert {d.phase for d in decisions} == {Phase.OBSERVING}
+    assert "switch to another mode and back" in decisions[-1].reason
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"certificate_valid": False}, "certificate"),
+        ({"checks_passed": False}, "pre-flight check"),
+        ({"height_age": math.inf}, "no height above the ground"),
+        ({"battery_low": True}, "battery low"),
+        ({"position_age": math.inf}, "no fresh state: position inf ms, attitude 10 ms old, limit 50 ms"),
+        ({"attitude_age": math.nan}, "no fresh state"),
+        ({"tilt": 1.5}, "tilted"),
+        ({"inside_volume": False}, "flight volume"),
+    ],
+)
+def test_an_obstacle_keeps_it_observing_and_is_named(change: dict, reason: str) -> None:
+    decisions = run([fresh(0.5 * k, **change) for k in range(20)])
+    assert {d.phase for d in decisions} == {Phase.OBSERVING}
+    assert {d.output for d in decisions} == {Output.NOTHING}
+    assert reason in decisions[-1].reason
+
+
+def test_a_mode_that_the_pilot_takes_back_before_arming_stays_his() -> None:
+    ready = run([fresh(DT * k) for k in range(40)] + [fresh(2.0, accepts=True)])
+    decisions = run([fresh(2.1 + DT * k, accepts=k > 100) for k in range(200)], memory=ready[-1].memory)
+    assert "took the mode back" in decisions[0].reason
+    assert not any(d.take_control or d.arm or d.output is not Output.NOTHING for d in decisions)
+
+
+def test_the_abort_key_before_the_take_off_ends_it() -> None:
+    decisions = run(
+        [fresh(0.0), fresh(DT), fresh(2 * DT, True), fresh(3 * DT, True, abort=True), fresh(1.0, True, True)]
+    )
+    assert decisions[-1].phase is Phase.OBSERVING
+    assert decisions[-1].output is Output.NOTHING
+
+
+# --- in flight --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "phase", "reason"),
+    [
+        ({"accepts": False}, Phase.OBSERVING, "the pilot took over: LOITER"),
+        ({"armed": False}, Phase.OBSERVING, "disarmed in the air"),
+        ({"restarted": True}, Phase.OBSERVING, "booted anew"),
+        ({"connected": False}, Phase.DISCONNECTED, "the port is gone"),
+        ({"stop": True}, Phase.HANDING_BACK, "the user"),
+        ({"controller_alive": False}, Phase.HANDING_BACK, "no finite setpoint"),
+        ({"tilt": 1.0}, Phase.HANDING_BACK, "tilt 1.00 rad"),
+        ({"tilt": math.nan}, Phase.HANDING_BACK, "tilt"),
+        ({"battery_low": True}, Phase.HANDING_BACK, "battery low"),
+        ({"lateness": 0.3}, Phase.HANDING_BACK, "a tick 300 ms late"),
+        ({"touchdown": True}, Phase.LANDED, "touchdown"),
+        ({"abort": True}, Phase.HOLDING, "going around"),
+        ({"inside_volume": False}, Phase.HOLDING, "flight volume"),
+        ({"descent_speed": 1.5}, Phase.HOLDING, "descent at 1.50 m/s"),
+        ({"jumped": True}, Phase.HOLDING, "jumped"),
+        ({"overdue": True}, Phase.HOLDING, "no touchdown"),
+        ({"domain_score": 1.2}, Phase.FADING, "score 1.20"),
+        ({"height_age": 0.4}, Phase.FADING, "height"),
+        ({"height_age": math.inf}, Phase.FADING, "height"),
+        ({"certificate_valid": False}, Phase.FADING, "certificate"),
+        ({"lateness": 0.03}, Phase.FADING, "a tick 30 ms late"),
+    ],
+)
+def test_each_reaction_is_immediate_and_says_why(change: dict, phase: Phase, reason: str) -> None:
+    decision = react(**change)[0]
+    assert decision.phase is phase
+    assert decision.entered
+    assert reason in decision.reason
+
+
+def test_a_state_over_the_limit_is_not_answered_and_a_long_gap_hands_back() -> None:
+    decisions = react(1.0, position_age=0.051)
+    assert {d.output for d in decisions} == {Output.NOTHING}
+    handed = next(k for k, d in enumerate(decisions) if d.phase is Phase.HANDING_BACK)
+    assert handed * DT == pytest.approx(LIMITS.stale_time, abs=1.5 * DT)
+    assert decisions[handed].hand_back
+
+
+def test_a_short_gap_is_flown_through() -> None:
+    gap = react(0.1, position_age=0.1)
+    after = react(0.0, memory=gap[-1].memory)
+    assert after[0].phase is Phase.TRACKING
+    assert after[0].output is Output.FOLLOW
+
+
+def test_the_network_fades_within_half_a_second_and_comes_back() -> None:
+    fading = react(1.0, domain_score=2.0)
+    shares = [d.network_share for d in fading]
+    assert shares == sorted(shares, reverse=True)
+    assert shares[round(LIMITS.share_time / DT)] == pytest.approx(0.0)
+    assert all(d.output is Output.FOLLOW for d in fading)
+    back = react(1.5, memory=fading[-1].memory)
+    assert back[-1].phase is Phase.TRACKING
+    assert back[-1].network_share == 1.0
+
+
+def test_fade_hold_hand_back_in_this_order() -> None:
+    decisions = react(12.0, domain_score=2.0)
+    order = [d.phase for d in decisions if d.entered]
+    assert order == [Phase.FADING, Phase.HOLDING, Phase.HANDING_BACK]
+    at = {d.phase: k * DT for k, d in enumerate(decisions) if d.entered}
+    assert at[Phase.HOLDING] == pytest.approx(LIMITS.fading_time, abs=2 * DT)
+    assert at[Phase.HANDING_BACK] - at[Phase.HOLDING] == pytest.approx(LIMITS.hold_time, abs=2 * DT)
+    assert decisions[-1].output is Output.NOTHING
+
+
+def test_handing_back_is_asked_for_until_it_is_heard() -> None:
+    decisions = react(10.0, memory=react(stop=True)[-1].memory)
+    assert sum(d.hand_back for d in decisions) == 10
+    heard = react(5.0, memory=decisions[-1].memory, accepts=False)
+    assert heard[-1].phase is Phase.OBSERVING
+    assert not any(d.hand_back for d in heard)
+
+
+def test_the_abort_key_goes_around_and_pressed_again_hands_back() -> None:
+    first = react(abort=True)[0]
+    assert first.go_around and first.output is Output.HOLD
+    assert react(memory=first.memory, abort=True)[0].phase is Phase.HANDING_BACK
+
+
+def test_after_touchdown_it_disarms_and_never_flies_again() -> None:
+    landed = react(touchdown=True)
+    assert landed[0].disarm and landed[0].output is Output.IDLE
+    disarmed = react(1.0, memory=landed[-1].memory, armed=False)
+    assert disarmed[-1].phase is Phase.LANDED and not disarmed[-1].disarm
+    again = react(5.0, memory=disarmed[-1].memory)
+    assert {d.output for d in again} == {Output.NOTHING}
+
+
+def test_a_vehicle_that_does_not_disarm_after_touchdown_is_handed_back() -> None:
+    decisions = react(LIMITS.disarm_time + 1.0, memory=react(touchdown=True)[-1].memory)
+    assert decisions[-1].phase is Phase.HANDING_BACK
+
+
+@pytest.mark.parametrize("event", [{"connected": False}, {"restarted": True}, {"accepts": False}, {"armed": False}])
+def test_nothing_comes_back_by_itself(event: dict) -> None:
+    after = react(10.0, memory=react(**event)[-1].memory)
+    on_the_ground = react(10.0, memory=after[-1].memory, armed=False)
+    for d in (*after, *on_the_ground):
+        assert d.memory.locked
+        assert d.output is Output.NOTHING
+        assert not (d.arm or d.take_control or d.hand_back or d.disarm)
+
+
+def test_silence_of_the_status_is_a_lost_connection() -> None:
+    memory = tracking()
+    heard = status(memory.updated or 0.0, True, True)
+    decisions = run([replace(fresh(3.0 + DT * k), status=heard) for k in range(80)], memory=memory)
+    assert decisions[-1].phase is Phase.DISCONNECTED
+    assert "no status for 3 s" in next(d.reason for d in decisions if d.phase is Phase.DISCONNECTED)
+
+
+def test_a_limit_must_be_a_positive_number() -> None:
+    with pytest.raises(UserError, match="limit state_age = -1"):
+        Limits(state_age=-1)
