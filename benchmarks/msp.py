@@ -1,0 +1,58 @@
+"""Decoding MSP telemetry, beside what the fastest line can bring and beside the checksum alone."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from typing import Any
+
+from firmware_bridge.msp_codec import REPLY, Decoder, Frame, crc8_dvb_s2, encode
+
+LINE = 92_160  # bytes/s, 921600 baud with a start and a stop bit
+REPEATS = 7
+CYCLES = 2000
+PIECE = 256  # bytes; what a 400 Hz loop finds at a full line is 230
+
+
+def stream(version: int) -> bytes:
+    """Inertial data, attitude and status as a link asks for them."""
+    replies = [Frame(102, bytes(range(18)), REPLY), Frame(108, bytes(6), REPLY)] * 10 + [Frame(150, bytes(36), REPLY)]
+    return b"".join(encode(reply._replace(version=version)) for reply in replies) * (CYCLES // 20)
+
+
+def decode(data: bytes, piece: int) -> int:
+    """Number of frames, fed in pieces."""
+    decoder = Decoder()
+    return sum(len(decoder.feed(data[k : k + piece])) for k in range(0, len(data), piece))
+
+
+def row(name: str, data: bytes, piece: int) -> dict[str, Any]:
+    """Median rate over some repeats."""
+    taken = []
+    for _ in range(REPEATS):
+        started = time.perf_counter()
+        frames = decode(data, piece)
+        taken.append(time.perf_counter() - started)
+    seconds = statistics.median(taken)
+    started = time.perf_counter()
+    crc8_dvb_s2(data)
+    crc = time.perf_counter() - started
+    return {
+        "frames": name,
+        "us a frame": 1e6 * seconds / frames,
+        "MB/s": len(data) / seconds / 1e6,
+        "times 921600 baud": len(data) / seconds / LINE,
+        "CRC alone MB/s": len(data) / crc / 1e6,
+    }
+
+
+def run() -> dict[str, Any]:
+    """Version 1 and 2 in pieces of a tick, and version 2 byte by byte, the worst that a driver does."""
+    return {
+        "what": "decoding telemetry",
+        "rows": [
+            row("version 1", stream(1), PIECE),
+            row("version 2", stream(2), PIECE),
+            row("version 2, byte by byte", stream(2), 1),
+        ],
+    }
