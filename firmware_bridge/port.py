@@ -1,0 +1,143 @@
+"""Bytes to and from an autopilot: any address of pyserial, read and written without waiting.
+
+An address is a device (``/dev/ttyACM0``), a pseudo-terminal, or a URL of ``serial.serial_for_url``
+(``socket://127.0.0.1:5760``, ``loop://``), with options after a ``?``: ``/dev/ttyUSB0?baud=921600&rtscts=1``.
+"""
+
+from __future__ import annotations
+
+import io
+import select
+import time
+from collections.abc import Mapping
+from typing import Any, Protocol
+from urllib.parse import parse_qsl
+
+import serial
+
+from firmware_bridge.link import LinkLost
+from neural_lander.errors import UserError
+
+DEFAULT_BAUD = 921_600  # 1/s, the fastest line that autopilots' telemetry ports are commonly set to
+CHUNK = 4096  # bytes of one read, the size of Linux' terminal buffer
+STALL_LIMIT = 1.0  # s without room for a single frame, after which a line counts as lost; a guess
+WRITE_TIMEOUT = 0.02  # s, a guess; reached only where a port's room cannot be asked for
+OPTIONS = ("baud", "rtscts")
+
+
+class Port(Protocol):
+    """What a link needs of a line; a test passes its own."""
+
+    def read(self) -> bytes:
+        """All bytes that are there, perhaps none. Never waits. Raises LinkLost."""
+        ...
+
+    def write(self, data: bytes) -> None:
+        """Write one frame, or drop it where the line has no room for it. Raises LinkLost."""
+        ...
+
+    def close(self) -> None:
+        """Release it. May be called twice."""
+        ...
+
+
+class SerialPort:
+    """A port of pyserial. ``dropped`` counts the frames for which the line had no room."""
+
+    def __init__(self, line: Any, address: str) -> None:
+        self.address = address
+        self.dropped = 0
+        self._line = line
+        self._full_since: float | None = None
+        try:
+            self._file: int | None = line.fileno()
+        except (io.UnsupportedOperation, AttributeError):
+            self._file = None
+
+    def read(self) -> bytes:
+        """See :class:`Port`."""
+        parts = []
+        try:
+            while True:
+                part = self._line.read(CHUNK)
+                parts.append(part)
+                if len(part) < CHUNK:
+                    return b"".join(parts)
+        except (serial.SerialException, OSError, TypeError) as error:  # TypeError: pyserial, closed under its hands
+            raise self._lost(error) from error
+
+    def write(self, data: bytes) -> None:
+        """See :class:`Port`. A line that has had no room for 1 s is lost."""
+        try:
+            if self._file is not None and not select.select([], [self._file], [], 0)[1]:
+                self._full(time.monotonic())
+                return
+            self._line.write(data)
+        except serial.SerialTimeoutException:
+            self._full(time.monotonic())
+        except (serial.SerialException, OSError, ValueError, TypeError) as error:
+            raise self._lost(error) from error
+        else:
+            self._full_since = None
+
+    def close(self) -> None:
+        """See :class:`Port`."""
+        self._line.close()
+        self._file = None
+
+    def _full(self, now: float) -> None:
+        self.dropped += 1
+        if self._full_since is None:
+            self._full_since = now
+        elif now - self._full_since > STALL_LIMIT:
+            raise LinkLost(
+                f"port {self.address} has taken no byte for {now - self._full_since:.1f} s: "
+                "the other end does not read; look at its power and at flow control"
+            )
+
+    def _lost(self, error: Exception) -> LinkLost:
+        return LinkLost(f"port {self.address} is gone ({error}); look at the cable and the autopilot's power")
+
+
+def split_address(address: str) -> tuple[str, dict[str, str]]:
+    """What to open, and the options after the ``?``."""
+    url, _, query = address.partition("?")
+    if not url:
+        raise UserError(f"address '{address}' names no port; write for instance /dev/ttyACM0?baud=921600")
+    return url, dict(parse_qsl(query, keep_blank_values=True))
+
+
+def open_port(address: str) -> SerialPort:
+    """Port at an address.
+
+    Raises
+    ------
+    UserError
+        Where the address cannot mean a port: an option or a protocol that is not known.
+    LinkLost
+        Where nothing is there to be opened.
+    """
+    url, options = split_address(address)
+    unknown = sorted(set(options) - set(OPTIONS))
+    if unknown:
+        raise UserError(f"address '{address}': option '{unknown[0]}' is not known; use any of: {', '.join(OPTIONS)}")
+    baud, rtscts = _number(options, "baud", DEFAULT_BAUD), _number(options, "rtscts", 0)
+    if baud <= 0 or rtscts not in (0, 1):
+        raise UserError(f"address '{address}': baud must be positive, and rtscts 0 or 1")
+    try:
+        line = serial.serial_for_url(
+            url, baudrate=baud, rtscts=bool(rtscts), timeout=0, write_timeout=WRITE_TIMEOUT, exclusive=True
+        )
+    except ValueError as error:
+        raise UserError(f"address '{address}' is no port: {error}") from error
+    except (serial.SerialException, OSError) as error:
+        raise LinkLost(f"port {url} cannot be opened ({error}); look at the cable, its name and your rights") from error
+    return SerialPort(line, url)
+
+
+def _number(options: Mapping[str, str], name: str, default: int) -> int:
+    text = options.get(name, str(default))
+    try:
+        return int(text)
+    except ValueError as error:
+        raise UserError(f"option {name} = '{text}' must be a whole number") from error
