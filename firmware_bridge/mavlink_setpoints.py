@@ -1,0 +1,74 @@
+"""Our setpoints as SET_ATTITUDE_TARGET. All that goes out changes frames and thrust here and nowhere else."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from pymavlink.dialects.v20 import ardupilotmega as dialect
+
+from firmware_bridge.link import AttitudeSetpoint, RatesSetpoint, Setpoint
+from firmware_bridge.mavlink_messages import AUTOPILOT, Packable
+from firmware_bridge.thrust import ThrustMap
+from neural_lander.errors import UserError
+from neural_lander.frames import swap_attitude, swap_body
+from neural_lander.vehicle import Vehicle
+
+ATTITUDE_AND_THRUST = 0b00000111  # type_mask: ignore the three body rates
+RATES_AND_THRUST = 0b10000000  # type_mask: ignore the attitude
+NORM = 1e-3  # by which a quaternion's norm may miss 1; ArduPilot drops what misses it by more, without a word
+LEAST_BOOST_COSINE = 0.1  # ArduPilot boosts by at most ten (AC_AttitudeControl_Multi::get_throttle_boosted)
+NO_ATTITUDE = [1.0, 0.0, 0.0, 0.0]
+
+
+def check(setpoint: Setpoint, vehicle: Vehicle) -> None:
+    """Refuse what must never be sent.
+
+    Raises
+    ------
+    UserError
+        Not finite, a quaternion off unit norm, or a thrust that is negative or above what the rotors can give.
+    """
+    if isinstance(setpoint, AttitudeSetpoint):
+        _finite("attitude", setpoint.attitude, 4)
+        _finite("yaw_rate", np.array([setpoint.yaw_rate]), 1)
+        norm = math.sqrt(sum(float(x) ** 2 for x in setpoint.attitude))
+        if abs(norm - 1) > NORM:
+            raise UserError(f"setpoint: attitude has the norm {norm:.6g}; it must be a unit quaternion, to {NORM:g}")
+    elif isinstance(setpoint, RatesSetpoint):
+        _finite("body_rates", setpoint.body_rates, 3)
+    else:
+        raise UserError(f"setpoint of type {type(setpoint).__name__} is not known; send attitude or rates with thrust")
+    most = 4 * vehicle.thrust_coefficient * vehicle.u_max
+    if not 0 <= setpoint.thrust <= most:
+        raise UserError(
+            f"setpoint: thrust = {setpoint.thrust:.6g} N must be in [0, {most:.4g}], what four rotors can give"
+        )
+
+
+def _finite(name: str, values: np.ndarray, count: int) -> None:
+    if np.shape(values) != (count,) or not all(math.isfinite(x) for x in values):
+        raise UserError(f"setpoint: {name} = {np.asarray(values).tolist()} must be {count} finite numbers")
+
+
+def attitude_target(
+    setpoint: Setpoint, system: int, boot_ms: int, thrust: ThrustMap, voltage: float | None, tilt_boost: float
+) -> Packable:
+    """SET_ATTITUDE_TARGET of a setpoint that was checked; a thrust that the battery no longer gives becomes full.
+
+    ``tilt_boost`` is what the autopilot will multiply the fraction by (:func:`tilt_boost`).
+    """
+    fraction = min(thrust.fraction(setpoint.thrust, voltage) / tilt_boost, 1.0)
+    q, rates, mask = NO_ATTITUDE, [0.0, 0.0, 0.0], RATES_AND_THRUST
+    if isinstance(setpoint, AttitudeSetpoint):
+        attitude = np.asarray(setpoint.attitude, dtype=float)
+        q, mask = swap_attitude(attitude / np.linalg.norm(attitude)).tolist(), ATTITUDE_AND_THRUST
+    else:
+        rates = swap_body(np.asarray(setpoint.body_rates, dtype=float)).tolist()
+    return dialect.MAVLink_set_attitude_target_message(boot_ms, system, AUTOPILOT, mask, q, *rates, fraction)
+
+
+def tilt_boost(attitude: np.ndarray) -> float:
+    """1/cos(tilt), by which ArduPilot (ATC_ANGLE_BOOST) raises the fraction while the vehicle is tilted as measured."""
+    _, x, y, _ = (float(part) for part in attitude)
+    return 1 / max(1 - 2 * (x * x + y * y), LEAST_BOOST_COSINE)
