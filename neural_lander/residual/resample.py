@@ -13,6 +13,11 @@ SAMPLE_PERIOD = 0.01  # s, the 100 Hz grid that predictions and labels live on
 FILTER_ORDER = 2  # Butterworth, run forwards and backwards: fourth order without phase
 MAX_GAP = 0.05  # s between records: five samples of the grid; longer, and the interpolation is invented
 MIN_DURATION = 1.0  # s
+MAX_DURATION = 4 * 3600.0  # s; no battery lasts that long, so the clock jumped; a guess
+FAST = 1.5  # times the grid's rate: records that come faster are filtered before every so many of them are taken
+ANTI_ALIAS = 40.0  # Hz: passes what the grid can hold, with room to fall off before its 50 Hz
+MOST_FINE = 20  # times the grid's rate: 2 kHz, more than any flight log; it bounds the memory of a damaged one
+ANTI_ALIAS_ORDER = 4  # Butterworth, run forwards and backwards
 
 
 def uniform_grid(log: FlightLog) -> np.ndarray:
@@ -21,21 +26,44 @@ def uniform_grid(log: FlightLog) -> np.ndarray:
     Raises
     ------
     UserError
-        Where the log is shorter than a second.
+        Where the log is shorter than a second, or so long that its clock must have jumped.
     """
     if log.duration < MIN_DURATION:
         raise UserError(
             f"log {log.source or '(unnamed)'} lasts {log.duration:.3g} s; at least {MIN_DURATION:g} s are needed"
+        )
+    if log.duration > MAX_DURATION:
+        raise UserError(
+            f"log {log.source or '(unnamed)'} spans {log.duration:.4g} s in {len(log.t)} records, the longest gap is "
+            f"{np.diff(log.t).max():.4g} s: its clock jumps; cut it there (at most {MAX_DURATION:g} s are read)"
         )
     n = int(np.floor((log.t[-1] - log.t[0]) / SAMPLE_PERIOD + 1e-9)) + 1
     return log.t[0] + SAMPLE_PERIOD * np.arange(n)
 
 
 def interpolate(t: np.ndarray, t_log: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Linear interpolation of ``(M,)`` or ``(M, k)`` records at the times t."""
+    """Values of ``(M,)`` or ``(M, k)`` records at the times t of the uniform grid.
+
+    Linear interpolation; records that come faster than 150 Hz pass a zero-phase low-pass filter of 40 Hz before, so
+    that vibration above 50 Hz is not folded into the grid's band.
+    """
+    per_sample = SAMPLE_PERIOD / float(np.median(np.diff(t_log)))
+    if per_sample > FAST and len(t) > 1:
+        return _decimated(t, t_log, values, min(int(np.ceil(per_sample)), MOST_FINE))
+    return _linear(t, t_log, values)
+
+
+def _linear(t: np.ndarray, t_log: np.ndarray, values: np.ndarray) -> np.ndarray:
     if values.ndim == 1:
         return np.interp(t, t_log, values)
     return np.stack([np.interp(t, t_log, column) for column in values.T], axis=-1)
+
+
+def _decimated(t: np.ndarray, t_log: np.ndarray, values: np.ndarray, factor: int) -> np.ndarray:
+    """Every ``factor``-th value of a finer grid, filtered there."""
+    fine = t[0] + SAMPLE_PERIOD / factor * np.arange(factor * (len(t) - 1) + 1)
+    sections = butter(ANTI_ALIAS_ORDER, ANTI_ALIAS, fs=factor / SAMPLE_PERIOD, output="sos")
+    return np.asarray(sosfiltfilt(sections, _linear(fine, t_log, values), axis=0)[::factor])
 
 
 def gaps(t: np.ndarray, t_log: np.ndarray) -> np.ndarray:
