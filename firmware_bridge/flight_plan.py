@@ -1,0 +1,135 @@
+"""What is flown: climb to a height above the ground, hover, land; and instead of it a hold or a go-around.
+
+Positions are over the ground: z is the centre of mass above the terrain, so that the plan meets the floor wherever the
+autopilot's own origin is.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from neural_lander.errors import UserError
+from neural_lander.state import Reference
+from neural_lander.trajectory import LANDING_SPEED, LANDING_START_HEIGHT, Hover, Landing, Trajectory
+from neural_lander.vehicle import Vehicle
+
+SPOOL_TIME = 1.0  # s from no thrust to all of it at the take-off, guess
+CLIMB_SPEED = 0.5  # m/s, guess
+SETTLE_TIME = 5.0  # s of hover before the landing: the trim settles at 1.5 per s
+LOWEST_HOLD = 0.3  # m above the ground: a hold is flown without the network, so out of ground effect, guess
+OVERDUE = 10.0  # s after the reference has come to rest, guess: with trim a landing is late by 3 s at worst
+
+
+@dataclass(frozen=True)
+class Line:
+    """Straight line at constant speed from rest to rest."""
+
+    start: np.ndarray  # (3,) m, at t <= 0
+    end: np.ndarray  # (3,) m
+    speed: float  # m/s
+
+    @property
+    def arrival(self) -> float:
+        """Instant in s at which the end is reached."""
+        return float(np.linalg.norm(self.end - self.start)) / self.speed
+
+    def __call__(self, t: float) -> Reference:
+        """Reference at time t in s."""
+        if t <= 0 or t >= self.arrival:
+            return Reference(self.start if t <= 0 else self.end, _ZERO, _ZERO)
+        velocity = (self.end - self.start) / self.arrival
+        return Reference(self.start + velocity * t, velocity, _ZERO)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One part of the flight, from ``begin`` to the begin of the next."""
+
+    name: str
+    begin: float  # s
+    trajectory: Trajectory
+
+
+class FlightPlan:
+    """Begun where the vehicle is when control is given; each method takes the time in s."""
+
+    def __init__(
+        self,
+        vehicle: Vehicle,
+        height: float = LANDING_START_HEIGHT,
+        settle_time: float = SETTLE_TIME,
+        landing_speed: float = LANDING_SPEED,
+    ) -> None:
+        """Height of the gear above the ground in m from which to land, at ``landing_speed`` in m/s.
+
+        Raises
+        ------
+        UserError
+            On a height or a speed that is not positive, or a time that is negative.
+        """
+        if not (0 < height < math.inf and 0 <= settle_time < math.inf and 0 < landing_speed <= 1.0):
+            raise UserError(
+                f"flight plan: height = {height!r} m and landing speed = {landing_speed!r} m/s must be positive (speed "
+                f"at most 1), hover = {settle_time!r} s not negative"
+            )
+        self._clearance = vehicle.gear_clearance
+        self._height, self._settle_time, self._landing_speed = height, settle_time, landing_speed
+        self._stages: list[Stage] = []
+        self._yaw = 0.0
+        self._spool_from = -math.inf
+        self._rests = math.inf
+
+    def begin(self, now: float, position: np.ndarray, yaw: float, on_ground: bool) -> None:
+        """Start at ``position`` (3,) in m over the ground, at heading ``yaw`` in rad, which is kept."""
+        self._yaw = yaw
+        self._spool_from = now if on_ground else -math.inf
+        top = np.array([position[0], position[1], self._clearance + self._height])
+        climb = Line(np.array(position), top, CLIMB_SPEED)
+        landing = Landing(top, top - [0.0, 0.0, self._height], self._landing_speed)
+        up = now + SPOOL_TIME if on_ground else now
+        hover = up + climb.arrival
+        down = hover + self._settle_time
+        self._stages = [Stage("climb", up, climb), Stage("hover", hover, Hover(top)), Stage("land", down, landing)]
+        self._rests = down + landing.arrival
+
+    def hold(self, now: float, position: np.ndarray) -> None:
+        """Stay at ``position`` from now on, but not in ground effect."""
+        place = np.array([position[0], position[1], max(position[2], self._clearance + LOWEST_HOLD)])
+        self._replace(Stage("hold", now, Line(np.array(position), place, CLIMB_SPEED)))
+
+    def go_around(self, now: float, position: np.ndarray) -> None:
+        """Climb to where the landing began, and stay."""
+        top = np.array([position[0], position[1], max(position[2], self._clearance + self._height)])
+        self._replace(Stage("go around", now, Line(np.array(position), top, CLIMB_SPEED)))
+
+    def _replace(self, stage: Stage) -> None:
+        self._stages, self._rests, self._spool_from = [stage], math.inf, -math.inf
+
+    def stage(self, now: float) -> str:
+        """Name of the part that is flown; empty before the plan has begun."""
+        stage = self._current(now)
+        return stage.name if stage else ""
+
+    def reference(self, now: float) -> Reference:
+        """What the controller is to follow; the plan must have begun."""
+        stage = self._current(now)
+        assert stage is not None
+        return replace(stage.trajectory(now - stage.begin), yaw=self._yaw)
+
+    def thrust_share(self, now: float) -> float:
+        """Share of the thrust that the rotors may have while they spool up, 0..1."""
+        return min(max((now - self._spool_from) / SPOOL_TIME, 0.0), 1.0)
+
+    def overdue(self, now: float) -> bool:
+        """Whether the reference has been at rest on the ground for so long that something is wrong."""
+        return now > self._rests + OVERDUE
+
+    def _current(self, now: float) -> Stage | None:
+        begun = [stage for stage in self._stages if stage.begin <= now]
+        return begun[-1] if begun else next(iter(self._stages), None)
+
+
+_ZERO = np.zeros(3)

@@ -1,0 +1,46 @@
+"""Whether the gear stands on the ground: a guess, since no vehicle here has a contact sensor.
+
+Three signs count, and only while landing: the autopilot's own landed flag; a height below ``CONTACT_HEIGHT`` at rest;
+and thrust well below what hover took, while nothing moves: with a quarter of the weight missing a vehicle in the air
+gains 0.1 m/s within 40 ms. The last two must last for ``SIGN_TIME``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+CONTACT_HEIGHT = 0.02  # m: as good as a rangefinder or motion capture with an estimated gear offset, guess
+AT_REST = (
+    0.1  # m/s of vertical speed: three times the noise of an autopilot's estimate, a third of the landing's, guess
+)
+RESTING_THRUST = 0.75  # of the thrust in hover, guess: ground effect alone makes up for some 20 % at the ground
+SIGN_TIME = 0.2  # s, guess: five times what a vehicle in the air needs to leave ``AT_REST``
+HOVER_TIME = 1.0  # s, time constant of the mean of the thrust in hover, guess
+HOVER_HEIGHT = 0.3  # m: above it the thrust is learned, out of most of the ground effect
+
+
+@dataclass
+class GroundContact:
+    """One landing."""
+
+    hover_thrust: float
+    """N; the weight to begin with, then the mean of what was commanded in hover: errors of mass, battery and thrust
+    curve are in it."""
+    _since: float | None = None
+    _updated: float | None = None
+
+    def learn(self, now: float, height: float, thrust: float) -> None:
+        """Take in the thrust in N that was commanded in the air at ``height`` in m."""
+        dt = 0.0 if self._updated is None else min(max(now - self._updated, 0.0), HOVER_TIME)
+        self._updated = now
+        if height > HOVER_HEIGHT:
+            self.hover_thrust += dt / HOVER_TIME * (thrust - self.hover_thrust)
+
+    def __call__(self, now: float, height: float, climb: float, thrust: float, landed: bool | None) -> bool:
+        """Contact at time ``now`` in s, from height in m, vertical speed in m/s, commanded thrust in N and the flag."""
+        sign = height <= CONTACT_HEIGHT or thrust <= RESTING_THRUST * self.hover_thrust
+        if not (sign and abs(climb) <= AT_REST):
+            self._since = None
+            return landed is True
+        self._since = now if self._since is None else self._since
+        return landed is True or now - self._since >= SIGN_TIME

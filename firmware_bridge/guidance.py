@@ -1,0 +1,164 @@
+"""From the state at a tick to the setpoint: flight plan, controller with a faded network, touchdown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from firmware_bridge.flight_plan import FlightPlan
+from firmware_bridge.ground_contact import GroundContact
+from firmware_bridge.link import AttitudeSetpoint, RatesSetpoint, Setpoint
+from firmware_bridge.supervisor_types import Output
+from neural_lander.arrays import Array
+from neural_lander.components import quaternion_rows, split
+from neural_lander.control.attitude import AttitudeGains, attitude_error
+from neural_lander.control.controller import Controller
+from neural_lander.control.touchdown import TouchdownDetector
+from neural_lander.control.tracking import TrackingGains
+from neural_lander.residual.model import NoResidual, ResidualModel
+from neural_lander.rotation import matrix_to_quaternion
+from neural_lander.state import Reference, State
+from neural_lander.vehicle import Vehicle
+
+CONTACT_TIME = 0.5  # s: contact is guessed here, not felt, so that it must last longer than in simulation
+RATE_GAIN = 6.0  # 1/s from attitude error to body rate, for links that carry rates only: PX4's default is 6.5, guess
+_NO_MOMENTS = AttitudeGains(np.zeros(3), np.zeros(3))
+
+
+@dataclass
+class FadedResidual:
+    """share * f_a_hat: a Lipschitz bound of f_a_hat holds for every share in 0..1, so that the certificate does too."""
+
+    model: ResidualModel
+    share: float = 0.0
+
+    def at(self, state: State) -> Callable[[Array], Array]:
+        """See :class:`~neural_lander.residual.model.ResidualModel`."""
+        if self.share == 0.0:
+            return NoResidual().at(state)
+        force, share = self.model.at(state), self.share
+        return lambda rotor_thrust: share * force(rotor_thrust)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What the controller made of one tick."""
+
+    setpoint: Setpoint
+    reference: Reference  # over the ground
+    f_a_hat: np.ndarray  # (3,) N, world: what was subtracted
+    d_hat: np.ndarray  # (3,) N, world: the trim
+    stage: str
+
+    @property
+    def finite(self) -> bool:
+        """Whether every number that goes out is one."""
+        s = self.setpoint
+        numbers = s.attitude.tolist() if isinstance(s, AttitudeSetpoint) else s.body_rates.tolist()
+        return math.isfinite(sum(numbers) + s.thrust)
+
+
+class Guidance:
+    """The controller of :mod:`neural_lander.control`, for an autopilot that keeps the attitude itself.
+
+    The moments are the autopilot's, so that u_i = T / 4c_T in the thrust iteration: the attitude law here has no gains.
+    """
+
+    def __init__(
+        self,
+        vehicle: Vehicle,
+        model: ResidualModel,
+        plan: FlightPlan,
+        *,
+        contraction_factor: float = 0.5,
+        gains: TrackingGains | None = None,
+        rates: bool = False,
+    ) -> None:
+        self.vehicle, self.plan = vehicle, plan
+        self.residual = FadedResidual(model)
+        self.controller = Controller(vehicle, self.residual, gains, _NO_MOMENTS, contraction_factor)
+        self.touchdown = TouchdownDetector(CONTACT_TIME)
+        self.contact = GroundContact(vehicle.weight)
+        self._rates = rates
+        self._thrust_max = 4.0 * vehicle.thrust_coefficient * vehicle.u_max
+        self._thrust = 0.0
+        self._touching = False
+
+    def begin(self, now: float, state: State, on_ground: bool) -> None:
+        """Start the flight plan at ``state``, over the ground."""
+        self.controller.reset()
+        self.touchdown.reset()
+        self.contact = GroundContact(self.vehicle.weight)
+        self.plan.begin(now, state.position, _yaw(state), on_ground)
+
+    def step(self, now: float, state: State, output: Output, share: float, landed: bool | None) -> Step:
+        """Setpoint at time ``now`` in s for what the supervisor wants.
+
+        Parameters
+        ----------
+        now
+            Of the tick.
+        state
+            Position over the ground.
+        output
+            Idle and nothing are answered with level attitude and no thrust; the controller runs all the same, so that
+            its failure shows before a flight.
+        share
+            Of the network.
+        landed
+            The autopilot's own flag.
+        """
+        flying = output in (Output.FOLLOW, Output.HOLD)
+        self.residual.share = share
+        if flying:
+            self._feel(now, state, landed)
+            standing = self._touching or self.plan.thrust_share(now) < 1.0  # holds the trim
+            reference, state = self.plan.reference(now), replace(state, contact=standing)
+        else:
+            self.controller.reset()
+            reference = Reference(state.position, _ZERO, _ZERO, _yaw(state))
+        self.controller(now, state, reference)
+        wanted = self.controller.wanted
+        assert wanted is not None
+        attitude = matrix_to_quaternion(np.array(wanted.R_d))
+        thrust = min(max(float(wanted.thrust), 0.0), self._thrust_max)
+        if flying:
+            thrust *= self.plan.thrust_share(now) * self.touchdown.share
+            self.contact.learn(now, float(state.height), thrust)
+        elif output is not Output.STAY:
+            thrust, attitude = 0.0, _level(_yaw(state))
+        self._thrust = thrust
+        return Step(
+            self._setpoint(state, attitude, thrust),
+            reference,
+            wanted.f_a_hat,
+            self.controller.tracking.d_hat,
+            self.plan.stage(now) if flying else "",
+        )
+
+    def _feel(self, now: float, state: State, landed: bool | None) -> None:
+        """Contact and touchdown: they count only while landing, since the take-off begins on the ground."""
+        landing = self.plan.stage(now) == "land"
+        climb = float(state.velocity[2])
+        self._touching = landing and self.contact(now, float(state.height), climb, self._thrust, landed)
+        self.touchdown(now, self._touching)
+
+    def _setpoint(self, state: State, attitude: np.ndarray, thrust: float) -> Setpoint:
+        if not self._rates:
+            return AttitudeSetpoint(attitude, thrust)
+        error = attitude_error(state.rows, quaternion_rows(split(attitude)))
+        return RatesSetpoint(np.array([-RATE_GAIN * e for e in error]), thrust)
+
+
+def _yaw(state: State) -> float:
+    return math.atan2(state.rows[1][0], state.rows[0][0])
+
+
+def _level(yaw: float) -> np.ndarray:
+    return np.array([math.cos(0.5 * yaw), 0.0, 0.0, math.sin(0.5 * yaw)])
+
+
+_ZERO = np.zeros(3)

@@ -1,0 +1,296 @@
+"""One tick: poll the link, bring the state to now, let the supervisor decide, control, send, record.
+
+The loop is its own dead-man: a setpoint is made anew from a fresh state in every tick, or there is none. Nothing
+repeats an old one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from firmware_bridge.estimator import Estimate
+from firmware_bridge.guidance import Guidance, Step
+from firmware_bridge.heard import Heard, View
+from firmware_bridge.height import HeightSource
+from firmware_bridge.link import Link, LinkLost, Report
+from firmware_bridge.supervisor import decide
+from firmware_bridge.supervisor_limits import Limits, Permission
+from firmware_bridge.supervisor_types import IN_CONTROL, Decision, Memory, Output, Phase, Situation
+from firmware_bridge.tick_record import COMMANDED, MEASURED, STOPPED, TickRecord
+from neural_lander.errors import UserError
+from neural_lander.residual.model import NoResidual
+from neural_lander.state import State
+
+ROTOR_AGE = 0.1  # s: ESC telemetry comes at 10 to 100 Hz, guess
+REOPEN_PERIOD = 1.0  # s between attempts to open a port that has gone
+GROUND_HEIGHT = 0.1  # m of gear height below which a vehicle that is armed is taken to stand, guess
+
+
+@dataclass(frozen=True)
+class Volume:
+    """Where the flight has to stay: a cylinder over the place where control was taken. Guesses for a room."""
+
+    radius: float = 3.0  # m
+    ceiling: float = 3.0  # m of gear height
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What a flight has to stay within, beside the supervisor's limits."""
+
+    volume: Volume = field(default_factory=Volume)
+    battery_remaining: float = 0.15  # 0..1, guess
+    battery_voltage: float = 0.0  # V, under load; 0 where it is not watched
+
+
+class FlightLoop:
+    """All that has a memory, between a link and a recorder. Times are seconds of the clock that ``tick`` is called by.
+
+    Parameters
+    ----------
+    link : Link
+    guidance : Guidance
+    height : HeightSource, optional
+        Without one there is no height above the ground, and no flight.
+    permission, limits, bounds
+        Of the supervisor.
+    dry_run : bool
+        Everything but sending: neither setpoints nor requests.
+    checks_passed : bool
+        Verdict of the pre-flight checks; may be set later.
+    record : callable, optional
+        Takes each :class:`TickRecord`; must not block.
+    domain_score : callable, optional
+        0 inside the residual's data, 1 at their edge, more outside.
+    reopen : callable, optional
+        Opens the link anew after it was lost; raises LinkLost where it cannot.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        guidance: Guidance,
+        height: HeightSource | None,
+        *,
+        permission: Permission | None = None,
+        limits: Limits | None = None,
+        bounds: Bounds | None = None,
+        dry_run: bool = False,
+        checks_passed: bool = True,
+        record: Callable[[TickRecord], None] | None = None,
+        domain_score: Callable[[State], float] | None = None,
+        reopen: Callable[[], Link] | None = None,
+    ) -> None:
+        self.link: Link | None = link
+        self.guidance = guidance
+        self.permission, self.limits, self.bounds = permission or Permission(), limits or Limits(), bounds or Bounds()
+        self.dry_run, self.checks_passed = dry_run, checks_passed
+        self.heard, self.memory = Heard(guidance.vehicle, height), Memory()
+        self._record, self._score, self._reopen = record, domain_score, reopen
+        self._controller_alive = True
+        self._home: np.ndarray | None = None
+        self._problems: list[str] = []
+        self._reopened = -math.inf
+
+    def tick(self, now: float, lateness: float = 0.0, abort: bool = False, stop: bool = False) -> TickRecord:
+        """One tick at time ``now`` in s; ``abort`` is the key, ``stop`` the user's wish to end."""
+        self._problems = []
+        heard = self.heard
+        self._problems += heard.take(self._poll(now), now)
+        view = heard.view(now)
+        situation = self._situation(view, lateness, abort, stop)
+        before = self.memory.phase
+        decision = decide(self.limits, self.permission, self.memory, situation)
+        self.memory = decision.memory
+        step = self._control(now, view.state, decision, before)
+        sent = step if step is not None and decision.output is not Output.NOTHING and self._send(step, now) else None
+        self._request(decision, now)
+        rotor_speed, source = self._rotor_speed(now, sent)
+        status = heard.status
+        record = TickRecord(
+            t=now,
+            lateness=lateness,
+            decision=decision,
+            estimate=view.estimate,
+            ground=view.ground,
+            height=None if view.state is None else float(view.state.height),
+            height_age=view.height_age,
+            setpoint=sent.setpoint if sent else None,
+            reference=sent.reference if sent else None,
+            stage=step.stage if step else "",
+            f_a_applied=sent.f_a_hat if sent else _ZERO,
+            f_a_predicted=self._predict(view.state, rotor_speed),
+            d_hat=step.d_hat if step else _ZERO,
+            rotor_speed=rotor_speed,
+            rotor_speed_source=source,
+            domain_score=situation.domain_score,
+            battery_voltage=heard.battery.voltage if heard.battery else None,
+            mode=status.mode if status else "",
+            armed=bool(status and status.armed),
+            in_control=self._in_control(decision),
+            problems=tuple(self._problems),
+            messages=tuple(heard.messages),
+        )
+        if self._record is not None:
+            self._record(record)
+        return record
+
+    def close(self) -> None:
+        """Release the port."""
+        if self.link is not None:
+            self.link.close()
+            self.link = None
+
+    def _poll(self, now: float) -> Sequence[Report]:
+        if self.link is None and self._reopen is not None and now - self._reopened >= REOPEN_PERIOD:
+            self._reopened = now
+            try:
+                self.link = self._reopen()
+            except (LinkLost, OSError, UserError) as error:
+                self._problems.append(str(error))
+        if self.link is None:
+            return ()
+        try:
+            return self.link.poll(now)
+        except LinkLost as error:
+            self._lose(error)
+            return ()
+
+    def _lose(self, error: LinkLost) -> None:
+        self._problems.append(str(error))
+        self.close()
+
+    def _situation(self, view: View, lateness: float, abort: bool, stop: bool) -> Situation:
+        controlled, state, estimate = self.memory.phase in IN_CONTROL, view.state, view.estimate
+        lost = estimate is None or (controlled and state is None)  # without the ground there is nothing to fly over
+        airborne = self.heard.landed is False
+        return Situation(
+            now=view.now,
+            connected=self.link is not None,
+            restarted=view.restarted,
+            status=self.heard.status,
+            position_age=math.inf if lost or estimate is None else estimate.position_age,
+            attitude_age=math.inf if estimate is None else estimate.attitude_age,
+            height_age=view.height_age,
+            on_ground=state is not None and float(state.height) < GROUND_HEIGHT and not airborne,
+            domain_score=0.0 if state is None or self._score is None else float(self._score(state)),
+            tilt=_tilt(estimate),
+            descent_speed=0.0 if estimate is None else -float(estimate.velocity[2]),
+            inside_volume=not controlled or state is None or self._inside(state),
+            jumped=estimate is not None and estimate.jumped,
+            battery_low=self._battery_low(),
+            lateness=lateness,
+            abort=abort,
+            stop=stop,
+            checks_passed=self.checks_passed,
+            controller_alive=self._controller_alive,
+            touchdown=self.guidance.touchdown.landed,
+            overdue=self.guidance.plan.overdue(view.now),
+        )
+
+    def _inside(self, state: State) -> bool:
+        volume = self.bounds.volume
+        if self._home is None:
+            return True
+        away = math.hypot(*(state.position[:2] - self._home[:2]).tolist())
+        return away <= volume.radius and float(state.height) <= volume.ceiling
+
+    def _battery_low(self) -> bool:
+        battery = self.heard.battery
+        if battery is None:
+            return self.bounds.battery_voltage > 0.0
+        empty = battery.remaining is not None and battery.remaining < self.bounds.battery_remaining
+        return empty or battery.voltage < self.bounds.battery_voltage
+
+    def _control(self, now: float, state: State | None, decision: Decision, before: Phase) -> Step | None:
+        """The controller's step, or None where it failed: then nothing goes out, and the supervisor hands back."""
+        if state is None:
+            return None
+        guidance, landed = self.guidance, self.heard.landed
+        try:
+            if decision.phase is Phase.TRACKING and before is Phase.ARMED:
+                self._home = state.position
+                guidance.begin(now, state, bool(state.height < GROUND_HEIGHT) and landed is not False)
+            elif decision.entered and decision.phase is Phase.HOLDING:
+                (guidance.plan.go_around if decision.go_around else guidance.plan.hold)(now, state.position)
+            step = guidance.step(now, state, decision.output, decision.network_share, landed)
+        except Exception as error:  # noqa: BLE001 - whatever fails in there, the loop must live to hand back
+            self._controller_alive = False
+            self._problems.append(f"the controller failed: {type(error).__name__}: {error}")
+            return None
+        self._controller_alive = step.finite
+        if not step.finite:
+            self._problems.append("the controller gave a setpoint that is not finite; nothing was sent")
+            return None
+        return step
+
+    def _send(self, step: Step, now: float) -> bool:
+        """Whether the setpoint went out, or would have in a dry run."""
+        if self.dry_run or self.link is None:
+            return self.dry_run
+        try:
+            self.link.send(step.setpoint, now)
+        except UserError as error:
+            self._controller_alive = False
+            self._problems.append(f"setpoint refused: {error}")
+            return False
+        except LinkLost as error:
+            self._lose(error)
+            return False
+        return True
+
+    def _request(self, decision: Decision, now: float) -> None:
+        if self.link is None or self.dry_run:
+            return
+        requests = (
+            (decision.take_control, self.link.take_control),
+            (decision.arm, self.link.arm),
+            (decision.hand_back, self.link.hand_back),
+            (decision.disarm, self.link.disarm),
+        )
+        try:
+            for wanted, request in requests:
+                if wanted:
+                    request(now)
+        except LinkLost as error:
+            self._lose(error)
+
+    def _rotor_speed(self, now: float, sent: Step | None) -> tuple[np.ndarray | None, str]:
+        """sqrt(u) in rad/s (4,), and where it comes from."""
+        rotors, status = self.heard.rotors, self.heard.status
+        if rotors is not None and now - rotors.t <= ROTOR_AGE:
+            return rotors.rotor_speed, MEASURED
+        if status is not None and not status.armed:
+            return np.zeros(4), STOPPED
+        if sent is not None and self.memory.phase in (*IN_CONTROL, Phase.LANDED):
+            u = sent.setpoint.thrust / (4.0 * self.guidance.vehicle.thrust_coefficient)
+            return np.full(4, math.sqrt(u)), COMMANDED
+        return None, ""
+
+    def _predict(self, state: State | None, rotor_speed: np.ndarray | None) -> np.ndarray | None:
+        """The network's f_a_hat at the rotor speeds that are known, else in hover; N, world."""
+        model, vehicle = self.guidance.residual.model, self.guidance.vehicle
+        if state is None or isinstance(model, NoResidual):
+            return None
+        speeds = np.full(4, vehicle.hover_speed) if rotor_speed is None else rotor_speed
+        return np.asarray(model.at(state)(vehicle.thrust_coefficient * speeds**2))
+
+    def _in_control(self, decision: Decision) -> str:
+        if self.heard.status is None or not self.heard.status.armed:
+            return "nobody"
+        ours = decision.phase in IN_CONTROL or (decision.phase is Phase.LANDED and not decision.memory.locked)
+        return "companion" if ours and not self.dry_run else "autopilot"
+
+
+def _tilt(estimate: Estimate | None) -> float:
+    if estimate is None:
+        return 0.0
+    _, x, y, _ = estimate.attitude.tolist()
+    return math.acos(max(1.0 - 2.0 * (x * x + y * y), -1.0))
+
+
+_ZERO = np.zeros(3)

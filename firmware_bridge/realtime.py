@@ -1,0 +1,121 @@
+"""Ticks at a fixed rate on a monotonic clock, with what Python offers against being late."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from neural_lander.errors import NeuralLanderWarning, UserError
+
+RATES = (50.0, 500.0)  # Hz
+SWITCH_INTERVAL = 1e-4  # s that another thread may keep the interpreter: Python's own 5 ms are a whole tick
+
+
+class Clock(Protocol):
+    """Monotonic seconds; a test passes one of its own."""
+
+    def now(self) -> float:
+        """Seconds since some fixed moment."""
+        ...
+
+    def sleep_until(self, t: float) -> None:
+        """Return at t in s, or at once where that is past."""
+        ...
+
+
+class MonotonicClock:
+    """The companion's own."""
+
+    def now(self) -> float:
+        """See :class:`Clock`."""
+        return time.monotonic()
+
+    def sleep_until(self, t: float) -> None:
+        """See :class:`Clock`."""
+        left = t - time.monotonic()
+        if left > 0:
+            time.sleep(left)
+
+
+def run(tick: Callable[[float, float], bool], rate: float, clock: Clock) -> int:
+    """Call ``tick(now, lateness)``, both in s, at ``rate`` in Hz until it returns False; the number of ticks left out.
+
+    Ticks stay on one grid: one that is late by more than a period costs those that it overlapped, and no burst follows.
+
+    Raises
+    ------
+    UserError
+        On a rate outside of 50..500 Hz.
+    """
+    if not RATES[0] <= rate <= RATES[1]:
+        raise UserError(f"rate = {rate!r} Hz must lie between {RATES[0]:g} and {RATES[1]:g} Hz")
+    period = 1.0 / rate
+    start, k, left_out = clock.now(), 0, 0
+    while True:
+        due = start + k * period
+        clock.sleep_until(due)
+        now = clock.now()
+        if not tick(now, now - due):
+            return left_out
+        following = int((clock.now() - start) / period) + 1
+        left_out += max(following - k - 1, 0)
+        k = max(following, k + 1)
+
+
+@contextlib.contextmanager
+def undisturbed(cpu: int | None = None, priority: int | None = None) -> Iterator[None]:
+    """Without garbage collection, with quick thread switches; pinned to ``cpu`` and at real-time ``priority`` if given.
+
+    What the system refuses (a right that is missing, another operating system) becomes a warning: the flight goes on
+    without it, and the recorded lateness tells. All is put back at the end.
+    """
+    switch_interval, collecting = sys.getswitchinterval(), gc.isenabled()
+    with contextlib.ExitStack() as undo:
+        if cpu is not None:
+            _pin(cpu, undo)
+        if priority is not None:
+            _prioritise(priority, undo)
+        sys.setswitchinterval(SWITCH_INTERVAL)
+        undo.callback(sys.setswitchinterval, switch_interval)
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        undo.callback(gc.unfreeze)
+        if collecting:
+            undo.callback(gc.enable)
+        yield
+
+
+def collect_garbage() -> None:
+    """What has become garbage since the freeze, a fraction of a millisecond: for times without a flight."""
+    gc.collect(1)
+
+
+def _pin(cpu: int, undo: contextlib.ExitStack) -> None:
+    try:
+        before = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {cpu})
+    except (AttributeError, OSError, ValueError) as error:
+        _warn(f"not pinned to CPU {cpu}: {error}")
+        return
+    undo.callback(os.sched_setaffinity, 0, before)
+
+
+def _prioritise(priority: int, undo: contextlib.ExitStack) -> None:
+    try:
+        before = os.sched_getscheduler(0), os.sched_getparam(0)
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
+    except (AttributeError, OSError, ValueError) as error:
+        _warn(f"no real-time priority {priority}: {error}; it needs root or CAP_SYS_NICE")
+        return
+    undo.callback(os.sched_setscheduler, 0, *before)
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, NeuralLanderWarning, stacklevel=4)
