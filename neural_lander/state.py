@@ -26,6 +26,8 @@ class State:
     """Lowest point of the landing gear above the terrain under it."""
     contact: bool | Array = False  # (...)
     """Whether the gear is felt to touch."""
+    battery: float | Array | None = None  # (...) V
+    """At the terminals; None where it is not measured."""
 
     @cached_property
     def R(self) -> Array:

@@ -13,6 +13,7 @@ from neural_lander.residual.model import ReluNetwork
 from neural_lander.residual.options import TrainingOptions
 from neural_lander.residual.training import train_residual
 from neural_lander.rotation import quaternion_exp, quaternion_to_matrix
+from neural_lander.state import State
 from neural_lander.vehicle import load_vehicle
 
 VEHICLE = load_vehicle("intel-aero")
@@ -43,7 +44,8 @@ def contraction(network: ReluNetwork, x: np.ndarray) -> np.ndarray:
     """
     step = 1e-6
     q = quaternion_exp(x[:, 4:7])
-    ask, k = network.at_features(network.features.of(x[:, 0], x[:, 1:4], q)), quaternion_to_matrix(q)[:, :, 2]
+    observed = State(x[:, 1:4], x[:, 1:4], q, x[:, 1:4], x[:, 0])  # height, velocity and attitude are what counts
+    ask, k = network.at(observed), quaternion_to_matrix(q)[:, :, 2]
     up, down = (ask(np.clip(x[:, 7:] + sign * step * DIRECTION, 0.0, FULL)) for sign in (1, -1))
     return np.abs(np.sum((up - down) * k, axis=1)) / (2 * step)
 

@@ -22,7 +22,7 @@ PAPER = features_named("paper")
 
 def data(seconds: float, seed: int = 0) -> TrainingData:
     s = residual_samples(flight(VEHICLE, seconds, seed=seed), VEHICLE)
-    zeta = np.asarray(PAPER.of(s.height, s.velocity, s.attitude))
+    zeta = np.asarray(PAPER.of(s))
     return TrainingData(zeta[s.usable], s.rotor_thrust[s.usable], s.label[s.usable])
 
 
@@ -55,7 +55,7 @@ def test_the_force_near_the_ground_is_found_to_a_hundredth_of_its_peak(fitted: R
 
 def test_the_slope_in_thrust_is_that_of_the_plant_and_not_minus_one(fitted: ReluNetwork) -> None:
     s = residual_samples(flight(VEHICLE, 30.0, seed=9), VEHICLE)
-    zeta = np.asarray(PAPER.of(s.height, s.velocity, s.attitude))
+    zeta = np.asarray(PAPER.of(s))
     slope = (fitted(zeta, s.rotor_thrust + 0.0025)[:, 2] - fitted(zeta, s.rotor_thrust)[:, 2]) / 0.01
     error = slope - GAIN * np.exp(-s.height / DECAY)
     assert np.abs(error).max() < 0.2
@@ -136,7 +136,7 @@ def test_height_is_extended_to_the_ground_but_not_by_more_than_contact_hides() -
 def test_sizes_and_features_are_free() -> None:
     s = residual_samples(flight(VEHICLE, 10.0), VEHICLE)
     features = features_named("height-velocity")
-    zeta = np.asarray(features.of(s.height, s.velocity, s.attitude))
+    zeta = np.asarray(features.of(s))
     options = TrainingOptions(hidden=(7, 40), features="height-velocity", epochs=1)
     network = train_network(TrainingData(zeta, s.rotor_thrust, s.label), features, VEHICLE, options).network
     assert [W.shape for W in network.weights] == [(7, 8), (40, 7), (3, 40)]

@@ -57,13 +57,13 @@ def certificate_table(certificate: Mapping[str, Any]) -> Table:
 def slope_line(slope: Mapping[str, Any]) -> str:
     """The learned slope in collective thrust in one line."""
     least, mean, largest = (_number(slope[key]) for key in ("min", "mean", "max"))
-    line = f"learned slope d f_a,z / d T: {least} to {largest} N/N, mean {mean}"
-    if isinstance(slope["mean"], float) and slope["mean"] < 0:
-        line += (
-            "; aerodynamics has 0 to +0.2: these logs excite thrust too little to identify it, and what limits the "
-            "harm is the proved bound, not the data"
-        )
-    return line
+    return f"learned slope d f_a,z / d T: {least} to {largest} N/N, mean {mean}; aerodynamics has 0 to +0.2"
+
+
+def evidence_line(evidence: Mapping[str, Any]) -> str:
+    """Whether the flights identify that slope, in one line."""
+    verdict = "identified" if evidence["identified"] else "not identified, so that its bound and not the data holds it"
+    return f"slope d f_a,z / d T in these flights: {verdict}: {evidence['reason']}"
 
 
 def _number(value: Any) -> str:

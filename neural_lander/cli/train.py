@@ -12,9 +12,10 @@ from rich.text import Text
 
 from neural_lander.bundle import Bundle, check_bundle_destination, save_bundle
 from neural_lander.cli.output import emit, progress
-from neural_lander.cli.tables import certificate_table, error_table, slope_line
+from neural_lander.cli.tables import certificate_table, error_table, evidence_line, slope_line
 from neural_lander.errors import UserError
 from neural_lander.flightlog import read_logs
+from neural_lander.residual.features import FEATURES
 from neural_lander.residual.options import DEFAULT_GAMMA, DEFAULT_THRUST_SLOPE, TrainingOptions
 from neural_lander.vehicle import load_vehicle
 
@@ -33,7 +34,11 @@ def train(
         float, typer.Option(help="Bound on the contraction factor of the thrust iteration, below 1.")
     ] = DEFAULT_THRUST_SLOPE,
     hidden: Annotated[str, typer.Option(help="Sizes of the hidden layers.")] = "25,30,15",
-    features: Annotated[str, typer.Option(help="State part of the input: paper or height-velocity.")] = "paper",
+    features: Annotated[str, typer.Option(help=f"State part of the input: {', '.join(FEATURES)}.")] = "paper",
+    thrust_input: Annotated[
+        str,
+        typer.Option(help="Rotor thrusts as inputs: auto (bounded tightly where flights do not identify), on, off."),
+    ] = "auto",
     epochs: Annotated[int, typer.Option(help="Passes over the samples.")] = TrainingOptions.epochs,
     held_out: Annotated[float, typer.Option(help="Share of flights that the fit report is made on.")] = 0.2,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -49,6 +54,7 @@ def train(
         thrust_slope=thrust_slope,
         seed=seed,
         epochs=epochs,
+        thrust_input=thrust_input,
         held_out=held_out,
     )
     profile = load_vehicle(vehicle)
@@ -70,6 +76,7 @@ def train(
         "optimisation_s": result.optimisation_s,
         "split": result.split,
         "fit_report": result.fit_report,
+        "thrust_slope_evidence": result.slope.to_json(),
         "cheeseman_bennett": bundle.info["cheeseman_bennett"],
         "datasets": result.datasets,
         "certificate": bundle.certificate,
@@ -105,4 +112,5 @@ def _render(bundle: Bundle, summary: dict[str, Any]) -> Group:
             error_table(report),
             Text(slope_line(report["thrust_slope"])),
         ]
+    parts.append(Text(evidence_line(summary["thrust_slope_evidence"])))
     return Group(*parts, certificate_table(bundle.certificate))

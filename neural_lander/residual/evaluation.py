@@ -44,15 +44,13 @@ class Predictors:
 
 def predict(network: ReluNetwork, samples: ResidualSamples) -> np.ndarray:
     """f_a_hat in N, world, ``(N, 3)``."""
-    zeta = network.features.of(samples.height, samples.velocity, samples.attitude)
-    return np.asarray(network(zeta, samples.rotor_thrust))
+    return np.asarray(network.at(samples)(samples.rotor_thrust))
 
 
 def thrust_slope(network: ReluNetwork, samples: ResidualSamples) -> np.ndarray:
     """d f_a,z / d T in N/N at each sample, ``(N,)``; T spread evenly over the rotors."""
-    zeta = network.features.of(samples.height, samples.velocity, samples.attitude)
-    step = SLOPE_STEP * max(float(np.ptp(samples.rotor_thrust.sum(-1))), 1e-3)
-    up, down = (network(zeta, samples.rotor_thrust + sign * step / ROTORS)[:, 2] for sign in (0.5, -0.5))
+    force, step = network.at(samples), SLOPE_STEP * max(float(np.ptp(samples.rotor_thrust.sum(-1))), 1e-3)
+    up, down = (force(samples.rotor_thrust + sign * step / ROTORS)[:, 2] for sign in (0.5, -0.5))
     return np.asarray((up - down) / step)
 
 

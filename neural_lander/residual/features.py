@@ -8,12 +8,37 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from neural_lander.arrays import Array
-from neural_lander.components import join, sign, split
+from neural_lander.components import Scalar, Vector, join, quaternion_rows, sign, split, sqrt
 from neural_lander.errors import UserError
 
 ROTORS = 4
+
+
+class Observed(Protocol):
+    """What features are made of: a state in flight, or the samples of a log. World frame, SI."""
+
+    @property
+    def height(self) -> Array:
+        """(...) m, lowest gear point above the terrain."""
+        ...
+
+    @property
+    def velocity(self) -> Array:
+        """(..., 3) m/s."""
+        ...
+
+    @property
+    def attitude(self) -> Array:
+        """(..., 4) unit quaternion (w, x, y, z), body to world."""
+        ...
+
+    @property
+    def battery(self) -> Any:
+        """(...) V, or None where it is not known."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -26,8 +51,10 @@ class Features:
     scale_floor: tuple[float, ...]
     """Smallest scale an input is divided by in training, in its unit: inputs that hardly vary carry noise, not
     information, and dividing by their spread ruins landings."""
-    of: Callable[[Array, Array, Array], Array]
-    """(height (...) m, velocity (..., 3) m/s, attitude (..., 4)) -> zeta (..., n)."""
+    of: Callable[[Observed], Array]
+    """zeta (..., n) of a state or of samples."""
+    heading_frame: bool = False
+    """Whether inputs and force are in the frame that yaws with the vehicle, z up: the model then turns with it."""
 
     @property
     def size(self) -> int:
@@ -35,24 +62,59 @@ class Features:
         return len(self.labels)
 
 
-def _paper(height: Array, velocity: Array, attitude: Array) -> Array:
-    w, x, y, z = split(attitude)
+def heading(attitude: Array) -> tuple[Scalar, Scalar]:
+    """Cosine and sine of the yaw, ``(..., 4) -> (...)``: of the body's x axis in the horizontal plane.
+
+    Not defined where that axis is vertical, which no landing is.
+    """
+    (a, _, _), (b, _, _), _ = quaternion_rows(split(attitude))
+    length = sqrt(a * a + b * b)
+    return a / length, b / length
+
+
+def to_heading(v: Vector, cosine: Scalar, sine: Scalar) -> Vector:
+    """Components of a world vector in the heading frame."""
+    return cosine * v[0] + sine * v[1], cosine * v[1] - sine * v[0], v[2]
+
+
+def to_world(v: Vector, cosine: Scalar, sine: Scalar) -> Vector:
+    """Inverse of :func:`to_heading`."""
+    return to_heading(v, cosine, -sine)
+
+
+def _paper(x: Observed) -> Array:
+    w, qx, qy, qz = split(x.attitude)
     up = sign(w)  # q and -q are one attitude
-    return join([height, *split(velocity), up * w, up * x, up * y, up * z])
+    return join([x.height, *split(x.velocity), up * w, up * qx, up * qy, up * qz])
 
 
-def _height_velocity(height: Array, velocity: Array, attitude: Array) -> Array:
-    del attitude
-    return join([height, *split(velocity)])
+def _height_velocity(x: Observed) -> Array:
+    return join([x.height, *split(x.velocity)])
+
+
+def _heading(x: Observed) -> Array:
+    R = quaternion_rows(split(x.attitude))
+    cosine, sine = heading(x.attitude)
+    lean = to_heading((R[0][2], R[1][2], R[2][2]), cosine, sine)
+    return join([x.height, *to_heading(split(x.velocity), cosine, sine), lean[0], lean[1]])
+
+
+def _paper_battery(x: Observed) -> Array:
+    if x.battery is None:
+        raise UserError("features 'paper-battery' need the battery voltage, which is not logged or not measured here")
+    w, qx, qy, qz = split(x.attitude)
+    up = sign(w)
+    return join([x.height, *split(x.velocity), up * w, up * qx, up * qy, up * qz, x.battery])
 
 
 _VELOCITY = ("v_x", "v_y", "v_z")
+_QUATERNION = ("q_w", "q_x", "q_y", "q_z")
 FEATURES: Mapping[str, Features] = {
     f.name: f
     for f in (
         Features(
             "paper",
-            ("h", *_VELOCITY, "q_w", "q_x", "q_y", "q_z"),
+            ("h", *_VELOCITY, *_QUATERNION),
             ("m", "m/s", "m/s", "m/s", "1", "1", "1", "1"),
             (0.1, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2),
             _paper,
@@ -60,9 +122,25 @@ FEATURES: Mapping[str, Features] = {
         Features(
             "height-velocity", ("h", *_VELOCITY), ("m", "m/s", "m/s", "m/s"), (0.1, 0.2, 0.2, 0.2), _height_velocity
         ),
+        Features(
+            "heading",
+            ("h", "v_forward", "v_left", "v_z", "lean_forward", "lean_left"),
+            ("m", "m/s", "m/s", "m/s", "1", "1"),
+            (0.1, 0.2, 0.2, 0.2, 0.2, 0.2),
+            _heading,
+            heading_frame=True,
+        ),
+        Features(
+            "paper-battery",
+            ("h", *_VELOCITY, *_QUATERNION, "battery"),
+            ("m", "m/s", "m/s", "m/s", "1", "1", "1", "1", "V"),
+            (0.1, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.5),
+            _paper_battery,
+        ),
     )
 }
-"""Scale floors are guesses of what a flight must excite for its spread to mean anything: 0.1 m, 0.2 m/s, 0.2 (23°)."""
+"""Scale floors are guesses of what a flight must excite for its spread to mean anything: 0.1 m, 0.2 m/s, 0.2 (23°),
+0.5 V. ``heading`` is the paper's input but for the yaw, which it is equivariant to; lean is the body's z axis."""
 
 
 def features_named(name: str) -> Features:

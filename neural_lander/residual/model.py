@@ -10,7 +10,8 @@ from typing import Protocol
 import numpy as np
 
 from neural_lander.arrays import Array, constant, namespace, relu, rows_times
-from neural_lander.residual.features import ROTORS, Features, features_named
+from neural_lander.components import join, split
+from neural_lander.residual.features import ROTORS, Features, Observed, features_named, heading, to_world
 from neural_lander.state import State
 
 
@@ -45,12 +46,16 @@ class ReluNetwork:
         """The state part of the input."""
         return features_named(self.feature_name)
 
-    def at(self, state: State) -> Callable[[Array], Array]:
-        """See :class:`ResidualModel`."""
-        return self.at_features(self.features.of(state.height, state.velocity, state.attitude))
+    def at(self, state: Observed) -> Callable[[Array], Array]:
+        """See :class:`ResidualModel`; takes samples of a log as well."""
+        force = self.at_features(self.features.of(state))
+        if not self.features.heading_frame:
+            return force
+        cosine, sine = heading(state.attitude)
+        return lambda rotor_thrust: join(to_world(split(force(rotor_thrust)), cosine, sine))
 
     def at_features(self, zeta: Array) -> Callable[[Array], Array]:
-        """f_a_hat at the state features ``(..., n)`` as a function of the rotor thrusts."""
+        """f_a_hat at the state features ``(..., n)`` as a function of the rotor thrusts, in the features' frame."""
         xp = namespace(zeta)
         (low, high), (state_columns, bias), thrust_columns, layers = self._inference(zeta)
         # minimum/maximum: xp.clip costs five times as much for one vehicle
@@ -65,7 +70,7 @@ class ReluNetwork:
         return force
 
     def __call__(self, zeta: Array, rotor_thrust: Array) -> Array:
-        """f_a_hat in N, world, ``(..., n), (..., 4) -> (..., 3)``."""
+        """f_a_hat in N, in the frame of the features, ``(..., n), (..., 4) -> (..., 3)``."""
         return self.at_features(zeta)(rotor_thrust)
 
     def _inference(self, like: Array) -> _Inference:

@@ -3,8 +3,8 @@
 Every layer is W = P diag(sum_i |P^T P|_ij)^(-1/2), whose spectral norm is at most 1 for any P (almost-orthogonal
 layers: Prach and Lampert, ECCV 2022). The first layer has two such blocks, one for the state and one for the rotor
 thrusts, each times its own share of the bound. So gamma (N per SI unit of the state) and the slope in the rotor
-thrusts (N per N) hold at every step of training, and not only after a projection. Scaling is folded into the weights
-at export, and the bounds are verified there in float64 on the float32 weights.
+thrusts (N per N) hold at every step of training, and not only after a projection, which is there for comparison.
+Scaling is folded into the weights at export, and the bounds are verified there in float64 on the float32 weights.
 
 This module and its optimiser import torch for more than arrays; what flies loads neither.
 """
@@ -69,7 +69,7 @@ def train_network(
         Called with the fraction done in 0..1 after every epoch.
     """
     n, weight = features.size, vehicle.weight
-    scale = np.concatenate([_state_scale(data.zeta, features), np.full(ROTORS, THRUST_SCALE * weight)])
+    scale = np.concatenate([_state_scale(data.zeta, features, options), np.full(ROTORS, THRUST_SCALE * weight)])
     inputs = np.concatenate([data.zeta, data.rotor_thrust], axis=-1)
     centre = inputs.mean(axis=0)
     force_scale = FORCE_SCALE * weight
@@ -100,11 +100,11 @@ def train_network(
     return Fitted(network, loss, took)
 
 
-def _state_scale(zeta: np.ndarray, features: Features) -> np.ndarray:
-    """Spread with a floor; height is always divided by its floor: ground effect has that scale, not the flight's."""
+def _state_scale(zeta: np.ndarray, features: Features, options: TrainingOptions) -> np.ndarray:
+    """Spread with a floor; height has a scale of its own: that of ground effect, not of the flight."""
     scale = np.maximum(zeta.std(axis=0), features.scale_floor)
     if features.labels[0] == "h":
-        scale[0] = features.scale_floor[0]
+        scale[0] = options.height_scale
     return scale
 
 
@@ -120,7 +120,8 @@ def _first_layer_limits(
     """Norms of the scaled state and thrust blocks from which the bounds in physical units follow."""
     slope = options.rotor_thrust_lipschitz(vehicle)
     state = math.sqrt(options.lipschitz(vehicle) ** 2 - slope**2)  # |[A B]|^2 <= |A|^2 + |B|^2
-    return state * float(scale[:n].min()) / force_scale, slope * float(scale[n]) / force_scale
+    thrust = slope * float(scale[n]) / force_scale if options.thrust_input != "off" else 0.0
+    return state * float(scale[:n].min()) / force_scale, thrust
 
 
 def almost_orthogonal(P: Tensor) -> Tensor:
@@ -142,10 +143,15 @@ class _Layers:
         generator = torch.Generator().manual_seed(options.seed)
         sizes = [x.shape[1], *options.hidden, 3]
         self.n, self.limits = n, limits
+        self.projected, self.free_state = options.layers == "projection", options.bounded == "thrust"
         self.shapes = [(sizes[1], n), (sizes[1], ROTORS), *((b, a) for a, b in pairwise(sizes[1:]))]
         self.P = torch.zeros(len(self.shapes), max(sizes), max(sizes))
         for block, (rows, columns) in zip(self.P, self.shapes, strict=True):
             block[:rows, :columns] = torch.randn(rows, columns, generator=generator)
+        if self.projected:
+            self.P = almost_orthogonal(self.P)
+        elif self.free_state:
+            self.P[0] = almost_orthogonal(self.P[:1])[0]
         self.b = [torch.zeros(size) for size in sizes[1:]]
         # the first layer's kinks start where samples are, and the output at the mean label
         chosen = torch.randint(len(x), (sizes[1],), generator=generator)
@@ -160,9 +166,21 @@ class _Layers:
 
     def weights(self) -> list[Tensor]:
         """Bounded weights in scaled units."""
-        bounded = zip(almost_orthogonal(self.P), self.shapes, strict=True)
-        state, thrust, *rest = (W[:rows, :columns] for W, (rows, columns) in bounded)
+        bounded = self.P if self.projected else almost_orthogonal(self.P)
+        state, thrust, *rest = (W[:rows, :columns] for W, (rows, columns) in zip(bounded, self.shapes, strict=True))
+        if self.free_state:
+            rows, columns = self.shapes[0]
+            state = self.P[0, :rows, :columns]
         return [torch.cat([state * self.limits[0], thrust * self.limits[1]], dim=1), *rest]
+
+    @torch.no_grad()
+    def project(self) -> None:
+        """Back onto norms of at most 1, after a step, where that is how they are held."""
+        if self.projected:
+            norms = torch.linalg.matrix_norm(self.P, 2).clamp_min(1.0)
+            if self.free_state:
+                norms[0] = 1.0
+            self.P /= norms[:, None, None]
 
     def __call__(self, x: Tensor) -> Tensor:
         *hidden, last = self.weights()
@@ -200,6 +218,7 @@ def _optimise(
             loss = (error * w[chosen]).mean()
             loss.backward()
             adam.step(options.learning_rate * one_cycle(step / steps))
+            layers.project()
             step += 1
             total += loss.detach() * len(chosen)
         progress((epoch + 1) / options.epochs)
@@ -213,7 +232,8 @@ def _shrink_to_bounds(
     gain = float(np.prod([np.linalg.norm(W, 2) for W in weights[1:]]))
     first = weights[0].copy()
     slope, gamma = options.rotor_thrust_lipschitz(vehicle), options.lipschitz(vehicle)
-    for block, limit in ((first[:, n:], slope), (first, gamma)):
+    blocks = [(first[:, n:], slope), (first, gamma)]
+    for block, limit in blocks if options.bounded == "all" else blocks[:1]:
         norm = gain * float(np.linalg.norm(block, 2))
         if norm > limit * (1 - EXPORT_MARGIN):
             block *= limit * (1 - EXPORT_MARGIN) / norm
@@ -226,7 +246,8 @@ def _verify(network: ReluNetwork, vehicle: Vehicle, options: TrainingOptions) ->
     gain = float(np.prod([np.linalg.norm(W, 2) for W in rest]))
     slope = gain * float(np.linalg.norm(first[:, -ROTORS:], 2))
     total = gain * float(np.linalg.norm(first, 2))
-    if not (slope <= options.rotor_thrust_lipschitz(vehicle) and total <= options.lipschitz(vehicle)):
+    within = total <= options.lipschitz(vehicle) or options.bounded == "thrust"
+    if not (slope <= options.rotor_thrust_lipschitz(vehicle) and within):
         raise ArithmeticError(f"exported network exceeds its bounds: {slope} N/N in the rotor thrusts, {total} in all")
 
 

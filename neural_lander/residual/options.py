@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,10 @@ norms exceeds the slope that a network really has; more gave worse fits near the
 DEFAULT_THRUST_SLOPE = 0.3
 """Logs without thrust excitation teach the identity f_a = m g - T, slope -1; aerodynamics has 0 to +0.2. This bound
 keeps what they can teach small: between 0.2 and 0.45 the held-out error near the ground moves by under 2 %."""
+
+UNIDENTIFIED_THRUST_SLOPE = 0.1
+"""The bound where flights do not identify df_a/dT: no further from any aerodynamic slope (0 to +0.2) than 0.3."""
+CHOICES = {"thrust_input": ("auto", "on", "off"), "bounded": ("all", "thrust"), "layers": ("aol", "projection")}
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,18 @@ class TrainingOptions:
     """Peak of the cycle."""
     huber: float = 1.0
     """Where the loss turns from square to linear, in tenths of the weight."""
+    flight_trim: bool = True
+    """Whether each flight's own bias is removed before fitting, and the mean of them put back: battery, mass and thrust
+    scale differ from flight to flight, and a network that may explain them by its inputs learns calibration."""
+    thrust_input: str = "auto"
+    """``on``: the bound on the slope is ``thrust_slope``; ``off``: the network does not see the rotor thrusts;
+    ``auto``: where the flights do not identify df_a/dT (``residual.slope``), the bound is at most 0.1."""
+    bounded: str = "all"
+    """``all``: gamma holds over the whole input; ``thrust``: only the rotor thrusts' columns are bounded."""
+    layers: str = "aol"
+    """How norms are held: ``aol`` (almost-orthogonal layers) or ``projection`` (onto the ball after every step)."""
+    height_scale: float = 0.1
+    """m, what height is divided by: with gamma it bounds the slope in height against that in the other inputs."""
     near_ground_weight: float = 4.0
     """Weight of a sample at height 0 over one far away."""
     held_out: float = 0.2
@@ -50,16 +66,25 @@ class TrainingOptions:
 
     def __post_init__(self) -> None:
         features_named(self.features)
+        for name, allowed in CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise UserError(f"{name} = {getattr(self, name)!r} is not known; use one of: {', '.join(allowed)}")
         if not 1 <= len(self.hidden) <= 10 or not all(1 <= size <= 2048 for size in self.hidden):
             raise UserError(f"hidden = {self.hidden} must be 1 to 10 layer sizes in 1..2048")
         ranges = {
             "gamma": (1e-3, 1e3), "thrust_slope": (1e-3, 0.95), "epochs": (1, 10_000), "batches": (1, 100_000),
             "learning_rate": (1e-6, 1.0), "huber": (1e-3, 1e3), "near_ground_weight": (1.0, 1e3),
-            "held_out": (0.0, 0.5), "seed": (0, 2**31),
+            "held_out": (0.0, 0.5), "seed": (0, 2**31), "height_scale": (1e-3, 10.0),
         }  # fmt: skip
         for name, (low, high) in ranges.items():
             if not low <= getattr(self, name) <= high:
                 raise UserError(f"{name} = {getattr(self, name)!r} must lie in [{low:g}, {high:g}]")
+
+    def with_evidence(self, identified: bool) -> TrainingOptions:
+        """The options that a network is trained with, once it is known whether flights identify df_a/dT."""
+        if self.thrust_input != "auto" or identified:
+            return self
+        return replace(self, thrust_slope=min(self.thrust_slope, UNIDENTIFIED_THRUST_SLOPE))
 
     def lipschitz(self, vehicle: Vehicle) -> float:
         """gamma in N per SI unit of the input.

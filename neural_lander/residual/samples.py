@@ -47,6 +47,8 @@ class ResidualSamples:
     """World."""
     attitude: np.ndarray  # (N, 4)
     """Unit quaternion (w, x, y, z), body to world."""
+    battery: np.ndarray | None  # (N,) V
+    """Where it is logged."""
     rotor_thrust: np.ndarray  # (N, 4) N
     """Produced thrust: the command after the motors' lag, or from measured rotor speed."""
     label: np.ndarray  # (N, 3) N
@@ -131,6 +133,7 @@ def residual_samples(log: FlightLog, vehicle: Vehicle, *, cut_off: float = DEFAU
         centre_height=height + drop,
         velocity=velocity,
         attitude=attitude,
+        battery=None if log.battery_voltage is None else interpolate(t, log.t, log.battery_voltage),
         rotor_thrust=rotor_thrust,
         label=label,
         usable=~np.logical_or.reduce(list(reasons.values())),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,13 @@ from neural_lander.flightlog.log import FlightLog
 from neural_lander.residual.analytic_fit import fit_cheeseman_bennett
 from neural_lander.residual.digest import log_sha256
 from neural_lander.residual.evaluation import Predictors, evaluate
-from neural_lander.residual.features import Features, features_named
+from neural_lander.residual.features import features_named, heading, to_heading
 from neural_lander.residual.network import Fitted, TrainingData, train_network
 from neural_lander.residual.options import TrainingOptions
 from neural_lander.residual.resample import SAMPLE_PERIOD
 from neural_lander.residual.samples import ResidualSamples, residual_samples
+from neural_lander.residual.slope import SlopeEvidence, identify_thrust_slope
+from neural_lander.residual.trim import flight_offsets, trim_height
 from neural_lander.vehicle import Vehicle
 
 MIN_SAMPLES = 500  # 5 s of usable flight: fewer cannot show height, velocity and attitude apart; guess
@@ -44,6 +46,8 @@ class TrainingResult:
     """How flights were held out, and which."""
     datasets: list[dict[str, Any]]
     """Name, hash, samples and exclusions of every log."""
+    slope: SlopeEvidence
+    """What the flights say of df_a/dT, on which the bound on the learned slope rests."""
     optimisation_s: float
     """Of the network that is delivered."""
     training_samples: int
@@ -82,7 +86,6 @@ def train_residual(
         From :func:`residual_samples`, or where too few samples are usable.
     """
     options = options or TrainingOptions()
-    features = features_named(options.features)
     options.lipschitz(vehicle)  # refuse bounds that cannot be held before any work
     flights = []
     for k, log in enumerate(logs):
@@ -99,11 +102,15 @@ def train_residual(
     split = _split(flights, options)
     report = None
     if any(mask.any() for mask in split.held_out):
-        _, predictors = _fit(flights, split.fitted, features, vehicle, options, lambda f: progress("held-out fit", f))
+        _, predictors, _ = fit_predictors(
+            flights, split.fitted, vehicle, options, lambda f: progress("held-out fit", f)
+        )
         report = evaluate(predictors, flights, split.held_out)
         report["flights"] = [entry for entry in report["flights"] if entry["samples_scored"]]
     everything = [np.ones(len(f), dtype=bool) for f in flights]
-    fitted, predictors = _fit(flights, everything, features, vehicle, options, lambda f: progress("final fit", f))
+    fitted, predictors, slope = fit_predictors(
+        flights, everything, vehicle, options, lambda f: progress("final fit", f)
+    )
     return TrainingResult(
         predictors=predictors,
         vehicle=vehicle,
@@ -115,34 +122,54 @@ def train_residual(
             "final_fit": "all flights, same options",
         },
         datasets=[_dataset(log, f) for log, f in zip(logs, flights, strict=True)],
+        slope=slope,
         optimisation_s=fitted.optimisation_s,
         training_samples=usable,
     )
 
 
-def _fit(
+def fit_predictors(
     flights: Sequence[ResidualSamples],
     chosen: Sequence[np.ndarray],
-    features: Features,
     vehicle: Vehicle,
     options: TrainingOptions,
-    progress: Callable[[float], None],
-) -> tuple[Fitted, Predictors]:
+    progress: Callable[[float], None] = lambda fraction: None,
+) -> tuple[Fitted, Predictors, SlopeEvidence]:
+    """The network, its baselines and what the flights say of df_a/dT, from the usable samples among the chosen.
+
+    Parameters
+    ----------
+    chosen
+        ``(N,)`` bool per flight.
+
+    Raises
+    ------
+    UserError
+        Where too few samples are left.
+    """
+    features = features_named(options.features)
     masks = [f.usable & m for f, m in zip(flights, chosen, strict=True)]
 
     def gather(field: Callable[[ResidualSamples], np.ndarray]) -> np.ndarray:
         return np.concatenate([field(f)[m] for f, m in zip(flights, masks, strict=True)])
 
     label, rotor_thrust = gather(lambda f: f.label), gather(lambda f: f.rotor_thrust)
-    zeta = gather(lambda f: np.asarray(features.of(f.height, f.velocity, f.attitude)))
     if len(label) < MIN_SAMPLES:
         raise UserError(
             f"{len(label)} usable samples remain for training beside the held-out flights, {MIN_SAMPLES} are needed: "
             "give more flights or a smaller held-out share"
         )
-    fitted = train_network(TrainingData(zeta, rotor_thrust, label), features, vehicle, options, progress)
+    if options.flight_trim:
+        offsets = flight_offsets(flights, masks, trim_height(vehicle))
+        label = label - np.repeat(offsets, [int(m.sum()) for m in masks], axis=0)
+    slope = identify_thrust_slope(flights, vehicle, masks)
+    data = TrainingData(gather(lambda f: np.asarray(features.of(f))), rotor_thrust, label)
+    if features.heading_frame:
+        cosine, sine = heading(gather(lambda f: f.attitude))
+        data = replace(data, label=np.stack(to_heading(label.T, cosine, sine), axis=-1))
+    fitted = train_network(data, features, vehicle, options.with_evidence(slope.identified), progress)
     law = fit_cheeseman_bennett(vehicle, gather(lambda f: f.centre_height), rotor_thrust.sum(-1), label[:, 2])
-    return fitted, Predictors(fitted.network, law, label.mean(axis=0))
+    return fitted, Predictors(fitted.network, law, label.mean(axis=0)), slope
 
 
 def _split(flights: Sequence[ResidualSamples], options: TrainingOptions) -> _Split:

@@ -1,12 +1,12 @@
 """Trim: the offset between label and prediction that battery, mass and thrust scale cause, estimated off the ground.
 
-It drifts from flight to flight, is as large as the ground effect, and no network can know it. Every predictor that is
-compared gets the same trim, from its own errors.
+It drifts from flight to flight, is as large as the ground effect, and no network can know it. Training removes it per
+flight. Every predictor that is compared gets the same trim, from its own errors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -16,6 +16,7 @@ from neural_lander.vehicle import Vehicle
 
 TRIM_ABOVE = 0.28  # m, centre of mass: the rule by which the Neural-Swarm2 flights are scored
 TRIM_ABOVE_VEHICLES = ("crazyflie-parrot", "crazyflie-21")
+LEAST_SAMPLES = 100  # of the 100 Hz grid that a flight's own bias is the mean of; guess
 TRIM_RADII = 8.0  # rotor radii above the ground, as much as 0.28 m is for the larger of these two vehicles
 
 
@@ -69,3 +70,25 @@ def trim_height(vehicle: Vehicle) -> float:
 def trim_reference(samples: ResidualSamples, above: float) -> np.ndarray:
     """Scored samples above a height of the centre of mass in m, ``(N,)`` bool."""
     return samples.scored & (samples.centre_height > above)
+
+
+def flight_offsets(flights: Sequence[ResidualSamples], masks: Sequence[np.ndarray], above: float) -> np.ndarray:
+    """How far each flight's bias lies from the mean of all in N, world, ``(K, 3)``: what training takes off its labels.
+
+    The bias is the mean label far from the ground; a flight with less than a second up there counts as average.
+
+    Parameters
+    ----------
+    masks
+        ``(N,)`` bool per flight: the samples that are trained on.
+    above
+        Height of the centre of mass in m.
+    """
+    high = [m & (f.centre_height > above) for f, m in zip(flights, masks, strict=True)]
+    known = np.array([m.sum() >= LEAST_SAMPLES for m in high])
+    bias = np.array(
+        [f.label[m].mean(axis=0) if k else np.zeros(3) for f, m, k in zip(flights, high, known, strict=True)]
+    )
+    if not known.any():
+        return np.zeros((len(flights), 3))
+    return np.where(known[:, None], bias - bias[known].mean(axis=0), 0.0)
