@@ -310,6 +310,6 @@ class TestOthers:
     def test_poisoned_state_is_not_a_number(self):
         bench = Companion(height=1.0)
         bench.command(dialect.MAV_CMD_SET_MESSAGE_INTERVAL, 32, 10000)
-        bench.emulator.telemetry.poisoned = True
+        bench.emulator.poisoned = True
         heard = [m for m in bench.run(0.2) if m.get_type() == "LOCAL_POSITION_NED"]
         assert heard and all(math.isnan(m.x) for m in heard)

@@ -71,7 +71,9 @@ class Settings:
     disarm_delay: float = 2.0  # s on the ground before it disarms by itself
     land_disarm_delay: float = 0.0  # s, the same in the landing mode
     thrust_curve: float = 0.0
-    """e in T/T_full = (1 - e) f + e f^2: what is left after the autopilot's own linearisation."""
+    """Its belief of e in T/T_full = (1 - e) s + e s^2, with s the signal to the motors."""
+    boosts_tilt: bool = False
+    """Whether it divides thrust by the cosine of the tilt (ArduPilot's angle boost)."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,8 @@ class Autopilot:
     settings : Settings
     seed : int
         Of sensor noise.
+    motor_curve : float
+        The true e of the motors (see :class:`Settings`).
     boot_time : float
         s from power to the first message.
     """
@@ -119,12 +123,13 @@ class Autopilot:
         seed: int = 0,
         noise: EstimatorNoise | None = None,
         battery: Battery | None = None,
+        motor_curve: float = 0.0,
         boot_time: float = 1.5,
     ) -> None:
         self.vehicle, self.world, self.settings = vehicle, world, settings
         self.estimator = Estimator(world, noise or EstimatorNoise(), seed, TICK)
         self.battery = battery or Battery()
-        self.boot_time = boot_time
+        self.motor_curve, self.boot_time = motor_curve, boot_time
         self.boots = 0
         self.now = math.nan  # s, of the caller, at the last tick
         self.asked = -math.inf  # s, of the caller, at the last call
@@ -140,8 +145,10 @@ class Autopilot:
 
     @property
     def hover_throttle(self) -> float:
-        """Fraction that truly carries the weight on a full battery, out of ground effect."""
-        return self._fraction_of(self.vehicle.weight / self._full_thrust)
+        """Fraction that truly carries the weight in hover on a fresh battery, out of ground effect."""
+        volts = self.battery.start - self.battery.sag
+        share = self.vehicle.weight / (self._full_thrust * (volts / self.battery.full) ** 2)
+        return _bend(self.settings.thrust_curve, _straighten(self.motor_curve, share))
 
     @property
     def voltage(self) -> float:
@@ -255,10 +262,11 @@ class Autopilot:
         self.note("reboot")
         self._boot(self.now)
 
-    def note(self, what: str, severity: int = 6) -> None:
-        """Write into the log, and tell whoever listens."""
+    def note(self, what: str, severity: int | None = None) -> None:
+        """Write into the log; with a severity (0 emergency to 7 debug) tell whoever listens, too."""
         self.events.append((self.now, what))
-        self.texts.append((severity, what))
+        if severity is not None:
+            self.texts.append((severity, what))
 
     # Time
 
@@ -352,7 +360,9 @@ class Autopilot:
         if self._lost:
             return self._fly(None, None, self._climb(0.0))
         if not self.settings.thrust_is_climb_rate:
-            return self._fly(demand.attitude, demand.rates, self.thrust_of(demand.thrust))
+            up = self.estimator.state.rows[2][2]
+            boost = 1 / max(up, 0.1) if self.settings.boosts_tilt else 1.0
+            return self._fly(demand.attitude, demand.rates, boost * self.thrust_of(demand.thrust))
         stick = 2 * min(max(demand.thrust, 0.0), 1.0) - 1
         climb = stick * (self.settings.climb_speed if stick > 0 else self.settings.sink_speed)
         thrust = 0.0 if self.landed and climb <= 0 else self._climb(climb)
@@ -411,16 +421,21 @@ class Autopilot:
     def thrust_of(self, fraction: float) -> float:
         """N of a thrust fraction on the present battery; NaN is no thrust."""
         f = min(max(fraction, 0.0), 1.0) if fraction == fraction else 0.0
-        e = self.settings.thrust_curve
-        return self._full_thrust * ((1 - e) * f + e * f * f) * (self.voltage / self.battery.full) ** 2
-
-    def _fraction_of(self, share: float) -> float:
-        """Inverse of the thrust curve: fraction for a share of full thrust."""
-        e = self.settings.thrust_curve
-        if e == 0:
-            return share
-        return (math.sqrt((1 - e) ** 2 + 4 * e * share) - (1 - e)) / (2 * e)
+        share = _bend(self.motor_curve, _straighten(self.settings.thrust_curve, f))
+        return self._full_thrust * share * (self.voltage / self.battery.full) ** 2
 
     def _heading(self) -> float:
         rows = self.estimator.state.rows
         return math.atan2(rows[1][0], rows[0][0])
+
+
+def _bend(curve: float, signal: float) -> float:
+    """Share of full thrust for a signal to the motors."""
+    return (1 - curve) * signal + curve * signal * signal
+
+
+def _straighten(curve: float, share: float) -> float:
+    """Inverse of :func:`_bend`."""
+    if curve == 0:
+        return share
+    return (math.sqrt((1 - curve) ** 2 + 4 * curve * share) - (1 - curve)) / (2 * curve)

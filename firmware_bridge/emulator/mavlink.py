@@ -76,6 +76,8 @@ class MavlinkAutopilot:
         """Whether others on the same line speak too: a gimbal, a ground station, another vehicle."""
         self.frozen = False
         """Whether the state messages are served again and again as they were, time stamps included."""
+        self.poisoned = False
+        """Whether position and attitude are not numbers."""
         self._rng = np.random.default_rng([seed, 0x3A7])
         others = (
             (system, dialect.MAV_COMP_ID_GIMBAL),
@@ -95,6 +97,10 @@ class MavlinkAutopilot:
         self._due = dict.fromkeys(self._intervals, -math.inf)
         self._kept: dict[int, Any] = {}
         self._timesync_due = self._foreign_due = -math.inf
+
+    def reboot(self) -> None:
+        """Lose power for a moment."""
+        self.autopilot.reboot()
 
     def set_parameter(self, name: str, value: float) -> None:
         """Change a parameter as a ground station would; an unknown name is a KeyError."""
@@ -151,6 +157,7 @@ class MavlinkAutopilot:
     def _stream(self, now: float, room: int) -> None:
         waiting = sum(len(data) for _, data in self._outbox)
         streams = STREAMS[self.firmware.name]
+        self.telemetry.poisoned = self.poisoned
         for number, interval in self._intervals.items():
             if now + 1e-9 < self._due[number] or waiting > room:
                 continue

@@ -10,6 +10,7 @@ from pymavlink.dialects.v20 import ardupilotmega as dialect
 from firmware_bridge.emulator.autopilot import Autopilot, Mode, OnLoss, Settings
 
 HOVER_ERROR = 1.02  # stored over true hover throttle: a vehicle that was calibrated on another battery, guess
+MOTOR_CURVE = 0.65  # e of the motors: what ArduPilot takes for propellers of 10 inches, MOT_THST_EXPO
 THRUST_AS_THRUST = 8  # bit of GUID_OPTIONS
 _REAL = dialect.MAV_PARAM_TYPE_REAL32
 
@@ -38,6 +39,7 @@ class Firmware:
     """Mode -> (number, sub mode) as DO_SET_MODE has them."""
     parameters: Callable[[Autopilot], dict[str, Parameter]]
     settings: Callable[[], Settings]
+    """Before any parameter is applied."""
     refused: int
     """MAV_RESULT of arming, disarming and modes that are refused."""
     unknown_interval: int
@@ -91,17 +93,26 @@ def _thrust_factor(settings: Settings, value: float) -> None:
     settings.thrust_curve = value
 
 
+def _angle_boost(settings: Settings, value: float) -> None:
+    settings.boosts_tilt = bool(value)
+
+
 def _ardupilot_parameters(autopilot: Autopilot) -> dict[str, Parameter]:
-    """Defaults of ArduCopter 4.6, but for GUID_OPTIONS and what is measured on the vehicle."""
+    """Defaults of ArduCopter 4.6, but for what is measured on a vehicle, and GUID_OPTIONS and GUID_TIMEOUT.
+
+    Those two are as a companion needs them; their defaults are 0 and 3 s.
+    """
     int8, int16 = dialect.MAV_PARAM_TYPE_INT8, dialect.MAV_PARAM_TYPE_INT16
     return {
         "SYSID_THISMAV": Parameter(1, int16),
         "ARMING_CHECK": Parameter(1, dialect.MAV_PARAM_TYPE_INT32),
         "FRAME_CLASS": Parameter(1, int8),
         "GUID_OPTIONS": Parameter(THRUST_AS_THRUST, dialect.MAV_PARAM_TYPE_INT32, _guided_options),
-        "GUID_TIMEOUT": Parameter(3.0, _REAL, _timeout),
+        "GUID_TIMEOUT": Parameter(1.0, _REAL, _timeout),
         "MOT_THST_HOVER": Parameter(round(HOVER_ERROR * autopilot.hover_throttle, 4)),
-        "MOT_THST_EXPO": Parameter(0.65),
+        "MOT_THST_EXPO": Parameter(MOTOR_CURVE, _REAL, _thrust_factor),
+        "ATC_ANGLE_BOOST": Parameter(1, int8, _angle_boost),
+        "PILOT_THR_FILT": Parameter(0.0),
         "MOT_BAT_VOLT_MAX": Parameter(0.0),
         "MOT_BAT_VOLT_MIN": Parameter(0.0),
         "DISARM_DELAY": Parameter(10, int8, _disarm_delay),
@@ -115,7 +126,7 @@ def _ardupilot_parameters(autopilot: Autopilot) -> dict[str, Parameter]:
 
 
 def _px4_parameters(autopilot: Autopilot) -> dict[str, Parameter]:
-    """Defaults of PX4 1.15, but for what is measured on the vehicle."""
+    """Defaults of PX4 1.15, but for what is measured on a vehicle: hover throttle and thrust curve."""
     integer = dialect.MAV_PARAM_TYPE_INT32
     return {
         "MAV_SYS_ID": Parameter(1, integer),
@@ -130,7 +141,7 @@ def _px4_parameters(autopilot: Autopilot) -> dict[str, Parameter]:
         "MPC_THR_MAX": Parameter(1.0),
         "MPC_USE_HTE": Parameter(1, integer),
         "MPC_TILTMAX_AIR": Parameter(45.0),
-        "THR_MDL_FAC": Parameter(0.0, _REAL, _thrust_factor),
+        "THR_MDL_FAC": Parameter(MOTOR_CURVE, _REAL, _thrust_factor),
         "MC_BAT_SCALE_EN": Parameter(0, integer),
         "MPC_LAND_SPEED": Parameter(0.7),
     }
@@ -142,7 +153,9 @@ ARDUPILOT = Firmware(
     version=0x04060000,
     modes={Mode.LEVEL: (0, 0), Mode.HOLD: (5, 0), Mode.TAKEOFF: (5, 0), Mode.COMPANION: (4, 0), Mode.LAND: (9, 0)},
     parameters=_ardupilot_parameters,
-    settings=lambda: Settings(setpoint_timeout=3.0, on_loss=OnLoss.LEVEL, disarm_delay=10.0, land_disarm_delay=0.0),
+    settings=lambda: Settings(
+        setpoint_timeout=1.0, on_loss=OnLoss.LEVEL, disarm_delay=10.0, land_disarm_delay=0.0, thrust_curve=MOTOR_CURVE
+    ),
     refused=dialect.MAV_RESULT_FAILED,
     unknown_interval=dialect.MAV_RESULT_DENIED,
     bitwise_integers=False,
@@ -156,7 +169,12 @@ PX4 = Firmware(
     modes={Mode.LEVEL: (7, 0), Mode.HOLD: (3, 0), Mode.TAKEOFF: (4, 2), Mode.COMPANION: (6, 0), Mode.LAND: (4, 6)},
     parameters=_px4_parameters,
     settings=lambda: Settings(
-        setpoint_timeout=1.0, on_loss=OnLoss.HOLD, stream_before_switch=1.0, disarm_delay=2.0, land_disarm_delay=2.0
+        setpoint_timeout=1.0,
+        on_loss=OnLoss.HOLD,
+        stream_before_switch=1.0,
+        disarm_delay=2.0,
+        land_disarm_delay=2.0,
+        thrust_curve=MOTOR_CURVE,
     ),
     refused=dialect.MAV_RESULT_TEMPORARILY_REJECTED,
     unknown_interval=dialect.MAV_RESULT_FAILED,
