@@ -1,6 +1,7 @@
 """One end of a MAVLink line as a script: frames by pymavlink in, what was written out through pymavlink's parser."""
 
 import itertools
+import struct
 
 from pymavlink.dialects.v20 import ardupilotmega as dialect
 
@@ -51,11 +52,11 @@ class ScriptPort:
 class Script:
     """An autopilot that says what it is told to, and a link that listens."""
 
-    def __init__(self, kind, system=1, **options):
+    def __init__(self, kind, speaks_as=1, **options):
         self.kind, self.now, self.booted = kind, 100.0, 90.0
         self.port = ScriptPort()
         self.link = MavlinkLink(self.port, VEHICLE, **options)
-        self.mav = dialect.MAVLink(None, srcSystem=system, srcComponent=1)
+        self.mav = dialect.MAVLink(None, srcSystem=speaks_as, srcComponent=1)
         self.read_so_far = 0
 
     @property
@@ -138,8 +139,6 @@ class _Bitwise:
         self.message, self.value = message, value
 
     def pack(self, mav, **options):
-        import struct
-
         data = bytearray(self.message.pack(mav))
         data[10:14] = struct.pack("<i", self.value)
         seed = bytes([dialect.MAVLink_param_value_message.crc_extra])

@@ -169,19 +169,26 @@ def mutated(frames, rng):
 
 
 def fuzz(count, seed):
+    """Share of the damages that cost the whole frame behind them too; the one after that is never lost.
+
+    A frame that lost its last byte finds it again where the next frame's marker happens to be that byte.
+    """
     rng = random.Random(seed)
     pool = telemetry(rng, 400)
+    lost = 0
     for _ in range(count):
-        frames = rng.sample(pool, rng.randint(1, 4))
-        whole = frames[-1]
-        found = parsed([*split(mutated(frames[:-1], rng) + whole + bytes(LONGEST), rng)])
-        assert keys(found)[-1:] == [key(whole)], "the frame after the damage is lost"
+        *damaged, first, second = rng.sample(pool, rng.randint(3, 5))
+        stream = mutated(damaged, rng) + first + second + bytes(LONGEST)
+        found = keys(parsed(split(stream, rng)))
+        assert found[-1:] == [key(second)], "the parser is not back within one frame"
+        lost += found[-2:-1] != [key(first)]
+    return lost / count
 
 
-def test_the_frame_after_any_damage_is_found() -> None:
-    fuzz(FEW, seed=6)
+def test_it_is_back_within_one_frame_after_any_damage() -> None:
+    assert fuzz(FEW, seed=6) <= 1e-3
 
 
 @pytest.mark.slow
-def test_the_frame_after_any_of_a_hundred_thousand_damages_is_found() -> None:
-    fuzz(MANY, seed=7)
+def test_it_is_back_within_one_frame_after_a_hundred_thousand_damages() -> None:
+    assert fuzz(MANY, seed=7) <= 3e-4
