@@ -48,7 +48,7 @@ setup(
     license="MIT",
     python_requires=">=3.11",
     packages=find_packages(include=["neural_lander*", "sim*", "firmware_bridge*"]),
-    package_data={"neural_lander": ["vehicles/*.toml", "certificate/*.json"], "sim": ["report_template/*"]},
+    package_data={"neural_lander": ["vehicles/*.toml", "certificate/*.json", "page_template/*"]},
     install_requires=BASE,
     extras_require={
         "train": TRAIN,

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from html import escape
-from importlib import resources
 from pathlib import Path
-from string import Template
 from typing import Any
 
 from neural_lander.errors import UserError
+from neural_lander.html_page import Page, number, plain_table, row, section
 from sim import report_figures as figures
-from sim.report_tables import headline, html_table, number, plain_table, row, scenario_label, terminal_table
+from sim.report_tables import headline, html_table, scenario_label, terminal_table
 
 __all__ = ["SCHEMA", "terminal_table", "write_report"]
 
@@ -40,49 +39,12 @@ def write_report(results: Mapping[str, Any], path: Path) -> None:
     """
     if results.get("schema") != SCHEMA:
         raise UserError(f"results have schema {results.get('schema')!r}; this program reads {SCHEMA}: write them anew")
-    from plotly.offline import get_plotlyjs
-
-    page = _Page()
-    sections = "\n".join(_sections(results, page))
-    text = Template(_template("page.html")).substitute(
-        title=escape(f"Landing report: {results['vehicle']}"),
-        subtitle=escape(f"{results['program']}, {results['created']}"),
-        headline="".join(f"<p>{escape(sentence)}</p>" for sentence in headline(results)),
-        sections=sections,
-        figures=page.embedded(),
-        style=_template("style.css"),
-        script=_template("page.js"),
-        plotly=get_plotlyjs(),
-    )
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, "utf-8")
-    partial.replace(path)
+    page = Page()
+    title, subtitle = f"Landing report: {results['vehicle']}", f"{results['program']}, {results['created']}"
+    page.write(path, title, subtitle, headline(results), _sections(results, page))
 
 
-class _Page:
-    """Collects the figures' data; the sections hold only their places."""
-
-    def __init__(self) -> None:
-        self.figures: list[figures.Figure] = []
-
-    def place(self, figure: figures.Figure, size: str = "") -> str:
-        self.figures.append(figure)
-        return f'<div class="figure {size}" data-figure="{len(self.figures) - 1}"></div>'
-
-    def embedded(self) -> str:
-        # "</script>" inside a string would end the element
-        return json.dumps(self.figures, allow_nan=False, separators=(",", ":")).replace("</", "<\\/")
-
-
-def _template(name: str) -> str:
-    return (resources.files("sim") / "report_template" / name).read_text("utf-8")
-
-
-def _section(title: str, explanation: str, body: str) -> str:
-    return f"<section><h2>{escape(title)}</h2><p class=explanation>{escape(explanation)}</p>{body}</section>"
-
-
-def _sections(results: Mapping[str, Any], page: _Page) -> Iterator[str]:
+def _sections(results: Mapping[str, Any], page: Page) -> Iterator[str]:
     colour = figures.colours(results)
     scenarios = results.get("scenarios", {})
     for name, scenario in scenarios.items():
@@ -90,7 +52,7 @@ def _sections(results: Mapping[str, Any], page: _Page) -> Iterator[str]:
         figure = figures.landings(scenario, colour)
         if figure:
             body += page.place(figure, "tall")
-        yield _section(
+        yield section(
             scenario_label(name),
             "Medians over the seeds with their 95 % intervals. In the plot the first seed is strong, the others are "
             "faint; it opens on the last part of the descent, and a double click shows all of it.",
@@ -106,16 +68,16 @@ def _sections(results: Mapping[str, Any], page: _Page) -> Iterator[str]:
     if "gain_sweep" in results:
         labels = {key: c["label"] for s in scenarios.values() for key, c in s["controllers"].items()}
         sweeps = "".join(page.place(f) for f in figures.gain_sweeps(results["gain_sweep"], colour, labels))
-        yield _section("How much the gains matter", "The same comparison at other gains, weak to strong.", sweeps)
+        yield section("How much the gains matter", "The same comparison at other gains, weak to strong.", sweeps)
     if "certificate" in results:
         yield _certificate(results["certificate"])
     if results.get("settings"):
         yield _settings(results["settings"])
 
 
-def _learning(results: Mapping[str, Any], page: _Page) -> Iterator[str]:
+def _learning(results: Mapping[str, Any], page: Page) -> Iterator[str]:
     if "learned_curve" in results:
-        yield _section(
+        yield section(
             "What was learned",
             "Vertical residual force at hover thrust. The network saw only the labels computed from its flight logs, "
             "never the truth.",
@@ -124,13 +86,13 @@ def _learning(results: Mapping[str, Any], page: _Page) -> Iterator[str]:
     if "thrust_slope" in results:
         worst = results["thrust_slope"].get("max_abs_error")
         found = "" if worst is None else f" Largest error: {number(worst)}."
-        yield _section(
+        yield section(
             "Learned slope in thrust",
             f"How the residual changes with thrust; a wrong slope changes the gain of the closed loop.{found}",
             page.place(figures.thrust_slope(results["thrust_slope"])),
         )
     if "coverage" in results:
-        yield _section(
+        yield section(
             "Where the data is", "Time the collected flights spent in each band of height.",
             page.place(figures.coverage(results["coverage"])),
         )  # fmt: skip
@@ -138,7 +100,7 @@ def _learning(results: Mapping[str, Any], page: _Page) -> Iterator[str]:
 
 def _hang(hang: Mapping[str, Any]) -> str:
     measured, closed_form = (_millimetres(hang.get(key)) for key in ("pd_measured_m", "pd_closed_form_m"))
-    return _section(
+    return section(
         "Why PD hangs",
         "The ground effect carries a part of the weight; PD stands still where k_p h = f_a,z(h).",
         f"<p>PD hangs at <b>{measured}</b>; the closed form gives <b>{closed_form}</b>.</p>",
@@ -152,7 +114,7 @@ def _requirements(requirements: list[Mapping[str, Any]]) -> str:
         badge = "<span class=yes>yes</span>" if entry["met"] else "<span class=no>no</span>"
         rows.append(row(heads, escape(entry["name"]), _quantity(entry, "value"), _quantity(entry, "bound"), badge))
     table = plain_table(heads, rows, "text")
-    return _section("Requirements", "What was asked for beforehand; missed ones first.", table)
+    return section("Requirements", "What was asked for beforehand; missed ones first.", table)
 
 
 def _plants(plants: list[Mapping[str, Any]]) -> str:
@@ -161,7 +123,7 @@ def _plants(plants: list[Mapping[str, Any]]) -> str:
         scenarios = plant["scenarios"].items()
         tables = "".join(f"<h3>{escape(scenario_label(name))}</h3>{html_table(s)}" for name, s in scenarios)
         body += f"<details><summary>{escape(plant['name'])}</summary>{tables}</details>"
-    return _section("Other plants", "The same controllers where mass or thrust is not what the profile says.", body)
+    return section("Other plants", "The same controllers where mass or thrust is not what the profile says.", body)
 
 
 def _certificate(certificate: Mapping[str, Any]) -> str:
@@ -174,14 +136,14 @@ def _certificate(certificate: Mapping[str, Any]) -> str:
             row(heads, escape(entry["name"]), _quantity(entry, "value"), basis, escape(str(entry.get("meaning") or "")))
         )
     table = plain_table(heads, rows, "text")
-    return _section("Certificate", "Each number is proved, measured or assumed; only the first kind is a bound.", table)
+    return section("Certificate", "Each number is proved, measured or assumed; only the first kind is a bound.", table)
 
 
 def _settings(settings: Mapping[str, Any]) -> str:
     heads = ("Setting", "Value")
     table = plain_table(heads, [row(heads, escape(key), escape(text)) for key, text in _flat(settings)], "text")
     body = f"<details><summary>Show</summary>{table}</details>"
-    return _section("Settings", "Everything needed to repeat this run.", body)
+    return section("Settings", "Everything needed to repeat this run.", body)
 
 
 def _quantity(entry: Mapping[str, Any], key: str) -> str:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
 from typing import Any
 
 from rich.table import Table
 
-MISSING = "–"
+from neural_lander.html_page import MISSING, number, plain_table
 
 
 @dataclass(frozen=True)
@@ -51,15 +50,6 @@ def metric_named(key: str) -> Metric:
 def scenario_label(key: str) -> str:
     """Heading of a scenario."""
     return SCENARIOS.get(key, key)
-
-
-def number(value: float | None) -> str:
-    """Three significant digits without an exponent, at most three decimals; a dash for none."""
-    if value is None or not math.isfinite(value):
-        return MISSING
-    digits = 3 if value == 0 else min(3, max(0, 2 - math.floor(math.log10(abs(value)))))
-    text = f"{value:.{digits}f}"
-    return "0" if float(text) == 0 else text
 
 
 def metric_keys(controllers: Mapping[str, Any]) -> list[str]:
@@ -128,18 +118,6 @@ def html_table(scenario: Mapping[str, Any]) -> str:
         cells.append(f'<td data-label="Touched down">{touchdowns(controller)}</td>')
         rows.append(f"<tr><th scope=row>{escape(controller['label'])}</th>{''.join(cells)}</tr>")
     return plain_table(["Controller", *heads, "Touched down"], rows)
-
-
-def plain_table(heads: Sequence[str], rows: Sequence[str], kind: str = "numbers") -> str:
-    """HTML table of ready-made rows; ``kind`` is its class, ``numbers`` or ``text``."""
-    head = "".join(f"<th scope=col>{escape(h)}</th>" for h in heads)
-    return f"<table class={kind}><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
-
-
-def row(heads: Sequence[str], *cells: str) -> str:
-    """One row of :func:`plain_table`; the cells are HTML, the first is the row's name."""
-    rest = "".join(f'<td data-label="{escape(h)}">{c}</td>' for h, c in zip(heads[1:], cells[1:], strict=True))
-    return f"<tr><th scope=row>{cells[0]}</th>{rest}</tr>"
 
 
 def headline(results: Mapping[str, Any]) -> list[str]:

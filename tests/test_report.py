@@ -15,9 +15,10 @@ from report_results import results
 from rich.console import Console
 
 from neural_lander.errors import UserError
+from neural_lander.html_page import number
 from sim.report import terminal_table, write_report
 from sim.report_figures import MAX_POINTS, colours, coverage, landings, thin
-from sim.report_tables import headline, losses, number
+from sim.report_tables import headline, losses
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
