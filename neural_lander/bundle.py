@@ -29,6 +29,7 @@ from neural_lander.certificate import check
 from neural_lander.certificate.document import certify
 from neural_lander.errors import UserError
 from neural_lander.residual.analytic import CheesemanBennett
+from neural_lander.residual.domain import Domain, FadingResidual
 from neural_lander.residual.features import ROTORS, features_named
 from neural_lander.residual.model import ReluNetwork
 from neural_lander.vehicle import Vehicle, parse_vehicle
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from neural_lander.residual.training import TrainingResult
 
 FORMAT = "neural-lander-bundle"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 WEIGHTS, INFO, VEHICLE, CERTIFICATE = "residual.safetensors", "bundle.json", "vehicle.toml", "certificate.json"
 FILES = (WEIGHTS, INFO, VEHICLE, CERTIFICATE)
 
@@ -52,10 +53,17 @@ class Bundle:
     mean: np.ndarray  # (3,) N, world
     """Mean label of the training samples."""
     vehicle: Vehicle
+    domain: Domain
+    """Where it was trained."""
     certificate: Mapping[str, Any]
     info: Mapping[str, Any]
     """``bundle.json``."""
     path: Path
+
+    @property
+    def flying(self) -> FadingResidual:
+        """What a controller subtracts: the network, faded out where it was not trained."""
+        return FadingResidual(self.model, self.domain)
 
     @property
     def contraction_factor(self) -> float:
@@ -111,6 +119,7 @@ def load_bundle(path: str | Path) -> Bundle:
         law = info["cheeseman_bennett"]
         numbers = [float(law[key]) for key in ("mu", "c_N", "rotor_radius_m", "gear_clearance_m")]
         mean = np.asarray(info["mean_fa_N"], dtype=np.float64)
+        domain = Domain.from_json(info["domain"])
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path / INFO} lacks or garbles {error}: train the bundle again") from error
     return Bundle(
@@ -118,6 +127,7 @@ def load_bundle(path: str | Path) -> Bundle:
         cheeseman_bennett=CheesemanBennett(*numbers),
         mean=mean,
         vehicle=vehicle,
+        domain=domain,
         certificate=certificate,
         info=info,
         path=path,
@@ -221,6 +231,7 @@ def _describe(result: TrainingResult, files: Mapping[str, str]) -> dict[str, Any
             "gear_clearance_m": law.gear_clearance,
         },
         "mean_fa_N": result.predictors.mean.tolist(),
+        "domain": {**result.domain.to_json(), "calibration": result.fade.to_json()},
         "vehicle": {"name": result.vehicle.name, "sha256": result.vehicle.sha256},
         "versions": {"neural_lander": __version__, "numpy": np.__version__, "python": platform.python_version()},
     }

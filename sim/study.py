@@ -40,7 +40,7 @@ def learned_from(bundle: Bundle) -> Learned:
         raise UserError(
             f"bundle {bundle.path} is not shown to contract (factor {factor:.3g}): train it with --thrust-slope"
         )
-    return Learned(bundle.model, bundle.cheeseman_bennett, factor)
+    return Learned(bundle.flying, bundle.cheeseman_bennett, factor)
 
 
 def study_airframe(plant: Plant, airframe: int, seed: int, folder: Path, keep_logs: bool) -> Study:

@@ -108,8 +108,8 @@ def test_a_heavier_vehicle_is_refused_even_with_right_hashes(tmp_path: Path, res
 
 def test_another_version_says_so(tmp_path: Path, result: TrainingResult) -> None:
     save_bundle(tmp_path / "B", result)
-    resealed(tmp_path / "B", format_version=2)
-    with pytest.raises(UserError, match="bundle version 2, this program reads 1"):
+    resealed(tmp_path / "B", format_version=1)
+    with pytest.raises(UserError, match="bundle version 1, this program reads 2"):
         load_bundle(tmp_path / "B")
     (tmp_path / "B" / "bundle.json").write_text("[]")
     with pytest.raises(UserError, match="does not describe a bundle"):

@@ -19,7 +19,7 @@ from neural_lander.residual.features import FEATURES
 from neural_lander.residual.options import DEFAULT_GAMMA, DEFAULT_THRUST_SLOPE, TrainingOptions
 from neural_lander.vehicle import load_vehicle
 
-STAGES = ("samples", "held-out fit", "final fit")
+STAGES = ("samples", "held-out fit", "final fit", "domain")
 
 
 def train(

@@ -14,17 +14,20 @@ from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.residual.analytic_fit import fit_cheeseman_bennett
 from neural_lander.residual.digest import log_sha256
-from neural_lander.residual.evaluation import Predictors, evaluate
+from neural_lander.residual.domain import Domain
+from neural_lander.residual.domain_fit import FadeCalibration, calibrate_fade, fit_domain
+from neural_lander.residual.evaluation import Predictors, evaluate, predict
 from neural_lander.residual.features import features_named, heading, to_heading
 from neural_lander.residual.network import Fitted, TrainingData, train_network
 from neural_lander.residual.options import TrainingOptions
 from neural_lander.residual.resample import SAMPLE_PERIOD
 from neural_lander.residual.samples import ResidualSamples, residual_samples
 from neural_lander.residual.slope import SlopeEvidence, identify_thrust_slope
-from neural_lander.residual.trim import flight_offsets, trim_height
+from neural_lander.residual.trim import flight_biases, trim_height
 from neural_lander.vehicle import Vehicle
 
 MIN_SAMPLES = 500  # 5 s of usable flight: fewer cannot show height, velocity and attitude apart; guess
+CALIBRATION_EPOCHS = 10  # of the network that the fade-out is calibrated with: half as many leave the same error
 BLOCK = 5.0  # s, of a lone flight, every fifth of which is held out
 BLOCK_GAP = 0.5  # s at both ends of a held-out block that neither trains nor judges: neighbours are nearly equal
 
@@ -48,6 +51,9 @@ class TrainingResult:
     """Name, hash, samples and exclusions of every log."""
     slope: SlopeEvidence
     """What the flights say of df_a/dT, on which the bound on the learned slope rests."""
+    domain: Domain
+    """Where the flights were, and from where on the network is faded out."""
+    fade: FadeCalibration
     optimisation_s: float
     """Of the network that is delivered."""
     training_samples: int
@@ -111,6 +117,9 @@ def train_residual(
     fitted, predictors, slope = fit_predictors(
         flights, everything, vehicle, options, lambda f: progress("final fit", f)
     )
+    progress("domain", 0.0)
+    fade = _calibrate(flights, vehicle, options)
+    progress("domain", 1.0)
     return TrainingResult(
         predictors=predictors,
         vehicle=vehicle,
@@ -123,9 +132,23 @@ def train_residual(
         },
         datasets=[_dataset(log, f) for log, f in zip(logs, flights, strict=True)],
         slope=slope,
+        domain=fit_domain(flights, [f.usable for f in flights], fade.gone),
+        fade=fade,
         optimisation_s=fitted.optimisation_s,
         training_samples=usable,
     )
+
+
+def _calibrate(flights: Sequence[ResidualSamples], vehicle: Vehicle, options: TrainingOptions) -> FadeCalibration:
+    """Fade-out of networks that are trained with these options on these flights, by one that is trained on less."""
+    quick = replace(options, epochs=min(options.epochs, CALIBRATION_EPOCHS))
+    usable = [f.usable for f in flights]
+
+    def fit(inner: Sequence[np.ndarray]) -> Callable[[ResidualSamples], np.ndarray]:
+        _, predictors, _ = fit_predictors(flights, inner, vehicle, quick)
+        return lambda samples: predict(predictors.network, samples)
+
+    return calibrate_fade(flights, usable, flight_biases(flights, usable, trim_height(vehicle))[:, 2], fit)
 
 
 def fit_predictors(
@@ -160,8 +183,8 @@ def fit_predictors(
             "give more flights or a smaller held-out share"
         )
     if options.flight_trim:
-        offsets = flight_offsets(flights, masks, trim_height(vehicle))
-        label = label - np.repeat(offsets, [int(m.sum()) for m in masks], axis=0)
+        biases = flight_biases(flights, masks, trim_height(vehicle))
+        label = label - np.repeat(biases - biases.mean(axis=0), [int(m.sum()) for m in masks], axis=0)
     slope = identify_thrust_slope(flights, vehicle, masks)
     data = TrainingData(gather(lambda f: np.asarray(features.of(f))), rotor_thrust, label)
     if features.heading_frame:

@@ -72,10 +72,11 @@ def trim_reference(samples: ResidualSamples, above: float) -> np.ndarray:
     return samples.scored & (samples.centre_height > above)
 
 
-def flight_offsets(flights: Sequence[ResidualSamples], masks: Sequence[np.ndarray], above: float) -> np.ndarray:
-    """How far each flight's bias lies from the mean of all in N, world, ``(K, 3)``: what training takes off its labels.
+def flight_biases(flights: Sequence[ResidualSamples], masks: Sequence[np.ndarray], above: float) -> np.ndarray:
+    """Mean label of each flight far from the ground in N, world, ``(K, 3)``.
 
-    The bias is the mean label far from the ground; a flight with less than a second up there counts as average.
+    Training takes their differences off its labels and leaves their mean. A flight with less than a second up there
+    counts as average.
 
     Parameters
     ----------
@@ -86,9 +87,5 @@ def flight_offsets(flights: Sequence[ResidualSamples], masks: Sequence[np.ndarra
     """
     high = [m & (f.centre_height > above) for f, m in zip(flights, masks, strict=True)]
     known = np.array([m.sum() >= LEAST_SAMPLES for m in high])
-    bias = np.array(
-        [f.label[m].mean(axis=0) if k else np.zeros(3) for f, m, k in zip(flights, high, known, strict=True)]
-    )
-    if not known.any():
-        return np.zeros((len(flights), 3))
-    return np.where(known[:, None], bias - bias[known].mean(axis=0), 0.0)
+    bias = np.array([f.label[m].mean(axis=0) if m.any() else np.zeros(3) for f, m in zip(flights, high, strict=True)])
+    return np.where(known[:, None], bias, bias[known].mean(axis=0) if known.any() else 0.0)

@@ -1,0 +1,128 @@
+"""Where a model was trained, how far a state is from there, and the fade-out of the model beyond it.
+
+At each height the training samples span a range of vertical speed, lateral speed and tilt. The score of a state is its
+largest deviation in units of these ranges: at most 1 inside. From 1 on the model is faded out, linearly to nothing at
+``gone``, which is calibrated on samples that the model did not see (``domain_fit``): nowhere may the faded model be
+worse than no model. A share in [0, 1] that does not depend on the rotor thrusts scales f_a_hat down, so that every
+bound on its slope in thrust still holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from neural_lander.arrays import Array, constant, namespace
+from neural_lander.components import quaternion_rows, split
+from neural_lander.errors import UserError
+from neural_lander.residual.features import Observed
+from neural_lander.residual.model import ResidualModel
+from neural_lander.state import State
+
+TABLE_STEP = 0.01  # m of height
+BELOW = 0.05  # m under the lowest training sample that count as one unit of score; the network is constant there: guess
+
+
+@dataclass(frozen=True)
+class Domain:
+    """Ranges of the training samples by height, K knots."""
+
+    height: np.ndarray  # (K,) m, increasing
+    """Of the gear; the first and the last are the ends of what was flown."""
+    v_z: np.ndarray  # (K, 2) m/s
+    """Least and largest vertical speed, world."""
+    lateral_speed: np.ndarray  # (K,) m/s
+    tilt: np.ndarray  # (K,) sine of the angle between body z and the vertical
+    gone: float
+    """Score from which on nothing is left of the model; above 1."""
+
+    def __post_init__(self) -> None:
+        k = len(self.height)
+        shapes = {"v_z": (k, 2), "lateral_speed": (k,), "tilt": (k,)}
+        whole = k >= 2 and all(np.shape(getattr(self, name)) == shape for name, shape in shapes.items())
+        if not whole or not all(np.all(np.isfinite(getattr(self, name))) for name in ("height", *shapes)):
+            raise UserError("the domain's tables do not fit together or hold values that are not finite")
+        positive = np.all(self.v_z[:, 1] > self.v_z[:, 0]) and np.all(self.lateral_speed > 0) and np.all(self.tilt > 0)
+        if not positive or not np.all(np.diff(self.height) > 0) or not 1 < self.gone < np.inf:
+            raise UserError("the domain's ranges must be positive, its heights increase and 'gone' exceed 1")
+
+    @cached_property
+    def _table(self) -> np.ndarray:
+        """(rows, 4) at every centimetre: middle and half width of v_z, lateral speed, sine of tilt."""
+        h = np.arange(self.height[0], self.height[-1] + TABLE_STEP, TABLE_STEP)
+        middle, half = self.v_z.mean(axis=1), np.diff(self.v_z, axis=1)[:, 0] / 2
+        return np.stack([np.interp(h, self.height, c) for c in (middle, half, self.lateral_speed, self.tilt)], axis=1)
+
+    @cached_property
+    def _rows(self) -> list[list[float]]:
+        return [list(map(float, row)) for row in self._table]
+
+    def score(self, state: Observed) -> Any:
+        """How far a state is from what was flown: at most 1 inside, ``(...)``."""
+        vx, vy, vz = split(state.velocity)
+        R = quaternion_rows(split(state.attitude))
+        lateral2, tilt2 = vx * vx + vy * vy, R[0][2] ** 2 + R[1][2] ** 2
+        low, high = float(self.height[0]), float(self.height[-1])
+        if isinstance(vx, float):
+            h = float(state.height)
+            k = min(max(int((h - low) / TABLE_STEP + 0.5), 0), len(self._rows) - 1)
+            middle, half, lateral, tilt = self._rows[k]
+            outside = 1 + max((low - h) / BELOW, (h - high) / (high - low))
+            return max(abs(vz - middle) / half, lateral2**0.5 / lateral, tilt2**0.5 / tilt, outside)
+        xp = namespace(state.velocity)
+        h, table = state.height, constant(self._table, state.velocity)
+        k = xp.astype(xp.clip((h - low) / TABLE_STEP + 0.5, 0, len(self._table) - 1), xp.int64)
+        middle, half, lateral, tilt = (xp.take(table[:, c], xp.reshape(k, (-1,))) for c in range(4))
+        middle, half, lateral, tilt = (xp.reshape(c, h.shape) for c in (middle, half, lateral, tilt))
+        worst = xp.maximum(xp.abs(vz - middle) / half, xp.sqrt(lateral2) / lateral)
+        outside = 1 + xp.maximum((low - h) / BELOW, (h - high) / (high - low))
+        return xp.maximum(xp.maximum(worst, xp.sqrt(tilt2) / tilt), outside)
+
+    def share(self, score: Any) -> Any:
+        """Share of the model that is left at a score: 1 inside, 0 from ``gone`` on, ``(...)``."""
+        left = (self.gone - score) / (self.gone - 1.0)
+        if isinstance(left, float):
+            return min(max(left, 0.0), 1.0)
+        return namespace(left).clip(left, 0.0, 1.0)
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``bundle.json``; SI, the unit in each key."""
+        return {
+            "height_m": self.height.tolist(),
+            "v_z_m_s": self.v_z.tolist(),
+            "lateral_speed_m_s": self.lateral_speed.tolist(),
+            "sine_of_tilt": self.tilt.tolist(),
+            "gone_at_score": self.gone,
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Domain:
+        """Inverse of :meth:`to_json`.
+
+        Raises
+        ------
+        UserError, KeyError, TypeError, ValueError
+            Where it is not such an object.
+        """
+        names = ("height_m", "v_z_m_s", "lateral_speed_m_s", "sine_of_tilt")
+        tables = [np.asarray(values[name], dtype=np.float64) for name in names]
+        return cls(*tables, float(values["gone_at_score"]))
+
+
+@dataclass(frozen=True)
+class FadingResidual:
+    """A model that ends where its domain does: what flies."""
+
+    model: ResidualModel
+    domain: Domain
+
+    def at(self, state: State) -> Callable[[Array], Array]:
+        """See :class:`~neural_lander.residual.model.ResidualModel`."""
+        force, share = self.model.at(state), self.domain.share(self.domain.score(state))
+        if isinstance(share, float):
+            return force if share == 1.0 else lambda rotor_thrust: share * force(rotor_thrust)
+        return lambda rotor_thrust: share[..., None] * force(rotor_thrust)

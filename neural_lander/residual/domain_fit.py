@@ -1,0 +1,121 @@
+"""The domain of training samples, and the calibration of the fade-out on samples that lie outside of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from neural_lander.residual.domain import Domain
+from neural_lander.residual.samples import ResidualSamples
+
+KNOTS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0, 3.0, 5.0)  # m of gear height; ends are added
+INSIDE = 0.995  # quantile of each range: the last half per cent are gusts and estimator glitches
+LEAST_SPEED = 0.1  # m/s, smallest half width of a range: slower differences do not matter to the air; guess
+LEAST_TILT = 0.05  # sine: 3 deg
+LEAST_SAMPLES = 100  # per knot; with fewer the neighbour's range stands, but for what these samples reach
+INNER = 0.6  # score up to which samples are kept for the inner model, whose outside is then known
+BIN_EDGES = (1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0)  # of the score, for judging the faded model
+BIN_SAMPLES = 200  # least number in a bin that may speak
+CAREFUL = 1.5  # ``gone`` where too few samples lie outside to calibrate it: half the range beyond its end
+
+
+@dataclass(frozen=True)
+class FadeCalibration:
+    """How ``gone`` was found."""
+
+    gone: float
+    rows: list[dict[str, Any]]
+    """Per bin of the score: samples, and RMSE of f_a,z in N of no model, of the whole model, of the faded one."""
+    calibrated: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields as JSON values."""
+        return {"gone_at_score": self.gone, "calibrated": self.calibrated, "outside": self.rows}
+
+
+def fit_domain(flights: Sequence[ResidualSamples], masks: Sequence[np.ndarray], gone: float = CAREFUL) -> Domain:
+    """Ranges of the chosen samples by height; masks ``(N,)`` bool per flight."""
+    height, velocity, attitude = (
+        np.concatenate([getattr(f, name)[m] for f, m in zip(flights, masks, strict=True)])
+        for name in ("height", "velocity", "attitude")
+    )
+    lateral = np.linalg.norm(velocity[:, :2], axis=1)
+    w, x, y, z = attitude.T
+    tilt = np.hypot(2 * (x * z + w * y), 2 * (y * z - w * x))
+    low, high = float(height.min()), float(max(height.max(), height.min() + 0.01))
+    knots = np.array([low, *(k for k in KNOTS if low + 0.005 < k < high - 0.005), high])
+    v_z, speeds, tilts = [], [], []
+    everywhere = np.ones(len(height), dtype=bool)
+    for k, _ in enumerate(knots):
+        near = (height >= knots[max(k - 1, 0)]) & (height <= knots[min(k + 1, len(knots) - 1)])
+        near = near if near.sum() >= LEAST_SAMPLES else everywhere
+        ends = np.quantile(velocity[near, 2], [1 - INSIDE, INSIDE])
+        middle, half = ends.mean(), max(float(np.ptp(ends)) / 2, LEAST_SPEED)
+        v_z.append([middle - half, middle + half])
+        speeds.append(max(float(np.quantile(lateral[near], INSIDE)), LEAST_SPEED))
+        tilts.append(max(float(np.quantile(tilt[near], INSIDE)), LEAST_TILT))
+    return Domain(knots, np.array(v_z), np.array(speeds), np.array(tilts), gone)
+
+
+def calibrate_fade(
+    flights: Sequence[ResidualSamples],
+    masks: Sequence[np.ndarray],
+    biases: np.ndarray,
+    fit: Callable[[Sequence[np.ndarray]], Callable[[ResidualSamples], np.ndarray]],
+) -> FadeCalibration:
+    """Largest ``gone`` at which the faded model is nowhere worse than none, found one domain further in.
+
+    A model is fitted to the inner samples alone; the outer ones are then outside of *its* domain, with labels.
+
+    Parameters
+    ----------
+    biases
+        (K,) N, of each flight's f_a,z far from the ground: a trim has it, with or without a model. Labels and
+        predictions count without it.
+    fit
+        From masks of training samples to a predictor ``samples -> (N, 3) N``, whose own bias is the mean of these.
+    """
+    whole = fit_domain(flights, masks)
+    inner = [m & (whole.score(f) <= INNER) for f, m in zip(flights, masks, strict=True)]
+    outer = [m & ~i for i, m in zip(inner, masks, strict=True)]
+    if sum(int(m.sum()) for m in inner) < 10 * BIN_SAMPLES or sum(int(m.sum()) for m in outer) < BIN_SAMPLES:
+        return FadeCalibration(CAREFUL, [], False)
+    domain, predict = fit_domain(flights, inner), fit(inner)
+
+    def gather(of: Callable[[ResidualSamples, int], np.ndarray]) -> np.ndarray:
+        return np.concatenate([of(f, k)[m] for k, (f, m) in enumerate(zip(flights, outer, strict=True))])
+
+    score = gather(lambda f, k: np.asarray(domain.score(f)))
+    label = gather(lambda f, k: f.label[:, 2] - biases[k])
+    predicted = gather(lambda f, k: predict(f)[:, 2] - biases.mean())
+    bins = [(a, b, m) for a, b in pairwise(BIN_EDGES) if (m := (score >= a) & (score < b)).sum() >= BIN_SAMPLES]
+    if not bins:
+        return FadeCalibration(CAREFUL, [], False)
+
+    def error(share: np.ndarray, m: np.ndarray) -> float:
+        return float(np.sqrt(np.mean((share * predicted - label)[m] ** 2)))
+
+    best = 1.0 + 1e-3
+    for gone in BIN_EDGES[1:]:
+        share = np.asarray(replace(domain, gone=gone).share(score))
+        none = np.zeros_like(share)
+        if gone > bins[-1][1] or any(error(share, m) > error(none, m) for _, _, m in bins):
+            break
+        best = gone
+    share, one = np.asarray(replace(domain, gone=best).share(score)), np.ones_like(score)
+    rows = [
+        {
+            "score_from": a,
+            "score_to": b,
+            "samples": int(m.sum()),
+            "rmse_none_N": error(0 * one, m),
+            "rmse_whole_N": error(one, m),
+            "rmse_faded_N": error(share, m),
+        }
+        for a, b, m in bins
+    ]
+    return FadeCalibration(best, rows, True)

@@ -1,0 +1,134 @@
+"""The domain: samples lie inside, the score is a distance in ranges, the faded model is never worse than none."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from learning_flights import flight
+
+from neural_lander.errors import UserError
+from neural_lander.residual.analytic import ConstantResidual
+from neural_lander.residual.domain import Domain, FadingResidual
+from neural_lander.residual.domain_fit import calibrate_fade, fit_domain
+from neural_lander.residual.samples import ResidualSamples, residual_samples
+from neural_lander.rotation import quaternion_exp
+from neural_lander.state import State
+from neural_lander.vehicle import load_vehicle
+
+VEHICLE = load_vehicle("intel-aero")
+DOMAIN = Domain(
+    np.array([0.0, 0.5, 1.0]),
+    np.array([[-0.2, 0.2], [-0.6, 0.4], [-1.0, 0.6]]),
+    np.array([0.5, 1.0, 1.0]),
+    np.array([0.1, 0.2, 0.2]),
+    2.0,
+)
+
+
+def state(height: float, velocity: tuple[float, float, float] = (0.0, 0.0, 0.0), tilt: float = 0.0) -> State:
+    q = quaternion_exp(np.array([tilt, 0.0, 0.0]))
+    return State(np.array([0.0, 0.0, height]), np.array(velocity), q, np.zeros(3), height)
+
+
+@pytest.mark.parametrize(
+    "at, expected",
+    [
+        (state(0.5, (0.0, 0.0, -0.1)), 1.0),  # the middle of the vertical speeds; at 1 by height's own term
+        (state(0.5, (0.0, 0.0, 0.9)), 2.0),
+        (state(0.5, (0.0, 0.0, -1.1)), 2.0),
+        (state(0.0, (0.6, 0.8, 0.0)), 2.0),
+        (state(0.25, (0.75, 0.0, -0.05)), 1.0),
+        (state(1.0, (0.0, 0.0, -0.2), tilt=float(np.arcsin(0.4))), 2.0),
+        (state(3.0, (0.0, 0.0, -0.2)), 3.0),
+        (state(-0.05), 2.0),
+    ],
+)
+def test_the_score_is_the_largest_deviation_in_ranges(at: State, expected: float) -> None:
+    score = DOMAIN.score(at)
+    if expected == 1.0:
+        assert score <= 1.0 + 1e-9
+    else:
+        assert score == pytest.approx(expected, rel=0.03)  # the table has steps of a centimetre
+
+
+def test_one_vehicle_and_a_batch_of_either_library_have_one_score() -> None:
+    rng = np.random.default_rng(0)
+    n = 200
+    q = quaternion_exp(0.3 * rng.normal(size=(n, 3)))
+    v, h = rng.normal(size=(n, 3)), rng.uniform(-0.1, 1.5, n)
+    position = np.zeros((n, 3))
+    batch = DOMAIN.score(State(position, v, q, position, h))
+    single = [DOMAIN.score(State(position[k], v[k], q[k], position[k], h[k])) for k in range(n)]
+    np.testing.assert_allclose(batch, single, rtol=1e-9)
+    tensors = [torch.tensor(a) for a in (position, v, q, position, h)]
+    np.testing.assert_allclose(DOMAIN.score(State(*tensors)).numpy(), single, rtol=1e-9)
+    np.testing.assert_allclose(DOMAIN.share(batch), [DOMAIN.share(s) for s in single], rtol=1e-9)
+
+
+def test_inside_nothing_is_faded_and_beyond_its_end_nothing_is_left() -> None:
+    model = FadingResidual(ConstantResidual(np.array([0.0, 0.0, 2.0])), DOMAIN)
+    thrust = np.full(4, 3.0)
+    assert model.at(state(0.5))(thrust)[2] == 2.0
+    assert model.at(state(0.5, (0.0, 0.0, 0.65)))(thrust)[2] == pytest.approx(1.0, rel=0.05)
+    assert model.at(state(0.5, (0.0, 0.0, 5.0)))(thrust)[2] == 0.0
+    batch = State(
+        np.zeros((2, 3)),
+        np.array([[0.0, 0, 0], [0, 0, 5.0]]),
+        np.tile([1.0, 0, 0, 0], (2, 1)),
+        np.zeros((2, 3)),
+        np.full(2, 0.5),
+    )
+    np.testing.assert_allclose(model.at(batch)(np.full((2, 4), 3.0))[:, 2], [2.0, 0.0])
+
+
+def test_a_domain_survives_json_and_garbled_ones_are_refused() -> None:
+    again = Domain.from_json(json.loads(json.dumps(DOMAIN.to_json())))
+    assert again.score(state(0.3, (0.2, 0.1, -0.3))) == DOMAIN.score(state(0.3, (0.2, 0.1, -0.3)))
+    with pytest.raises(UserError, match="gone"):
+        replace(DOMAIN, gone=1.0)
+    with pytest.raises(UserError, match="fit together"):
+        replace(DOMAIN, tilt=DOMAIN.tilt[:2])
+    with pytest.raises(UserError, match="not finite"):
+        replace(DOMAIN, tilt=np.array([0.1, np.nan, 0.1]))
+    with pytest.raises(UserError, match="positive"):
+        replace(DOMAIN, lateral_speed=-DOMAIN.lateral_speed)
+
+
+@pytest.fixture(scope="module")
+def samples() -> ResidualSamples:
+    return residual_samples(flight(VEHICLE, 120.0), VEHICLE)
+
+
+def test_what_was_trained_on_lies_inside_but_for_the_tails(samples: ResidualSamples) -> None:
+    domain = fit_domain([samples], [samples.usable])
+    inside = domain.score(samples)[samples.usable] <= 1.0 + 1e-9
+    assert inside.mean() > 0.93
+
+
+def outer_model(samples: ResidualSamples, wrong_beyond: float, whole: Domain):  # type: ignore[no-untyped-def]
+    """A predictor that is right inside, and off by the force itself where the whole domain's score exceeds a value."""
+
+    def predict(s: ResidualSamples) -> np.ndarray:
+        factor = np.where(whole.score(s) > wrong_beyond, -1.0, 1.0)
+        return np.asarray(factor[:, None] * s.label)
+
+    return lambda masks: predict
+
+
+def test_a_model_that_fails_outside_is_faded_sooner_than_one_that_holds(samples: ResidualSamples) -> None:
+    whole = fit_domain([samples], [samples.usable])
+    masks, biases = [samples.usable], np.zeros(1)
+    good = calibrate_fade([samples], masks, biases, outer_model(samples, np.inf, whole))
+    bad = calibrate_fade([samples], masks, biases, outer_model(samples, 0.7, whole))
+    assert good.calibrated and bad.calibrated
+    assert bad.gone < good.gone
+    for row in (*good.rows, *bad.rows):
+        assert row["rmse_faded_N"] <= row["rmse_none_N"] * (1 + 1e-9)
+
+
+def test_too_little_outside_leaves_a_careful_guess_that_says_so(samples: ResidualSamples) -> None:
+    few = samples.usable & (np.arange(len(samples)) < 1000)
+    fade = calibrate_fade([samples], [few], np.zeros(1), outer_model(samples, np.inf, fit_domain([samples], [few])))
+    assert not fade.calibrated and fade.gone == 1.5
