@@ -85,7 +85,7 @@ def _curve(curve: float, signal: float) -> float:
 
 def _signal(curve: float, share: float) -> float:
     """Inverse of :func:`_curve` for share >= 0."""
-    if curve < 1e-9:
+    if curve < 1e-9 or share == 0:
         return share
     b = 1 - curve
     return 2 * share / (b + math.sqrt(b * b + 4 * curve * share))
@@ -106,7 +106,8 @@ class HoverSamples:
 def calibrate(samples: HoverSamples, vehicle: Vehicle, believed: ThrustMap) -> ThrustMap:
     """The map whose hover is the one that was flown; its curves and its exponent are those of ``believed``.
 
-    Mean thrust is m times mean specific force along body z, whatever small vertical acceleration was left.
+    Mean thrust is m times mean specific force along body z, whatever small vertical acceleration was left. Without a
+    voltage in the samples, none is corrected for.
 
     Raises
     ------
@@ -143,5 +144,5 @@ def calibrate(samples: HoverSamples, vehicle: Vehicle, believed: ThrustMap) -> T
         believed,
         hover_fraction=float(fraction.mean()),
         hover_thrust=vehicle.mass * float(force[:, 2].mean()),
-        hover_voltage=believed.hover_voltage if samples.voltage is None else float(np.mean(samples.voltage)),
+        hover_voltage=None if samples.voltage is None else float(np.mean(samples.voltage)),
     )
