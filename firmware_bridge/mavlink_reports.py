@@ -61,6 +61,11 @@ def motor_order(vehicle: Vehicle) -> tuple[int, ...]:
     return tuple(QUADRANTS.index(sign) for sign in signs)
 
 
+def _vector(*values: float) -> np.ndarray:
+    """Numbers of a message; an infinite one is no measurement and becomes NaN, which the supervisor sees."""
+    return np.array([value if math.isfinite(value) else math.nan for value in values])
+
+
 def boot_time(message: Any) -> float | None:
     """Time since boot that a message carries, s; None where it carries none, or the calendar's."""
     fields = message._fields
@@ -108,26 +113,28 @@ class ReportReader:
         return received - self._sync.delay if stamp is None else self._sync.to_ours(stamp, received)
 
     def _position(self, m: Any, received: float) -> Sequence[Report]:
-        position = swap_world(np.array([m.x, m.y, m.z]))
-        velocity = swap_world(np.array([m.vx, m.vy, m.vz]))
+        position = swap_world(_vector(m.x, m.y, m.z))
+        velocity = swap_world(_vector(m.vx, m.vy, m.vz))
         return (PositionReport(self._time(m, received), received, position, velocity),)
 
     def _attitude(self, m: Any, received: float) -> Sequence[Report]:
         self.has_quaternion = True
-        return self._attitude_report(m, np.array([m.q1, m.q2, m.q3, m.q4]), received)
+        return self._attitude_report(m, _vector(m.q1, m.q2, m.q3, m.q4), received)
 
     def _euler(self, m: Any, received: float) -> Sequence[Report]:
         """Roll, pitch and yaw, where no quaternion comes."""
         if self.has_quaternion:
             return ()
-        roll, pitch, yaw = (quaternion_exp(a * e) for a, e in zip((m.roll, m.pitch, m.yaw), np.eye(3), strict=True))
+        roll, pitch, yaw = (
+            quaternion_exp(a * e) for a, e in zip(_vector(m.roll, m.pitch, m.yaw), np.eye(3), strict=True)
+        )
         return self._attitude_report(m, quaternion_multiply(quaternion_multiply(yaw, pitch), roll), received)
 
     def _attitude_report(self, m: Any, q: np.ndarray, received: float) -> Sequence[Report]:
         """A quaternion that is none (PX4 sends zeros before it knows) becomes NaN, which the supervisor sees."""
         norm = float(np.linalg.norm(q))
         attitude = normalise(swap_attitude(q)) if 0.9 < norm < 1.1 else np.full(4, np.nan)
-        rates = swap_body(np.array([m.rollspeed, m.pitchspeed, m.yawspeed]))
+        rates = swap_body(_vector(m.rollspeed, m.pitchspeed, m.yawspeed))
         return (AttitudeReport(self._time(m, received), received, attitude, rates),)
 
     def _highres_imu(self, m: Any, received: float) -> Sequence[Report]:
@@ -140,8 +147,8 @@ class ReportReader:
         return self._imu(m, MILLI_G, 1e-3, received) if m.id == 0 else ()
 
     def _imu(self, m: Any, to_force: float, to_rates: float, received: float) -> Sequence[Report]:
-        force = swap_body(to_force * np.array([m.xacc, m.yacc, m.zacc], dtype=float))
-        rates = swap_body(to_rates * np.array([m.xgyro, m.ygyro, m.zgyro], dtype=float))
+        force = swap_body(to_force * _vector(m.xacc, m.yacc, m.zacc))
+        rates = swap_body(to_rates * _vector(m.xgyro, m.ygyro, m.zgyro))
         return (ImuReport(self._time(m, received), received, force, rates),)
 
     def _range(self, m: Any, received: float) -> Sequence[Report]:
