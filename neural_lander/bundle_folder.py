@@ -1,18 +1,48 @@
-"""A folder of files that is there as a whole or not at all."""
+"""A folder of files that is there as a whole or not at all, whenever the process that writes it is stopped.
+
+The new folder is written beside the old one, and the two names are exchanged in one step that the kernel makes whole
+(``renameat2`` with ``RENAME_EXCHANGE`` on Linux, ``renamex_np`` with ``RENAME_SWAP`` on macOS). Where the system or
+the file system has neither, the old folder is renamed away and the new one into its place; stopped between these two,
+nothing is at the path, and whoever opens it next puts the old folder back (:func:`recover`).
+"""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import errno
 import os
 import shutil
+import sys
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from neural_lander.errors import UserError
 
+try:
+    import fcntl
+except ImportError:  # Windows: what a killed process left behind is then not cleared away
+    fcntl = None  # type: ignore[assignment]
 
-def check_destination(path: Path, ours: Collection[str]) -> None:
+AT_FDCWD, RENAME_EXCHANGE = -100, 2  # Linux, fcntl.h and linux/fs.h
+RENAME_SWAP = 2  # macOS, sys/stdio.h
+NOT_SUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM)
+ATTEMPTS = 10  # at a folder that others replace at the same time; each fails only by a replacement in microseconds
+SUFFIX = 8  # characters that tempfile.mkdtemp adds, none of them a dash
+NEW, OLD = "new", "old"
+"""Names within the staging folder."""
+
+
+def check_destination(path: Path, ours: Collection[str], optional: Collection[str] = ()) -> None:
     """Refuse what :func:`replace_folder` would have to destroy: a file, or a folder with anything not ``ours``.
+
+    Parameters
+    ----------
+    ours
+        Files that are all there.
+    optional
+        Files that may be there.
 
     Raises
     ------
@@ -24,48 +54,181 @@ def check_destination(path: Path, ours: Collection[str]) -> None:
     if path.is_symlink() or not path.is_dir():
         raise UserError(f"{path} exists and is no folder: choose another name for the bundle")
     present = {entry.name for entry in path.iterdir()}
-    foreign = sorted(present - set(ours))
-    if foreign or (present and present != set(ours)):
+    foreign = sorted(present - set(ours) - set(optional))
+    if foreign or (present and not present >= set(ours)):
         found = foreign[0] if foreign else sorted(present)[0]
         raise UserError(
             f"{path} exists and is not a bundle (it holds '{found}'): choose another name, or empty it yourself"
         )
 
 
-def replace_folder(path: Path, contents: Mapping[str, bytes], ours: Collection[str]) -> None:
-    """Write files into a folder beside ``path`` and rename it into place, replacing a folder of the same files.
-
-    At no moment is there a mixture of old and new under ``path``; if the machine stops between the two renames, the
-    old folder is beside it under a name that begins with a dot.
+def replace_folder(
+    path: Path, contents: Mapping[str, bytes], ours: Collection[str], optional: Collection[str] = ()
+) -> None:
+    """Put a folder of these files at ``path``, in place of a folder of such files if there is one.
 
     Raises
     ------
     UserError
-        Where something else is at ``path``, or the place cannot be written.
+        Where something else is at ``path``, or the place cannot be written; what was there is then as it was.
     """
-    check_destination(path, ours)
+    recover(path)
+    check_destination(path, ours, optional)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+        with _staging(path) as staging:
+            new = staging / NEW
+            new.mkdir()
+            for name, data in contents.items():
+                _write(new / name, data)
+            _sync(new)
+            _put(new, path, staging / OLD)
+            _sync(path.parent)
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror}") from error
-    try:
-        new = staging / "new"
-        new.mkdir()
-        for name, data in contents.items():
-            _write(new / name, data)
-        if path.is_dir():
-            path.rename(staging / "old")
+
+
+def read_folder(path: Path, names: Collection[str], optional: Collection[str] = ()) -> dict[str, bytes]:
+    """The files of one folder, all from before or all from after any replacement that comes between.
+
+    Raises
+    ------
+    OSError
+        Of the file that is missing or cannot be read.
+    """
+    for attempt in range(ATTEMPTS):
+        recover(path)
+        before = _identity(path)
         try:
-            new.rename(path)
+            contents = {name: (path / name).read_bytes() for name in names}
+            contents |= {name: (path / name).read_bytes() for name in optional if (path / name).is_file()}
         except OSError:
-            if (staging / "old").is_dir():
-                (staging / "old").rename(path)
-            raise
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}") from error
+            if _identity(path) == before or attempt == ATTEMPTS - 1:
+                raise
+            continue
+        if _identity(path) == before:
+            return contents
+    raise OSError(errno.EBUSY, "replaced again and again while it was read", str(path))
+
+
+def recover(path: Path) -> None:
+    """Put back the folder that a process renamed away and was stopped before it had put the new one there."""
+    if path.exists() or path.is_symlink():
+        return
+    for staging in _abandoned(path):
+        if (staging / OLD).is_dir():
+            with contextlib.suppress(OSError):  # somebody else put something there first, or nothing can be written
+                _clear(staging, path)
+            return
+
+
+def _put(new: Path, path: Path, aside: Path) -> None:
+    """The folder ``new`` at ``path``; what was there is then at ``new`` or at ``aside``."""
+    if not path.is_dir():
+        new.rename(path)
+    elif not _exchange(new, path):
+        _rename_twice(new, path, aside)
+
+
+def _rename_twice(new: Path, path: Path, aside: Path) -> None:
+    path.rename(aside)  # interrupted from here on, the staging folder's end puts it back
+    new.rename(path)
+
+
+def _exchange(a: Path, b: Path) -> bool:
+    """Swap two names in one step; False where this system or file system cannot.
+
+    Raises
+    ------
+    OSError
+        Where it could and failed.
+    """
+    names = os.fsencode(a), os.fsencode(b)
+    try:
+        libc = ctypes.CDLL(None, use_errno=True)
+        if sys.platform == "darwin":
+            failed = libc.renamex_np(*names, ctypes.c_uint(RENAME_SWAP))
+        else:
+            failed = libc.renameat2(AT_FDCWD, names[0], AT_FDCWD, names[1], ctypes.c_uint(RENAME_EXCHANGE))
+    except (OSError, TypeError, AttributeError):  # no such library, or a C library older than the call
+        return False
+    if not failed:
+        return True
+    code = ctypes.get_errno()
+    if code in NOT_SUPPORTED:
+        return False
+    raise OSError(code, os.strerror(code), str(b))
+
+
+@contextlib.contextmanager
+def _staging(path: Path) -> Iterator[Path]:
+    """A folder beside ``path`` to write in; locked while its process lives, and gone after it."""
+    for left in _abandoned(path):
+        _clear(left, path)
+    staging = Path(tempfile.mkdtemp(prefix=_prefix(path), dir=path.parent))
+    lock = _lock(staging)
+    try:
+        yield staging
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        _clear(staging, path)
+        if lock is not None:
+            os.close(lock)
+
+
+def _clear(staging: Path, path: Path) -> None:
+    """Remove a staging folder, but never the only copy of what belongs at ``path``."""
+    if (staging / OLD).is_dir() and not path.exists():
+        (staging / OLD).rename(path)
+    shutil.rmtree(staging, ignore_errors=True)
+
+
+def _abandoned(path: Path) -> list[Path]:
+    """Staging folders of ``path`` whose process is gone; without locks, those that hold the old folder."""
+    found = []
+    entries = sorted(path.parent.iterdir()) if path.parent.is_dir() else []
+    for staging in (entry for entry in entries if _is_staging(entry, path)):
+        if fcntl is None:
+            found += [staging] if (staging / OLD).is_dir() else []
+        elif (lock := _lock(staging)) is not None:
+            os.close(lock)
+            found.append(staging)
+    return found
+
+
+def _is_staging(folder: Path, path: Path) -> bool:
+    """By name and content, so that a folder of the user's own is never taken for one."""
+    suffix = folder.name.removeprefix(_prefix(path))
+    if len(suffix) != SUFFIX or "-" in suffix or not folder.name.startswith(_prefix(path)) or not folder.is_dir():
+        return False
+    return {entry.name for entry in folder.iterdir()} <= {NEW, OLD}
+
+
+def _lock(folder: Path) -> int | None:
+    """Descriptor that holds the lock on a folder; None where another process holds it or there are no locks."""
+    if fcntl is None:
+        return None
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _prefix(path: Path) -> str:
+    return f".{path.name}-"
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -73,3 +236,14 @@ def _write(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    """Names within a folder to the disk, so that a power cut cannot undo their order."""
+    if fcntl is None:
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
