@@ -282,7 +282,7 @@ class MavlinkAutopilot:
             result = dialect.MAV_RESULT_UNSUPPORTED
         if refusal is not None:
             result = refused
-            pilot.note(f"{'Arm: ' if command == dialect.MAV_CMD_COMPONENT_ARM_DISARM else ''}{refusal}", severity=2)
+            pilot.note(refusal, severity=2)
         source, component = message.get_srcSystem(), message.get_srcComponent()
         self._send(dialect.MAVLink_command_ack_message(command, result, 0, 0, source, component))
 

@@ -31,11 +31,12 @@ class Verb:
 VERBS: Mapping[str, Verb] = {
     "demo": Verb("neural_lander.cli.demo:demo", "Collect, train, bound and land in PyBullet; write a report."),
     "collect": Verb("neural_lander.cli.collect:collect", "Fly in simulation and write flight logs to learn from."),
-    "logs": Verb("neural_lander.cli.logs:app", "Look into flight logs: info, convert, plot."),
+    "logs": Verb("neural_lander.cli.logs:app", "Look into flight logs: info, quality, convert, plot."),
     "train": Verb("neural_lander.cli.train:train", "Learn the residual force from flight logs; write a bundle."),
     "evaluate": Verb("neural_lander.cli.evaluate:evaluate", "Judge a bundle on flight logs it has not seen."),
     "certify": Verb("neural_lander.cli.certify:certify", "Bound a bundle's network and its control loop."),
     "compare": Verb("neural_lander.cli.compare:compare", "Land every controller on the same plant, with statistics."),
+    "emulate": Verb("neural_lander.cli.emulate:emulate", "Run an autopilot and its vehicle behind a pseudo-terminal."),
 }
 
 # Module that may be missing -> extra that brings it. What is not here belongs to the base install.
