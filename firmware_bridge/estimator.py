@@ -43,6 +43,8 @@ class Estimate:
     attitude_age: float  # s
     jumped: bool
     """A report since the last tick lies where the one before does not lead."""
+    moved: bool
+    """It was the position: whatever was measured in its frame is void."""
 
 
 @dataclass
@@ -54,12 +56,13 @@ class Estimator:
     _position: PositionReport | None = None
     _attitude: AttitudeReport | None = None
     _imu: ImuReport | None = None
-    _jumped: bool = False
+    _moved: bool = False
+    _turned: bool = False
 
     def reset(self) -> None:
         """Forget all reports: after a restart of the autopilot its time and its origin are others."""
         self._position = self._attitude = self._imu = None
-        self._jumped = False
+        self._moved = self._turned = False
 
     def take(self, report: Report, now: float) -> str:
         """Take in a report that came by time ``now`` in s; what is wrong with it, or nothing.
@@ -74,10 +77,10 @@ class Estimator:
             self.refused[refused] = self.refused.get(refused, 0) + 1
             return fault
         if isinstance(report, PositionReport):
-            self._jumped |= self._position is not None and _position_jumps(self._position, report)
+            self._moved |= self._position is not None and _position_jumps(self._position, report)
             self._position = report
         elif isinstance(report, AttitudeReport):
-            self._jumped |= self._attitude is not None and _attitude_jumps(self._attitude, report)
+            self._turned |= self._attitude is not None and _attitude_jumps(self._attitude, report)
             self._attitude = report
         else:
             self._imu = report
@@ -88,7 +91,8 @@ class Estimator:
         p, q = self._position, self._attitude
         if p is None or q is None:
             return None
-        jumped, self._jumped = self._jumped, False
+        moved, turned = self._moved, self._turned
+        self._moved = self._turned = False
         imu = self._imu if self._imu is not None and now - self._imu.t <= IMU_AGE else None
         rates = (q if imu is None or imu.t < q.t else imu).body_rates
         attitude = _turned(q.attitude.tolist(), rates.tolist(), _bounded(now - q.t))
@@ -99,16 +103,17 @@ class Estimator:
             acceleration = (felt[0], felt[1], felt[2] - GRAVITY)
         dt = _bounded(now - p.t)
         v = [v + a * dt for v, a in zip(p.velocity.tolist(), acceleration, strict=True)]
-        moved = zip(p.position.tolist(), p.velocity.tolist(), v, strict=True)
+        path = zip(p.position.tolist(), p.velocity.tolist(), v, strict=True)
         return Estimate(
-            np.array([x + 0.5 * (before + after) * dt for x, before, after in moved]),
+            np.array([x + 0.5 * (before + after) * dt for x, before, after in path]),
             np.array(v),
             np.array(attitude),
             rates,
             specific_force,
             max(now - p.t, 0.0),
             max(now - q.t, 0.0),
-            jumped,
+            moved or turned,
+            moved,
         )
 
     def _not_newer(self, report: _Stateful) -> str:

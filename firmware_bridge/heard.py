@@ -88,7 +88,7 @@ class Heard:
         estimate, source = self.estimator.at(now), self.height_source
         found = None
         if estimate is not None and source is not None:
-            if estimate.jumped:
+            if estimate.moved:
                 source.reset()
             for report in self._ranges:
                 source.take(report, now, estimate)

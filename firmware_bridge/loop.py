@@ -95,6 +95,7 @@ class FlightLoop:
         self._home: np.ndarray | None = None
         self._problems: list[str] = []
         self._reopened = -math.inf
+        self._start: Callable[[float, State], None] | None = None
 
     def tick(self, now: float, lateness: float = 0.0, abort: bool = False, stop: bool = False) -> TickRecord:
         """One tick at time ``now`` in s; ``abort`` is the key, ``stop`` the user's wish to end."""
@@ -106,7 +107,8 @@ class FlightLoop:
         before = self.memory.phase
         decision = decide(self.limits, self.permission, self.memory, situation)
         self.memory = decision.memory
-        step = self._control(now, view.state, decision, before)
+        self._note_start(decision, before)
+        step = self._control(now, view.state, decision)
         sent = step if step is not None and decision.output is not Output.NOTHING and self._send(step, now) else None
         self._request(decision, now)
         rotor_speed, source = self._rotor_speed(now, sent)
@@ -177,7 +179,7 @@ class FlightLoop:
             attitude_age=math.inf if estimate is None else estimate.attitude_age,
             height_age=view.height_age,
             on_ground=state is not None and float(state.height) < GROUND_HEIGHT and not airborne,
-            domain_score=0.0 if state is None or self._score is None else float(self._score(state)),
+            domain_score=self._domain(state),
             tilt=_tilt(estimate),
             descent_speed=0.0 if estimate is None else -float(estimate.velocity[2]),
             inside_volume=not controlled or state is None or self._inside(state),
@@ -191,6 +193,15 @@ class FlightLoop:
             touchdown=self.guidance.touchdown.landed,
             overdue=self.guidance.plan.overdue(view.now),
         )
+
+    def _domain(self, state: State | None) -> float:
+        if state is None or self._score is None:
+            return 0.0
+        try:
+            return float(self._score(state))
+        except Exception as error:  # noqa: BLE001 - it may come from outside, and must not stop the loop
+            self._problems.append(f"the domain score failed: {type(error).__name__}: {error}")
+            return math.nan
 
     def _inside(self, state: State) -> bool:
         volume = self.bounds.volume
@@ -206,18 +217,32 @@ class FlightLoop:
         empty = battery.remaining is not None and battery.remaining < self.bounds.battery_remaining
         return empty or battery.voltage < self.bounds.battery_voltage
 
-    def _control(self, now: float, state: State | None, decision: Decision, before: Phase) -> Step | None:
+    def _note_start(self, decision: Decision, before: Phase) -> None:
+        """Which part of the plan has to begin at the next state that there is: a jump may leave none in this tick."""
+        if decision.phase is Phase.TRACKING and before is Phase.ARMED:
+            self._start = self._begin
+        elif decision.entered and decision.phase is Phase.HOLDING:
+            self._start = self._go_around if decision.go_around else self._hold
+
+    def _begin(self, now: float, state: State) -> None:
+        self._home = state.position
+        self.guidance.begin(now, state, bool(state.height < GROUND_HEIGHT) and self.heard.landed is not False)
+
+    def _hold(self, now: float, state: State) -> None:
+        self.guidance.plan.hold(now, state.position)
+
+    def _go_around(self, now: float, state: State) -> None:
+        self.guidance.plan.go_around(now, state.position)
+
+    def _control(self, now: float, state: State | None, decision: Decision) -> Step | None:
         """The controller's step, or None where it failed: then nothing goes out, and the supervisor hands back."""
         if state is None:
             return None
-        guidance, landed = self.guidance, self.heard.landed
         try:
-            if decision.phase is Phase.TRACKING and before is Phase.ARMED:
-                self._home = state.position
-                guidance.begin(now, state, bool(state.height < GROUND_HEIGHT) and landed is not False)
-            elif decision.entered and decision.phase is Phase.HOLDING:
-                (guidance.plan.go_around if decision.go_around else guidance.plan.hold)(now, state.position)
-            step = guidance.step(now, state, decision.output, decision.network_share, landed)
+            if self._start is not None:
+                self._start(now, state)
+                self._start = None
+            step = self.guidance.step(now, state, decision.output, decision.network_share, self.heard.landed)
         except Exception as error:  # noqa: BLE001 - whatever fails in there, the loop must live to hand back
             self._controller_alive = False
             self._problems.append(f"the controller failed: {type(error).__name__}: {error}")
@@ -277,7 +302,11 @@ class FlightLoop:
         if state is None or isinstance(model, NoResidual):
             return None
         speeds = np.full(4, vehicle.hover_speed) if rotor_speed is None else rotor_speed
-        return np.asarray(model.at(state)(vehicle.thrust_coefficient * speeds**2))
+        try:
+            return np.asarray(model.at(state)(vehicle.thrust_coefficient * speeds**2))
+        except Exception as error:  # noqa: BLE001 - a prediction for the log must not stop the loop
+            self._problems.append(f"the prediction failed: {type(error).__name__}: {error}")
+            return None
 
     def _in_control(self, decision: Decision) -> str:
         if self.heard.status is None or not self.heard.status.armed:

@@ -25,7 +25,7 @@ from neural_lander.rotation import quaternion_to_matrix
 from neural_lander.vehicle import G_VECTOR, Vehicle
 
 UPRIGHT = np.array([1.0, 0.0, 0.0, 0.0])
-STEP = 0.001  # s
+STEP = 0.0025  # s
 CAPABILITIES = Capabilities("fake", True, True, False, True)
 
 

@@ -127,13 +127,15 @@ def test_a_report_that_is_not_newer_does_not_make_the_state_younger() -> None:
 
 def test_a_jump_is_said_once() -> None:
     made = estimator(position(0.90), attitude(0.90), position(0.92, [0.2, 0, 0]), attitude(0.92))
-    assert estimate(made, 1.0).jumped
+    got = estimate(made, 1.0)
+    assert got.jumped and got.moved
     assert not estimate(made, 1.0).jumped
 
 
 def test_a_heading_that_is_reset_is_a_jump() -> None:
     turned = np.array([np.cos(0.2), 0, 0, np.sin(0.2)])  # 0.4 rad
-    assert estimate(estimator(position(0.9), attitude(0.9), attitude(0.92, turned)), 1.0).jumped
+    got = estimate(estimator(position(0.9), attitude(0.9), attitude(0.92, turned)), 1.0)
+    assert got.jumped and not got.moved
 
 
 def test_neither_flight_nor_turning_nor_the_sign_of_a_quaternion_is_a_jump() -> None:

@@ -19,7 +19,7 @@ ZERO = np.zeros(3)
 
 def estimate(z: float, rotation: Rotation | None = None, climb: float = 0.0, age: float = 0.0) -> Estimate:
     q = (rotation or Rotation.identity()).as_quat(scalar_first=True)
-    return Estimate(np.array([0.0, 0.0, z]), np.array([0.0, 0.0, climb]), q, ZERO, None, age, age, False)
+    return Estimate(np.array([0.0, 0.0, z]), np.array([0.0, 0.0, climb]), q, ZERO, None, age, age, False, False)
 
 
 angles = st.floats(-0.3, 0.3)

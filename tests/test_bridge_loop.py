@@ -1,0 +1,531 @@
+"""Whole flights in simulated time: loop, supervisor, controller and a point-mass vehicle behind a fake link."""
+
+import math
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass, field
+from functools import cache
+
+import numpy as np
+import pytest
+from fake_link import FakeLink, SimulatedClock
+
+from firmware_bridge.flight_plan import FlightPlan
+from firmware_bridge.guidance import FadedResidual, Guidance
+from firmware_bridge.height import DeclaredFloor, HeightSource, Rangefinder
+from firmware_bridge.link import AttitudeSetpoint, CheckResult, LinkLost, RatesSetpoint
+from firmware_bridge.loop import Bounds, FlightLoop, Volume
+from firmware_bridge.realtime import run
+from firmware_bridge.supervisor_limits import Permission
+from firmware_bridge.supervisor_types import Output, Phase
+from firmware_bridge.tick_record import COMMANDED, MEASURED, STOPPED, TickRecord
+from neural_lander.errors import UserError
+from neural_lander.residual.model import NoResidual, ResidualModel
+from neural_lander.rotation import quaternion_to_matrix
+from neural_lander.state import State
+from neural_lander.vehicle import load_vehicle
+
+VEHICLE = load_vehicle("intel-aero")
+ALL = Permission(take_control=True, arm=True)
+RATE = 100.0
+
+
+def lift(height: float) -> float:
+    """Of a strong ground effect, as a share of the thrust."""
+    return 0.2 * math.exp(-height / 0.115)
+
+
+class Knows:
+    """A residual that knows the ground effect."""
+
+    def at(self, state: State) -> Callable[[np.ndarray], np.ndarray]:
+        share = lift(max(float(state.height), 0.0))
+        return lambda rotor_thrust: np.array([0.0, 0.0, share * float(rotor_thrust.sum())])
+
+
+@dataclass
+class Flight:
+    """A loop and what it left behind."""
+
+    link: FakeLink
+    loop: FlightLoop
+    records: list[TickRecord] = field(default_factory=list)
+    heights: list[float] = field(default_factory=list)
+    clock: SimulatedClock = field(default_factory=SimulatedClock)
+
+    def fly(self, seconds: float, each: Callable[[float], None] = lambda t: None, **keys: bool) -> list[TickRecord]:
+        """Go on for so long; ``each`` is called before every tick, keys are pressed at the first."""
+        begin, first = self.clock.now(), len(self.records)
+
+        def tick(now: float, lateness: float) -> bool:
+            each(now - begin)
+            pressed = keys if len(self.records) == first else {}
+            self.records.append(self.loop.tick(now, lateness, **pressed))
+            self.heights.append(self.link.height)
+            return now - begin < seconds - 0.5 / RATE
+
+        run(tick, RATE, self.clock)
+        return self.records[first:]
+
+    def until(self, stage: str) -> None:
+        """Go on until that part of the plan has gone on for a second."""
+        while self.fly(0.1)[-1].stage != stage:
+            assert self.clock.now() < 200.0, f"no {stage}"
+        self.fly(1.0)
+
+    @property
+    def phases(self) -> list[Phase]:
+        return [r.decision.phase for r in self.records if r.decision.entered]
+
+
+def flight(
+    model: ResidualModel | None = None,
+    permission: Permission = ALL,
+    height: HeightSource | None = None,
+    link: dict | None = None,
+    rates: bool = False,
+    **options: object,
+) -> Flight:
+    fake = FakeLink(VEHICLE, **({"floor": -0.4, "ground_effect": lift} | (link or {})))
+    guidance = Guidance(VEHICLE, model or NoResidual(), FlightPlan(VEHICLE), rates=rates)
+    source = Rangefinder() if height is None else height
+    return Flight(fake, FlightLoop(fake, guidance, source, permission=permission, **options))  # type: ignore[arg-type]
+
+
+def last_sent(f: Flight) -> float:
+    return f.link.sent[-1][0]
+
+
+# --- landing ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def landing() -> Flight:
+    f = flight(Knows())
+    f.fly(20.0)
+    return f
+
+
+def test_it_takes_off_hovers_lands_and_disarms(landing: Flight) -> None:
+    assert landing.phases == [
+        Phase.OBSERVING, Phase.READY, Phase.ARMED, Phase.TRACKING, Phase.LANDED, Phase.LANDED,
+    ]  # fmt: skip
+    assert max(landing.heights) == pytest.approx(1.0, abs=0.12)
+    assert landing.heights[-1] == pytest.approx(0.0, abs=1e-9)
+    assert not landing.link.armed
+    assert [r for _, r in landing.link.requests] == ["take control", "arm", "disarm"]
+    assert not any(r.problems for r in landing.records)
+
+
+def test_the_network_makes_it_arrive_on_time_and_without_it_the_vehicle_floats(landing: Flight) -> None:
+    def arrival(f: Flight) -> float:
+        """Height when the reference has come down."""
+        down = VEHICLE.gear_clearance + 1e-9
+        landed = (r.stage == "land" and r.reference is not None and r.reference.position[2] < down for r in f.records)
+        return f.heights[list(landed).index(True)]
+
+    without = flight()
+    without.fly(25.0)
+    assert Phase.LANDED in without.phases
+    assert arrival(landing) < 0.01
+    assert arrival(without) > 3 * max(arrival(landing), 0.003)
+
+
+def test_setpoints_are_unit_finite_within_the_thrust_and_one_a_tick(landing: Flight) -> None:
+    sent = [s for _, s in landing.link.sent]
+    assert all(isinstance(s, AttitudeSetpoint) for s in sent)
+    q = np.array([s.attitude for s in sent])  # type: ignore[union-attr]
+    np.testing.assert_allclose(np.linalg.norm(q, axis=1), 1.0, atol=1e-6)
+    thrust = np.array([s.thrust for s in sent])
+    assert np.all((thrust >= 0) & (thrust <= 4 * VEHICLE.thrust_coefficient * VEHICLE.u_max))
+    times = [t for t, _ in landing.link.sent]
+    np.testing.assert_allclose(np.diff(times), 1 / RATE, atol=1e-9)
+
+
+def test_the_record_tells_what_was_subtracted_who_flew_and_where_u_came_from(landing: Flight) -> None:
+    flown = [
+        r
+        for r in landing.records
+        if r.decision.phase is Phase.TRACKING and r.decision.network_share == 1.0 and r.stage == "hover"
+    ]
+    for r in flown:
+        np.testing.assert_allclose(r.f_a_applied, r.f_a_predicted, atol=0.02)  # both at the thrust that was sent
+        assert r.in_control == "companion"
+        assert r.rotor_speed_source == COMMANDED
+        assert r.rotor_speed is not None and r.setpoint is not None
+        assert VEHICLE.thrust_coefficient * np.sum(r.rotor_speed**2) == pytest.approx(r.setpoint.thrust)
+    assert landing.records[-1].in_control == "nobody"
+    assert landing.records[-1].rotor_speed_source == STOPPED
+
+
+def test_measured_rotor_speed_comes_before_the_commanded() -> None:
+    f = flight(link={"rotors": True})
+    assert f.fly(8.0)[-1].rotor_speed_source == MEASURED
+
+
+def test_an_error_of_ten_percent_in_thrust_is_trimmed_and_still_lands() -> None:
+    f = flight(Knows(), link={"thrust_scale": 0.9})
+    f.fly(30.0)
+    assert Phase.LANDED in f.phases
+    assert f.heights[-1] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_range_that_reads_too_much_still_ends_in_touchdown() -> None:
+    """The gear never seems to reach the floor: thrust without motion gives it away."""
+    f = flight(Knows(), height=DeclaredFloor(-0.45))  # 5 cm below the true one
+    f.fly(30.0)
+    assert Phase.LANDED in f.phases
+    assert f.heights[-1] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_no_touchdown_is_seen_in_the_air() -> None:
+    f = flight(Knows())
+    f.fly(20.0)
+    landed = next(k for k, r in enumerate(f.records) if r.decision.phase is Phase.LANDED)
+    assert all(h < 0.003 for h in f.heights[landed - round(0.3 * RATE) : landed])
+
+
+def test_in_the_air_the_pilot_gives_control_and_it_lands_from_there() -> None:
+    f = flight(Knows(), Permission(), link={"position": [0.5, 0.2, 1.3]})
+    f.link.armed, f.link.thrust = True, VEHICLE.weight
+    f.fly(2.0)
+    assert f.records[-1].decision.output is Output.STAY
+    assert f.link.requests == []
+    f.link.accepts = True
+    f.fly(20.0)
+    assert f.phases[-3:] == [Phase.TRACKING, Phase.LANDED, Phase.LANDED]
+    assert [r for _, r in f.link.requests] == ["disarm"]
+    np.testing.assert_allclose(f.link.p[:2], [0.5, 0.2], atol=0.01)
+
+
+def test_the_heading_at_the_start_is_kept() -> None:
+    f = flight(permission=Permission(), link={"position": [0.0, 0.0, 0.8]})
+    f.link.armed, f.link.thrust = True, VEHICLE.weight
+    f.link.q = np.array([math.cos(0.6), 0.0, 0.0, math.sin(0.6)])
+    f.fly(1.0)
+    f.link.accepts = True
+    f.fly(4.0)
+    R = quaternion_to_matrix(f.link.q)
+    assert math.atan2(R[1, 0], R[0, 0]) == pytest.approx(1.2, abs=1e-6)
+
+
+def test_a_link_that_carries_rates_gets_rates() -> None:
+    f = flight(rates=True)
+    f.fly(1.0)
+    assert all(isinstance(s, RatesSetpoint) for _, s in f.link.sent)
+
+
+# --- what is not sent -------------------------------------------------------------------------------------------------
+
+
+def test_observing_sends_nothing_whatever_the_pilot_does() -> None:
+    f = flight(Knows(), Permission(observe=True, take_control=True, arm=True))
+    f.fly(1.0)
+    f.link.armed = f.link.accepts = True
+    f.fly(2.0)
+    assert f.link.sent == [] and f.link.requests == []
+    assert f.records[-1].f_a_predicted is not None
+
+
+def test_a_dry_run_goes_through_it_all_and_sends_nothing() -> None:
+    f = flight(dry_run=True, link={"position": [0.0, 0.0, 0.8]})
+    f.link.armed, f.link.thrust = True, VEHICLE.weight
+    f.fly(1.0)
+    f.link.accepts = True
+    assert f.fly(1.0)[-1].setpoint is not None
+    assert f.link.sent == [] and f.link.requests == []
+    assert f.records[-1].in_control == "autopilot"
+
+
+def test_without_a_height_above_the_ground_nothing_begins() -> None:
+    f = flight(link={"range_period": None})
+    f.fly(5.0)
+    assert {r.decision.phase for r in f.records} == {Phase.OBSERVING}
+    assert f.records[-1].decision.reason == "no height above the ground"
+    assert f.link.sent == []
+
+
+def test_a_failed_check_or_a_bad_battery_keeps_it_on_the_ground() -> None:
+    f = flight(checks_passed=False)
+    assert "pre-flight check" in f.fly(3.0)[-1].decision.reason
+    f = flight(bounds=Bounds(battery_voltage=16.0))
+    assert "battery" in f.fly(3.0)[-1].decision.reason
+    assert f.link.sent == []
+
+
+# --- faults in flight -------------------------------------------------------------------------------------------------
+
+
+class Fails(Knows):
+    """A residual that knows the ground effect until ``broken`` is set."""
+
+    broken: Callable[[], np.ndarray] | None = None
+
+    def at(self, state: State) -> Callable[[np.ndarray], np.ndarray]:
+        broken = self.broken
+        return super().at(state) if broken is None else lambda rotor_thrust: broken()
+
+
+@cache
+def _hovering() -> Flight:
+    f = flight(Fails())
+    f.until("hover")
+    assert f.records[-1].decision.phase is Phase.TRACKING
+    f.records, f.heights = [], []
+    return f
+
+
+def airborne() -> Flight:
+    """A copy of one flight that hovers under our control."""
+    return deepcopy(_hovering())
+
+
+def _raise() -> np.ndarray:
+    raise KeyError("weights")
+
+
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        (_raise, "the controller failed: KeyError"),
+        (lambda: np.full(3, np.nan), "not finite"),
+        (lambda: np.array([0.0, np.inf, 0.0]), "not finite"),
+    ],
+)
+def test_a_controller_that_fails_sends_nothing_more_and_hands_back(broken: Callable, words: str) -> None:
+    f = airborne()
+    before = f.clock.now()
+    f.loop.guidance.residual.model.broken = broken  # type: ignore[attr-defined]
+    with np.errstate(invalid="ignore"):
+        after = f.fly(2.0)
+    assert last_sent(f) <= before
+    assert words in " ".join(after[0].problems)
+    assert after[0].setpoint is None
+    assert Phase.HANDING_BACK in f.phases
+    assert ("hand back" in [r for _, r in f.link.requests]) and not f.link.accepts
+
+
+def test_a_setpoint_that_the_link_refuses_hands_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    f = airborne()
+
+    def refuse(setpoint: object, now: float) -> None:
+        raise UserError("thrust = 99 N is out of range")
+
+    monkeypatch.setattr(f.link, "send", refuse)
+    after = f.fly(0.5)
+    assert "setpoint refused: thrust = 99 N" in after[0].problems[0]
+    assert after[0].setpoint is None
+    assert Phase.HANDING_BACK in f.phases
+
+
+def test_nan_in_the_state_is_refused_and_no_setpoint_comes_of_it() -> None:
+    f = airborne()
+    f.link.poison = True
+    after = f.fly(1.0)
+    poisoned = f.clock.now() - 1.0
+    assert "position is not finite" in after[0].problems
+    assert last_sent(f) <= poisoned + f.loop.limits.state_age
+    assert f.phases[-2:] == [Phase.HANDING_BACK, Phase.OBSERVING]
+
+
+@pytest.mark.parametrize("fault", ["silent", "frozen"])
+@pytest.mark.parametrize("seconds", [0.05, 0.2, 1.0])
+def test_no_setpoint_is_made_from_a_state_over_the_limit(fault: str, seconds: float) -> None:
+    f = airborne()
+    begin = f.clock.now()
+    setattr(f.link, fault, True)
+    f.fly(seconds)
+    setattr(f.link, fault, False)
+    end = f.clock.now()
+    f.fly(1.0)
+    during = [t for t, _ in f.link.sent if begin < t < end]
+    assert all(t - begin <= f.loop.limits.state_age for t in during)
+    resumed = [t for t, _ in f.link.sent if t >= end]
+    assert bool(resumed) is (seconds < f.loop.limits.stale_time)
+    assert (Phase.HANDING_BACK in f.phases) is (seconds > f.loop.limits.stale_time)
+
+
+def test_unplugged_and_plugged_in_again_it_only_watches() -> None:
+    f = airborne()
+    reopened = FakeLink(VEHICLE, floor=-0.4)
+    f.loop._reopen = lambda: reopened
+    f.loop._reopened = f.clock.now()
+    f.link.lost = True
+    after = f.fly(0.5)
+    assert "unplugged" in after[0].problems[0]
+    assert f.phases[-1] is Phase.DISCONNECTED
+    assert f.link.closed
+    reopened.p = f.link.p
+    reopened.armed = reopened.accepts = True
+    f.fly(5.0)
+    assert f.phases[-1] is Phase.OBSERVING
+    reopened.armed = False
+    f.fly(5.0)
+    assert reopened.sent == [] and reopened.requests == []
+
+
+def test_a_port_that_stays_away_is_tried_once_a_second() -> None:
+    tries = []
+
+    def reopen() -> FakeLink:
+        tries.append(f.clock.now())
+        raise LinkLost("no such port")
+
+    f = flight(reopen=reopen)
+    f.fly(1.0)
+    f.link.lost = True
+    f.fly(5.0)
+    assert 5 <= len(tries) <= 6
+
+
+def test_after_a_restart_of_the_autopilot_nothing_is_sent() -> None:
+    f = airborne()
+    f.link.restarted = True
+    f.fly(0.01)
+    before = f.clock.now()
+    f.link.armed = f.link.accepts = False
+    f.fly(5.0)
+    f.link.armed = f.link.accepts = True
+    f.fly(5.0)
+    assert last_sent(f) < before
+    assert f.phases[-1] is Phase.OBSERVING
+    assert [r for _, r in f.link.requests] == ["take control", "arm"]
+
+
+@pytest.mark.parametrize("switch", ["accepts", "armed"])
+def test_the_pilots_switch_wins_at_once_and_for_good(switch: str) -> None:
+    f = airborne()
+    setattr(f.link, switch, False)
+    f.fly(0.25)  # the status says so every 0.2 s
+    noticed = f.clock.now()
+    f.fly(2.0)
+    setattr(f.link, switch, True)
+    f.fly(3.0)
+    assert last_sent(f) <= noticed
+    assert f.phases[-1] is Phase.OBSERVING
+    assert [r for _, r in f.link.requests] == ["take control", "arm"]
+
+
+def test_the_abort_key_in_the_descent_goes_around_and_then_hands_back() -> None:
+    f = flight(Knows())
+    f.until("land")
+    f.fly(1.5)
+    low = f.heights[-1]
+    f.fly(4.0, abort=True)
+    assert low < 0.5
+    assert f.heights[-1] == pytest.approx(1.0, abs=0.1)
+    assert f.records[-1].stage == "go around"
+    assert f.records[-1].decision.network_share == 0.0
+    f.fly(3.0)
+    assert not f.link.accepts and "hand back" in [r for _, r in f.link.requests]
+
+
+def test_the_end_of_the_program_hands_back_first() -> None:
+    f = airborne()
+    f.fly(1.0, stop=True)
+    assert f.phases[-2:] == [Phase.HANDING_BACK, Phase.OBSERVING]
+    assert [r for _, r in f.link.requests][-1] == "hand back"
+
+
+def test_a_height_that_goes_stale_fades_the_network_visibly_and_the_landing_goes_on() -> None:
+    f = flight(Knows())
+    f.until("land")
+    f.link.range_period = None
+    after = f.fly(2.0)
+    assert "height above the ground is stale" in " ".join(r.decision.reason for r in after)
+    assert after[-1].decision.phase is Phase.FADING
+    assert after[-1].decision.network_share == 0.0
+    np.testing.assert_array_equal(after[-1].f_a_applied, 0.0)
+    assert after[-1].setpoint is not None
+
+
+def test_out_of_its_domain_the_network_fades_then_it_holds_then_hands_back() -> None:
+    f = airborne()
+    f.loop._score = lambda state: 1.4
+    f.fly(10.0)
+    assert f.phases[-4:] == [Phase.FADING, Phase.HOLDING, Phase.HANDING_BACK, Phase.OBSERVING]
+    assert max(r.domain_score for r in f.records) == 1.4
+
+
+def test_leaving_the_flight_volume_stops_the_flight_there() -> None:
+    f = airborne()
+    f.loop.bounds = Bounds(Volume(radius=0.01))
+    f.link.v = np.array([0.2, 0.0, 0.0])  # a gust
+    f.fly(2.0)
+    assert Phase.HOLDING in f.phases
+    assert any("flight volume" in r.decision.reason for r in f.records)
+
+
+def test_a_jump_of_the_estimator_is_held_at_the_new_place() -> None:
+    f = airborne()
+    f.link.p = f.link.p + [0.6, 0.0, 0.0]
+    f.fly(2.0)
+    assert f.phases[-1] is Phase.HOLDING
+    assert f.link.p[0] == pytest.approx(0.6, abs=0.05)
+
+
+def test_ticks_that_come_late_fade_the_network() -> None:
+    f = airborne()
+    record = f.loop.tick(f.clock.now() + 0.03, lateness=0.03)
+    assert record.decision.phase is Phase.FADING
+    assert "late" in record.decision.reason
+
+
+# --- parts ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_faded_residual_is_its_share_and_at_zero_the_network_is_not_asked() -> None:
+    state = State(np.zeros(3), np.zeros(3), np.array([1.0, 0, 0, 0]), np.zeros(3), np.float64(0.1))
+    thrust = np.full(4, 3.0)
+    whole = Knows().at(state)(thrust)
+    np.testing.assert_allclose(FadedResidual(Knows(), 0.3).at(state)(thrust), 0.3 * whole)
+    broken = Fails()
+    broken.broken = _raise
+    np.testing.assert_array_equal(FadedResidual(broken, 0.0).at(state)(thrust), np.zeros(3))
+
+
+@pytest.mark.parametrize(
+    "change", [{"height": 0.0}, {"height": math.nan}, {"landing_speed": 2.0}, {"settle_time": -1.0}]
+)
+def test_a_flight_plan_that_cannot_be_flown_is_refused(change: dict) -> None:
+    with pytest.raises(UserError, match="flight plan"):
+        FlightPlan(VEHICLE, **change)
+
+
+def test_the_plan_has_no_jump_in_position_from_stage_to_stage() -> None:
+    plan = FlightPlan(VEHICLE)
+    start = np.array([0.3, -0.2, VEHICLE.gear_clearance])
+    plan.begin(10.0, start, 0.5, on_ground=True)
+    positions = np.array([plan.reference(10.0 + 0.01 * k).position for k in range(2000)])
+    assert np.abs(np.diff(positions, axis=0)).max() < 0.0051  # 0.5 m/s
+    np.testing.assert_allclose(positions[0], start)
+    np.testing.assert_allclose(positions[-1], start)
+    assert positions[:, 2].max() == pytest.approx(VEHICLE.gear_clearance + 1.0)
+    assert plan.reference(12.0).yaw == 0.5
+    assert not plan.overdue(20.0) and plan.overdue(40.0)
+
+
+def test_ticks_stay_on_their_grid_and_lateness_is_measured() -> None:
+    clock, seen = SimulatedClock(0.0), []
+
+    def tick(now: float, lateness: float) -> bool:
+        seen.append((now, lateness))
+        if len(seen) == 3:
+            clock.t += 0.027  # works for too long
+        return len(seen) < 6
+
+    assert run(tick, 100.0, clock) == 2
+    times, late = zip(*seen, strict=True)
+    np.testing.assert_allclose(times, [0.0, 0.01, 0.02, 0.05, 0.06, 0.07], atol=1e-12)
+    np.testing.assert_allclose(late, 0.0, atol=1e-12)
+
+
+@pytest.mark.parametrize("rate", [10.0, 1000.0, math.nan])
+def test_a_rate_out_of_range_is_refused(rate: float) -> None:
+    with pytest.raises(UserError, match="between 50 and 500 Hz"):
+        run(lambda now, lateness: False, rate, SimulatedClock())
+
+
+def test_a_check_result_of_the_link_is_passed_on_as_it_is() -> None:
+    check = CheckResult("GUID_OPTIONS", False, "is 0; set it to 8")
+    assert flight(link={"checks": [check]}).link.preflight() == [check]
