@@ -4,6 +4,7 @@
     bundle.json            input, training, data, fit report, hashes of the other three
     vehicle.toml           the profile it was trained for
     certificate.json       bounds that follow from weights and vehicle
+    history.zip            only after a retraining: what the four were before (see ``bundle_history``)
 
 Loading needs neither torch nor SciPy, and unpickles nothing. A bundle that was changed after it was written, or whose
 certificate claims what ``certificate.check`` cannot prove from its weights, does not load.
@@ -24,7 +25,7 @@ import safetensors
 import safetensors.numpy
 
 from neural_lander import __version__
-from neural_lander.bundle_folder import check_destination, replace_folder
+from neural_lander.bundle_folder import check_destination, read_folder, replace_folder
 from neural_lander.certificate import check
 from neural_lander.certificate.document import certify
 from neural_lander.errors import UserError
@@ -41,6 +42,7 @@ FORMAT = "neural-lander-bundle"
 FORMAT_VERSION = 2
 WEIGHTS, INFO, VEHICLE, CERTIFICATE = "residual.safetensors", "bundle.json", "vehicle.toml", "certificate.json"
 FILES = (WEIGHTS, INFO, VEHICLE, CERTIFICATE)
+HISTORY = "history.zip"
 
 
 @dataclass(frozen=True)
@@ -82,17 +84,61 @@ def save_bundle(path: str | Path, result: TrainingResult) -> Bundle:
         Where something else is at ``path``, or the vehicle has no profile text.
     """
     path = Path(path)
-    network, vehicle = result.predictors.network, result.vehicle
-    if not vehicle.text:
-        raise UserError(f"vehicle '{vehicle.name}' was changed in a program: write a profile of it and load that")
+    certificate = certify(result.predictors.network, result.vehicle)
+    write_files(path, bundle_contents(result, certificate))
+    return load_bundle(path)
+
+
+def bundle_contents(result: TrainingResult, certificate: Mapping[str, Any]) -> dict[str, bytes]:
+    """The four files of the bundle of a training, by name.
+
+    Raises
+    ------
+    UserError
+        Where the vehicle has no profile text.
+    """
+    if not result.vehicle.text:
+        raise UserError(
+            f"vehicle '{result.vehicle.name}' was changed in a program: write a profile of it and load that"
+        )
     contents = {
-        WEIGHTS: safetensors.numpy.save(_tensors(network)),
-        VEHICLE: vehicle.text.encode("utf-8"),
-        CERTIFICATE: _encode(certify(network, vehicle)),
+        WEIGHTS: safetensors.numpy.save(_tensors(result.predictors.network)),
+        VEHICLE: result.vehicle.text.encode("utf-8"),
+        CERTIFICATE: _encode(certificate),
     }
     contents[INFO] = _encode(_describe(result, {name: _sha256(data) for name, data in contents.items()}))
-    replace_folder(path, contents, FILES)
-    return load_bundle(path)
+    return contents
+
+
+def read_files(path: str | Path) -> dict[str, bytes]:
+    """The files of a bundle by name, its history among them where it has one; not checked.
+
+    Raises
+    ------
+    UserError
+        Where one of the four is missing or cannot be read.
+    """
+    path = Path(path)
+    try:
+        return read_folder(path, FILES, (HISTORY,))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        missing = Path(error.filename).name
+        raise UserError(
+            f"{path} is not a whole bundle: {missing} is missing; write one with 'neural-lander train'"
+        ) from error
+    except OSError as error:
+        raise UserError(f"{error.filename} cannot be read: {error.strerror}") from error
+
+
+def write_files(path: str | Path, contents: Mapping[str, bytes]) -> None:
+    """Put the files of a bundle at ``path``, in place of a bundle if there is one: all of them or none.
+
+    Raises
+    ------
+    UserError
+        Where something else is at ``path``, or the place cannot be written.
+    """
+    replace_folder(Path(path), contents, FILES, (HISTORY,))
 
 
 def load_bundle(path: str | Path) -> Bundle:
@@ -159,7 +205,7 @@ def replace_certificate(path: str | Path, certificate: Mapping[str, Any]) -> Bun
     contents[CERTIFICATE] = _encode(certificate)
     info["files"][CERTIFICATE] = _sha256(contents[CERTIFICATE])
     contents[INFO] = _encode({**info, "sha256": _own_hash(info)})
-    replace_folder(path, contents, FILES)
+    write_files(path, contents)
     return load_bundle(path)
 
 
@@ -168,7 +214,7 @@ _AGAIN = "run 'neural-lander certify"
 
 def _read_parts(path: Path) -> tuple[dict[str, bytes], dict[str, Any], ReluNetwork, Vehicle]:
     """The files of a bundle, and what they hold but for the certificate."""
-    contents = {name: _read(path, name) for name in FILES}
+    contents = read_files(path)
     info = _decode(contents[INFO], path / INFO)
     if not isinstance(info, dict) or info.get("format") != FORMAT:
         raise UserError(f"{path / INFO} does not describe a bundle: expected format '{FORMAT}'")
@@ -198,7 +244,7 @@ def check_bundle_destination(path: str | Path) -> None:
     UserError
         Where something other than a bundle is there.
     """
-    check_destination(Path(path), FILES)
+    check_destination(Path(path), FILES, (HISTORY,))
 
 
 def _describe(result: TrainingResult, files: Mapping[str, str]) -> dict[str, Any]:
@@ -223,7 +269,7 @@ def _describe(result: TrainingResult, files: Mapping[str, str]) -> dict[str, Any
         },
         "split": result.split,
         "fit_report": result.fit_report,
-        "datasets": result.datasets,
+        "datasets": [{"role": "train", "added": 1, **entry} for entry in result.datasets],
         "cheeseman_bennett": {
             "mu": law.mu,
             "c_N": law.c,
@@ -269,17 +315,6 @@ def _network(data: bytes, feature_name: Any, source: Path) -> ReluNetwork:
     if not all(np.all(np.isfinite(values)) for values in tensors.values()):
         raise UserError(f"{source} holds values that are not finite; train the bundle again")
     return ReluNetwork(tuple(W), tuple(b), feature_name, low, high)
-
-
-def _read(path: Path, name: str) -> bytes:
-    try:
-        return (path / name).read_bytes()
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise UserError(
-            f"{path} is not a whole bundle: {name} is missing; write one with 'neural-lander train'"
-        ) from error
-    except OSError as error:
-        raise UserError(f"{path / name} cannot be read: {error.strerror}") from error
 
 
 def _encode(document: Mapping[str, Any]) -> bytes:

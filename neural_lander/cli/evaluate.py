@@ -17,7 +17,7 @@ from neural_lander.cli.output import emit, progress
 from neural_lander.cli.tables import error_table, flight_table, slope_line
 from neural_lander.errors import UserError
 from neural_lander.flightlog import read_logs
-from neural_lander.residual.digest import log_sha256
+from neural_lander.residual.digest import recorded
 from neural_lander.residual.evaluation import Predictors, trimmed
 from neural_lander.residual.evaluation import evaluate as errors_of
 from neural_lander.residual.samples import ResidualSamples, residual_samples
@@ -57,7 +57,7 @@ def evaluate(
         for path, flight in zip(_names(predictions, flights), flights, strict=True):
             write_predictions(path, flight, trimmed(predictors, flight, TRIMS[trim], above)["network"])
             written.append(path)
-    known = {entry["sha256"]: entry["log"] for entry in loaded.info["datasets"]}
+    known = [entry for entry in loaded.info["datasets"] if entry.get("role", "train") == "train"]
     result = {
         "bundle": bundle,
         "vehicle": loaded.vehicle.name,
@@ -66,7 +66,7 @@ def evaluate(
         "trim_above_m": above,
         **report,
         "flights": [
-            {**entry, "trained_on": log_sha256(log) in known}
+            {**entry, "trained_on": recorded(log, known) is not None}
             for entry, log in zip(report["flights"], logs, strict=True)
         ],
         "predictions": written,

@@ -1,24 +1,46 @@
-"""Which log was learned from: its hash."""
+"""Which log was learned from: hashes by which it is known again, also as a copy in another format or name."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from neural_lander.flightlog.log import COLUMNS, FlightLog
+from neural_lander.flightlog.log import FlightLog
+
+RESOLUTION = 1e-6  # m and m/s, to which values are hashed; every format of ours holds them exactly
 
 
 def log_sha256(log: FlightLog) -> str:
-    """Hash of the log's file where it came from one, else of its columns."""
-    path = Path(log.source) if log.source else None
-    if path is not None and path.is_file():
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    digest = hashlib.sha256(log.rotor_command_unit.encode())
-    for name in COLUMNS:
-        values = getattr(log, name)
-        if values is not None:
-            digest.update(name.encode())
-            digest.update(np.ascontiguousarray(values, dtype="<f8").tobytes())
+    """Hash of what was flown: position and velocity of every record.
+
+    It is the same for a copy in any format that keeps every record. Time and attitude are left out, since formats round
+    them; two flights that agree in all the rest do not differ in these.
+    """
+    digest = hashlib.sha256(b"neural-lander flight")
+    for values in (log.position, log.velocity):
+        rounded = np.rint(np.asarray(values, dtype=np.float64) / RESOLUTION)
+        digest.update(np.ascontiguousarray(rounded, dtype="<i8").tobytes())
     return digest.hexdigest()
+
+
+def file_sha256(path: str | Path) -> str | None:
+    """Hash of a file's bytes; None where there is no such file."""
+    path = Path(path)
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+
+
+def identity(log: FlightLog) -> dict[str, Any]:
+    """What a bundle keeps to know a log again: its path as given (a hint), the flight's hash and the file's."""
+    found = file_sha256(log.source) if log.source else None
+    return {"path": log.source or None, "sha256": log_sha256(log), "file_sha256": found}
+
+
+def recorded(log: FlightLog, datasets: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The entry of a bundle's ``datasets`` that is this flight, if any; bundles of old hold the file's hash alone."""
+    own = identity(log)
+    hashes = {own["sha256"], own["file_sha256"]} - {None}
+    return next((e for e in datasets if {e.get("sha256"), e.get("file_sha256")} & hashes), None)

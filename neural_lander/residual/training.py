@@ -13,7 +13,7 @@ import numpy as np
 from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.residual.analytic_fit import fit_cheeseman_bennett
-from neural_lander.residual.digest import log_sha256
+from neural_lander.residual.digest import identity
 from neural_lander.residual.domain import Domain
 from neural_lander.residual.domain_fit import FadeCalibration, calibrate_fade, fit_domain
 from neural_lander.residual.evaluation import Predictors, evaluate, predict
@@ -130,7 +130,7 @@ def train_residual(
             "held_out": [_name(f) for f, m in zip(flights, split.held_out, strict=True) if m.any()],
             "final_fit": "all flights, same options",
         },
-        datasets=[_dataset(log, f) for log, f in zip(logs, flights, strict=True)],
+        datasets=[dataset_entry(log, f) for log, f in zip(logs, flights, strict=True)],
         slope=slope,
         domain=fit_domain(flights, [f.usable for f in flights], fade.gone),
         fade=fade,
@@ -231,10 +231,11 @@ def _name(samples: ResidualSamples) -> str:
     return Path(samples.source).name
 
 
-def _dataset(log: FlightLog, samples: ResidualSamples) -> dict[str, Any]:
+def dataset_entry(log: FlightLog, samples: ResidualSamples) -> dict[str, Any]:
+    """What a bundle keeps of one log."""
     return {
         "log": _name(samples),
-        "sha256": log_sha256(log),
+        **identity(log),
         "samples": len(samples),
         "usable": int(samples.usable.sum()),
         "exclusions": dict(samples.exclusions),
