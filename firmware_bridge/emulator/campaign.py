@@ -1,0 +1,164 @@
+"""Short flights with one fault each, in simulated time: companion, line, autopilot and vehicle on one clock."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from firmware_bridge.emulator.autopilot import TICK, Autopilot, Mode
+from firmware_bridge.emulator.faults import FAULTS, FaultKind, Target
+from firmware_bridge.emulator.line import Line, LinePort
+from firmware_bridge.emulator.mavlink import MavlinkAutopilot
+from firmware_bridge.emulator.mavlink_firmware import FIRMWARES, MOTOR_CURVE
+from firmware_bridge.emulator.witness import Witness, WitnessedParser, WitnessedPort
+from firmware_bridge.emulator.world import RigidBodyWorld
+from firmware_bridge.flight_plan import FlightPlan
+from firmware_bridge.guidance import Guidance
+from firmware_bridge.height import Rangefinder
+from firmware_bridge.loop import FlightLoop
+from firmware_bridge.mavlink import MavlinkLink
+from firmware_bridge.supervisor_limits import Permission
+from firmware_bridge.supervisor_types import IN_CONTROL, Phase
+from firmware_bridge.tick_record import TickRecord
+from neural_lander.arrays import Array
+from neural_lander.state import State
+from neural_lander.vehicle import Vehicle
+
+TICKS_PER_STEP = 4  # of the autopilot per tick of the companion: 100 Hz
+STREAM_RATE = 100.0  # Hz of position and attitude
+SETTLE = 0.5  # s of hover before the landing
+WATCHED = 4.0  # s after the fault began: longer than three heartbeats
+LONGEST = 30.0  # s of a flight
+
+
+class FailingResidual:
+    """No residual, until it is told to give NaN."""
+
+    poisoned = False
+
+    def at(self, state: State) -> Callable[[Array], Array]:
+        """See :class:`~neural_lander.residual.model.ResidualModel`."""
+        force = np.full(3, math.nan if self.poisoned else 0.0)
+        return lambda _: force
+
+
+@dataclass
+class Flight:
+    """One flight.
+
+    Parameters
+    ----------
+    vehicle : Vehicle
+    fault : str
+        Name of one of :data:`~firmware_bridge.emulator.faults.FAULTS`.
+    seed : int
+        Of the fault, its moment, the noise; an odd third of them begins on the ground, armed by the companion, the
+        others in the air, where the pilot gives control.
+    firmware : str
+    record : callable, optional
+        Takes every tick's record.
+    """
+
+    vehicle: Vehicle
+    fault: str
+    seed: int
+    firmware: str = "px4"
+    record: Callable[[TickRecord], None] | None = None
+    now: float = 0.0
+    began: float = math.nan
+    """When the fault began, s."""
+    records: list[TickRecord] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Build both ends."""
+        self._rng = np.random.default_rng([self.seed, 0xFA1])
+        self.kind: FaultKind = FAULTS[self.fault]
+        self.from_ground = self.seed % 3 == 1
+        world = RigidBodyWorld(self.vehicle, 0.0 if self.from_ground else 1.0)
+        kind = FIRMWARES[self.firmware]
+        self.autopilot = Autopilot(
+            self.vehicle, world, kind.settings(), seed=self.seed, motor_curve=MOTOR_CURVE, boot_time=0.5
+        )
+        if not self.from_ground:
+            world.hover()
+            self.autopilot.begin_airborne(0.0)
+        self.emulator = MavlinkAutopilot(self.autopilot, kind, seed=self.seed)
+        self.witness = Witness(self.emulator, lambda: self.now)
+        self.line = Line(self.witness)
+        self.parsers: list[WitnessedParser] = []
+        self.residual = FailingResidual()
+        plan = FlightPlan(self.vehicle, height=1.0, settle_time=SETTLE)
+        self.loop = FlightLoop(
+            self._open(),
+            Guidance(self.vehicle, self.residual, plan),
+            Rangefinder(),
+            permission=Permission(take_control=self.from_ground, arm=self.from_ground),
+            record=self._keep,
+            reopen=self._open,
+        )
+
+    def _open(self) -> MavlinkLink:
+        port = WitnessedPort(LinePort(self.line, lambda: self.now), self.witness)
+        link = MavlinkLink(port, self.vehicle, rate=STREAM_RATE)
+        self.parsers.append(WitnessedParser(self.witness))
+        link.parser = self.parsers[-1]
+        return link
+
+    def _keep(self, record: TickRecord) -> None:
+        self.records.append(record)
+        if self.record is not None:
+            self.record(record)
+
+    def _poison(self, wanted: bool) -> None:
+        self.residual.poisoned = wanted
+
+    def run(self) -> Flight:
+        """Fly, break, watch."""
+        target = Target(self.line, self.emulator, self._poison)
+        due, over, k = math.inf, math.inf, 0
+        while self.now < min(self.began + WATCHED if self.began == self.began else LONGEST, LONGEST):
+            k += 1
+            self.now = k * TICK
+            self.line.step(self.now)
+            self._pilot()
+            if self.now >= due:
+                self.began, over, due = self.now, self.now + self.kind.duration, math.inf
+                self.kind.begin(target, self._rng, self.now)
+            if self.now > over:
+                over = math.inf
+                self.kind.end(target)
+            if k % TICKS_PER_STEP == 0:
+                record = self.loop.tick(self.now)
+                if record.decision.phase is Phase.TRACKING and due == math.inf and self.began != self.began:
+                    due = self.now + float(self._rng.uniform(0.2, 1.7))
+        return self
+
+    def _pilot(self) -> None:
+        """Gives control once, in the air, as soon as the autopilot would accept it."""
+        if self.from_ground or self.now < 1.0 or self.began == self.began or self.autopilot.mode is not Mode.HOLD:
+            return
+        if self.loop.memory.phase is Phase.ARMED:
+            self.autopilot.switch(Mode.COMPANION, "pilot")
+
+    @property
+    def reaction(self) -> float:
+        """From the fault to the first tick that is not in control or sends nothing, s; NaN where it flew and landed."""
+        for record in self.records:
+            if record.decision.phase is Phase.LANDED:
+                break
+            if record.t >= self.began and (record.decision.phase not in IN_CONTROL or record.setpoint is None):
+                return record.t - self.began
+        return math.nan
+
+    @property
+    def end(self) -> Phase:
+        """Phase at the end."""
+        return self.records[-1].decision.phase
+
+    @property
+    def armed_again(self) -> int:
+        """How often arming or the companion's mode was asked for after the fault."""
+        return sum(t > self.began for t in self.witness.armings + self.witness.takings)

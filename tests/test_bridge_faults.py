@@ -1,0 +1,187 @@
+"""Faults between port and vehicle: what each does to the line, and what must hold in flight whatever breaks."""
+
+import functools
+import math
+
+import numpy as np
+import pytest
+from pymavlink.dialects.v20 import ardupilotmega as dialect
+
+from firmware_bridge.emulator.campaign import Flight
+from firmware_bridge.emulator.faults import FAULTS, Dropped, Duplicated, Flipped, Garbage, Merged, Split, Stalled, lost
+from firmware_bridge.emulator.line import Wire
+from firmware_bridge.mavlink_framing import LONGEST, FrameParser
+from firmware_bridge.supervisor_limits import Limits
+from firmware_bridge.supervisor_types import Phase
+from neural_lander.vehicle import load_vehicle
+
+VEHICLE = load_vehicle("intel-aero")
+SEEDS = 60  # per fault: 1020 flights in all
+CLOCK_ERROR = 0.006  # s: half the round trip on the line and half a tick either way are not told apart from the age
+
+
+def frames(count=200):
+    mav = dialect.MAVLink(None, 1, 1)
+    made = []
+    for k in range(count):
+        made.append(dialect.MAVLink_attitude_quaternion_message(k, 1.0, 0.1, 0.2, 0.3, k / 7, 0.0, 0.5).pack(mav))
+        mav.seq = (mav.seq + 1) % 256
+    return made
+
+
+def through(fault, sent, every=0.01):
+    """(time read, bytes) of each look at a wire with a fault, 2.5 ms apart."""
+    wire = Wire()
+    wire.fault = fault
+    heard, due = [], 0
+    for k in range(int((len(sent) * every + 2.0) / 0.0025)):
+        now = k * 0.0025
+        if due < len(sent) and now >= due * every:
+            wire.write(now, sent[due])
+            due += 1
+        heard.append((now, wire.read(now)))
+    return heard
+
+
+def joined(heard):
+    return b"".join(data for _, data in heard)
+
+
+class TestLineFaults:
+    def test_dropped_bytes_are_few_and_the_rest_is_in_order(self):
+        sent = b"".join(frames())
+        heard = joined(through(Dropped(np.random.default_rng(1)), frames()))
+        assert len(heard) == pytest.approx(0.98 * len(sent), rel=0.01)
+        rest = iter(sent)
+        assert all(byte in rest for byte in heard)
+
+    def test_flipped_bits_are_one_per_byte(self):
+        sent, heard = b"".join(frames()), joined(through(Flipped(np.random.default_rng(1)), frames()))
+        changed = [a ^ b for a, b in zip(sent, heard, strict=True) if a != b]
+        assert len(changed) == pytest.approx(0.02 * len(sent), rel=0.2)
+        assert all(bits.bit_count() == 1 for bits in changed)
+
+    def test_split_frames_are_cut_at_every_offset(self):
+        sent = frames()
+        heard = [data for _, data in through(Split(), sent) if data]
+        assert b"".join(heard) == b"".join(sent)
+        assert {len(data) for data in heard} >= set(range(1, len(sent[0])))
+
+    def test_merged_frames_come_in_bursts(self):
+        sent = frames()
+        heard = [(now, data) for now, data in through(Merged(), sent) if data]
+        assert joined(heard) == b"".join(sent)
+        np.testing.assert_allclose(np.diff([now for now, _ in heard]), 0.04, atol=1e-9)
+
+    def test_duplicated_frames_are_whole(self):
+        parser, sent = FrameParser(), frames()
+        found = parser.feed(joined(through(Duplicated(np.random.default_rng(1)), sent)))
+        assert len(found) == pytest.approx(1.3 * len(sent), rel=0.1)
+        assert {f.sequence for f in found} == set(range(200))
+
+    def test_garbage_leaves_the_frames_whole(self):
+        sent = frames()
+        heard = joined(through(Garbage(np.random.default_rng(1)), sent))
+        assert len(heard) > len(b"".join(sent)) + 200
+        assert all(frame in heard for frame in sent)
+
+    def test_a_stall_holds_back_and_then_gives_all_in_order(self):
+        heard = [(now, data) for now, data in through(Stalled(0.5), frames()) if data]
+        assert heard[0][0] == pytest.approx(0.5)
+        assert joined(heard) == b"".join(frames())
+
+    def test_a_lost_direction_is_silent(self):
+        assert joined(through(lost, frames())) == b""
+
+    @pytest.mark.parametrize("make", [Dropped, Flipped, Garbage, Duplicated])
+    def test_seeds_repeat(self, make):
+        once, again = (joined(through(make(np.random.default_rng(4)), frames())) for _ in range(2))
+        assert once == again
+
+    @pytest.mark.parametrize("make", [Dropped, Flipped, Garbage])
+    def test_the_parser_finds_every_frame_that_came_whole(self, make):
+        sent = frames(1000)
+        heard, parser, found = through(make(np.random.default_rng(2)), sent), FrameParser(), []
+        for _, data in heard:
+            found += parser.feed(data)
+            assert parser.held < LONGEST
+        whole = sum(frame in joined(heard) for frame in sent)
+        assert 0.3 * len(sent) < whole <= len(found) + 1  # the last may wait for bytes that never come
+
+
+def assert_held(flight):
+    """The four things that must hold, whatever breaks."""
+    witness, limit = flight.witness, Limits().state_age
+    what = f"{flight.fault}, seed {flight.seed}, {flight.firmware}"
+    assert flight.began == flight.began, f"{what}: control was never given"
+    assert witness.setpoints, what
+    assert witness.oldest <= limit + CLOCK_ERROR, f"{what}: a setpoint from a state of {witness.oldest:.3f} s"
+    assert witness.not_finite == 0, what
+    assert flight.emulator.dropped["not finite"] == flight.emulator.dropped["quaternion"] == 0, what
+    assert witness.intact > 500, what
+    assert witness.lost <= 1, f"{what}: {witness.lost} frames that came whole were not parsed"
+    assert all(parser.most_held < LONGEST for parser in flight.parsers), what
+    assert flight.armed_again == 0, f"{what}: armed or took control again"
+    assert not any(t > flight.began and what == "armed by companion" for t, what in flight.autopilot.events), what
+
+
+REACTS = {  # fault -> longest time in s until the loop stops sending or leaves control; others may fly on
+    "stall-200ms": 0.07, "stall-1000ms": 0.07, "half-open-deaf": 0.07, "unplugged": 0.02, "restart": 0.07,
+    "stale-state": 0.07, "nan-state": 0.07, "nan-setpoint": 0.02,
+    "half-open-mute": 2.2,  # only the autopilot sees it: after its own timeout of 1 s, told by its next heartbeat
+}  # fmt: skip
+UNTOUCHED = ("split-frames", "duplicated-frames", "foreign-ids")
+
+
+def assert_reacted(flight):
+    """Whether the loop noticed, in time, what it has to notice; and flew on through what it need not."""
+    what = f"{flight.fault}, seed {flight.seed}, {flight.firmware}: reaction after {flight.reaction:.3f} s"
+    if flight.fault in REACTS and not (flight.fault == "half-open-mute" and flight.firmware == "ardupilot"):
+        assert flight.reaction <= REACTS[flight.fault], what
+    if flight.fault in UNTOUCHED:
+        assert math.isnan(flight.reaction), what
+        assert flight.end in (Phase.TRACKING, Phase.LANDED), what
+
+
+@functools.cache
+def flown(fault, seed):
+    return Flight(VEHICLE, fault, seed).run()
+
+
+@pytest.mark.parametrize("fault, seed", [("flipped-bits", 0), ("restart", 0), ("unplugged", 1)])
+def test_what_must_hold_holds_in_a_flight(fault, seed):
+    flight = flown(fault, seed)
+    assert_held(flight)
+    assert_reacted(flight)
+
+
+def test_a_flight_repeats_to_the_last_bit():
+    first, second = flown("flipped-bits", 0), Flight(VEHICLE, "flipped-bits", seed=0).run()
+    assert first.witness.setpoints == second.witness.setpoints
+    np.testing.assert_array_equal(first.autopilot.world.state.position, second.autopilot.world.state.position)
+
+
+def test_the_companion_does_arm_before_the_fault():
+    """Else that it does not arm after the fault would say nothing."""
+    flight = flown("unplugged", 1)
+    assert len(flight.witness.armings) == 1 and flight.witness.armings[0] < flight.began
+    assert "armed by companion" in [what for _, what in flight.autopilot.events]
+
+
+def test_the_witness_sees_an_old_state():
+    """Else that no setpoint was made from one would say nothing."""
+    flight = flown("restart", 0)
+    flight.now += 2.0
+    flight.witness.written(dialect.MAVLink_set_attitude_target_message(
+        0, 1, 1, 7, [1.0, 0.0, 0.0, 0.0], 0.0, 0.0, 0.0, math.nan).pack(dialect.MAVLink(None, 1, 191)))  # fmt: skip
+    assert flight.witness.oldest > 1.9
+    assert flight.witness.not_finite == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_must_hold_holds_in_sixty_flights(fault):
+    for seed in range(SEEDS):
+        flight = Flight(VEHICLE, fault, seed, ("px4", "ardupilot")[seed // 3 % 2]).run()
+        assert_held(flight)
+        assert_reacted(flight)
