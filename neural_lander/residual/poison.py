@@ -1,0 +1,223 @@
+"""Whether a new log can be trusted beside the flights that a bundle was learned from.
+
+``plausibility`` holds a log to units and to a vehicle. Here it is held to itself, since its columns say the same motion
+in several ways, and to the old flights, since one vehicle hovers at one thrust. Limits were set where all 31
+Neural-Swarm2 flights of two vehicles pass with room to spare; their figures stand beside each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from neural_lander.errors import UserError
+from neural_lander.flightlog.log import FlightLog
+from neural_lander.residual.resample import SAMPLE_PERIOD, interpolate, uniform_grid, zero_phase
+from neural_lander.residual.samples import ResidualSamples
+from neural_lander.residual.trim import LEAST_SAMPLES, trim_height, trim_reference
+from neural_lander.rotation import normalise, quaternion_conjugate, quaternion_multiply
+from neural_lander.vehicle import GRAVITY, Vehicle
+
+CUT_OFF = 2.0  # Hz, below which two columns that say one motion are compared: noise is left out, manoeuvres are not
+EDGE = 50  # samples at either end, where the filter settles
+LEAST_SPEED = 0.1  # m/s rms along an axis; below it estimators disagree by drift (correlation 0.03 in a landing)
+LEAST_RATE = 0.1  # rad/s rms
+LEAST_ACCELERATION = 0.2  # m/s^2 rms
+LEAST_CORRELATION = 0.5  # position with velocity: 0.99; attitude with body rates: 0.77 at least
+GAINS = (0.5, 2.0)  # of one against the other; 0.90 to 1.02 for velocity, 0.85 to 1.03 for acceleration
+CLEAR_CORRELATION = 0.7  # of acceleration with velocity, from where their ratio means anything
+MOVING = 0.05  # m/s: a vehicle at rest repeats its records
+MOST_REPEATED = 0.05  # of the moving records; 0.0007 at most
+MASS_TOLERANCE = 0.05  # of the profile's mass; a guess: a scale reads better, a battery of another make differs less
+BIAS_TOLERANCE = (0.08, 0.12)  # of the weight, about the old flights' median: 0.045 at most over six months and five
+# airframes; 20 % of thrust scale is 0.19 and more, so that 0.12 tells it from the oddest good flight
+BIAS_DEVIATIONS = 4.0  # robust standard deviations of the old flights' biases
+LEAST_FLIGHTS = 3  # old flights from which their spread is taken; below, the wide tolerance holds
+SAME_POSITION, SAME_VELOCITY = 5e-4, 5e-3  # m and m/s rms between two logs of one flight: rounding and resampling
+SAME_DURATION = 0.02  # of the duration
+MOST_SHARED = 0.05  # of the moving records in common with another log
+
+
+def check_itself(log: FlightLog, vehicle: Vehicle) -> None:
+    """Refuse a log of another vehicle, or one whose columns contradict each other.
+
+    Raises
+    ------
+    UserError
+        Naming what contradicts what, by how much, and the likely cause.
+    """
+    where = f"log {log.source or '(unnamed)'}"
+    _check_vehicle(log, vehicle, where)
+    _check_repetition(log, where)
+    t = uniform_grid(log)
+    position, velocity = (_smooth(interpolate(t, log.t, x)) for x in (log.position, log.velocity))
+    moved = np.gradient(position, SAMPLE_PERIOD, axis=0)
+    _check_pair(where, "position", moved, "velocity", velocity, LEAST_SPEED)
+    if log.height is not None:
+        rise = np.gradient(_smooth(interpolate(t, log.t, log.height)), SAMPLE_PERIOD)
+        _check_height(where, rise, velocity[:, 2])
+    if log.body_rates is not None:
+        rates = _smooth(interpolate(t, log.t, log.body_rates))
+        turned = _turn_rate(normalise(_smooth(interpolate(t, log.t, log.attitude))))
+        _check_pair(where, "attitude", turned, "body_rates", rates, LEAST_RATE)
+    if log.specific_force is not None:
+        _check_acceleration(where, _smooth(interpolate(t, log.t, log.specific_force))[:, 2] - GRAVITY, velocity[:, 2])
+
+
+def hover_bias(samples: ResidualSamples, vehicle: Vehicle, predicted: np.ndarray, usual: float) -> float:
+    """Lift beyond the nominal thrust out of ground effect, as a fraction of the weight.
+
+    Parameters
+    ----------
+    predicted
+        f_a,z of the old model in N, ``(N,)``: a flight with less than a second out of ground effect is judged by what
+        that model misses, on top of what is usual.
+    usual
+        The old flights' bias, as a fraction of the weight.
+    """
+    high = trim_reference(samples, trim_height(vehicle))
+    if high.sum() >= LEAST_SAMPLES:
+        return float(samples.label[high, 2].mean()) / vehicle.weight
+    if not samples.scored.any():
+        return usual
+    return usual + float((samples.label[:, 2] - predicted)[samples.scored].mean()) / vehicle.weight
+
+
+def check_bias(source: str, bias: float, old: Sequence[float]) -> None:
+    """Refuse a flight that hovers at another thrust than the old flights do.
+
+    A thrust scale, a payload and another vehicle look alike here: only thrust over mass can be seen in hover.
+
+    Raises
+    ------
+    UserError
+        Naming the ratio of thrusts, and what may be behind it.
+    """
+    if not old:
+        return
+    usual, allowed = float(np.median(old)), bias_tolerance(old)
+    if abs(bias - usual) > allowed:
+        raise UserError(
+            f"log {source or '(unnamed)'} does not fit the {len(old)} old flights: its thrust in hover reads "
+            f"{(1 - bias) / (1 - usual):.2f} times theirs (residual {100 * bias:+.1f} % of the weight, theirs "
+            f"{100 * usual:+.1f} %, {100 * allowed:.0f} % allowed): check the thrust scale (curve, unit of the rotor "
+            "signal, battery), the payload, and that this is the vehicle"
+        )
+
+
+def bias_tolerance(old: Sequence[float]) -> float:
+    """How far a flight's bias may lie from the old flights' median, as a fraction of the weight."""
+    narrow, wide = BIAS_TOLERANCE
+    if len(old) < LEAST_FLIGHTS:
+        return wide
+    spread = 1.4826 * float(np.median(np.abs(np.asarray(old) - np.median(old))))
+    return float(np.clip(BIAS_DEVIATIONS * spread, narrow, wide))
+
+
+def same_flight(a: FlightLog, b: FlightLog) -> bool:
+    """Whether two logs are of one flight though their numbers differ: a copy rounded, resampled or cut."""
+    mine, other = _moving_rows(a), _moving_rows(b)
+    shared = np.isin(mine, other).sum() / max(min(len(mine), len(other)), 1)
+    if shared > MOST_SHARED:
+        return True
+    if abs(a.duration - b.duration) > SAME_DURATION * max(a.duration, b.duration):
+        return False
+    t = np.arange(0.0, min(a.duration, b.duration), 0.1)
+    for name, limit in (("position", SAME_POSITION), ("velocity", SAME_VELOCITY)):
+        difference = interpolate(t, a.t, getattr(a, name)) - interpolate(t, b.t, getattr(b, name))
+        if float(np.sqrt(np.mean(np.sum(difference**2, axis=-1)))) > limit:
+            return False
+    return True
+
+
+def _check_vehicle(log: FlightLog, vehicle: Vehicle, where: str) -> None:
+    name, mass = log.metadata.get("vehicle"), log.metadata.get("mass_kg")
+    if isinstance(name, str) and name != vehicle.name:
+        raise UserError(f"{where} is of vehicle '{name}', the bundle is of '{vehicle.name}': retrain that one's bundle")
+    if isinstance(mass, (int, float)) and abs(mass / vehicle.mass - 1) > MASS_TOLERANCE:
+        raise UserError(
+            f"{where}: its mass is {mass:.4g} kg, the bundle's vehicle has {vehicle.mass:.4g} kg "
+            f"({100 * MASS_TOLERANCE:.0f} % allowed): train another bundle with a profile of that mass"
+        )
+
+
+def _check_repetition(log: FlightLog, where: str) -> None:
+    rows = _moving_rows(log)
+    repeated = 1 - len(np.unique(rows)) / max(len(rows), 1)
+    if repeated > MOST_REPEATED:
+        raise UserError(
+            f"{where}: {100 * repeated:.0f} % of the moving records repeat another one's position and velocity exactly "
+            f"(at most {100 * MOST_REPEATED:.0f} % may): frames are duplicated; log the estimate at its own rate, once"
+        )
+
+
+def _moving_rows(log: FlightLog) -> np.ndarray:
+    """Position and velocity of each moving record as one value that compares."""
+    values = np.column_stack([log.position, log.velocity])[np.linalg.norm(log.velocity, axis=-1) > MOVING]
+    rounded = np.ascontiguousarray(np.rint(values / 1e-6).astype("<i8"))
+    return rounded.view(np.dtype((np.void, rounded.shape[1] * 8))).ravel()
+
+
+def _check_pair(where: str, first: str, a: np.ndarray, second: str, b: np.ndarray, least: float) -> None:
+    """Hold the derivative of one column (N, 3) to the column that says it, on the axes that move."""
+    for axis, x, y in zip("xyz", a.T, b.T, strict=True):
+        if max(_rms(x), _rms(y)) < least:
+            continue
+        correlation = float(x @ y) / (np.linalg.norm(x) * np.linalg.norm(y) + 1e-12)
+        if correlation < -LEAST_CORRELATION:
+            raise UserError(
+                f"{where}: {first} changes against {second} (correlation {correlation:.2f} in {axis}): the records "
+                f"are in reverse order of time, or the sign of one of the two is wrong"
+            )
+        gain = float(x @ y) / (float(y @ y) + 1e-12)
+        if correlation < LEAST_CORRELATION or (first == "position" and not GAINS[0] < gain < GAINS[1]):
+            raise UserError(
+                f"{where}: {first} and {second} contradict each other in {axis} (correlation {correlation:.2f}, at "
+                f"least {LEAST_CORRELATION:g} is expected; ratio {gain:.3g}, 1 is expected): check units, axes, and "
+                "that both are of one time base"
+            )
+
+
+def _check_height(where: str, rise: np.ndarray, climb: np.ndarray) -> None:
+    """The terrain may step, so that it is counted how often they agree, not how well."""
+    moving = np.abs(climb) > LEAST_SPEED
+    if moving.sum() < LEAST_SAMPLES:
+        return
+    ratio = rise[moving] / climb[moving]
+    agreeing = float(np.mean((ratio > GAINS[0]) & (ratio < GAINS[1])))
+    if agreeing < LEAST_CORRELATION:
+        raise UserError(
+            f"{where}: height rises {np.median(ratio):.3g} times as fast as velocity says: check that it is in m, and "
+            "that both are of one time base"
+        )
+
+
+def _check_acceleration(where: str, force: np.ndarray, climb: np.ndarray) -> None:
+    """Vertical specific force less gravity against differentiated velocity; contact shocks blur a landing's (0.39)."""
+    slope = np.gradient(climb, SAMPLE_PERIOD)
+    force = force - force.mean()  # an offset is the bias' matter
+    if _rms(slope) < LEAST_ACCELERATION:
+        return
+    correlation = float(force @ slope) / (np.linalg.norm(force) * np.linalg.norm(slope) + 1e-12)
+    gain = float(force @ slope) / float(slope @ slope)
+    if correlation < 0 or (correlation > CLEAR_CORRELATION and not GAINS[0] < gain < GAINS[1]):
+        raise UserError(
+            f"{where}: specific_force and velocity contradict each other in z (correlation {correlation:.2f}, ratio "
+            f"{gain:.3g}, 1 is expected): check the sign of z, units, and the order of the records"
+        )
+
+
+def _turn_rate(attitude: np.ndarray) -> np.ndarray:
+    """Body rates in rad/s, ``(N, 3)``, from attitudes ``(N, 4)`` on the grid."""
+    step = quaternion_multiply(quaternion_conjugate(attitude[:-2]), attitude[2:])
+    middle = 2 * step[:, 1:] * np.sign(step[:, :1]) / (2 * SAMPLE_PERIOD)
+    return np.concatenate([middle[:1], middle, middle[-1:]])
+
+
+def _smooth(values: np.ndarray) -> np.ndarray:
+    return zero_phase(values, CUT_OFF)
+
+
+def _rms(values: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(values[EDGE:-EDGE] ** 2))) if len(values) > 2 * EDGE else 0.0
