@@ -77,7 +77,7 @@ def test_one_seed_gives_one_result() -> None:
 def test_progress_reaches_the_end_of_every_stage() -> None:
     done: dict[str, float] = {}
     train_residual([flight(VEHICLE, 10.0, seed=k) for k in range(2)], VEHICLE, QUICK, done.__setitem__)
-    assert done == {"samples": 1.0, "held-out fit": 1.0, "final fit": 1.0}
+    assert done == {"samples": 1.0, "held-out fit": 1.0, "final fit": 1.0, "domain": 1.0}
 
 
 def test_too_little_flight_is_refused_and_says_what_was_left_out() -> None:

@@ -10,7 +10,7 @@ from neural_lander.residual.analytic import CheesemanBennett
 from neural_lander.residual.evaluation import Predictors, evaluate
 from neural_lander.residual.model import ReluNetwork
 from neural_lander.residual.samples import ResidualSamples, residual_samples
-from neural_lander.residual.trim import TRIMS, flight_trim, no_trim, online_trim, trim_height
+from neural_lander.residual.trim import LOW_NOISE, TRIMS, WALK, flight_trim, no_trim, online_trim, trim_height
 from neural_lander.vehicle import load_vehicle
 
 VEHICLE = load_vehicle("intel-aero")
@@ -19,20 +19,41 @@ MISSING = RNG.normal(1.0, 0.1, size=(50, 3))
 REFERENCE = RNG.random(50) < 0.3
 
 
-def test_flight_trim_is_the_mean_over_the_reference_samples() -> None:
-    np.testing.assert_allclose(flight_trim(MISSING, REFERENCE), np.tile(MISSING[REFERENCE].mean(axis=0), (50, 1)))
-    assert not flight_trim(MISSING, np.zeros(50, dtype=bool)).any()
-    assert not no_trim(MISSING, REFERENCE).any()
+NOTHING = np.zeros(50, dtype=bool)
 
 
-def test_online_trim_is_the_mean_over_earlier_reference_samples_alone() -> None:
-    trim = online_trim(MISSING, REFERENCE)
+def test_flight_trim_is_the_mean_over_the_high_samples() -> None:
+    mean = np.tile(MISSING[REFERENCE].mean(axis=0), (50, 1))
+    np.testing.assert_allclose(flight_trim(MISSING, REFERENCE, ~REFERENCE), mean)
+    assert not flight_trim(MISSING, NOTHING, ~REFERENCE).any()
+    assert not no_trim(MISSING, REFERENCE, ~REFERENCE).any()
+
+
+def test_online_trim_is_the_generalised_least_squares_estimate_from_earlier_samples_alone() -> None:
+    low = ~REFERENCE & (np.arange(50) % 3 == 0)
+    trim = online_trim(MISSING, REFERENCE, low)
     for k in range(50):
-        earlier = MISSING[:k][REFERENCE[:k]]
-        np.testing.assert_allclose(trim[k], earlier.mean(axis=0) if len(earlier) else np.zeros(3), atol=1e-12)
+        earlier = np.flatnonzero((REFERENCE | low)[:k])
+        if not len(earlier):
+            assert not trim[k].any()
+            continue
+        # a random walk seen from its newest value: covariance of what the samples say about it
+        age = np.array([earlier[-1] - i for i in earlier])
+        covariance = WALK**2 * np.minimum(age[:, None], age[None, :])
+        covariance = covariance + np.diag(np.where(REFERENCE[earlier], 1.0, LOW_NOISE**2))
+        weights = np.linalg.solve(covariance, np.ones(len(earlier)))
+        np.testing.assert_allclose(trim[k], weights @ MISSING[earlier] / weights.sum(), atol=1e-10)
     later = MISSING.copy()
     later[25:] += 100.0
-    np.testing.assert_allclose(online_trim(later, REFERENCE)[:26], trim[:26], atol=1e-12)
+    np.testing.assert_array_equal(online_trim(later, REFERENCE, low)[:26], trim[:26])
+
+
+def test_online_trim_follows_a_battery_that_sags() -> None:
+    n = 6000
+    sag = np.linspace(0.0, 1.0, n)[:, None] * np.ones(3)
+    missing = sag + 0.1 * np.random.default_rng(1).normal(size=(n, 3))
+    trim = online_trim(missing, np.ones(n, dtype=bool), np.zeros(n, dtype=bool))
+    assert np.abs(trim - sag)[3000:].mean() < 0.1 < np.abs(missing.mean(axis=0) - sag)[3000:].mean()
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +73,7 @@ def test_an_offset_of_the_whole_flight_is_nothing_after_its_trim(samples: Residu
     predictors = Predictors(zero_network(), law, np.array([0.0, 0.0, 3.0]))
     above = 1.0
     shifted = replace(samples, label=samples.label + np.array([0.0, 0.0, 5.0]))
-    later = np.cumsum(samples.scored & (samples.centre_height > above)) > 1  # online knows nothing before that
+    later = np.cumsum(samples.scored) > 1  # online knows nothing before that
     errors = [evaluate(predictors, [s], [later], trim=TRIMS[name], trim_above=above) for s in (samples, shifted)]
     assert errors[1]["rmse_fa_z_N"] == pytest.approx(errors[0]["rmse_fa_z_N"], rel=1e-6)
     zero, mean, law_errors = (

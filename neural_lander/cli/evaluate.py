@@ -26,7 +26,7 @@ from neural_lander.residual.trim import TRIMS, trim_height
 
 TRIM_HELP = (
     "Offset that every predictor gets from its own errors far from the ground: none, flight (mean over the flight), "
-    "online (mean over what came before)."
+    "online (a filter over what came before)."
 )
 HEADER = "t,label_x,label_y,label_z,pred_x,pred_y,pred_z,scored"
 

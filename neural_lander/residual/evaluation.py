@@ -56,8 +56,9 @@ def thrust_slope(network: ReluNetwork, samples: ResidualSamples) -> np.ndarray:
 
 def trimmed(predictors: Predictors, samples: ResidualSamples, trim: Trim, trim_above: float) -> dict[str, np.ndarray]:
     """Predictions of one flight with their trim added, in N, world, ``(N, 3)``, by predictor."""
-    reference = trim_reference(samples, trim_above)
-    return {name: p + trim(samples.label - p, reference) for name, p in predictors.predict(samples).items()}
+    high = trim_reference(samples, trim_above)
+    low = samples.scored & ~high
+    return {name: p + trim(samples.label - p, high, low) for name, p in predictors.predict(samples).items()}
 
 
 def evaluate(

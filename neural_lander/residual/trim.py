@@ -17,44 +17,59 @@ from neural_lander.vehicle import Vehicle
 TRIM_ABOVE = 0.28  # m, centre of mass: the rule by which the Neural-Swarm2 flights are scored
 TRIM_ABOVE_VEHICLES = ("crazyflie-parrot", "crazyflie-21")
 LEAST_SAMPLES = 100  # of the 100 Hz grid that a flight's own bias is the mean of; guess
+LOW_NOISE = 2.0  # standard deviation of a sample near the ground over that of a high one; guess
+WALK = 0.002  # step of the offset in 10 ms over the deviation of a high sample: 2 % in a second; chosen on the walks
 TRIM_RADII = 8.0  # rotor radii above the ground, as much as 0.28 m is for the larger of these two vehicles
 
 
 class Trim(Protocol):
     """Offsets to add to a prediction."""
 
-    def __call__(self, missing: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    def __call__(self, missing: np.ndarray, high: np.ndarray, low: np.ndarray) -> np.ndarray:
         """Offset at each sample in N, ``(N, 3)``.
 
         Parameters
         ----------
         missing
             Label minus prediction in N, ``(N, 3)``.
-        reference
-            Samples of the same flight that the trim may be estimated from, ``(N,)`` bool.
+        high, low
+            Samples of the same flight that the trim may be estimated from, ``(N,)`` bool: far from the ground, where
+            little but the trim is missing, and near it.
         """
         ...
 
 
-def no_trim(missing: np.ndarray, reference: np.ndarray) -> np.ndarray:
+def no_trim(missing: np.ndarray, high: np.ndarray, low: np.ndarray) -> np.ndarray:
     """Nothing is added: raw errors."""
-    del reference
+    del high, low
     return np.zeros_like(missing)
 
 
-def flight_trim(missing: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """The mean over the reference samples of the whole flight; nothing where it has none."""
-    if not reference.any():
+def flight_trim(missing: np.ndarray, high: np.ndarray, low: np.ndarray) -> np.ndarray:
+    """The mean over the high samples of the whole flight; nothing where it has none."""
+    del low
+    if not high.any():
         return np.zeros_like(missing)
-    return np.broadcast_to(missing[reference].mean(axis=0), missing.shape)
+    return np.broadcast_to(missing[high].mean(axis=0), missing.shape)
 
 
-def online_trim(missing: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """The mean over the reference samples before each sample, which alone are known then; nothing before the first."""
-    chosen = np.where(reference[:, None], missing, 0.0)
-    before = np.cumsum(chosen, axis=0) - chosen
-    count = np.cumsum(reference) - reference
-    return np.asarray(before / np.maximum(count, 1)[:, None])
+def online_trim(missing: np.ndarray, high: np.ndarray, low: np.ndarray) -> np.ndarray:
+    """What a filter knows of the offset before each sample, from earlier ones alone; nothing before the first.
+
+    The offset is a random walk that each sample measures (a scalar Kalman filter per axis, without a prior). Samples
+    near the ground count for less, since there the model errs too.
+    """
+    noise2 = np.where(high, 1.0, LOW_NOISE**2).tolist()
+    known = (high | low).tolist()
+    offsets, offset, variance = np.zeros_like(missing), np.zeros(missing.shape[1]), np.inf
+    for k, measured in enumerate(missing):
+        offsets[k] = offset
+        variance += WALK**2
+        if known[k]:
+            gain = 1.0 if variance == np.inf else variance / (variance + noise2[k])
+            offset = offset + gain * (measured - offset)
+            variance = noise2[k] if variance == np.inf else (1.0 - gain) * variance
+    return offsets
 
 
 TRIMS: Mapping[str, Trim] = {"none": no_trim, "flight": flight_trim, "online": online_trim}
