@@ -18,6 +18,7 @@ from neural_lander.vehicle import GRAVITY
 
 RANGE_MIN, RANGE_MAX = 0.02, 8.0  # m, of a small time-of-flight rangefinder, guess
 RANGE_EVERY = 0.02  # s between its measurements: 50 Hz, guess
+ESC_RATE = 50.0  # Hz at which each speed controller tells its speed and ArduPilot counts it, guess
 ESC_STATUS = 291
 """Not among the messages that pymavlink carries; laid out by hand after MAVLink's common.xml."""
 
@@ -157,7 +158,8 @@ class Telemetry:
         """ESC_TELEMETRY_1_TO_4."""
         volts, none = [round(100 * self.autopilot.voltage)] * 4, [0] * 4
         rpm = [min(round(n), 65535) for n in self._rpm().tolist()]
-        return dialect.MAVLink_esc_telemetry_1_to_4_message(bytes(4), volts, none, none, rpm, none)
+        heard = [int(self.autopilot.uptime * ESC_RATE) & 0xFFFF] * 4
+        return dialect.MAVLink_esc_telemetry_1_to_4_message(bytes(4), volts, none, none, rpm, heard)
 
     def _remaining(self) -> int:
         battery = self.autopilot.battery
