@@ -43,7 +43,7 @@ from firmware_bridge.mavlink_messages import (
 )
 from firmware_bridge.mavlink_reports import ReportReader, boot_time, motor_order
 from firmware_bridge.mavlink_requests import Answer, Commands, Parameters
-from firmware_bridge.mavlink_setpoints import attitude_target, check, tilt_boost
+from firmware_bridge.mavlink_setpoints import attitude_target, check, sent_fraction, tilt_boost
 from firmware_bridge.mavlink_status import StatusReader
 from firmware_bridge.mavlink_streams import Streams
 from firmware_bridge.port import Port
@@ -94,6 +94,8 @@ class MavlinkLink:
         self.streams: Streams | None = None
         self.voltage: float | None = None
         """V of the battery, smoothed."""
+        self.fraction: float | None = None
+        """Of full thrust, as last sent: what a calibration needs."""
         self._port, self._vehicle, self._rate = port, vehicle, rate
         self._order = motor_order(vehicle) if order is None else tuple(order)
         self._calibrated = thrust_map
@@ -245,7 +247,8 @@ class MavlinkLink:
         thrust, kind, system = self.thrust_map, self.identity.autopilot, self.identity.system
         assert kind is not None and system is not None
         boost = self._boost if kind.boosts_tilt(self.parameters.values) else 1.0
-        self._write(attitude_target(setpoint, system, int(now * 1e3) & 0xFFFFFFFF, thrust, self.voltage, boost))
+        self.fraction = sent_fraction(setpoint, thrust, self.voltage, boost)
+        self._write(attitude_target(setpoint, system, int(now * 1e3) & 0xFFFFFFFF, self.fraction))
         self._control.setpoint_sent(now)
 
     @property

@@ -71,7 +71,10 @@ def boot_time(message: Any) -> float | None:
     fields = message._fields
     if "time_boot_ms" in fields:
         return float(message.time_boot_ms) / 1e3
-    stamp = message.time_usec / 1e6 if "time_usec" in fields else math.inf
+    if "tc1" in fields:  # TIMESYNC: an answer has the autopilot's time first, a question has it second
+        stamp = (message.tc1 or message.ts1) / 1e9
+    else:
+        stamp = message.time_usec / 1e6 if "time_usec" in fields else math.inf
     return stamp if stamp < UNIX_ERA else None
 
 

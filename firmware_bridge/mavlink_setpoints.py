@@ -51,14 +51,16 @@ def _finite(name: str, values: np.ndarray, count: int) -> None:
         raise UserError(f"setpoint: {name} = {np.asarray(values).tolist()} must be {count} finite numbers")
 
 
-def attitude_target(
-    setpoint: Setpoint, system: int, boot_ms: int, thrust: ThrustMap, voltage: float | None, tilt_boost: float
-) -> Packable:
-    """SET_ATTITUDE_TARGET of a setpoint that was checked; a thrust that the battery no longer gives becomes full.
+def sent_fraction(setpoint: Setpoint, thrust: ThrustMap, voltage: float | None, tilt_boost: float) -> float:
+    """Fraction to send; a thrust that the battery no longer gives becomes full.
 
     ``tilt_boost`` is what the autopilot will multiply the fraction by (:func:`tilt_boost`).
     """
-    fraction = min(thrust.fraction(setpoint.thrust, voltage) / tilt_boost, 1.0)
+    return min(thrust.fraction(setpoint.thrust, voltage) / tilt_boost, 1.0)
+
+
+def attitude_target(setpoint: Setpoint, system: int, boot_ms: int, fraction: float) -> Packable:
+    """SET_ATTITUDE_TARGET of a setpoint that was checked."""
     q, rates, mask = NO_ATTITUDE, [0.0, 0.0, 0.0], RATES_AND_THRUST
     if isinstance(setpoint, AttitudeSetpoint):
         attitude = np.asarray(setpoint.attitude, dtype=float)

@@ -433,6 +433,17 @@ class TestRestart:
         asked = [m.command for m in script.heard("COMMAND_LONG")]
         assert set(asked) == {INTERVAL}, "only intervals are asked for again: nothing arms and nothing takes control"
 
+    def test_is_seen_in_the_answers_for_the_time_where_nothing_else_comes(self) -> None:
+        """Streams are forgotten in a restart; what still comes unasked carries no time."""
+        script = px4().connect()
+        script.booted = script.now - 2.0
+        reports = []
+        for _ in range(20):
+            script.now += 0.05
+            answers = [script.answer(m) for m in script.heard("TIMESYNC")]
+            reports += script.say(script.heartbeat(), *(answer for answer in answers if answer is not None))
+        assert len(only(reports, RestartReport)) == 1
+
     def test_frames_of_the_past_are_dropped_and_are_no_restart(self) -> None:
         script = copter().connect()
         position = dialect.MAVLink_local_position_ned_message
@@ -462,9 +473,10 @@ def test_time_stamps_are_those_of_the_autopilot_on_our_clock() -> None:
 def test_its_question_for_the_time_is_answered() -> None:
     script = px4().connect()
     script.heard()
-    script.say(dialect.MAVLink_timesync_message(0, 12345))
+    theirs = 1_000_000 * script.ms + 7
+    script.say(dialect.MAVLink_timesync_message(0, theirs))
     (answer,) = [m for m in script.heard("TIMESYNC") if m.tc1]
-    assert (answer.ts1, answer.tc1) == (12345, int(script.now * 1e9))
+    assert (answer.ts1, answer.tc1) == (theirs, int(script.now * 1e9))
 
 
 def test_closing_sends_nothing() -> None:
