@@ -65,6 +65,7 @@ class Flight:
             return now - begin < seconds - 0.5 / RATE
 
         run(tick, RATE, self.clock)
+        self.clock.t += 1 / RATE
         return self.records[first:]
 
     def until(self, stage: str) -> None:

@@ -109,6 +109,44 @@ class McapLogWriter:
         self._check_fields(names, {name: getattr(log, name)[0] for name in names})
         self._write(np.concatenate([getattr(log, name).reshape(len(log.t), -1) for name in names], axis=1).tolist())
 
+    def add_channel(self, topic: str, schema_name: str, schema: Mapping[str, Any]) -> int:
+        """A channel of JSON messages beside the records, which ``read_log`` passes over; its number for :meth:`add`."""
+        with _Guard(self):
+            identity = self._writer.register_schema(schema_name, "jsonschema", json.dumps(schema).encode())
+            return self._writer.register_channel(topic, "json", identity)
+
+    def add(self, channel: int, t: float, message: bytes) -> None:
+        """Add a JSON message at time ``t`` in s to a channel of :meth:`add_channel`.
+
+        Raises
+        ------
+        UserError
+            Where the file cannot be written; what was written before stays readable.
+        """
+        with _Guard(self):
+            stamp = self._start_time_ns + round(t * NANOSECONDS)
+            self._writer.add_message(channel, stamp, message, stamp)
+
+    def add_metadata(self, metadata: Mapping[str, Any]) -> None:
+        """Metadata that is known only now; a key that was there before is replaced when the log is read."""
+        values = _json_values(metadata)
+        with _Guard(self):
+            self._writer.flush()
+            self._writer.add_metadata(METADATA_NAME, values)
+
+    def sync(self) -> None:
+        """Bring all that was added onto the disk: from then on a power cut cannot take it. Waits for the disk.
+
+        Raises
+        ------
+        UserError
+            Where the file cannot be written; what was written before stays readable.
+        """
+        with _Guard(self):
+            self._writer.flush()
+            assert self._stream is not None
+            self._stream.sync()
+
     def close(self) -> None:
         """Write what is pending and the index. Harmless to repeat."""
         if self._stream is None:
@@ -117,6 +155,11 @@ class McapLogWriter:
             with _Guard(self):
                 self._writer.finish()
         self.abandon()
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more can be added: closed, or the file could not be written."""
+        return self._stream is None
 
     def abandon(self) -> None:
         """Close the file as it is, without an index."""
@@ -210,6 +253,9 @@ class _Stream:
 
     def flush(self) -> None:
         pass
+
+    def sync(self) -> None:
+        os.fsync(self._file)
 
     def close(self) -> None:
         os.close(self._file)
