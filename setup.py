@@ -18,7 +18,7 @@ BASE = [
     "typer>=0.15",
     "rich>=13.7",
 ]
-TRAIN = ["torch>=2.4", "scipy>=1.13", "pandas>=2.2"]
+TRAIN = ["torch>=2.4", "scipy>=1.13", "pandas>=2.2", "joblib>=1.4"]
 SIM = [
     # PyBullet ships wheels up to Python 3.11 only; on newer ones everything but its world still imports.
     'pybullet>=3.2.5; python_version < "3.12"',

@@ -34,6 +34,7 @@ VERBS: Mapping[str, Verb] = {
     "logs": Verb("neural_lander.cli.logs:app", "Look into flight logs: info, quality, convert, plot."),
     "train": Verb("neural_lander.cli.train:train", "Learn the residual force from flight logs; write a bundle."),
     "evaluate": Verb("neural_lander.cli.evaluate:evaluate", "Judge a bundle on flight logs it has not seen."),
+    "ablate": Verb("neural_lander.cli.ablate:ablate", "Compare choices of the model on flights and landings unseen."),
     "certify": Verb("neural_lander.cli.certify:certify", "Bound a bundle's network and its control loop."),
     "compare": Verb("neural_lander.cli.compare:compare", "Land every controller on the same plant, with statistics."),
     "emulate": Verb("neural_lander.cli.emulate:emulate", "Run an autopilot and its vehicle behind a pseudo-terminal."),

@@ -20,6 +20,8 @@ from neural_lander.residual.trim import Trim, no_trim, trim_reference
 SLOPE_STEP = 1e-4  # N of collective thrust per N of range; the network is piecewise linear
 SLOPE_HEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.5, np.inf)  # m, edges of the table
 
+NAMES = ("network", "zero", "mean", "cheeseman_bennett")
+
 
 @dataclass(frozen=True)
 class Predictors:
@@ -87,7 +89,7 @@ def evaluate(
     predictions = [trimmed(predictors, f, trim, trim_above) for f in flights]
     pooled = {
         name: _errors([p[name] for p in predictions], flights, chosen)
-        for name in ("network", "zero", "mean", "cheeseman_bennett")
+        for name in NAMES
     }
     slopes = np.concatenate([thrust_slope(predictors.network, f)[m] for f, m in zip(flights, chosen, strict=True)])
     heights = np.concatenate([f.height[m] for f, m in zip(flights, chosen, strict=True)])

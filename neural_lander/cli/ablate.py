@@ -1,0 +1,78 @@
+"""``neural-lander ablate``: model choices as a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich import box
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from neural_lander.cli.output import emit, progress
+from neural_lander.flightlog import read_logs
+from neural_lander.residual.samples import residual_samples
+from neural_lander.residual.scoring import GRAM
+from neural_lander.vehicle import load_vehicle
+
+NAMES = {"zero": "nothing", "mean": "mean label", "cheeseman_bennett": "Cheeseman-Bennett, fitted"}
+
+
+def ablate(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Flight logs, or folders of them.")],
+    vehicle: Annotated[str, typer.Option(help="Profile of the vehicle that flew: a built-in name or a file.")],
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each variant, seeds 0, 1, ...")] = 5,
+    folds: Annotated[int, typer.Option(min=2, help="Folds over the flights that stay in the air.")] = 4,
+    only: Annotated[list[str] | None, typer.Option(help="A variant by name; may be given several times.")] = None,
+    workers: Annotated[int, typer.Option(help="Processes; -1 for one per core.")] = -1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Train every variant of the model and judge it on flights and on landings that it has not seen."""
+    profile = load_vehicle(vehicle)
+    logs = read_logs(paths)
+    with progress() as bars:
+        flights = [residual_samples(log, profile) for log in bars.track(logs, description="samples")]
+        from neural_lander.residual.ablation import VARIANTS, ablation  # torch: after what can be refused
+
+        task = bars.add_task("variants", total=1.0)
+        table = ablation(
+            flights,
+            profile,
+            variants=only or tuple(VARIANTS),
+            seeds=seeds,
+            folds=folds,
+            workers=workers,
+            progress=lambda fraction: bars.update(task, completed=fraction),
+        )
+    result = {"vehicle": profile.name, **table}
+    emit(result, as_json, lambda: _render(result))
+
+
+def _render(result: dict[str, Any]) -> Group:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column(f"f_a,z RMSE in g, all / near ground ({result['vehicle']})")
+    kinds = [kind for kind in ("by_flight", "by_task") if kind in result["variants"][0]]
+    headings = {"by_flight": "unseen flights", "by_task": "landings"}
+    for kind in kinds:
+        table.add_column(headings[kind], justify="right")
+        table.add_column("worst seed", justify="right")
+    for heading in ("slope", "contraction <=", "L, N/m <="):
+        table.add_column(heading, justify="right")
+    for row in result["variants"]:
+        cells = [cell for kind in kinds for cell in (_pair(row[kind]), _pair(row[kind], "_worst_seed"))]
+        certified = (f"{row['contraction_factor_product']:.2f}", f"{row['lipschitz_total_product']:.3g}")
+        table.add_row(row["name"], *cells, f"{row['thrust_slope_mean']:+.3f}", *certified)
+    table.add_section()
+    for row in result["baselines"]:
+        table.add_row(NAMES[row["name"]], *(cell for kind in kinds for cell in (_pair(row[kind]), "")), "", "", "")
+    notes = f"per-flight trim; mean over {result['seeds']} seeds; {result['folds']} folds; bounds by layer norms"
+    return Group(
+        table, Text(f"{result['flights']['in_the_air']} flights, {result['flights']['landings']} landings; {notes}")
+    )
+
+
+def _pair(errors: dict[str, Any], suffix: str = "") -> str:
+    values = (errors.get(f"rmse_fa_z_N{suffix}"), errors.get(f"rmse_fa_z_low_N{suffix}"))
+    return " / ".join("-" if value is None else f"{value / GRAM:.3f}" for value in values)
