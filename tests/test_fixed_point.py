@@ -7,6 +7,7 @@ import pytest
 from scipy.optimize import brentq
 
 from neural_lander.control.controller import FIXED_POINT_TOLERANCE, Controller
+from neural_lander.residual.analytic import ConstantResidual
 from neural_lander.residual.model import ReluNetwork
 from neural_lander.rotation import normalise, quaternion_to_matrix
 from neural_lander.state import Reference, State
@@ -111,3 +112,11 @@ def test_a_larger_certified_factor_asks_for_more_iterations() -> None:
     hover_with(careful, 0.9)
     hover_with(sure, 0.31)
     assert careful.calls > sure.calls
+
+
+def test_a_model_that_does_not_see_the_thrusts_needs_no_contraction() -> None:
+    controller = Controller(VEHICLE, ConstantResidual(np.array([0.0, 0.0, 1.0])), contraction_factor=0.0)
+    state = State(np.array([0.0, 0.0, 1.0]), np.zeros(3), np.array([1.0, 0, 0, 0]), np.zeros(3), 1.0)
+    controller(0.0, state, Reference(state.position, np.zeros(3), np.zeros(3)))
+    assert controller.wanted is not None
+    assert controller.wanted.thrust == pytest.approx(VEHICLE.weight - 1.0)

@@ -18,6 +18,7 @@ from neural_lander.residual.model import NoResidual, ResidualModel
 from neural_lander.state import Reference, State
 from neural_lander.vehicle import Vehicle
 
+LEAST_FACTOR = 1e-6  # a model that does not see the rotor thrusts has 0, and one iteration
 FIXED_POINT_TOLERANCE = 1e-4  # of the weight: a tenth of the accelerometer's noise, guess
 
 
@@ -61,18 +62,15 @@ class Controller:
         self.attitude = AttitudeLaw(vehicle, attitude_gains)
         self.allocation = Allocation(vehicle)
         self.wanted: Wanted | None = None
-        if not 0 < contraction_factor < 1:
+        if not 0 <= contraction_factor < 1:
             raise UserError(
-                f"contraction_factor = {contraction_factor!r} must lie in (0, 1): the thrust would not converge"
+                f"contraction_factor = {contraction_factor!r} must lie in [0, 1): the thrust would not converge"
             )
-        start = (
-            4 * vehicle.thrust_coefficient * vehicle.u_max
-        )  # N: the iteration begins no further off than full thrust
+        factor = max(contraction_factor, LEAST_FACTOR)
+        start = 4 * vehicle.thrust_coefficient * vehicle.u_max  # N: it begins no further off than full thrust
         tolerance = FIXED_POINT_TOLERANCE * vehicle.weight
-        self._iterations = math.ceil(
-            math.log(tolerance * (1 - contraction_factor) / start) / math.log(contraction_factor)
-        )
-        self._step_tolerance = tolerance * (1 - contraction_factor) / contraction_factor
+        self._iterations = math.ceil(math.log(tolerance * (1 - factor) / start) / math.log(factor))
+        self._step_tolerance = tolerance * (1 - factor) / factor
         self._c_T = vehicle.thrust_coefficient
         self._thrust_max = vehicle.thrust_coefficient * vehicle.u_max
         self._thrust_direction = vehicle.B0_inverse[:, 0] * vehicle.thrust_coefficient
