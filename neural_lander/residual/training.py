@@ -207,7 +207,7 @@ def _split(flights: Sequence[ResidualSamples], options: TrainingOptions) -> _Spl
             NeuralLanderWarning,
             stacklevel=3,
         )
-        held_out, fitted = _blocks(len(flights[0]), round(1 / options.held_out), int(rng.integers(2**31)))
+        held_out, fitted = held_out_blocks(len(flights[0]), round(1 / options.held_out), int(rng.integers(2**31)))
         return _Split(f"blocks of {BLOCK:g} s of the only flight, {BLOCK_GAP:g} s apart", [held_out], [fitted])
     count = max(1, round(options.held_out * len(flights)))
     chosen = set(rng.permutation(len(flights))[:count].tolist())
@@ -215,7 +215,7 @@ def _split(flights: Sequence[ResidualSamples], options: TrainingOptions) -> _Spl
     return _Split("by flight", held, [~m for m in held])
 
 
-def _blocks(n: int, every: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def held_out_blocks(n: int, every: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """(held out, fitted) masks of n samples: every so many blocks one is held out, with a gap at both its ends."""
     block, gap = round(BLOCK / SAMPLE_PERIOD), round(BLOCK_GAP / SAMPLE_PERIOD)
     k = np.arange(n)

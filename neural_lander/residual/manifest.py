@@ -1,0 +1,136 @@
+"""Which flights a bundle rests on: its ``datasets``, every log ever given, none forgotten and none twice.
+
+An entry holds the flight's name, path as given, hashes and samples, its role, and ``added``: the number in the bundle's
+history under which it came. ``train``: the network was fitted on it. ``validation``: it judges models and fits none.
+``withdrawn``: it was taken out again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from neural_lander.errors import UserError
+from neural_lander.flightlog import FlightLog, read_log
+from neural_lander.residual.digest import file_sha256, recorded
+
+TRAIN, VALIDATION, WITHDRAWN = "train", "validation", "withdrawn"
+Entry = Mapping[str, Any]
+
+
+def role(entry: Entry) -> str:
+    """Of an entry; bundles of old knew training alone."""
+    return str(entry.get("role", TRAIN))
+
+
+def active(entries: Iterable[Entry]) -> list[Entry]:
+    """Entries that were not withdrawn."""
+    return [entry for entry in entries if role(entry) != WITHDRAWN]
+
+
+def withdraw(entries: Sequence[Entry], names: Sequence[str]) -> list[Entry]:
+    """The entries with those that are named, by name, path or hash, withdrawn.
+
+    Raises
+    ------
+    UserError
+        Where a name is none of a log that is in use, or of several.
+    """
+    withdrawn = list(entries)
+    for name in names:
+        matching = [k for k, e in enumerate(withdrawn) if role(e) != WITHDRAWN and _is_named(e, name)]
+        if not matching:
+            known = ", ".join(str(e["log"]) for e in active(withdrawn))
+            raise UserError(f"--without {name}: the bundle uses no such log; it uses: {known or 'none'}")
+        if len(matching) > 1:
+            hashes = ", ".join(str(withdrawn[k]["sha256"])[:12] for k in matching)
+            raise UserError(f"--without {name}: {len(matching)} logs have that name; give one's hash instead: {hashes}")
+        withdrawn[matching[0]] = {**withdrawn[matching[0]], "role": WITHDRAWN}
+    return withdrawn
+
+
+def find_logs(entries: Sequence[Entry], bundle: Path, folders: Sequence[Path]) -> list[FlightLog]:
+    """The flights of entries, in their order: from where they were, else by hash from anywhere in the folders.
+
+    Raises
+    ------
+    UserError
+        Naming the flights that are not found, and what to do.
+    """
+    for folder in folders:
+        if not folder.is_dir():
+            raise UserError(f"--data {folder} is no folder: name one that holds the old logs")
+    found: dict[int, FlightLog] = {}
+    for k, entry in enumerate(entries):
+        for path in _hints(entry, bundle):
+            if k not in found and (log := _matching(path, entry)) is not None:
+                found[k] = log
+    missing = [k for k in range(len(entries)) if k not in found]
+    if missing and folders:
+        found |= _search({k: entries[k] for k in missing}, folders)
+    missing = [k for k in missing if k not in found]
+    if missing:
+        names = ", ".join(_said(entries[k], bundle) for k in missing)
+        raise UserError(
+            f"{bundle} learned from {len(entries)} logs, of which {len(missing)} are not found: {names}; name the "
+            "folder that holds them with --data DIR, or take each out with --without NAME"
+        )
+    return [found[k] for k in range(len(entries))]
+
+
+def _is_named(entry: Entry, name: str) -> bool:
+    sha256 = str(entry.get("sha256"))
+    return name in (entry.get("log"), entry.get("path")) or (len(name) >= 8 and sha256.startswith(name))
+
+
+def _hints(entry: Entry, bundle: Path) -> Iterator[Path]:
+    """The path as given, from here and from where the bundle is."""
+    if entry.get("path"):
+        path = Path(str(entry["path"]))
+        yield path
+        if not path.is_absolute():
+            yield bundle.parent / path
+
+
+def _matching(path: Path, entry: Entry) -> FlightLog | None:
+    """The log at a path where it is the flight of the entry."""
+    if not path.is_file():
+        return None
+    if file_sha256(path) in (entry.get("file_sha256"), entry["sha256"]):
+        return read_log(path)
+    log = _readable(path)
+    return log if log is not None and recorded(log, [entry]) else None
+
+
+def _search(entries: Mapping[int, Entry], folders: Sequence[Path]) -> dict[int, FlightLog]:
+    """Flights by the hash of their file, which is quick; those left by the hash of what was flown."""
+    found: dict[int, FlightLog] = {}
+    files = sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
+    others = []
+    for path in files:
+        digest = file_sha256(path)
+        hits = [k for k, e in entries.items() if k not in found and digest in (e.get("file_sha256"), e["sha256"])]
+        if hits:
+            found[hits[0]] = read_log(path)
+        else:
+            others.append(path)
+    for path in others:
+        if len(found) == len(entries):
+            break
+        if (log := _readable(path)) is not None:
+            found |= {k: log for k, e in entries.items() if k not in found and recorded(log, [e])}
+    return found
+
+
+def _readable(path: Path) -> FlightLog | None:
+    try:
+        return read_log(path)
+    except UserError:
+        return None
+
+
+def _said(entry: Entry, bundle: Path) -> str:
+    where = [path for path in _hints(entry, bundle) if path.is_file()]
+    changed = f" ({where[0]} is another flight, or was changed)" if where else ""
+    return f"{entry['log']}{changed}"
