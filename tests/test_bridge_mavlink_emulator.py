@@ -26,7 +26,6 @@ from firmware_bridge.link import (
     RestartReport,
     RotorReport,
     StatusReport,
-    TextReport,
 )
 from firmware_bridge.mavlink import MavlinkLink
 from firmware_bridge.port import open_port
@@ -105,13 +104,14 @@ class Bench:
 @BOTH
 def test_all_checks_pass_within_a_few_seconds_and_streams_come_at_their_rates(firmware) -> None:
     bench = Bench(firmware)
-    bench.run(5.0)
+    bench.run(4.0)
     failed = [check for check in bench.link.preflight() if not check.passed]
     assert failed == []
+    reports = bench.run(2.0)
     for kind in (PositionReport, AttitudeReport, ImuReport):
-        assert len(bench.of(kind, 2.0)) == pytest.approx(400, abs=4)
-    assert len(bench.of(RangeReport, 2.0)) == pytest.approx(100, abs=2)
-    assert len(bench.of(StatusReport, 3.0)) == 3
+        assert len([r for r in reports if isinstance(r, kind)]) == pytest.approx(400, abs=4)
+    assert len([r for r in reports if isinstance(r, RangeReport)]) == pytest.approx(100, abs=2)
+    assert len([r for r in reports if isinstance(r, StatusReport)]) == 2
 
 
 @BOTH
@@ -156,14 +156,6 @@ def test_control_is_taken_and_believed_from_the_heartbeat(firmware) -> None:
     assert not bench.of(StatusReport, 1.5)[-1].accepts_setpoints and bench.pilot.mode is Mode.LAND
 
 
-def test_offboard_without_a_stream_is_not_even_asked_for() -> None:
-    bench = Bench(PX4, height=2.0)
-    bench.run(3.0)
-    bench.link.take_control(bench.now)
-    (text,) = [r.text for r in bench.of(TextReport, 4.0)]
-    assert "no setpoints" in text and bench.pilot.mode is Mode.HOLD
-
-
 def held(bench, seconds):
     """Hover by a height law of our own; what a calibration is made from."""
     rows, position = [], bench.world.state.position[2]
@@ -202,7 +194,7 @@ def test_newtons_that_we_send_are_newtons_that_the_vehicle_gets(firmware) -> Non
 def test_ardupilot_that_reads_a_climb_rate_gets_nothing() -> None:
     bench = Bench(ARDUPILOT, height=2.0)
     bench.emulator.set_parameter("GUID_OPTIONS", 0)
-    bench.run(3.0)
+    bench.run(1.5)
     with pytest.raises(UserError, match="climb rate"):
         bench.link.send(HOVER, bench.now)
     assert not {check.name: check.passed for check in bench.link.preflight()}["GUID_OPTIONS"]
@@ -236,7 +228,7 @@ def test_a_reboot_is_noticed_and_streams_come_back_and_nothing_arms(firmware) ->
     bench = Bench(firmware, height=2.0)
     bench.take_control()
     bench.pilot.reboot()
-    reports = bench.run(5.0)
+    reports = bench.run(4.0)
     assert len([r for r in reports if isinstance(r, RestartReport)]) == 1
     assert not bench.pilot.armed and bench.pilot.mode is Mode.LEVEL
     assert len(bench.of(PositionReport, 1.0)) > 190
@@ -248,12 +240,13 @@ def test_others_on_the_line_change_nothing(firmware) -> None:
     bench = Bench(firmware, height=2.0)
     bench.take_control()
     bench.emulator.foreign = True
-    reports = bench.run(3.0, HOVER)
+    reports = bench.run(1.5, HOVER)
     assert all(r.accepts_setpoints and r.armed for r in reports if isinstance(r, StatusReport))
     assert all(np.linalg.norm(r.position) < 10 for r in reports if isinstance(r, PositionReport))
     assert not [r for r in reports if isinstance(r, RestartReport)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [Dropped, Flipped, Garbage, Split])
 def test_a_bad_line_costs_frames_and_neither_truth_nor_sense(fault) -> None:
     bench = Bench(ARDUPILOT, height=2.0)
