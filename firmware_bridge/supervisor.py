@@ -22,20 +22,21 @@ in control            handing back          stopped by the user; controller fail
 in control            landed                touchdown
 holding               handing back          the abort key, or ``hold_time`` is over
 tracking, fading      holding, going round  the abort key
-tracking, fading      holding               outside of the flight volume; descent too fast; estimator jump; overdue
+tracking, fading      holding               outside of the flight volume; descent too fast; estimator jump; overdue; no
+                                            height for ``height_hold``
 tracking              fading                residual out of its domain; height stale or none; certificate not valid;
                                             a tick later than ``lateness``
 fading                tracking              nothing of that for ``recovery_time``
-fading                holding               ``fading_time`` is over
 handing back          observing, locked     disarmed, or the autopilot has left the mode
 landed                landed, locked        disarmed
 landed                observing, locked     armed again; the mode was left while armed
 landed                handing back          not disarmed after ``disarm_time``
 ====================  ====================  ============================================================================
 
-*In control* is tracking, fading and holding. *Locked* lasts until the program is started again: nothing is asked for
-and nothing is sent, so that after a reconnect, a restart or a pilot's takeover nothing re-arms or takes control by
-itself. The rows of a phase are tried from top to bottom, and the first that applies wins.
+*In control* is tracking, fading and holding; in fading the plan is flown on by the controller without the network,
+which needs no domain. *Locked* lasts until the program is started again: nothing is asked for and nothing is sent, so
+that after a reconnect, a restart or a pilot's takeover nothing re-arms or takes control by itself. The rows of a phase
+are tried from top to bottom, and the first that applies wins.
 
 Whatever the phase, nothing is sent from a state older than ``state_age`` or without a living controller. The mode and
 arming are asked for only in *ready*, only with the user's permission, and only as long as the vehicle has not been
@@ -169,7 +170,7 @@ def _before_flight(limits: Limits, memory: Memory, s: Situation, status: StatusR
 
 
 def _in_control(limits: Limits, memory: Memory, s: Situation, status: StatusReport, concern: str) -> _Move | None:
-    phase, lasted = memory.phase, s.now - memory.since
+    phase = memory.phase
     if not status.armed:
         if s.touchdown or status.landed:
             return _Move(Phase.LANDED, "the autopilot has landed and disarmed")
@@ -184,7 +185,8 @@ def _in_control(limits: Limits, memory: Memory, s: Situation, status: StatusRepo
     if phase is Phase.HOLDING:
         if s.abort:
             return _Move(Phase.HANDING_BACK, "aborted again")
-        return _Move(Phase.HANDING_BACK, f"held for {limits.hold_time:g} s") if lasted > limits.hold_time else None
+        over = s.now - memory.since > limits.hold_time
+        return _Move(Phase.HANDING_BACK, f"held for {limits.hold_time:g} s") if over else None
     if s.abort:
         return _Move(Phase.HOLDING, "aborted: going around", go_around=True)
     breach = reasons.breach(limits, s)
@@ -192,9 +194,8 @@ def _in_control(limits: Limits, memory: Memory, s: Situation, status: StatusRepo
         return _Move(Phase.HOLDING, breach)
     if phase is Phase.TRACKING:
         return _Move(Phase.FADING, concern) if concern else None
-    if not concern and s.now - memory.calm > limits.recovery_time:
-        return _Move(Phase.TRACKING, "the reason to fade is gone")
-    return _Move(Phase.HOLDING, f"faded for {limits.fading_time:g} s") if lasted > limits.fading_time else None
+    calm = not concern and s.now - memory.calm > limits.recovery_time
+    return _Move(Phase.TRACKING, "the reason to fade is gone") if calm else None
 
 
 def _from_landed(limits: Limits, memory: Memory, s: Situation, status: StatusReport) -> _Move | None:

@@ -39,8 +39,8 @@ class Limits:
     """From the whole network to none of it: slower than the attitude loop, faster than a descent of 0.2 m."""
     recovery_time: float = 0.5  # s
     """Without a reason to fade, until the network comes back."""
-    fading_time: float = 3.0  # s
-    """Enough to finish a descent of 0.9 m without the network."""
+    height_hold: float = 3.0  # s
+    """Without height, until the descent stops: enough to finish one of 0.9 m over the ground that was last known."""
     hold_time: float = 5.0  # s
     """Enough to switch by hand."""
     disarm_time: float = 5.0  # s

@@ -59,6 +59,8 @@ def breach(limits: Limits, s: Situation) -> str:
         return f"descent at {s.descent_speed:.2f} m/s, limit {limits.descent_speed:g} m/s"
     if s.jumped:
         return "the estimator jumped"
+    if not s.height_age <= limits.height_hold:
+        return f"no height above the ground for {limits.height_hold:g} s"
     return "no touchdown long after the plan's end" if s.overdue else ""
 
 

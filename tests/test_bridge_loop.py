@@ -440,12 +440,28 @@ def test_a_height_that_goes_stale_fades_the_network_visibly_and_the_landing_goes
     assert after[-1].setpoint is not None
 
 
-def test_out_of_its_domain_the_network_fades_then_it_holds_then_hands_back() -> None:
+def test_out_of_its_domain_the_network_fades_and_the_landing_goes_on_without_it() -> None:
     f = airborne()
     f.loop._score = lambda state: 1.4
-    f.fly(10.0)
-    assert f.phases[-4:] == [Phase.FADING, Phase.HOLDING, Phase.HANDING_BACK, Phase.OBSERVING]
+    f.fly(15.0)
+    assert f.phases == [Phase.FADING, Phase.LANDED, Phase.LANDED]
     assert max(r.domain_score for r in f.records) == 1.4
+    assert all(not np.any(r.f_a_applied) for r in f.records[60:])
+
+
+def test_a_domain_score_that_fails_counts_as_outside() -> None:
+    f = airborne()
+    f.loop._score = lambda state: 1.0 / 0.0
+    after = f.fly(1.0)
+    assert f.phases == [Phase.FADING]
+    assert "the domain score failed: ZeroDivisionError" in after[0].problems[0]
+
+
+def test_a_height_that_stays_away_in_the_air_ends_in_a_hold_and_the_autopilots_landing() -> None:
+    f = airborne()
+    f.link.range_period = None
+    f.fly(12.0)
+    assert f.phases == [Phase.FADING, Phase.HOLDING, Phase.HANDING_BACK, Phase.OBSERVING]
 
 
 def test_leaving_the_flight_volume_stops_the_flight_there() -> None:

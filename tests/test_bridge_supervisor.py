@@ -264,7 +264,8 @@ def test_the_abort_key_before_the_take_off_ends_it() -> None:
         ({"overdue": True}, Phase.HOLDING, "no touchdown"),
         ({"domain_score": 1.2}, Phase.FADING, "score 1.20"),
         ({"height_age": 0.4}, Phase.FADING, "height"),
-        ({"height_age": math.inf}, Phase.FADING, "height"),
+        ({"height_age": 3.1}, Phase.HOLDING, "no height above the ground for 3 s"),
+        ({"height_age": math.inf}, Phase.HOLDING, "no height above the ground for 3 s"),
         ({"certificate_valid": False}, Phase.FADING, "certificate"),
         ({"lateness": 0.03}, Phase.FADING, "a tick 30 ms late"),
     ],
@@ -303,13 +304,22 @@ def test_the_network_fades_within_half_a_second_and_comes_back() -> None:
 
 
 def test_fade_hold_hand_back_in_this_order() -> None:
-    decisions = react(12.0, domain_score=2.0)
-    order = [d.phase for d in decisions if d.entered]
-    assert order == [Phase.FADING, Phase.HOLDING, Phase.HANDING_BACK]
-    at = {d.phase: k * DT for k, d in enumerate(decisions) if d.entered}
-    assert at[Phase.HOLDING] == pytest.approx(LIMITS.fading_time, abs=2 * DT)
-    assert at[Phase.HANDING_BACK] - at[Phase.HOLDING] == pytest.approx(LIMITS.hold_time, abs=2 * DT)
+    memory = tracking()
+    lost = memory.updated or 0.0
+    ticks = [lost + DT * k for k in range(1, 200)]
+    decisions = run([fresh(t, True, True, height_age=t - lost) for t in ticks], memory=memory)
+    at = [(d.phase, t - lost) for d, t in zip(decisions, ticks, strict=True) if d.entered]
+    assert [phase for phase, _ in at] == [Phase.FADING, Phase.HOLDING, Phase.HANDING_BACK]
+    expected = [LIMITS.height_age, LIMITS.height_hold, LIMITS.height_hold + LIMITS.hold_time]
+    assert [t for _, t in at] == pytest.approx(expected, abs=2 * DT)
     assert decisions[-1].output is Output.NOTHING
+
+
+def test_outside_of_the_domain_the_plan_is_flown_on_without_the_network() -> None:
+    decisions = react(60.0, domain_score=2.0)
+    assert decisions[-1].phase is Phase.FADING
+    assert decisions[-1].output is Output.FOLLOW
+    assert decisions[-1].network_share == 0.0
 
 
 def test_handing_back_is_asked_for_until_it_is_heard() -> None:
