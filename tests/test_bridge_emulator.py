@@ -125,7 +125,7 @@ class TestPilot:
         autopilot.switch(Mode.LAND, "pilot")
         autopilot.advance_by(8.0)
         assert not autopilot.armed
-        assert autopilot.touchdown_speed == pytest.approx(0.5, abs=0.2)
+        assert autopilot.watch.touchdown_speed == pytest.approx(0.5, abs=0.2)
         said = [what for _, what in autopilot.events]
         assert said.index("landed") < said.index("disarmed by autopilot")
 

@@ -14,7 +14,7 @@ from enum import Enum
 import numpy as np
 
 from firmware_bridge.emulator.estimator import Estimator, EstimatorNoise
-from firmware_bridge.emulator.vehicle import EmulatedVehicle
+from firmware_bridge.emulator.vehicle import EmulatedVehicle, FlightWatch
 from neural_lander.components import Vector, dot, quaternion_rows, split
 from neural_lander.control.allocation import Allocation
 from neural_lander.control.attitude import AttitudeLaw, desired_attitude
@@ -136,8 +136,7 @@ class Autopilot:
         self.drawn = 0.0  # V lost to charge drawn
         self.events: list[tuple[float, str]] = []
         """(s, what happened), over all boots."""
-        self.touchdown_speed: float | None = None  # m/s
-        self.flown = False
+        self.watch = FlightWatch(world)
         self._attitude, self._allocation = AttitudeLaw(vehicle), Allocation(vehicle)
         self._tracking = TrackingLaw(vehicle, TrackingGains.critically_damped(vehicle))
         self._full_thrust = 4 * vehicle.thrust_coefficient * vehicle.u_max  # N
@@ -252,7 +251,7 @@ class Autopilot:
         """Hold where the world has put the vehicle, armed, as if booted and flown there long ago."""
         self.now, self._powered = now, now - self.boot_time - 60.0
         self._armed_at = now - 60.0
-        self.armed, self.landed, self.flown = True, False, True
+        self.armed, self.landed, self.watch.flown = True, False, True
         self._thrust, self._load = self.vehicle.weight, 1.0
         self.estimator.update()
         self.switch(Mode.HOLD, "pilot")
@@ -292,12 +291,8 @@ class Autopilot:
         load = float(np.sum(speeds**3)) / (4 * self.vehicle.hover_speed**3)
         self._load += TICK / BATTERY_LAG * (load - self._load)
         self.drawn += self.battery.drain * self._load * TICK
-        airborne, sinking = not self.world.state.contact, -float(self.world.state.velocity[2])
         self.world.step(speeds, TICK)
-        if float(self.world.state.height) > 0.1:
-            self.flown, self.touchdown_speed = True, None
-        if airborne and self.world.state.contact and self.flown and self.touchdown_speed is None:
-            self.touchdown_speed = sinking
+        self.watch.look()
 
     def _watch(self) -> None:
         """Failsafes, landing, crash."""
@@ -333,7 +328,7 @@ class Autopilot:
     def _disarm_when_due(self) -> None:
         settings = self.settings
         delay = settings.land_disarm_delay if self.mode is Mode.LAND else settings.disarm_delay
-        if not self.flown or self.mode is Mode.TAKEOFF:
+        if not self.watch.flown or self.mode is Mode.TAKEOFF:
             delay = max(delay, 10.0)  # s before it gives up waiting for a take-off: both autopilots' default
         if self.now - max(self._landed_at, self._armed_at) > delay:
             self.disarm("autopilot")

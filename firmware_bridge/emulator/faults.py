@@ -147,6 +147,8 @@ class FaultKind:
     begin: Callable[[Target, np.random.Generator, float], None]
     """From the time in s on."""
     end: Callable[[Target], None] = lambda _: None
+    needs: str = ""
+    """Attribute of the emulated autopilot that must be there; ``controller`` for a fault of the companion's own."""
 
 
 def _on_both(
@@ -181,8 +183,11 @@ def _mute(target: Target, rng: np.random.Generator, now: float) -> None:
     target.line.to_autopilot.fault = lost
 
 
-def _set(name: str) -> tuple[Callable[..., None], Callable[[Target], None]]:
-    return (lambda t, _, __: setattr(t.autopilot, name, True)), (lambda t: setattr(t.autopilot, name, False))
+def _of_autopilot(name: str, what: str, duration: float, attribute: str) -> FaultKind:
+    def begin(target: Target, rng: np.random.Generator, now: float) -> None:
+        setattr(target.autopilot, attribute, True)
+
+    return FaultKind(name, what, duration, begin, lambda t: setattr(t.autopilot, attribute, False), attribute)
 
 
 _KINDS = (
@@ -197,15 +202,16 @@ _KINDS = (
     FaultKind("half-open-mute", "the companion hears and is not heard", 2.0, _mute, _repair),
     FaultKind("unplugged", "cable out, and in again", 1.0, lambda t, _, __: t.line.unplug(), lambda t: t.line.plug()),
     FaultKind("restart", "the autopilot loses power for a moment", 0.0, lambda t, _, __: t.autopilot.reboot()),
-    FaultKind("stale-state", "valid state frames that no longer change, stamps included", 1.0, *_set("frozen")),
-    FaultKind("foreign-ids", "others on the line contradict the autopilot", 2.0, *_set("foreign")),
-    FaultKind("nan-state", "position and attitude are not numbers", 0.5, *_set("poisoned")),
+    _of_autopilot("stale-state", "valid state frames that no longer change, stamps included", 1.0, "frozen"),
+    _of_autopilot("foreign-ids", "others on the line contradict the autopilot", 2.0, "foreign"),
+    _of_autopilot("nan-state", "position and attitude are not numbers", 0.5, "poisoned"),
     FaultKind(
         "nan-setpoint",
         "the companion's controller gives NaN",
         0.5,
         lambda t, _, __: t.poison_controller(True),
         lambda t: t.poison_controller(False),
+        "controller",
     ),
 )
 FAULTS: Mapping[str, FaultKind] = {kind.name: kind for kind in _KINDS}

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from firmware_bridge.emulator.autopilot import Autopilot, Mode
+from firmware_bridge.emulator.sticks import StickAutopilot
+from firmware_bridge.msp_messages import ANGLE, ARM, OVERRIDE
 
 TAKEOFF_HEIGHT = 1.0  # m
 PATIENCE = 1.0  # s between a pilot's looks at his screen, guess
@@ -46,7 +48,7 @@ class TakeoffPilot:
             return
         self._looks = now + PATIENCE
         if not pilot.armed:
-            self._done = pilot.flown
+            self._done = pilot.watch.flown
             if not self._done and self._heard(now) and pilot.arm("pilot") is None:
                 pilot.take_off(self._height, "pilot")
         elif pilot.mode is Mode.HOLD and not self._gave:
@@ -72,38 +74,80 @@ class ArmingPilot:
             self._done = pilot.arm("pilot") is None
 
 
+class SwitchPilot:
+    """Of an autopilot that is flown by sticks: arms at rest, gives the override to a companion that sends channels."""
+
+    def __init__(self, autopilot: StickAutopilot) -> None:
+        self._autopilot = autopilot
+        self._looks, self._done = 0.0, False
+        autopilot.switch(ANGLE, True)
+
+    def step(self, now: float) -> None:
+        """See :class:`Pilot`."""
+        pilot = self._autopilot
+        if now < self._looks or self._done:
+            return
+        self._looks = now + PATIENCE
+        if now - pilot.frame_at > PATIENCE:
+            return
+        if not pilot.armed:
+            pilot.switch(ARM, not pilot.refusals)  # a switch that was on while it refused must be taken off first
+        else:
+            pilot.switch(OVERRIDE, True)
+            self._done = True
+
+
+Action = Callable[[], str | None]
+"""What a key does; the reason where it was refused."""
+
+
+def mode_keys(autopilot: Autopilot) -> dict[str, tuple[str, Action]]:
+    """Key -> what it does, for an autopilot with modes."""
+    return {
+        "a": ("arm", lambda: autopilot.arm("pilot")),
+        "d": ("disarm", lambda: autopilot.disarm("pilot")),
+        "t": (f"take off to {TAKEOFF_HEIGHT:g} m", lambda: autopilot.take_off(TAKEOFF_HEIGHT, "pilot")),
+        "s": ("level", lambda: autopilot.switch(Mode.LEVEL, "pilot")),
+        "h": ("hold position", lambda: autopilot.switch(Mode.HOLD, "pilot")),
+        "g": ("companion", lambda: autopilot.switch(Mode.COMPANION, "pilot")),
+        "l": ("land", lambda: autopilot.switch(Mode.LAND, "pilot")),
+        "k": ("stop the motors", lambda: autopilot.disarm("pilot", force=True)),
+    }
+
+
+def switch_keys(autopilot: StickAutopilot) -> dict[str, tuple[str, Action]]:
+    """Key -> what it does, for an autopilot with switches."""
+    return {
+        "a": ("arm", lambda: autopilot.switch(ARM, True)),
+        "d": ("disarm", lambda: autopilot.switch(ARM, False)),
+        "g": ("companion", lambda: autopilot.switch(OVERRIDE, True)),
+        "h": ("sticks", lambda: autopilot.switch(OVERRIDE, False)),
+    }
+
+
 class Keyboard:
     """Keys of a person.
 
     Parameters
     ----------
-    autopilot : Autopilot
+    keys : mapping
+        Key -> (what it does, doing it).
     read : callable
         Keys pressed since the last call.
+    tell : callable
+        Takes a refusal.
     """
 
-    KEYS: Mapping[str, str] = {
-        "a": "arm", "d": "disarm", "t": "take off to 1 m", "s": "level", "h": "hold position", "g": "companion",
-        "l": "land", "k": "stop the motors",
-    }  # fmt: skip
-
-    def __init__(self, autopilot: Autopilot, read: Callable[[], str]) -> None:
-        self._autopilot, self._read = autopilot, read
+    def __init__(
+        self, keys: Mapping[str, tuple[str, Action]], read: Callable[[], str], tell: Callable[[str], None]
+    ) -> None:
+        self._keys, self._read, self._tell = keys, read, tell
 
     def step(self, now: float) -> None:
         """See :class:`Pilot`."""
         for key in self._read():
-            refusal = self._press(key)
-            if refusal is not None:
-                self._autopilot.note(f"refused: {refusal}")
-
-    def _press(self, key: str) -> str | None:
-        pilot = self._autopilot
-        modes = {"s": Mode.LEVEL, "h": Mode.HOLD, "g": Mode.COMPANION, "l": Mode.LAND}
-        if key in modes:
-            return pilot.switch(modes[key], "pilot")
-        if key == "a":
-            return pilot.arm("pilot")
-        if key in ("d", "k"):
-            return pilot.disarm("pilot", force=key == "k")
-        return pilot.take_off(TAKEOFF_HEIGHT, "pilot") if key == "t" else None
+            if key in self._keys:
+                what, act = self._keys[key]
+                refusal = act()
+                if refusal is not None:
+                    self._tell(f"{what} refused: {refusal}")
