@@ -73,9 +73,9 @@ def section(title: str, explanation: str, body: str) -> str:
 
 
 def plain_table(heads: Sequence[str], rows: Sequence[str], kind: str = "numbers") -> str:
-    """HTML table of ready-made rows; ``kind`` is its class, ``numbers`` or ``text``."""
+    """HTML table of ready-made rows; ``kind`` is its class, ``numbers`` or ``text``; ``tight`` keeps words whole."""
     head = "".join(f"<th scope=col>{escape(h)}</th>" for h in heads)
-    return f"<table class={kind}><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    return f'<table class="{kind}"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
 
 
 def row(heads: Sequence[str], *cells: str) -> str:

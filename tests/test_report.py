@@ -3,7 +3,6 @@
 import copy
 import json
 import re
-import shutil
 import subprocess
 import sys
 from io import StringIO
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browser import CHROMIUM, seen_by_browser
 from report_results import results
 from rich.console import Console
 
@@ -19,8 +19,6 @@ from neural_lander.html_page import number
 from sim.report import terminal_table, write_report
 from sim.report_figures import MAX_POINTS, colours, coverage, landings, thin
 from sim.report_tables import headline, losses
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 def page(tmp_path: Path, given: dict[str, Any]) -> str:
@@ -171,44 +169,11 @@ def test_the_time_asked_for_is_drawn_where_it_is() -> None:
     assert figure["layout"]["shapes"][0]["y0"] == 20
 
 
-PROBE = """<script>
-const faults = [];
-addEventListener("error", (e) => faults.push(String(e.message)));
-console.error = (...words) => faults.push(words.join(" "));
-addEventListener("load", () => {
-  const root = document.documentElement;
-  parent.postMessage(JSON.stringify({
-    faults, width: root.scrollWidth, room: root.clientWidth,
-    plots: document.querySelectorAll(".figure svg.main-svg").length,
-    lines: document.querySelectorAll(".figure path.js-line").length,
-    fetched: performance.getEntriesByType("resource").map((r) => r.name).filter((n) => !n.startsWith("data:")),
-  }), "*");
-});
-</script>"""
-FRAME = """<!doctype html><iframe src="report.html" style="width:{width}px;height:4000px;border:0"></iframe><pre></pre>
-<script>
-addEventListener("message", (e) => {{ document.querySelector("pre").textContent = e.data; }});
-</script>"""
-
-
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 @pytest.mark.parametrize("width", [1200, 390])
 def test_a_browser_draws_every_figure_without_error_or_overflow(width: int, tmp_path: Path) -> None:
     html = page(tmp_path, results())
-    (tmp_path / "report.html").write_text(html.replace("<head>", "<head>" + PROBE), "utf-8")
-    (tmp_path / "frame.html").write_text(FRAME.format(width=width), "utf-8")
-    options = (
-        "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-        "--disable-component-update --disable-sync --virtual-time-budget=10000 --window-size=1300,4000 --dump-dom"
-    )
-    assert CHROMIUM is not None
-    done = subprocess.run(
-        [CHROMIUM, *options.split(), f"--user-data-dir={tmp_path / 'profile'}", (tmp_path / "frame.html").as_uri()],
-        capture_output=True, text=True, timeout=120, check=True,
-    )  # fmt: skip
-    report = re.search(r"<pre>(\{.*?\})</pre>", done.stdout, re.S)
-    assert report, done.stdout[-500:]
-    seen = json.loads(report.group(1))
+    seen = seen_by_browser(html, width, tmp_path)
     assert seen["faults"] == []
     assert seen["fetched"] == []
     assert seen["width"] <= seen["room"]

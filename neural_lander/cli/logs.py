@@ -11,6 +11,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from neural_lander.cli.logs_quality import quality
 from neural_lander.cli.output import emit
 from neural_lander.errors import UserError
 from neural_lander.flightlog import ColumnMap, FlightLog, read_log, read_logs, write_csv, write_mcap
@@ -19,7 +20,10 @@ from neural_lander.flightlog.plot import plot_log
 from neural_lander.flightlog.summary import summary
 from neural_lander.vehicle import load_vehicle
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Look into flight logs: info, convert, plot.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Look into flight logs: info, quality, convert, plot."
+)
+app.command()(quality)
 
 WRITERS = {".mcap": write_mcap, ".csv": write_csv}
 
