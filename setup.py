@@ -28,6 +28,7 @@ SIM = [
 ]
 CERTIFY = ["cvxpy>=1.5"]
 LOGS = ["pyulog>=1.2", "rosbags>=0.10"]  # PX4 ULog, ROS bags; every other log format is in the base install
+CRAZYFLIE = ["cflib>=0.1.30"]  # GPL-3, hence not in "all": who asks for it takes its terms
 DEV = [
     "pytest>=8.3",
     "pytest-xdist>=3.6",
@@ -56,6 +57,7 @@ setup(
         "certify": CERTIFY,
         "logs": LOGS,
         "all": TRAIN + SIM + CERTIFY + LOGS,
+        "crazyflie": CRAZYFLIE,
         "dev": DEV,
     },
     entry_points={"console_scripts": ["neural-lander = neural_lander.cli.main:main"]},

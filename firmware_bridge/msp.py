@@ -23,8 +23,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
-import numpy as np
-
 from firmware_bridge import msp_messages as msg
 from firmware_bridge.link import (
     AttitudeSetpoint,
@@ -44,17 +42,14 @@ from firmware_bridge.msp_reports import Telemetry
 from firmware_bridge.msp_sticks import CHANNELS
 from firmware_bridge.port import Port
 from firmware_bridge.setpoint_check import check_setpoint
-from neural_lander.components import quaternion_rows
+from firmware_bridge.tilt import tilt_in_heading, yaw_rate
 from neural_lander.errors import UserError
 from neural_lander.vehicle import Vehicle
 
-TELEMETRY_RATE = 200.0  # Hz of inertial data and of attitude, where the line and the autopilot carry it
 DEAD_MAN = 0.3  # s without a setpoint after which the sticks are let go; what newer Betaflight itself takes
 ATTITUDE_AGE = 0.2  # s, of the heading that a setpoint is turned into; a guess
 RESERVED = 1  # outstanding request that telemetry leaves to setpoints
 RELEASE_SHARE = 0.95  # of the weight in the last frame: sinks at half a metre per second squared; a guess
-YAW_GAIN = 2.0  # 1/s, from heading error to yaw rate; a guess
-YAW_RATE_MOST = 1.0  # rad/s, of that; a guess
 SILENCE = 1.0  # s without an answer after which everything is asked anew
 ARM_PATIENCE = 3.0  # s for which the arming switch stays on without effect; a guess
 
@@ -68,26 +63,37 @@ class Thrusts(Protocol):
 
 
 class MspLink:
-    """See the module. ``thrust`` may be None to observe only; ``motor_order`` names each rotor's motor, from 0."""
+    """See the module, and :class:`firmware_bridge.link.Link` for its methods.
 
-    capabilities = Capabilities(
-        name="MSP", attitude_setpoints=True, rates_setpoints=False, rotor_speed=True, position=False
-    )
+    Parameters
+    ----------
+    port : Port
+    vehicle : Vehicle
+        For the range of thrust, the weight, and the order of rotors.
+    rate : float
+        1/s of attitude and inertial data to ask for; a slow serial task gives fewer.
+    thrust_map : object, optional
+        With a method ``fraction``; without one the link can only observe, since MSP tells no hover throttle.
+    order : sequence of int, optional
+        For each rotor of the profile the autopilot's motor, from 0; without it, by quadrant.
+    """
+
+    capabilities = Capabilities("msp", attitude_setpoints=True, rates_setpoints=False, rotor_speed=True, position=False)
 
     def __init__(
         self,
         port: Port,
         vehicle: Vehicle,
-        thrust: Thrusts | None = None,
         *,
-        telemetry_rate: float = TELEMETRY_RATE,
-        motor_order: Sequence[int] | None = None,
+        rate: float = 200.0,
+        thrust_map: Thrusts | None = None,
+        order: Sequence[int] | None = None,
     ) -> None:
-        if not 0 < telemetry_rate <= 1000:
-            raise UserError(f"telemetry_rate = {telemetry_rate} Hz must be in (0, 1000]")
-        self._order = motor_order if motor_order is not None else msg.quadrant_order(vehicle)
+        if not 0 < rate <= 1000:
+            raise UserError(f"rate = {rate} Hz must be in (0, 1000]")
+        self._order = order if order is not None else msg.quadrant_order(vehicle)
         if self._order is not None and sorted(self._order) != [0, 1, 2, 3]:
-            raise UserError(f"motor_order = {tuple(self._order)} must hold 0, 1, 2 and 3 once each")
+            raise UserError(f"order = {tuple(self._order)} must hold 0, 1, 2 and 3 once each")
         self.identity = Identity()
         self.pipeline = Pipeline()
         self.telemetry = Telemetry(self._order)
@@ -95,8 +101,10 @@ class MspLink:
         """Setpoints left out because the autopilot had not yet answered the last ones."""
         self.malformed = 0
         """Sound frames whose content was not understood."""
-        self._port, self._vehicle, self._thrust = port, vehicle, thrust
-        self._period = 1 / telemetry_rate
+        self.fraction: float | None = None
+        """Of full throttle, as last sent: what a calibration needs."""
+        self._port, self._vehicle, self._thrust_map = port, vehicle, thrust_map
+        self._period = 1 / rate
         self._decoder = Decoder()
         self._schedule = Schedule()
         self._schedule.once(FIRST)
@@ -106,6 +114,11 @@ class MspLink:
         self._arm_until = -math.inf
         self._sent_at = -math.inf
         self._released = False
+
+    @property
+    def voltage(self) -> float | None:
+        """V of the battery; None where none is connected."""
+        return self.telemetry.voltage
 
     def poll(self, now: float) -> Sequence[Report]:
         """See :class:`firmware_bridge.link.Link`."""
@@ -200,21 +213,20 @@ class MspLink:
                 f"setpoint: no attitude came for {ATTITUDE_AGE} s, so a tilt has no direction; wait for one"
             )
         roll, pitch, turn = tilt_in_heading(setpoint.attitude, self.telemetry.attitude)
-        yaw_rate = setpoint.yaw_rate + min(max(YAW_GAIN * turn, -YAW_RATE_MOST), YAW_RATE_MOST)
         if self.pipeline.room(now) <= 0 or self.pipeline.waiting(msg.SET_RAW_RC) >= self.pipeline.window // 2:
             self.congested += 1
             return
-        self._write_sticks(roll, pitch, yaw_rate, setpoint.thrust, now)
+        self._write_sticks(roll, pitch, yaw_rate(setpoint.yaw_rate, turn), setpoint.thrust, now)
         self._sent_at = now
 
-    def _write_sticks(self, roll: float, pitch: float, yaw_rate: float, thrust: float, now: float) -> None:
+    def _write_sticks(self, roll: float, pitch: float, turning: float, thrust: float, now: float) -> None:
         sticks, aux = self.identity.sticks, self._switches(now)
-        if self._thrust is None:
+        if self._thrust_map is None:
             raise UserError("setpoint: there is no thrust map; give one, with the throttle that hovers")
         if sticks is None or aux is None:
             raise UserError(f"setpoint: {self.identity.problem or 'the sticks and switches are not read yet; wait'}")
-        fraction = self._thrust.fraction(thrust, self.telemetry.voltage) if self.telemetry.armed else 0.0
-        channels = struct.pack(f"<{CHANNELS}H", *sticks.frame(roll, pitch, yaw_rate, fraction, aux))
+        self.fraction = min(self._thrust_map.fraction(thrust, self.voltage), 1.0) if self.telemetry.armed else 0.0
+        channels = struct.pack(f"<{CHANNELS}H", *sticks.frame(roll, pitch, turning, self.fraction, aux))
         inav = self.identity.variant == "INAV"
         self._port.write(encode(Frame(msg.SET_RAW_RC, channels, flags=NO_REPLY if inav else 0)))
         if not inav:  # Betaflight answers each frame, which tells when it lags behind
@@ -284,7 +296,9 @@ class MspLink:
         """See :class:`firmware_bridge.link.Link`."""
         checks = self.identity.checks(self.pipeline.rate(self._now), self.pipeline.least_round_trip)
         if self._order is None:
-            text = f"the rotors of vehicle '{self._vehicle.name}' lie in no X: give motor_order to use rotor speeds"
+            text = (
+                f"the rotors of vehicle '{self._vehicle.name}' lie in no X: give the motors' order to use rotor speeds"
+            )
             checks.append(CheckResult("motor order", False, text))
         if self.telemetry.counts_per_g is None:
             text = "counts per g are not known yet: leave the vehicle disarmed and still for a second"
@@ -294,17 +308,3 @@ class MspLink:
     def close(self) -> None:
         """Release the port. Sends nothing."""
         self._port.close()
-
-
-def tilt_in_heading(wanted: np.ndarray, present: np.ndarray) -> tuple[float, float, float]:
-    """Roll and pitch (body FLU, rad) that give the wanted thrust direction at the present heading, and the turn left.
-
-    Both are unit quaternions, body to world. Of a thrust direction z in the frame turned by the heading, roll is
-    -asin z_y and pitch atan2(z_x, z_z), since z is the third column of R_y(pitch) R_x(roll).
-    """
-    W, P = quaternion_rows(np.asarray(wanted, dtype=float).tolist()), quaternion_rows(present.tolist())
-    yaw = math.atan2(P[1][0], P[0][0])
-    c, s = math.cos(yaw), math.sin(yaw)
-    x, y, z = c * W[0][2] + s * W[1][2], c * W[1][2] - s * W[0][2], W[2][2]
-    turn = math.remainder(math.atan2(W[1][0], W[0][0]) - yaw, 2 * math.pi)
-    return -math.asin(min(max(y, -1.0), 1.0)), math.atan2(x, z), turn

@@ -31,9 +31,10 @@ from firmware_bridge.link import (
     StatusReport,
     TextReport,
 )
-from firmware_bridge.msp import DEAD_MAN, RELEASE_SHARE, MspLink, tilt_in_heading
+from firmware_bridge.msp import DEAD_MAN, RELEASE_SHARE, MspLink
 from firmware_bridge.msp_codec import REPLY, Frame, encode
 from firmware_bridge.thrust import ThrustMap
+from firmware_bridge.tilt import tilt_in_heading
 from neural_lander.errors import UserError
 from neural_lander.vehicle import GRAVITY, Vehicle, load_vehicle
 
@@ -66,7 +67,7 @@ class Rig:
         volts = self.autopilot.battery.start - self.autopilot.battery.sag
         self.thrust = ThrustMap(self.autopilot.hover_throttle, vehicle.weight, volts, motor_curve=1.0)
         self.port = LinePort(self.line, self.time)
-        self.link = MspLink(self.port, vehicle, self.thrust)
+        self.link = MspLink(self.port, vehicle, thrust_map=self.thrust)
         self.reports: dict[type, list[Any]] = defaultdict(list)
 
     def run(self, seconds: float, setpoint: Callable[[], AttitudeSetpoint] | None = None, every: int = 4) -> None:
@@ -516,5 +517,5 @@ def test_a_plus_frame_gives_no_rotor_speeds_and_says_so() -> None:
     plus = VEHICLE.with_(rotor_positions=turned)
     link = MspLink(Scripted(lambda _: b""), plus)
     assert any(check.name == "motor order" and not check.passed for check in link.preflight())
-    with pytest.raises(UserError, match="motor_order"):
-        MspLink(Scripted(lambda _: b""), plus, motor_order=(0, 1, 2, 2))
+    with pytest.raises(UserError, match="once each"):
+        MspLink(Scripted(lambda _: b""), plus, order=(0, 1, 2, 2))

@@ -1,0 +1,69 @@
+"""Links by the prefix of their address: ``mavlink:/dev/ttyACM0?baud=921600``, ``msp:socket://127.0.0.1:5761``.
+
+What stands behind the colon is an address of :func:`firmware_bridge.port.open_port`, or a URI of cflib for
+``crazyflie:``. A protocol's library is imported when its prefix is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from firmware_bridge.link import Link
+from firmware_bridge.port import open_port
+from neural_lander.errors import UserError
+from neural_lander.vehicle import Vehicle
+
+
+def _over_port(target: str) -> Callable[..., Link]:
+    def open_(address: str, vehicle: Vehicle, **options: Any) -> Link:
+        module, name = target.split(":")
+        link = getattr(importlib.import_module(module), name)
+        return link(open_port(address), vehicle, **options)
+
+    return open_
+
+
+def _crazyflie(address: str, vehicle: Vehicle, **options: Any) -> Link:
+    from firmware_bridge.crazyflie import open_crazyflie
+
+    return open_crazyflie(address, vehicle, **options)
+
+
+LINKS: Mapping[str, Callable[..., Link]] = {
+    "mavlink": _over_port("firmware_bridge.mavlink:MavlinkLink"),
+    "msp": _over_port("firmware_bridge.msp:MspLink"),
+    "crazyflie": _crazyflie,
+}
+"""Prefix -> what opens the rest of the address for a vehicle, with the link's own options by keyword."""
+EXAMPLES = "mavlink:/dev/ttyACM0?baud=921600, msp:socket://127.0.0.1:5761, crazyflie:radio://0/80/2M"
+
+
+def open_link(address: str, vehicle: Vehicle, **options: Any) -> Link:
+    """Link at an address.
+
+    Parameters
+    ----------
+    address : str
+        Prefix, colon, and what the link of that prefix opens.
+    vehicle : Vehicle
+    **options
+        Of the link: ``rate`` in Hz, ``thrust_map``, ``order`` of the motors.
+
+    Raises
+    ------
+    UserError
+        Where the prefix is not known, or a library is missing.
+    LinkLost
+        Where nothing answers to being opened.
+    """
+    prefix, colon, rest = address.partition(":")
+    if not colon or prefix not in LINKS:
+        raise UserError(
+            f"link '{address}' does not begin with any of: {', '.join(f'{name}:' for name in LINKS)}; "
+            f"write for instance {EXAMPLES}"
+        )
+    if not rest:
+        raise UserError(f"link '{address}' names no port; write for instance {EXAMPLES}")
+    return LINKS[prefix](rest, vehicle, **options)

@@ -1,0 +1,31 @@
+"""An attitude for autopilots that take roll, pitch and a yaw rate, but no heading."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from neural_lander.components import quaternion_rows
+
+YAW_GAIN = 2.0  # 1/s, from heading error to yaw rate; a guess
+YAW_RATE_MOST = 1.0  # rad/s, of that; a guess
+
+
+def tilt_in_heading(wanted: np.ndarray, present: np.ndarray) -> tuple[float, float, float]:
+    """Roll and pitch (body FLU, rad) that give the wanted thrust direction at the present heading, and the turn left.
+
+    Both are unit quaternions, body to world. Of a thrust direction z in the frame turned by the heading, roll is
+    -asin z_y and pitch atan2(z_x, z_z), since z is the third column of R_y(pitch) R_x(roll).
+    """
+    W, P = quaternion_rows(np.asarray(wanted, dtype=float).tolist()), quaternion_rows(present.tolist())
+    yaw = math.atan2(P[1][0], P[0][0])
+    c, s = math.cos(yaw), math.sin(yaw)
+    x, y, z = c * W[0][2] + s * W[1][2], c * W[1][2] - s * W[0][2], W[2][2]
+    turn = math.remainder(math.atan2(W[1][0], W[0][0]) - yaw, 2 * math.pi)
+    return -math.asin(min(max(y, -1.0), 1.0)), math.atan2(x, z), turn
+
+
+def yaw_rate(wanted: float, turn: float) -> float:
+    """Yaw rate in rad/s, counter-clockwise, that takes up a heading error in rad beside the wanted rate."""
+    return wanted + min(max(YAW_GAIN * turn, -YAW_RATE_MOST), YAW_RATE_MOST)
