@@ -41,12 +41,14 @@ from firmware_bridge.mavlink_messages import (
     parameter_request,
     timesync,
 )
+from firmware_bridge.mavlink_preflight import clock_check, thrust_check
 from firmware_bridge.mavlink_reports import ReportReader, boot_time, motor_order
 from firmware_bridge.mavlink_requests import Answer, Commands, Parameters
-from firmware_bridge.mavlink_setpoints import attitude_target, check, sent_fraction, tilt_boost
+from firmware_bridge.mavlink_setpoints import attitude_target, sent_fraction, tilt_boost
 from firmware_bridge.mavlink_status import StatusReader
 from firmware_bridge.mavlink_streams import Streams
 from firmware_bridge.port import Port
+from firmware_bridge.setpoint_check import check_setpoint
 from firmware_bridge.thrust import ThrustMap
 from firmware_bridge.time_sync import BootClock, Step, TimeSync
 from neural_lander.errors import UserError
@@ -243,7 +245,7 @@ class MavlinkLink:
 
         The yaw rate of an attitude setpoint is not sent: type_mask leaves all rates out.
         """
-        check(setpoint, self._vehicle)
+        check_setpoint(setpoint, self._vehicle)
         thrust, kind, system = self.thrust_map, self.identity.autopilot, self.identity.system
         assert kind is not None and system is not None
         boost = self._boost if kind.boosts_tilt(self.parameters.values) else 1.0
@@ -288,17 +290,15 @@ class MavlinkLink:
         results, kind = self.identity.checks(), self.identity.autopilot
         if kind is None or self.streams is None:
             return results
-        trip = self.sync.round_trip if self.sync.ready else None
-        words = "TIMESYNC is not answered: the age of a state is unknown" if trip is None else f"{1e3 * trip:.1f} ms"
-        results += [*self._status.checks(), CheckResult("TIMESYNC round trip", trip is not None, words)]
-        results += [*self.streams.checks(), *kind.checks(self.parameters.values, self._vehicle)]
-        try:
-            used = self.thrust_map
-        except UserError as error:
-            return [*results, CheckResult("thrust", False, str(error))]
-        source = "a calibration" if self._calibrated else "the autopilot's parameters"
-        words = f"{used.hover_thrust:.3g} N is the fraction {used.hover_fraction:.3g}, from {source}"
-        return [*results, CheckResult("thrust", True, words)]
+        values = self.parameters.values
+        return [
+            *results,
+            *self._status.checks(),
+            clock_check(self.sync),
+            *self.streams.checks(),
+            *kind.checks(values, self._vehicle),
+            thrust_check(kind, values, self._vehicle, self._calibrated),
+        ]
 
     def close(self) -> None:
         """See :class:`firmware_bridge.link.Link`."""

@@ -47,7 +47,9 @@ class Identity:
         words, certain = f"{self.autopilot.name}, system {self.system}", self._named or not self._others
         if not certain:
             heard = ", ".join(str(system) for system in sorted(self._others))
-            words += f"; autopilots of other systems ({heard}) are on this line too: say which is yours by its system id"
+            words += (
+                f"; autopilots of other systems ({heard}) are on this line too: say which is yours by its system id"
+            )
         results = [CheckResult("autopilot", certain, words)]
         if self._version == 1:
             words = "it speaks MAVLink 1; set MAV_PROTO_VER (PX4) or SERIALn_PROTOCOL (ArduPilot) to 2"

@@ -2,53 +2,18 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from pymavlink.dialects.v20 import ardupilotmega as dialect
 
-from firmware_bridge.link import AttitudeSetpoint, RatesSetpoint, Setpoint
+from firmware_bridge.link import AttitudeSetpoint, Setpoint
 from firmware_bridge.mavlink_messages import AUTOPILOT, Packable
 from firmware_bridge.thrust import ThrustMap
-from neural_lander.errors import UserError
 from neural_lander.frames import swap_attitude, swap_body
-from neural_lander.vehicle import Vehicle
 
 ATTITUDE_AND_THRUST = 0b00000111  # type_mask: ignore the three body rates
 RATES_AND_THRUST = 0b10000000  # type_mask: ignore the attitude
-NORM = 1e-3  # by which a quaternion's norm may miss 1; ArduPilot drops what misses it by more, without a word
 LEAST_BOOST_COSINE = 0.1  # ArduPilot boosts by at most ten (AC_AttitudeControl_Multi::get_throttle_boosted)
 NO_ATTITUDE = [1.0, 0.0, 0.0, 0.0]
-
-
-def check(setpoint: Setpoint, vehicle: Vehicle) -> None:
-    """Refuse what must never be sent.
-
-    Raises
-    ------
-    UserError
-        Not finite, a quaternion off unit norm, or a thrust that is negative or above what the rotors can give.
-    """
-    if isinstance(setpoint, AttitudeSetpoint):
-        _finite("attitude", setpoint.attitude, 4)
-        _finite("yaw_rate", np.array([setpoint.yaw_rate]), 1)
-        norm = math.sqrt(sum(float(x) ** 2 for x in setpoint.attitude))
-        if abs(norm - 1) > NORM:
-            raise UserError(f"setpoint: attitude has the norm {norm:.6g}; it must be a unit quaternion, to {NORM:g}")
-    elif isinstance(setpoint, RatesSetpoint):
-        _finite("body_rates", setpoint.body_rates, 3)
-    else:
-        raise UserError(f"setpoint of type {type(setpoint).__name__} is not known; send attitude or rates with thrust")
-    most = 4 * vehicle.thrust_coefficient * vehicle.u_max
-    if not 0 <= setpoint.thrust <= most:
-        raise UserError(
-            f"setpoint: thrust = {setpoint.thrust:.6g} N must be in [0, {most:.4g}], what four rotors can give"
-        )
-
-
-def _finite(name: str, values: np.ndarray, count: int) -> None:
-    if np.shape(values) != (count,) or not all(math.isfinite(x) for x in values):
-        raise UserError(f"setpoint: {name} = {np.asarray(values).tolist()} must be {count} finite numbers")
 
 
 def sent_fraction(setpoint: Setpoint, thrust: ThrustMap, voltage: float | None, tilt_boost: float) -> float:

@@ -115,6 +115,6 @@ class Streams:
         denied = [message_name(number) for number, stream in self._streams.items() if stream.denied]
         # What nobody needs to fly may be denied: it is named, and does not stop anyone.
         lost = any(stream.denied and stream.needed for stream in self._streams.values())
-        words = f"denied by the autopilot: {', '.join(denied)}" if denied else "no message that we asked for is denied"
+        words = f"denied or not answered: {', '.join(denied)}" if denied else "no message that we asked for is denied"
         results.append(CheckResult("message intervals", not lost, words))
         return results

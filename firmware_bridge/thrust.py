@@ -8,6 +8,7 @@ known from hover: the fraction that carried the weight, at the voltage of that t
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, replace
 
@@ -68,6 +69,10 @@ class ThrustMap:
         share = _curve(self.motor_curve, _signal(self.autopilot_curve, fraction))
         return share * self._full_thrust * self._voltage_gain(voltage)
 
+    def to_json(self) -> str:
+        """To be kept between flights; :func:`thrust_map_from_json` reads it."""
+        return json.dumps({key: getattr(self, name) for key, name in _KEYS.items()}, indent=2) + "\n"
+
     @property
     def _full_thrust(self) -> float:
         """T_1 in N, at ``hover_voltage``."""
@@ -77,6 +82,37 @@ class ThrustMap:
         if voltage is None or self.hover_voltage is None or not voltage > 0:
             return 1.0
         return float((voltage / self.hover_voltage) ** self.voltage_exponent)
+
+
+_KEYS = {
+    "hover_fraction": "hover_fraction",
+    "hover_thrust_N": "hover_thrust",
+    "hover_voltage_V": "hover_voltage",
+    "autopilot_curve": "autopilot_curve",
+    "motor_curve": "motor_curve",
+    "voltage_exponent": "voltage_exponent",
+}
+
+
+def thrust_map_from_json(text: str, source: str) -> ThrustMap:
+    """The map that :meth:`ThrustMap.to_json` wrote; ``source`` is named in errors.
+
+    Raises
+    ------
+    UserError
+        Where it is not JSON, lacks or adds a key, or holds what no vehicle has.
+    """
+    try:
+        read = json.loads(text)
+    except ValueError as error:
+        raise UserError(f"thrust calibration {source} is not valid JSON: {error}") from error
+    if not isinstance(read, dict) or set(read) != set(_KEYS):
+        raise UserError(f"thrust calibration {source} must have exactly the keys {', '.join(_KEYS)}; calibrate anew")
+    for key, value in read.items():
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number and not (value is None and key == "hover_voltage_V"):
+            raise UserError(f"thrust calibration {source}: {key} = {value!r} must be a number; calibrate anew")
+    return ThrustMap(**{_KEYS[key]: value for key, value in read.items()})
 
 
 def _curve(curve: float, signal: float) -> float:

@@ -1,6 +1,9 @@
 """The MAVLink link against a scripted autopilot: what it believes, asks for, refuses and sends."""
 
+import gc
 import math
+import random
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -318,6 +321,13 @@ class TestParameters:
         check = verdict(script, name)
         assert not check.passed and remedy in check.finding and f"{bad:g}" in check.finding
 
+    def test_a_calibration_made_with_another_curve_fails(self) -> None:
+        calibrated = copter().connect().link.thrust_map
+        for curve, passed in ((0.65, True), (0.5, False)):
+            script = copter(thrust_map=calibrated).connect(parameters={**COPTER_PARAMETERS, "MOT_THST_EXPO": curve})
+            check = verdict(script, "thrust")
+            assert check.passed is passed and ("calibrate anew" in check.finding) is not passed
+
     def test_what_was_not_read_fails(self) -> None:
         script = copter().connect(parameters={"GUID_OPTIONS": 8.0})
         assert not verdict(script, "GUID_TIMEOUT").passed
@@ -495,3 +505,50 @@ def test_the_quadrants_name_the_motors() -> None:
     plus = VEHICLE.with_(rotor_positions=np.array([[0.2, 0, 0], [-0.2, 0, 0], [0, 0.2, 0], [0, -0.2, 0]]))
     with pytest.raises(UserError, match="motor_order"):
         motor_order(plus)
+
+
+def test_a_slow_line_fails_the_check() -> None:
+    script = px4()
+    assert not any(check.passed for check in script.link.preflight())
+    script.connect()
+    assert verdict(script, "TIMESYNC").passed
+    slow = px4()
+    slow.say(slow.heartbeat())
+    assert not verdict(slow, "TIMESYNC").passed
+    for _ in range(20):
+        slow.now += 0.1
+        slow.say()
+        answers = [slow.answer(message) for message in slow.heard("TIMESYNC")]
+        slow.now += 0.08
+        slow.say(*answers)
+    assert "faster line" in verdict(slow, "TIMESYNC").finding and not verdict(slow, "TIMESYNC").passed
+
+
+@pytest.mark.slow
+def test_memory_stays_flat_over_an_hour() -> None:
+    """Telemetry, noise, texts, refusals and restarts, 10 times a second."""
+    script, rng, sizes = copter().connect(), random.Random(8), []
+    position = dialect.MAVLink_local_position_ned_message
+    tracemalloc.start()
+    for k in range(36_000):
+        script.now += 0.1
+        if k % 4500 == 4499:
+            script.booted = script.now - 2.0
+        script.port.coming += rng.randbytes(rng.randint(0, 30))
+        text = dialect.MAVLink_statustext_message(2, b"PreArm: %d" % k, rng.randrange(3), rng.randrange(9))
+        answers = [script.answer(message) for message in script.port.written]
+        script.port.written.clear()
+        script.say(
+            position(script.ms, *[0.0] * 6),
+            script.heartbeat(),
+            text,
+            *(answer for answer in answers if answer is not None),
+            mav=script.mav,
+        )
+        if script.link.parameters.values["GUID_OPTIONS"]:
+            script.link.send(HOVER, script.now)
+        if k % 6000 == 5999:
+            gc.collect()
+            sizes.append(tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+    assert max(sizes[1:]) - min(sizes[1:]) < 50_000, sizes

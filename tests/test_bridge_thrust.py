@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 
-from firmware_bridge.thrust import HoverSamples, ThrustMap, calibrate
+from firmware_bridge.thrust import HoverSamples, ThrustMap, calibrate, thrust_map_from_json
 from neural_lander.errors import UserError
 from neural_lander.vehicle import GRAVITY, load_vehicle
 
@@ -154,3 +154,25 @@ def test_nothing_is_refused_as_nothing() -> None:
     empty = np.empty(0)
     with pytest.raises(UserError, match="span 0.0 s"):
         calibrate(HoverSamples(empty, empty, np.empty((0, 3)), np.empty((0, 3)), empty), VEHICLE, BELIEVED)
+
+
+@given(maps)
+def test_is_kept_between_flights(thrust_map) -> None:
+    assert thrust_map_from_json(thrust_map.to_json(), "here") == thrust_map
+
+
+@pytest.mark.parametrize(
+    "change, reason",
+    [
+        (("hover_fraction", "hover"), "exactly the keys"),
+        (("0.45", "NaN"), "hover_fraction"),
+        (("0.45", '"much"'), "must be a number"),
+        (("0.45", "true"), "must be a number"),
+        (("0.45", "null"), "must be a number"),
+        (("0.45", "-0.45"), "hover_fraction"),
+        (("{", "["), "not valid JSON"),
+    ],
+)
+def test_a_file_that_was_not_written_so_is_refused(change, reason) -> None:
+    with pytest.raises(UserError, match=reason):
+        thrust_map_from_json(BELIEVED.to_json().replace(*change), "map.json")
