@@ -118,7 +118,7 @@ def train_residual(
         flights, everything, vehicle, options, lambda f: progress("final fit", f)
     )
     progress("domain", 0.0)
-    fade = _calibrate(flights, vehicle, options)
+    domain, fade = fit_fading_domain(flights, everything, vehicle, options)
     progress("domain", 1.0)
     return TrainingResult(
         predictors=predictors,
@@ -132,23 +132,29 @@ def train_residual(
         },
         datasets=[dataset_entry(log, f) for log, f in zip(logs, flights, strict=True)],
         slope=slope,
-        domain=fit_domain(flights, [f.usable for f in flights], fade.gone),
+        domain=domain,
         fade=fade,
         optimisation_s=fitted.optimisation_s,
         training_samples=usable,
     )
 
 
-def _calibrate(flights: Sequence[ResidualSamples], vehicle: Vehicle, options: TrainingOptions) -> FadeCalibration:
-    """Fade-out of networks that are trained with these options on these flights, by one that is trained on less."""
+def fit_fading_domain(
+    flights: Sequence[ResidualSamples], chosen: Sequence[np.ndarray], vehicle: Vehicle, options: TrainingOptions
+) -> tuple[Domain, FadeCalibration]:
+    """Where the chosen samples are, ``(N,)`` bool per flight, and the fade-out of networks trained on them.
+
+    The fade-out is calibrated on networks with these options that are trained on less.
+    """
     quick = replace(options, epochs=min(options.epochs, CALIBRATION_EPOCHS))
-    usable = [f.usable for f in flights]
+    usable = [f.usable & m for f, m in zip(flights, chosen, strict=True)]
 
     def fit(inner: Sequence[np.ndarray]) -> Callable[[ResidualSamples], np.ndarray]:
         _, predictors, _ = fit_predictors(flights, inner, vehicle, quick)
         return lambda samples: predict(predictors.network, samples)
 
-    return calibrate_fade(flights, usable, flight_biases(flights, usable, trim_height(vehicle))[:, 2], fit)
+    fade = calibrate_fade(flights, usable, flight_biases(flights, usable, trim_height(vehicle))[:, 2], fit)
+    return fit_domain(flights, usable, fade.gone), fade
 
 
 def fit_predictors(
