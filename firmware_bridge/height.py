@@ -27,8 +27,10 @@ MEDIAN_OF = 5  # measurements: two outliers in a row do no harm, guess; the grou
 class HeightSource(Protocol):
     """Where the ground is."""
 
-    name: str
-    """For the log and the screen."""
+    @property
+    def name(self) -> str:
+        """For the log and the screen."""
+        ...
 
     def take(self, report: Report, now: float, estimate: Estimate) -> None:
         """Take in a report that came by time ``now`` in s, with the state at that time."""

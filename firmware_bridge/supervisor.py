@@ -211,8 +211,11 @@ def _from_landed(limits: Limits, memory: Memory, s: Situation, status: StatusRep
 
 
 def _share(limits: Limits, memory: Memory, s: Situation, concern: str) -> float:
-    """Of the network: towards 1 in tracking, towards 0 otherwise, at most 1 per ``share_time``."""
-    target = 1.0 if memory.phase is Phase.TRACKING and not concern else 0.0
+    """Of the network: towards 1 while the plan is flown and nothing speaks against it, at most 1 per ``share_time``.
+
+    It does not wait for ``recovery_time``: one noisy sample at the edge of the domain costs a hundredth of the network.
+    """
+    target = 1.0 if memory.phase in (Phase.TRACKING, Phase.FADING) and not concern else 0.0
     dt = 0.0 if memory.updated is None else max(s.now - memory.updated, 0.0)
     step = dt / limits.share_time
     return min(max(target, memory.share - step), memory.share + step)

@@ -33,10 +33,12 @@ VERBS: Mapping[str, Verb] = {
     "collect": Verb("neural_lander.cli.collect:collect", "Fly in simulation and write flight logs to learn from."),
     "logs": Verb("neural_lander.cli.logs:app", "Look into flight logs: info, quality, convert, plot."),
     "train": Verb("neural_lander.cli.train:train", "Learn the residual force from flight logs; write a bundle."),
+    "retrain": Verb("neural_lander.cli.retrain:retrain", "Learn on from new flights; list versions, roll back."),
     "evaluate": Verb("neural_lander.cli.evaluate:evaluate", "Judge a bundle on flight logs it has not seen."),
     "ablate": Verb("neural_lander.cli.ablate:ablate", "Compare choices of the model on flights and landings unseen."),
     "certify": Verb("neural_lander.cli.certify:certify", "Bound a bundle's network and its control loop."),
     "compare": Verb("neural_lander.cli.compare:compare", "Land every controller on the same plant, with statistics."),
+    "fly": Verb("neural_lander.cli.fly:fly", "Fly, or watch, a real autopilot from a companion computer."),
     "emulate": Verb("neural_lander.cli.emulate:emulate", "Run an autopilot and its vehicle behind a pseudo-terminal."),
 }
 

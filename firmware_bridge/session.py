@@ -1,0 +1,176 @@
+"""One run of ``fly``: check, ask, fly, end. Ticks are the loop's; what happens around them is here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from firmware_bridge.link import CheckResult
+from firmware_bridge.loop import FlightLoop
+from firmware_bridge.preflight import TiltCheck, check_vehicle
+from firmware_bridge.realtime import Clock, collect_garbage
+from firmware_bridge.supervisor_types import IN_CONTROL, Phase
+from firmware_bridge.tick_record import TickRecord
+
+CHECK_PERIOD = 0.5  # s
+CHECK_TIME = 20.0  # s until a check that does not pass ends the run: parameters and streams have come by then, guess
+SETTLED = 1.0  # s from the end of a flight to the end of the run, so that the log holds it
+LAST_WORDS = 5.0  # s for the autopilot to take over after the user has ended the program
+LONGEST_LIST = 1000  # of transitions and kinds of problems: a run may last for hours
+
+
+class Histogram:
+    """Times in s, by tenths of a millisecond, so that hours of ticks take no memory."""
+
+    def __init__(self) -> None:
+        self._bins = [0] * 1001
+        self.worst = 0.0
+
+    def add(self, value: float) -> None:
+        """Count one time in s; what is beyond 100 ms is in the last bin, and in ``worst``."""
+        self._bins[min(max(int(value * 1e4), 0), 1000)] += 1
+        self.worst = max(self.worst, value)
+
+    def quantile(self, share: float) -> float:
+        """Upper edge in s of the bin below which that share lies; the worst for the last bin."""
+        left = share * sum(self._bins)
+        for k, count in enumerate(self._bins):
+            left -= count
+            if left <= 0:
+                return min((k + 1) * 1e-4, self.worst)
+        return self.worst
+
+
+@dataclass
+class Wishes:
+    """What the user wants, set from signals and keys; read once per tick."""
+
+    stop: bool = False
+    abort: bool = False
+    """Go around; taken back once it is read."""
+    arm: bool | None = None
+    """Answer to the question whether to arm; None while there is none."""
+    _line: str = ""
+
+    def type(self, text: str, asked: bool) -> None:
+        """Take what was typed: where arming is asked for, first a line that must be 'arm'; then single keys."""
+        for key in text:
+            if asked and self.arm is None:
+                self._line += key
+                if key == "\n":
+                    self.arm = self._line.strip() == "arm"
+            else:
+                self.abort |= key in "a "
+                self.stop |= key == "q"
+
+
+@dataclass
+class Session:
+    """From the first tick to the last."""
+
+    loop: FlightLoop
+    clock: Clock
+    wishes: Wishes
+    fixed_checks: Sequence[CheckResult] = ()
+    """What was found before the link was opened: bundle and certificate."""
+    tilt_check: TiltCheck | None = None
+    arm: bool = False
+    """Whether arming was asked for on the command line; it needs ``Wishes.arm`` as well."""
+    duration: float | None = None  # s
+    say: Callable[[str], None] = lambda text: None
+    """Shows a line; must not block."""
+    latest: TickRecord | None = None
+    outcome: str = ""
+    """Why the run ended; empty while it goes on."""
+    checks: list[CheckResult] = field(default_factory=list)
+    transitions: list[tuple[float, str, str]] = field(default_factory=list)
+    """Time since the begin in s, phase, reason."""
+    problems: dict[str, int] = field(default_factory=dict)
+    ticks: int = 0
+    setpoints: int = 0
+    lateness: Histogram = field(default_factory=Histogram)
+    work: Histogram = field(default_factory=Histogram)
+    """From the tick's begin to the setpoint sent and the record handed over."""
+    _begin: float | None = None
+    _checked: float = float("-inf")
+    _ended: float | None = None
+    _stopped: float | None = None
+    _asked: bool = False
+
+    def tick(self, now: float, lateness: float) -> bool:
+        """One tick at time ``now`` in s; False at the end of the run."""
+        self._begin = now if self._begin is None else self._begin
+        abort, self.wishes.abort = self.wishes.abort, False
+        record = self.latest = self.loop.tick(now, lateness, abort, self.wishes.stop)
+        self.work.add(self.clock.now() - now)
+        self.lateness.add(lateness)
+        self.ticks += 1
+        self.setpoints += record.setpoint is not None and not self.loop.dry_run
+        self._tell(record, now - self._begin)
+        if record.decision.phase not in IN_CONTROL and now - self._checked >= CHECK_PERIOD:
+            self._checked = now
+            self._check(now, record)
+            collect_garbage()
+        self.outcome = self._end(record, now, now - self._begin)
+        return not self.outcome
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check has, the last time that they were made."""
+        return bool(self.checks) and all(check.passed for check in self.checks)
+
+    def _tell(self, record: TickRecord, t: float) -> None:
+        if record.decision.entered and len(self.transitions) < LONGEST_LIST:
+            phase, reason = str(record.decision.phase), record.decision.reason
+            self.transitions.append((t, phase, reason))
+            self.say(f"{t:8.2f} s  {phase}: {reason}")
+        for problem in record.problems:
+            if problem not in self.problems:
+                if len(self.problems) >= LONGEST_LIST:
+                    return
+                self.say(f"{t:8.2f} s  {problem}")
+            self.problems[problem] = self.problems.get(problem, 0) + 1
+        for message in record.messages:
+            self.say(f"{t:8.2f} s  autopilot: {message}")
+
+    def _check(self, now: float, record: TickRecord) -> None:
+        """Checks are made until the vehicle is armed; what they found then stands."""
+        if record.armed and self.checks:
+            return
+        link = self.loop.link
+        found = [] if link is None else link.preflight()
+        checks = [*self.fixed_checks, *found, *check_vehicle(self.loop.heard, self.loop.limits, now)]
+        if self.tilt_check is not None:
+            if record.estimate is not None:
+                self.tilt_check.take(record.estimate.attitude)
+            checks.append(self.tilt_check.result())
+        before = {check.name: check for check in self.checks}
+        for check in checks:
+            if before.get(check.name) is None or before[check.name].passed != check.passed:
+                self.say(f"{'passed' if check.passed else 'not passed':>10}  {check.name}: {check.finding}")
+        self.checks = checks
+        self.loop.checks_passed = self.passed
+        if self.passed and self.arm and not self._asked:
+            self._asked = True
+            self.say("The vehicle will be ARMED and take off. Clear the room, then type 'arm' and Enter to go on.")
+        if self._asked and self.wishes.arm:
+            self.loop.permission = replace(self.loop.permission, arm=True)
+
+    def _end(self, record: TickRecord, now: float, t: float) -> str:
+        """Why the run ends now, or nothing."""
+        phase, locked, permission = record.decision.phase, record.decision.memory.locked, self.loop.permission
+        if self.wishes.stop:
+            self._stopped = now if self._stopped is None else self._stopped
+            over = phase not in (*IN_CONTROL, Phase.HANDING_BACK) or now - self._stopped > LAST_WORDS
+            return (locked or "ended by the user") if over else ""
+        if self.duration is not None and t >= self.duration:
+            self.wishes.stop = True
+        only_looking = permission.observe or self.loop.dry_run
+        if t > CHECK_TIME and not only_looking and not self.passed and not record.decision.memory.was_armed:
+            failed = next((check for check in self.checks if not check.passed), None)
+            return f"check not passed: {failed.name}: {failed.finding}" if failed else "nothing was heard"
+        if self._asked and self.wishes.arm is False:
+            return "arming was not confirmed"
+        over = bool(locked) and not record.armed and not permission.observe and phase is not Phase.DISCONNECTED
+        self._ended = (self._ended or now) if over else None
+        return locked if self._ended is not None and now - self._ended >= SETTLED else ""
