@@ -1,16 +1,19 @@
 """Faults between port and vehicle: what each does to the line, and what must hold in flight whatever breaks."""
 
 import functools
+import json
 import math
 
 import numpy as np
 import pytest
+from mcap.reader import make_reader
 from pymavlink.dialects.v20 import ardupilotmega as dialect
 
 from firmware_bridge.emulator.campaign import Flight
 from firmware_bridge.emulator.faults import FAULTS, Dropped, Duplicated, Flipped, Garbage, Merged, Split, Stalled, lost
 from firmware_bridge.emulator.line import Wire
 from firmware_bridge.mavlink_framing import LONGEST, FrameParser
+from firmware_bridge.recorder import Recorder
 from firmware_bridge.supervisor_limits import Limits
 from firmware_bridge.supervisor_types import Phase
 from neural_lander.vehicle import load_vehicle
@@ -125,6 +128,20 @@ def assert_held(flight):
     assert not any(t > flight.began and what == "armed by companion" for t, what in flight.autopilot.events), what
 
 
+def assert_log_whole(path, flight):
+    """Every tick is in the log, in order and with what was decided: up to the fault and beyond."""
+    with path.open("rb") as file:
+        logged = [json.loads(m.data) for _, _, m in make_reader(file).iter_messages(topics=["/bridge"])]
+    start = flight.records[0].t
+    assert [(m["t"], m["phase"]) for m in logged] == [
+        (pytest.approx(r.t - start, abs=1e-6), r.decision.phase) for r in flight.records
+    ]
+    sent = [r for r in flight.records if r.setpoint is not None and r.t <= flight.began]
+    before = [m for m in logged if m["t"] <= flight.began - start + 1e-6 and m["setpoint_thrust"] is not None]
+    assert len(before) == len(sent) > 20
+    assert [m["setpoint_thrust"] for m in before] == [pytest.approx(r.setpoint.thrust) for r in sent]
+
+
 REACTS = {  # fault -> longest time in s until the loop stops sending or leaves control; others may fly on
     "stall-200ms": 0.07, "stall-1000ms": 0.07, "half-open-deaf": 0.07, "unplugged": 0.02, "restart": 0.07,
     "stale-state": 0.07, "nan-state": 0.07, "nan-setpoint": 0.02,
@@ -149,10 +166,15 @@ def flown(fault, seed):
 
 
 @pytest.mark.parametrize("fault, seed", [("flipped-bits", 0), ("restart", 0), ("unplugged", 1)])
-def test_what_must_hold_holds_in_a_flight(fault, seed):
+def test_what_must_hold_holds_in_a_flight(fault, seed, tmp_path):
     flight = flown(fault, seed)
     assert_held(flight)
     assert_reacted(flight)
+    recorder = Recorder(tmp_path / "log.mcap", {}, commands=True)
+    for record in flight.records:
+        recorder.put(record)
+    recorder.close()
+    assert_log_whole(tmp_path / "log.mcap", flight)
 
 
 def test_a_flight_repeats_to_the_last_bit():
@@ -180,8 +202,13 @@ def test_the_witness_sees_an_old_state():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
-def test_what_must_hold_holds_in_sixty_flights(fault):
+def test_what_must_hold_holds_in_sixty_flights(fault, tmp_path):
     for seed in range(SEEDS):
-        flight = Flight(VEHICLE, fault, seed, ("px4", "ardupilot")[seed // 3 % 2]).run()
+        path = tmp_path / f"{seed}.mcap"
+        recorder = Recorder(path, {}, commands=True)
+        flight = Flight(VEHICLE, fault, seed, ("px4", "ardupilot")[seed // 3 % 2], recorder.put).run()
+        recorder.close()
         assert_held(flight)
         assert_reacted(flight)
+        assert recorder.dropped == 0
+        assert_log_whole(path, flight)
