@@ -18,7 +18,7 @@ SEEDS = 60  # per fault: 1020 flights, some ten minutes on two cores
 
 
 def one(fault: str, seed: int) -> tuple[float, float, int, int, int]:
-    """Reaction and oldest state behind a setpoint in s; frames lost by the parser, requests to arm, setpoints of NaN."""
+    """Reaction and oldest state behind a setpoint in s; frames lost, requests to arm, setpoints of NaN."""
     flight = Flight(load_vehicle("intel-aero"), fault, seed, tuple(FIRMWARES)[seed // 3 % 2]).run()
     witness = flight.witness
     return flight.reaction, witness.oldest, witness.lost, flight.armed_again, witness.not_finite
