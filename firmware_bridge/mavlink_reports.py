@@ -87,7 +87,6 @@ class ReportReader:
         self.texts = TextReader()
         self._order = list(order)
         self._sync = sync
-        self._counts: tuple[int, ...] = (0, 0, 0, 0)
         self._battery_seen = -math.inf
         self._readers: Mapping[int, Callable[[Any, float], Sequence[Report]]] = {
             dialect.MAVLINK_MSG_ID_LOCAL_POSITION_NED: self._position,
@@ -165,11 +164,12 @@ class ReportReader:
         return self._rotors(m, received) if m.index == 0 else ()
 
     def _esc_telemetry(self, m: Any, received: float) -> Sequence[Report]:
-        """ArduPilot: no time stamp. The counts tell whether one has spoken since, and whether all ever have."""
-        counts, self._counts = self._counts, m.count
-        if m.count == counts or not all(m.count):
-            return ()
-        return self._rotors(m, received)
+        """ArduPilot, without a time stamp. A motor with neither speed nor a count has never spoken, or stands.
+
+        The count alone tells nothing: by bidirectional DShot speeds come and the count stays 0.
+        """
+        silent = any(not speed and not count for speed, count in zip(m.rpm, m.count, strict=True))
+        return () if silent else self._rotors(m, received)
 
     def _rotors(self, m: Any, received: float) -> Sequence[Report]:
         speed = RPM * np.abs(np.array(m.rpm, dtype=float))[self._order]

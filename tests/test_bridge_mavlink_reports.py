@@ -141,19 +141,23 @@ class TestRotors:
         np.testing.assert_allclose(reports[0].rotor_speed, expected)
         assert script.link.capabilities.rotor_speed
 
-    def test_of_ardupilot_only_when_a_controller_has_spoken_again(self) -> None:
+    def test_of_ardupilot_once_every_controller_has_spoken(self) -> None:
+        """Counts stay 0 where speeds come by bidirectional DShot."""
         script = copter().connect()
-        none = [0] * 4
+        none, rpm = [0] * 4, [6000, 6100, 6200, 6300]
 
         def say(rpm, counts):
             message = dialect.MAVLink_esc_telemetry_1_to_4_message(bytes(4), none, none, none, rpm, counts)
             return [r for r in script.say(message) if isinstance(r, RotorReport)]
 
-        assert say([1, 2, 3, 4], [1, 1, 1, 0]) == [], "the fourth has never spoken"
-        (report,) = say([6000, 6100, 6200, 6300], [2, 2, 2, 1])
-        np.testing.assert_allclose(report.rotor_speed, np.array([6000, 6100, 6200, 6300]) * math.pi / 30)
-        assert report.t < report.received
-        assert say([6000, 6100, 6200, 6300], [2, 2, 2, 1]) == []
+        assert say([1, 2, 3, 0], [1, 1, 1, 0]) == [], "the fourth has never spoken"
+        assert say(none, none) == []
+        for counts in ([1, 2, 3, 4], none):
+            (report,) = say(rpm, counts)
+            np.testing.assert_allclose(report.rotor_speed, np.array(rpm) * math.pi / 30)
+            assert report.t < report.received
+        (report,) = say(none, [1, 2, 3, 4])
+        np.testing.assert_allclose(report.rotor_speed, 0)
 
     def test_an_order_that_is_none_is_refused(self) -> None:
         from neural_lander.errors import UserError
