@@ -11,7 +11,12 @@ from neural_lander.html_page import Figure
 from neural_lander.residual.holes import BANDS_UP_TO, LEAST_BAND
 from neural_lander.residual.quality_summary import band
 
-BLUE, ORANGE, GREEN = "#4a9fd8", "#d9822b", "#2a9d76"  # Okabe and Ito for colour-blind readers, mid lightness
+BLUE, ORANGE, GREEN, GREY = (
+    "#4a9fd8",
+    "#d9822b",
+    "#2a9d76",
+    "#8a949e",
+)  # Okabe and Ito for colour-blind readers, mid lightness
 
 
 def time_by_height(bands: Sequence[Mapping[str, Any]]) -> Figure:
@@ -154,7 +159,10 @@ def lags(flights: Sequence[Mapping[str, Any]], profile: float) -> Figure | None:
         },
         "text": [f["log"] for f in known],
         "hovertemplate": "%{text}<br>%{y:.0f} ms<extra></extra>",
-        "marker": {"color": BLUE, "size": 8},
+        "marker": {
+            "color": [BLUE if f["lag"]["instrument"] == "reference" else GREY for f in known],
+            "size": 8,
+        },
     }
     layout = _axes("Flight", "Lag of the thrust (ms)")
     layout["yaxis"]["rangemode"] = "tozero"
