@@ -151,8 +151,8 @@ def _thrust(report: Mapping[str, Any], page: Page) -> str:
     )
     return section(
         "Thrust: lag, scale, battery",
-        "Identified from the flights themselves, out of ground effect; ± is one standard error, bars are 95 %. Grey: no "
-        "reference moved thrust enough, and the controller's feedback may have biased that lag.",
+        "Identified from the flights themselves, out of ground effect; ± is one standard error, bars are 95 %. Grey: "
+        "no reference moved thrust enough, and the controller's feedback may have biased that lag.",
         body,
     )
 
