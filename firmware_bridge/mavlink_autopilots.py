@@ -15,6 +15,7 @@ from neural_lander.vehicle import Vehicle
 
 LONGEST_LOSS = 1.0  # s that an autopilot may hold our last setpoint after we died; PX4's default; a guess for a landing
 HOVER_RATIO = 2.0  # between measured and expected hover fraction, either way; a guess: a wrong vehicle or battery
+STATUS_RATE = 5.0  # 1/s of HEARTBEAT: at its usual 1 Hz the pilot's switch is seen up to a second late; a guess
 THRUST_AS_THRUST = 8  # GUID_OPTIONS bit 3, "SetAttitudeTarget interprets Thrust As Thrust"
 
 Values = Mapping[str, float | None]
@@ -161,6 +162,7 @@ PX4 = Autopilot(
         (dialect.MAVLINK_MSG_ID_HIGHRES_IMU, dialect.MAVLINK_MSG_ID_SCALED_IMU),
     ),
     slow={
+        dialect.MAVLINK_MSG_ID_HEARTBEAT: STATUS_RATE,
         dialect.MAVLINK_MSG_ID_DISTANCE_SENSOR: 50.0,
         ESC_STATUS: 50.0,
         dialect.MAVLINK_MSG_ID_BATTERY_STATUS: 5.0,
@@ -240,6 +242,7 @@ ARDUPILOT = Autopilot(
         (dialect.MAVLINK_MSG_ID_HIGHRES_IMU, dialect.MAVLINK_MSG_ID_RAW_IMU, dialect.MAVLINK_MSG_ID_SCALED_IMU),
     ),
     slow={
+        dialect.MAVLINK_MSG_ID_HEARTBEAT: STATUS_RATE,
         dialect.MAVLINK_MSG_ID_DISTANCE_SENSOR: 50.0,
         dialect.MAVLINK_MSG_ID_ESC_TELEMETRY_1_TO_4: 50.0,
         dialect.MAVLINK_MSG_ID_BATTERY_STATUS: 5.0,

@@ -1,4 +1,8 @@
-"""Asking a MAVLink autopilot for its mode and for arming. What comes of it is told by its HEARTBEAT alone."""
+"""Asking a MAVLink autopilot for its mode and for arming. What comes of it is told by its HEARTBEAT alone.
+
+Everything is asked for once. A repetition of our own, after an answer that was lost, could undo what the pilot has done
+with the switch in between; the supervisor repeats, and sees the pilot's mode before it does.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +15,7 @@ from firmware_bridge.mavlink_requests import Command, Commands
 
 STREAM_GAP = 0.4  # s between setpoints that still count as a stream; PX4 wants more than 2 Hz
 STREAM_MARGIN = 0.2  # s beyond what the autopilot wants to see before its mode is switched; a guess
-PATIENCE = 3.0  # s for which a wish for control waits for the stream; a guess
-TRIES = 4  # of landing, disarming and modes; arming is asked for once
+PATIENCE = 1.5  # s for which a wish for control waits for the stream; a guess: longer than that takes from its begin
 CUSTOM_MODE = float(dialect.MAV_MODE_FLAG_CUSTOM_MODE_ENABLED)
 SET_MODE, ARM = dialect.MAV_CMD_DO_SET_MODE, dialect.MAV_CMD_COMPONENT_ARM_DISARM
 
@@ -59,17 +62,17 @@ class Control:
         self._set_mode(autopilot.land_mode, "handing back")
 
     def arm(self) -> None:
-        """Once: a late repetition could arm what was disarmed in between."""
-        self._request(ARM, (1.0,), "arming", 1)
+        """Ask to arm."""
+        self._request(ARM, (1.0,), "arming")
 
     def disarm(self) -> None:
-        """Until it is answered."""
-        self._request(ARM, (0.0,), "disarming", TRIES)
+        """Ask to disarm."""
+        self._request(ARM, (0.0,), "disarming")
 
     def _set_mode(self, mode: tuple[float, float], purpose: str) -> None:
-        self._request(SET_MODE, (CUSTOM_MODE, *mode), purpose, TRIES)
+        self._request(SET_MODE, (CUSTOM_MODE, *mode), purpose)
 
-    def _request(self, number: int, parameters: tuple[float, ...], purpose: str, tries: int) -> None:
+    def _request(self, number: int, parameters: tuple[float, ...], purpose: str) -> None:
         if not self._commands.pending(number, parameters):
             self._commands.drop(number)
-            self._commands.ask(Command(number, parameters, purpose, tries))
+            self._commands.ask(Command(number, parameters, purpose, tries=1))

@@ -59,7 +59,7 @@ class Answer:
     def text(self) -> str:
         """One line for the user."""
         if self.result is None:
-            return f"{self.command.purpose}: the autopilot did not answer ({self.command.sent} times asked)"
+            return f"{self.command.purpose}: the autopilot did not answer"
         return f"{self.command.purpose}: {RESULTS.get(self.result, f'result {self.result}')}"
 
 

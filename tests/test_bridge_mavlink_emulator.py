@@ -13,7 +13,7 @@ from firmware_bridge.emulator.estimator import EstimatorNoise
 from firmware_bridge.emulator.faults import Dropped, Flipped, Garbage, Split
 from firmware_bridge.emulator.line import Line
 from firmware_bridge.emulator.mavlink import MavlinkAutopilot
-from firmware_bridge.emulator.mavlink_firmware import ARDUPILOT, FIRMWARES, PX4
+from firmware_bridge.emulator.mavlink_firmware import ARDUPILOT, FIRMWARES
 from firmware_bridge.emulator.pty import PseudoTerminal, Server
 from firmware_bridge.emulator.world import RigidBodyWorld
 from firmware_bridge.link import (
@@ -111,7 +111,7 @@ def test_all_checks_pass_within_a_few_seconds_and_streams_come_at_their_rates(fi
     for kind in (PositionReport, AttitudeReport, ImuReport):
         assert len([r for r in reports if isinstance(r, kind)]) == pytest.approx(400, abs=4)
     assert len([r for r in reports if isinstance(r, RangeReport)]) == pytest.approx(100, abs=2)
-    assert len([r for r in reports if isinstance(r, StatusReport)]) == 2
+    assert len([r for r in reports if isinstance(r, StatusReport)]) == 10
 
 
 @BOTH
@@ -146,11 +146,10 @@ def test_reports_are_the_truth_at_their_time(firmware) -> None:
 @BOTH
 def test_control_is_taken_and_believed_from_the_heartbeat(firmware) -> None:
     bench = Bench(firmware, height=2.0)
-    bench.run(3.0)
+    before = bench.of(StatusReport, 3.0)
     bench.link.take_control(bench.now)
-    before = bench.of(StatusReport, 1.5, HOVER if firmware is PX4 else None)
-    after = bench.of(StatusReport, 1.5, HOVER)
-    assert not before[0].accepts_setpoints and after[-1].accepts_setpoints and after[-1].armed
+    after = bench.of(StatusReport, 1.8, HOVER)
+    assert not before[-1].accepts_setpoints and after[-1].accepts_setpoints and after[-1].armed
     assert bench.pilot.mode is Mode.COMPANION
     bench.link.hand_back(bench.now)
     assert not bench.of(StatusReport, 1.5)[-1].accepts_setpoints and bench.pilot.mode is Mode.LAND
