@@ -61,7 +61,7 @@ class Display:
 
     def _flush(self) -> None:
         while self._lines:
-            self._console.print(self._lines.popleft(), highlight=False, markup=False)
+            self._console.print(self._lines.popleft(), highlight=False, markup=False, soft_wrap=True)
 
 
 def table(record: TickRecord, session: Session, recorder: Recorder | None) -> Table:

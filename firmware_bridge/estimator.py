@@ -164,9 +164,10 @@ def _position_jumps(a: PositionReport, b: PositionReport) -> bool:
     dt = b.t - a.t
     if dt > WITHOUT_REPORT:
         return False
-    mean = 0.5 * (a.velocity + b.velocity)
-    off = float(np.linalg.norm(b.position - a.position - mean * dt))
-    return off > JUMP + JUMP_SHARE * float(np.linalg.norm(mean)) * dt + 0.5 * JUMP_ACCELERATION * dt * dt
+    mean = [0.5 * (v + w) for v, w in zip(a.velocity.tolist(), b.velocity.tolist(), strict=True)]
+    moved = zip(a.position.tolist(), b.position.tolist(), mean, strict=True)
+    off = math.hypot(*(y - x - v * dt for x, y, v in moved))
+    return off > JUMP + JUMP_SHARE * math.hypot(*mean) * dt + 0.5 * JUMP_ACCELERATION * dt * dt
 
 
 def _attitude_jumps(a: AttitudeReport, b: AttitudeReport) -> bool:
@@ -175,5 +176,5 @@ def _attitude_jumps(a: AttitudeReport, b: AttitudeReport) -> bool:
         return False
     expected = _turned(a.attitude.tolist(), (0.5 * (a.body_rates + b.body_rates)).tolist(), dt)
     cosine = abs(sum(x * y for x, y in zip(expected, b.attitude.tolist(), strict=True)))
-    rate = float(np.linalg.norm(a.body_rates) + np.linalg.norm(b.body_rates))
+    rate = math.hypot(*a.body_rates.tolist()) + math.hypot(*b.body_rates.tolist())
     return 2.0 * math.acos(min(cosine, 1.0)) > JUMP_ANGLE + 0.5 * rate * dt

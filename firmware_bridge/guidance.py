@@ -13,13 +13,12 @@ from firmware_bridge.ground_contact import GroundContact
 from firmware_bridge.link import AttitudeSetpoint, RatesSetpoint, Setpoint
 from firmware_bridge.supervisor_types import Output
 from neural_lander.arrays import Array
-from neural_lander.components import quaternion_rows, split
+from neural_lander.components import Rows, quaternion_rows, split
 from neural_lander.control.attitude import AttitudeGains, attitude_error
 from neural_lander.control.controller import Controller
 from neural_lander.control.touchdown import TouchdownDetector
 from neural_lander.control.tracking import TrackingGains
 from neural_lander.residual.model import NoResidual, ResidualModel
-from neural_lander.rotation import matrix_to_quaternion
 from neural_lander.state import Reference, State
 from neural_lander.vehicle import Vehicle
 
@@ -123,7 +122,7 @@ class Guidance:
         self.controller(now, state, reference)
         wanted = self.controller.wanted
         assert wanted is not None
-        attitude = matrix_to_quaternion(np.array(wanted.R_d))
+        attitude = quaternion_of(wanted.R_d)
         thrust = min(max(float(wanted.thrust), 0.0), self._thrust_max)
         if flying:
             thrust *= self.plan.thrust_share(now) * self.touchdown.share
@@ -151,6 +150,23 @@ class Guidance:
             return AttitudeSetpoint(attitude, thrust)
         error = attitude_error(state.rows, quaternion_rows(split(attitude)))
         return RatesSetpoint(np.array([-RATE_GAIN * e for e in error]), thrust)
+
+
+def quaternion_of(rows: Rows) -> np.ndarray:
+    """Unit quaternion (4,) with w >= 0 of a rotation in rows of floats, by the largest divisor (Shepperd 1978).
+
+    For one vehicle: ``rotation.matrix_to_quaternion``, which takes batches, costs a tenth of a millisecond more.
+    """
+    (a, b, c), (d, e, f), (g, h, i) = rows
+    candidates = (
+        (1.0 + a + e + i, h - f, c - g, d - b),
+        (h - f, 1.0 + a - e - i, b + d, c + g),
+        (c - g, b + d, 1.0 - a + e - i, f + h),
+        (d - b, c + g, f + h, 1.0 - a - e + i),
+    )
+    q = max(enumerate(candidates), key=lambda row: row[1][row[0]])[1]
+    scale = math.copysign(1.0 / math.sqrt(sum(x * x for x in q)), q[0])
+    return np.array([scale * x for x in q])
 
 
 def _yaw(state: State) -> float:

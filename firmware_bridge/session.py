@@ -14,6 +14,7 @@ from firmware_bridge.tick_record import TickRecord
 
 CHECK_PERIOD = 0.5  # s
 CHECK_TIME = 20.0  # s until a check that does not pass ends the run: parameters and streams have come by then, guess
+SETTLING = 5.0  # s in which checks that do not pass yet are not shown, guess
 SETTLED = 1.0  # s from the end of a flight to the end of the run, so that the log holds it
 LAST_WORDS = 5.0  # s for the autopilot to take over after the user has ended the program
 LONGEST_LIST = 1000  # of transitions and kinds of problems: a run may last for hours
@@ -96,6 +97,7 @@ class Session:
     _ended: float | None = None
     _stopped: float | None = None
     _asked: bool = False
+    _settled: bool = False
 
     def tick(self, now: float, lateness: float) -> bool:
         """One tick at time ``now`` in s; False at the end of the run."""
@@ -134,8 +136,8 @@ class Session:
             self.say(f"{t:8.2f} s  autopilot: {message}")
 
     def _check(self, now: float, record: TickRecord) -> None:
-        """Checks are made until the vehicle is armed; what they found then stands."""
-        if record.armed and self.checks:
+        """Checks are made until the vehicle is armed for the first time; what they found then stands."""
+        if record.decision.memory.was_armed and self.checks:
             return
         link = self.loop.link
         found = [] if link is None else link.preflight()
@@ -145,10 +147,12 @@ class Session:
                 self.tilt_check.take(record.estimate.attitude)
             checks.append(self.tilt_check.result())
         before = {check.name: check for check in self.checks}
+        settled = self._begin is not None and now - self._begin > SETTLING  # before, most has simply not come yet
         for check in checks:
-            if before.get(check.name) is None or before[check.name].passed != check.passed:
+            changed = check.name not in before or before[check.name].passed != check.passed
+            if (changed and (check.passed or settled)) or (not check.passed and settled and not self._settled):
                 self.say(f"{'passed' if check.passed else 'not passed':>10}  {check.name}: {check.finding}")
-        self.checks = checks
+        self._settled, self.checks = settled, checks
         self.loop.checks_passed = self.passed
         if self.passed and self.arm and not self._asked:
             self._asked = True

@@ -9,9 +9,12 @@ from functools import cache
 import numpy as np
 import pytest
 from fake_link import FakeLink, SimulatedClock
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
 
 from firmware_bridge.flight_plan import FlightPlan
-from firmware_bridge.guidance import FadedResidual, Guidance
+from firmware_bridge.guidance import FadedResidual, Guidance, quaternion_of
 from firmware_bridge.height import DeclaredFloor, HeightSource, Rangefinder
 from firmware_bridge.link import AttitudeSetpoint, CheckResult, LinkLost, RatesSetpoint
 from firmware_bridge.loop import Bounds, FlightLoop, Volume
@@ -489,6 +492,14 @@ def test_ticks_that_come_late_fade_the_network() -> None:
 
 
 # --- parts ------------------------------------------------------------------------------------------------------------
+
+
+@given(st.tuples(*[st.floats(-1.0, 1.0)] * 4).filter(lambda q: math.hypot(*q) > 0.1))
+def test_the_quaternion_of_a_rotation_is_scipys(q: tuple[float, ...]) -> None:
+    rotation = Rotation.from_quat(q, scalar_first=True)
+    got = quaternion_of(rotation.as_matrix().tolist())
+    assert got[0] >= 0 and np.linalg.norm(got) == pytest.approx(1.0, abs=1e-12)
+    assert (Rotation.from_quat(got, scalar_first=True).inv() * rotation).magnitude() < 1e-7
 
 
 def test_a_faded_residual_is_its_share_and_at_zero_the_network_is_not_asked() -> None:
