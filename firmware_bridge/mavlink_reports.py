@@ -34,6 +34,9 @@ MILLI_G = 9.80665e-3  # m/s^2, standard gravity, 3rd CGPM
 RPM = 2 * math.pi / 60  # rad/s
 DOWN = dialect.MAV_SENSOR_ROTATION_PITCH_270
 UNKNOWN_VOLTAGE = 65535  # of 16 bits: "not sent"
+CUT_OFF = (
+    0.005  # m: both autopilots cut whole centimetres off rather than round, so that the mean lies half of one above
+)
 INVALID_SIGNAL = 1  # DISTANCE_SENSOR.signal_quality: 0 is unknown, 1 invalid, 100 perfect
 TEXT_CHUNK = 50  # bytes of one STATUSTEXT
 LONGEST_TEXT = 1000  # bytes of a text in chunks; a guess, only a bound
@@ -154,10 +157,11 @@ class ReportReader:
         return (ImuReport(self._time(m, received), received, force, rates),)
 
     def _range(self, m: Any, received: float) -> Sequence[Report]:
+        """ArduPilot stamps these with the time of sending, not of measuring."""
         if m.orientation != DOWN:
             return ()
         valid = m.min_distance <= m.current_distance <= m.max_distance and m.signal_quality != INVALID_SIGNAL
-        return (RangeReport(self._time(m, received), received, m.current_distance / 100, bool(valid)),)
+        return (RangeReport(self._time(m, received), received, m.current_distance / 100 + CUT_OFF, bool(valid)),)
 
     def _esc_status(self, m: Any, received: float) -> Sequence[Report]:
         """PX4: the first group holds motors 1 to 4; rpm is negative for a motor that turns the other way."""

@@ -144,6 +144,18 @@ def test_reports_are_the_truth_at_their_time(firmware) -> None:
 
 
 @BOTH
+def test_the_rangefinder_is_right_on_average(firmware) -> None:
+    """Centimetres are cut off on the way; over a slow descent nothing of it is left but noise."""
+    bench, errors = Bench(firmware, height=1.2), []
+    bench.take_control()
+    for _ in range(400):
+        reports = bench.run(STEP, AttitudeSetpoint(UPRIGHT, 0.985 * VEHICLE.weight), every=1)
+        height = float(bench.world.state.position[2])  # of the centre of mass, where the sensor sits
+        errors += [report.distance - height for report in reports if isinstance(report, RangeReport)]
+    assert len(errors) > 30 and abs(np.mean(errors)) < 0.003
+
+
+@BOTH
 def test_control_is_taken_and_believed_from_the_heartbeat(firmware) -> None:
     bench = Bench(firmware, height=2.0)
     before = bench.of(StatusReport, 3.0)

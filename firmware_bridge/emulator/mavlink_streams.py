@@ -135,8 +135,8 @@ class Telemetry:
         return self._range
 
     def distance_sensor(self) -> Any:
-        """DISTANCE_SENSOR: whole centimetres."""
-        low, high, now = (min(max(round(100 * d), 0), 65535) for d in (RANGE_MIN, RANGE_MAX, self.range))
+        """DISTANCE_SENSOR: whole centimetres, what is beyond them cut off, as by both autopilots."""
+        low, high, now = (min(max(int(100 * d), 0), 65535) for d in (RANGE_MIN, RANGE_MAX, self.range))
         kind, downward = dialect.MAV_DISTANCE_SENSOR_LASER, dialect.MAV_SENSOR_ROTATION_PITCH_270
         quality = 100 if low <= now <= high else 1
         return dialect.MAVLink_distance_sensor_message(
