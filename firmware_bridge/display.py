@@ -129,11 +129,18 @@ def keys(even_piped: bool) -> Iterator[Callable[[], str]]:
 
         file = sys.stdin.fileno()
         before = termios.tcgetattr(file)
-    except (ImportError, OSError, ValueError, termios.error):
-        yield Keys().pressed if even_piped else lambda: ""
+    except (ImportError, AttributeError, OSError, ValueError, termios.error):
+        yield Keys().pressed if even_piped and _has_file() else lambda: ""
         return
     try:
         tty.setcbreak(file)
         yield Keys().pressed
     finally:
         termios.tcsetattr(file, termios.TCSADRAIN, before)
+
+
+def _has_file() -> bool:
+    try:
+        return sys.stdin.fileno() >= 0
+    except (AttributeError, OSError, ValueError):  # replaced by an object of another kind, or closed
+        return False

@@ -43,6 +43,17 @@ class MonotonicClock:
             time.sleep(left)
 
 
+def check_rate(rate: float) -> None:
+    """Refuse a rate in Hz that is out of range, before anything is opened.
+
+    Raises
+    ------
+    UserError
+    """
+    if not RATES[0] <= rate <= RATES[1]:
+        raise UserError(f"rate = {rate!r} Hz must lie between {RATES[0]:g} and {RATES[1]:g} Hz")
+
+
 def run(tick: Callable[[float, float], bool], rate: float, clock: Clock) -> int:
     """Call ``tick(now, lateness)``, both in s, at ``rate`` in Hz until it returns False; the number of ticks left out.
 
@@ -53,8 +64,7 @@ def run(tick: Callable[[float, float], bool], rate: float, clock: Clock) -> int:
     UserError
         On a rate outside of 50..500 Hz.
     """
-    if not RATES[0] <= rate <= RATES[1]:
-        raise UserError(f"rate = {rate!r} Hz must lie between {RATES[0]:g} and {RATES[1]:g} Hz")
+    check_rate(rate)
     period = 1.0 / rate
     start, k, left_out = clock.now(), 0, 0
     while True:

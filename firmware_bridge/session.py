@@ -35,7 +35,7 @@ class Histogram:
     def quantile(self, share: float) -> float:
         """Upper edge in s of the bin below which that share lies; the worst for the last bin."""
         left = share * sum(self._bins)
-        for k, count in enumerate(self._bins):
+        for k, count in enumerate(self._bins[:-1]):
             left -= count
             if left <= 0:
                 return min((k + 1) * 1e-4, self.worst)

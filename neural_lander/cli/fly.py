@@ -21,7 +21,7 @@ from firmware_bridge.link import CheckResult, Link, LinkLost
 from firmware_bridge.links import open_link
 from firmware_bridge.loop import Bounds, FlightLoop, Volume
 from firmware_bridge.preflight import TiltCheck
-from firmware_bridge.realtime import MonotonicClock, run, undisturbed
+from firmware_bridge.realtime import MonotonicClock, check_rate, run, undisturbed
 from firmware_bridge.recorder import Recorder
 from firmware_bridge.session import Session, Wishes
 from firmware_bridge.supervisor_limits import Limits, Permission
@@ -66,7 +66,11 @@ def fly(
     priority: Annotated[int | None, typer.Option(min=1, max=99, help="Real-time priority of the loop.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end; no display.")] = False,
 ) -> None:
-    """Fly a real autopilot: climb, hover, land; or watch it. Ctrl-C hands back to the autopilot."""
+    """Fly a real autopilot: climb, hover, land; or watch it. Ctrl-C hands back to the autopilot.
+
+    The exit code is 1 where a flight was to be flown and did not end in our landing.
+    """
+    check_rate(rate)
     loaded = None if bundle is None else load_bundle(bundle)
     profile = _profile(loaded, vehicle)
     plan = FlightPlan(profile, height, hover, speed)
@@ -122,6 +126,8 @@ def fly(
         left_out = _fly(session, wishes, rate, cpu, priority, arm)
     result = _result(session, recorder, link, rate, left_out)
     emit(result, as_json, lambda: _render(result))
+    if not (observe or dry_run or result["landed"]):
+        raise typer.Exit(1)
 
 
 def _open(reopen: Callable[[], Link], address: str) -> Link:

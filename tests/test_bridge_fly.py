@@ -1,0 +1,417 @@
+"""``neural-lander fly``: runs in simulated time behind a fake link, its checks, its questions and its ends."""
+
+import gc
+import json
+import signal
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_link import FakeLink, SimulatedClock
+from rich.console import Console
+from scipy.spatial.transform import Rotation
+from test_bridge_loop import RATE, VEHICLE, Knows
+
+import neural_lander.cli.fly as fly_module
+from firmware_bridge.display import Display, table
+from firmware_bridge.flight_plan import FlightPlan
+from firmware_bridge.guidance import Guidance
+from firmware_bridge.height import DeclaredFloor, Rangefinder
+from firmware_bridge.link import CheckResult
+from firmware_bridge.loop import FlightLoop
+from firmware_bridge.preflight import TiltCheck, check_vehicle
+from firmware_bridge.realtime import run, undisturbed
+from firmware_bridge.session import CHECK_TIME, Histogram, Session, Wishes
+from firmware_bridge.supervisor_limits import Permission
+from firmware_bridge.supervisor_types import Phase
+from neural_lander.cli.main import main
+from neural_lander.errors import NeuralLanderWarning
+from neural_lander.flightlog import read_log
+
+ROOT = Path(__file__).parents[1]
+
+
+def session(link: FakeLink, permission: Permission | None = None, dry_run: bool = False, **options: object) -> Session:
+    guidance = Guidance(VEHICLE, Knows(), FlightPlan(VEHICLE, settle_time=1.0))
+    permission = permission or Permission(take_control=True)
+    loop = FlightLoop(link, guidance, Rangefinder(), permission=permission, dry_run=dry_run, checks_passed=False)
+    return Session(loop, SimulatedClock(), Wishes(), **options)  # type: ignore[arg-type]
+
+
+def fly(s: Session, seconds: float = 60.0, each: Callable[[float], None] = lambda t: None) -> str:
+    begin = s.clock.now()
+
+    def tick(now: float, lateness: float) -> bool:
+        each(now - begin)
+        return s.tick(now, lateness) and now - begin < seconds
+
+    run(tick, RATE, s.clock)
+    s.clock.sleep_until(s.clock.now() + 1 / RATE)
+    return s.outcome
+
+
+def phases(s: Session) -> list[str]:
+    return [phase for _, phase, _ in s.transitions]
+
+
+# --- a run ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_pilot_arms_and_the_run_ends_after_the_landing() -> None:
+    link = FakeLink(VEHICLE)
+    s = session(link)
+
+    def pilot(t: float) -> None:
+        link.armed |= 3.0 < t < 4.0
+
+    assert fly(s, each=pilot) == "landed and disarmed"
+    assert phases(s)[-2:] == ["landed", "landed"]
+    assert [r for _, r in link.requests] == ["take control", "disarm"]
+    assert s.setpoints == len(link.sent)
+
+
+def test_the_flag_alone_does_not_arm() -> None:
+    link = FakeLink(VEHICLE)
+    lines: list[str] = []
+    s = session(link, arm=True, say=lines.append)
+    fly(s, 10.0)
+    assert any("type 'arm'" in line for line in lines)
+    assert "arm" not in [r for _, r in link.requests]
+    s.wishes.type("ar", asked=True)
+    fly(s, 2.0)
+    assert "arm" not in [r for _, r in link.requests]
+    s.wishes.type("m\n", asked=True)
+    assert fly(s) == "landed and disarmed"
+    assert [r for _, r in link.requests] == ["take control", "arm", "disarm"]
+
+
+def test_the_confirmation_alone_does_not_arm_either() -> None:
+    link = FakeLink(VEHICLE)
+    s = session(link)
+    s.wishes.arm = True
+    fly(s, 10.0)
+    assert "arm" not in [r for _, r in link.requests]
+
+
+@pytest.mark.parametrize("answer", ["no\n", "\n", "ARM\n", "arm please\n"])
+def test_another_answer_ends_the_run_unarmed(answer: str) -> None:
+    link = FakeLink(VEHICLE)
+    s = session(link, arm=True)
+    s.wishes.type(answer, asked=True)
+    assert fly(s, 10.0) == "arming was not confirmed"
+    assert not link.armed
+
+
+def test_a_check_that_does_not_pass_ends_the_run_with_its_finding() -> None:
+    link = FakeLink(VEHICLE, checks=[CheckResult("GUID_OPTIONS", False, "is 0; set it to 8")])
+    lines: list[str] = []
+    s = session(link, arm=True, say=lines.append)
+    s.wishes.arm = True
+    assert fly(s) == "check not passed: GUID_OPTIONS: is 0; set it to 8"
+    assert s.clock.now() - 100.0 == pytest.approx(CHECK_TIME, abs=0.1)
+    assert link.sent == [] and link.requests == []
+    assert any("not passed  GUID_OPTIONS" in line for line in lines)
+
+
+def test_checks_that_pass_late_are_waited_for() -> None:
+    link = FakeLink(VEHICLE, checks=[CheckResult("TIMESYNC", False, "not answered")])
+    s = session(link, arm=True)
+    s.wishes.arm = True
+
+    def each(t: float) -> None:
+        if t > 6.0:
+            link.checks = [CheckResult("TIMESYNC", True, "4 ms")]
+
+    assert fly(s, each=each) == "landed and disarmed"
+    assert link.requests[0][0] > 106.0
+
+
+def test_ctrl_c_in_flight_hands_back_and_then_ends() -> None:
+    link = FakeLink(VEHICLE)
+    s = session(link, arm=True)
+    s.wishes.arm = True
+    fly(s, 7.0)
+    assert s.latest is not None and s.latest.decision.phase is Phase.TRACKING
+    s.wishes.stop = True
+    fly(s)
+    assert s.outcome.startswith("handed back")
+    assert link.requests[-1][1] == "hand back" and not link.accepts
+    assert link.sent[-1][0] <= link.requests[-1][0]
+
+
+def test_an_autopilot_that_does_not_take_over_does_not_keep_the_program_for_ever() -> None:
+    link = FakeLink(VEHICLE, landing_mode=False)
+    s = session(link, arm=True)
+    s.wishes.arm = True
+    fly(s, 7.0)
+    s.wishes.stop = True
+    before = s.clock.now()
+    assert fly(s) == "ended by the user"
+    assert s.clock.now() - before < 6.0
+    assert [r for _, r in link.requests].count("hand back") >= 5
+
+
+def test_the_time_limit_hands_back_as_well() -> None:
+    link = FakeLink(VEHICLE)
+    s = session(link, arm=True, duration=7.0)
+    s.wishes.arm = True
+    assert fly(s).startswith("handed back")
+    assert 7.0 <= s.clock.now() - 100.0 < 8.0
+
+
+def test_after_the_pilot_took_over_the_log_goes_on_until_he_has_landed() -> None:
+    link = FakeLink(VEHICLE)
+    s = session(link, arm=True)
+    s.wishes.arm = True
+    fly(s, 7.0)
+    link.accepts = False
+    assert fly(s, 20.0) == ""
+    link.armed = False
+    assert fly(s).startswith("the pilot took over")
+    assert s.clock.now() - 100.0 < 30.0
+
+
+def test_observing_goes_on_whatever_the_checks_say_and_sends_nothing() -> None:
+    link = FakeLink(VEHICLE, checks=[CheckResult("GUID_OPTIONS", False, "is 0")])
+    s = session(link, Permission(observe=True), duration=40.0)
+    link.armed = True
+    assert fly(s, 100.0) == "ended by the user"
+    assert s.clock.now() - 100.0 == pytest.approx(40.0, abs=0.1)
+    assert link.sent == [] and link.requests == []
+
+
+def test_keys_abort_and_end() -> None:
+    wishes = Wishes()
+    wishes.type("x", asked=False)
+    assert not wishes.abort and not wishes.stop
+    wishes.type("a", asked=False)
+    wishes.type("q", asked=False)
+    assert wishes.abort and wishes.stop
+
+
+def test_a_histogram_gives_the_quantiles_of_its_times() -> None:
+    rng = np.random.default_rng(0)
+    times = rng.exponential(2e-3, 20_000)
+    histogram = Histogram()
+    for t in times:
+        histogram.add(float(t))
+    for share in (0.5, 0.9, 0.99, 0.999):
+        assert histogram.quantile(share) == pytest.approx(np.quantile(times, share), abs=2e-4)
+    assert histogram.worst == times.max()
+    histogram.add(3.0)
+    assert histogram.quantile(1.0) == 3.0
+
+
+# --- checks -----------------------------------------------------------------------------------------------------------
+
+
+def verdicts(link: FakeLink, floor: float | None = None) -> dict[str, CheckResult]:
+    source = Rangefinder() if floor is None else DeclaredFloor(floor)
+    loop = FlightLoop(link, Guidance(VEHICLE, Knows(), FlightPlan(VEHICLE)), source, permission=Permission(True))
+    for k in range(100):
+        loop.tick(100.0 + 0.01 * k)
+    return {check.name: check for check in check_vehicle(loop.heard, loop.limits, 100.99)}
+
+
+def test_a_vehicle_that_stands_well_passes() -> None:
+    found = verdicts(FakeLink(VEHICLE, floor=-0.4))
+    assert set(found) == {"state", "height", "standing", "frames", "arming"}
+    assert all(check.passed for check in found.values())
+
+
+def test_a_wrong_floor_is_found_on_the_ground() -> None:
+    check = verdicts(FakeLink(VEHICLE, floor=-0.4), floor=0.0)["standing"]
+    assert not check.passed
+    assert "gear -40.0 cm above the ground" in check.finding
+
+
+def test_a_barometer_alone_is_no_height() -> None:
+    check = verdicts(FakeLink(VEHICLE, range_period=None))["height"]
+    assert not check.passed
+    assert "never came" in check.finding and "DISTANCE_SENSOR" in check.finding
+
+
+def test_an_attitude_that_does_not_fit_the_accelerometer_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    link = FakeLink(VEHICLE, floor=-0.4)
+    poll = link.poll
+
+    def rolled(now: float) -> object:
+        reports = poll(now)
+        for report in reports:
+            if hasattr(report, "specific_force"):
+                report.specific_force[:] = [0.0, 9.81, 0.0]
+        return reports
+
+    monkeypatch.setattr(link, "poll", rolled)
+    assert not verdicts(link)["frames"].passed
+
+
+def tilted(axis: str, degrees: float) -> np.ndarray:
+    return Rotation.from_euler(axis, degrees, degrees=True).as_quat(scalar_first=True)
+
+
+def test_tilting_by_hand_passes_where_nose_and_left_side_go_up_as_asked() -> None:
+    check = TiltCheck()
+    for attitude in (tilted("y", 0), tilted("y", -30), tilted("y", 0), tilted("x", 30)):  # x forward, y left
+        assert not check.result().passed
+        check.take(attitude)
+    assert check.passed and check.result().passed
+
+
+@pytest.mark.parametrize(
+    ("attitude", "words"),
+    [
+        (tilted("y", 30), "the nose goes down"),
+        (tilted("x", 30), "the left side moves"),
+        (tilted("x", -30), "left side moves"),
+    ],
+)
+def test_tilting_by_hand_finds_an_axis_that_is_wrong(attitude: np.ndarray, words: str) -> None:
+    check = TiltCheck()
+    check.take(attitude)
+    assert words in check.result().finding
+    assert not check.result().passed
+
+
+# --- the command ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def links(monkeypatch: pytest.MonkeyPatch) -> list[FakeLink]:
+    """The command opens fakes, and its clock runs as fast as it can."""
+    opened: list[FakeLink] = []
+
+    def open_fake(address: str, vehicle: object, rate: float) -> FakeLink:
+        opened.append(FakeLink(VEHICLE, rotors=True))
+        return opened[-1]
+
+    monkeypatch.setattr(fly_module, "open_link", open_fake)
+    monkeypatch.setattr(fly_module, "MonotonicClock", SimulatedClock)
+    return opened
+
+
+def test_the_command_lands_prints_one_json_object_and_leaves_a_log(
+    links: list[FakeLink], tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Wishes, "type", lambda self, text, asked: setattr(self, "arm", True))
+    log = tmp_path / "log.mcap"
+    arguments = ["fly", "--link", "fake:0", "--vehicle", "intel-aero", "--arm", "--rate", "100", "--hover", "1"]
+    assert main([*arguments, "--log", str(log), "--json"]) == 0
+    captured = capsys.readouterr()
+    result = json.loads(captured.out)
+    assert captured.err == ""
+    assert result["outcome"] == "landed and disarmed" and result["landed"]
+    assert result["setpoints_sent"] == len(links[0].sent)
+    assert links[0].closed
+    assert all(check["passed"] for check in result["checks"])
+    read = read_log(log)
+    assert len(read.t) == result["log_records"]
+    assert read.metadata["height_source"] == "rangefinder"
+    assert read.metadata["bundle_sha256"] is None
+
+
+def test_a_flight_that_does_not_end_in_our_landing_has_another_exit_code(
+    links: list[FakeLink], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    arguments = ["fly", "--link", "fake:0", "--vehicle", "intel-aero", "--duration", "3", "--json"]
+    assert main([*arguments, "--log", str(tmp_path / "log")]) == 1
+    assert json.loads(capsys.readouterr().out)["outcome"] == "aborted by the user before the take-off"
+
+
+def test_without_json_people_get_lines_and_a_table(
+    links: list[FakeLink], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    arguments = ["fly", "--link", "fake:0", "--vehicle", "intel-aero", "--observe", "--duration", "3"]
+    assert main([*arguments, "--log", str(tmp_path / "log")]) == 0
+    captured = capsys.readouterr()
+    assert "ended by the user" in captured.out
+    assert links[0].sent == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--vehicle", "intel-aero", "--rate", "20"], "between 50 and 500 Hz"),
+        (["--vehicle", "intel-aero", "--height", "0"], "flight plan: height"),
+        (["--vehicle", "intel-aero", "--range-offset", "1,x"], "--range-offset '1,x'"),
+        (["--vehicle", "intel-aero", "--max-age", "0"], "limit state_age"),
+        (["--vehicle", "intel-aero", "--floor", "nan"], "--floor"),
+        (["--vehicle", "no-such"], "vehicle 'no-such'"),
+        (["--bundle", "no-such"], "is missing"),
+        ([], "neither --bundle nor --vehicle"),
+    ],
+)
+def test_wrong_input_is_refused_in_one_line(
+    links: list[FakeLink], tmp_path: Path, capsys: pytest.CaptureFixture, arguments: list[str], words: str
+) -> None:
+    assert main(["fly", "--link", "fake:0", "--log", str(tmp_path / "log"), *arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert words in captured.err
+    assert captured.err.count("\n") == 1
+    assert not links and not (tmp_path / "log").exists()
+
+
+def test_a_link_that_cannot_be_opened_is_refused_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    arguments = ["--vehicle", "intel-aero", "--log", str(tmp_path / "log")]
+    assert main(["fly", "--link", "mavlink:/dev/no-such-port", *arguments]) == 2
+    assert "/dev/no-such-port" in capsys.readouterr().err
+    assert main(["fly", "--link", "smoke:signals", *arguments]) == 2
+    assert "does not begin with any of" in capsys.readouterr().err
+    assert not (tmp_path / "log").exists()
+
+
+def test_signals_become_the_wish_to_end_and_are_put_back() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    wishes = Wishes()
+    with fly_module._signals(wishes):
+        signal.raise_signal(signal.SIGTERM)
+        assert wishes.stop
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_the_table_shows_a_flight_and_a_blank_start() -> None:
+    link = FakeLink(VEHICLE)
+    s = session(link, arm=True)
+    s.wishes.arm = True
+    console = Console(width=150, record=True, force_terminal=True)
+    for seconds in (2.0, 6.0):
+        fly(s, seconds)
+        assert s.latest is not None
+        console.print(table(s.latest, s, None))
+    text = console.export_text()
+    for words in ("ready", "tracking", "domain score", "f_a, N", "% of the network", "late by", "OFFBOARD"):
+        assert words in text
+
+
+def test_the_display_shows_what_was_said_without_a_terminal(capsys: pytest.CaptureFixture) -> None:
+    display = Display(Console(stderr=True))
+    display.say("height: [gone] 1.0 m")
+    display.close()
+    assert capsys.readouterr().err == "height: [gone] 1.0 m\n"
+
+
+def test_real_time_wishes_that_are_refused_are_warnings_and_all_is_put_back() -> None:
+    interval = sys.getswitchinterval()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with undisturbed(cpu=9999):
+            assert not gc.isenabled()
+            assert sys.getswitchinterval() < interval
+    assert [str(w.message).startswith("not pinned to CPU 9999") for w in caught] == [True]
+    assert caught[0].category is NeuralLanderWarning
+    assert gc.isenabled()
+    assert sys.getswitchinterval() == interval
+
+
+def test_flying_needs_no_training_library() -> None:
+    script = (
+        "import sys; import neural_lander.cli.fly;"
+        "print([m for m in ('torch', 'scipy', 'pandas', 'cvxpy', 'pybullet', 'cflib') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
