@@ -180,3 +180,21 @@ def test_keys_are_read_one_by_one_from_a_terminal_only():
     os.close(theirs)
     with open(os.devnull) as file, keys(file.fileno()) as read:
         assert read() == ""
+
+
+def test_a_server_that_comes_late_steps_through_what_it_missed():
+    steps = []
+
+    class Peer(Echo):
+        def step(self, now, received=b"", room=0):
+            steps.append(now)
+            return super().step(now, received, room)
+
+    server = Server(Line(Peer()), PseudoTerminal)
+    for now in (10.0, 10.001, 10.041, 20.0):
+        server.step(now)
+    server.close()
+    late = np.array(steps[2:18])
+    np.testing.assert_allclose(np.diff(late), 0.0025, atol=1e-9)
+    assert late[-1] == 10.041 and late[0] - 10.001 <= 0.0026
+    assert len(steps) == 2 + 16 + 100 and steps[-1] == 20.0  # of a long pause the last quarter of a second only

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
 import socket
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
+from firmware_bridge.emulator.autopilot import LONGEST_PAUSE, TICK
 from firmware_bridge.emulator.line import Line
 from neural_lander.errors import UserError
 
@@ -161,6 +163,7 @@ class Server:
         self._end: Endpoint | None = connect()
         self._pending = b""
         self.address = self._end.address
+        self._stepped = math.nan
         self.overrun = 0
         """Bytes lost because nobody read them."""
 
@@ -175,7 +178,8 @@ class Server:
             received = self._end.read()
             if received:
                 self.line.to_autopilot.write(now, received)
-        self.line.step(now)
+        for t in self._steps(now):
+            self.line.step(t)
         arrived = self.line.arrived()
         if self._end is None:
             return
@@ -185,6 +189,13 @@ class Server:
             if len(self._pending) > PENDING:
                 self.overrun += len(self._pending)
                 self._pending = b""
+
+    def _steps(self, now: float) -> list[float]:
+        """Times since the last call, a tick apart: what a busy computer delays comes late, but all of it."""
+        since = max(now - self._stepped, 0.0) if self._stepped == self._stepped else 0.0
+        self._stepped = now
+        ticks = math.ceil(min(since, LONGEST_PAUSE) / TICK - 1e-6)
+        return [now - k * TICK for k in range(ticks - 1, 0, -1)] + [now]
 
     def close(self) -> None:
         """Hang up."""
