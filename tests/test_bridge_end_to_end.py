@@ -168,8 +168,9 @@ def test_two_programs_fly_over_a_pseudo_terminal(firmware, pilot, permission, tm
         finally:
             emulator.kill()
     flown, emulated = json.loads(done.stdout), json.loads(out)
-    if flown["outcome"] != "landed and disarmed" and flown["lateness_worst_s"] > Limits().lateness:
-        pytest.skip(f"this machine was too busy to fly in real time: {flown['lateness_worst_s']:.3f} s late")
+    late = max(flown["lateness_worst_s"], emulated["longest_pause_s"])
+    if flown["outcome"] != "landed and disarmed" and late > 2 * Limits().lateness:
+        pytest.skip(f"this machine was too busy to fly in real time: {late:.3f} s late")
     assert done.returncode == 0, done.stderr + said
     assert flown["outcome"] == "landed and disarmed", done.stdout + said
     assert emulated["flown"] and not emulated["armed"]

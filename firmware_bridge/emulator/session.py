@@ -215,9 +215,14 @@ class Session:
         self._watch = FlightWatch(emulation.pilot.world)
         self._began = time.monotonic()
         self._ended, self._told, self._line_due = math.nan, 0, 0.0
+        self._stepped = self._began
+        self.longest_pause = 0.0  # s
+        """Between two looks at the line: how badly this computer kept the emulator waiting."""
 
     def step(self, now: float) -> bool:
         """One look; False when it is over."""
+        self.longest_pause = max(self.longest_pause, now - self._stepped)
+        self._stepped = now
         self.server.step(now)
         self._watch.look()
         if self._pilot is not None:
@@ -260,5 +265,6 @@ class Session:
             "touchdown_speed_m_per_s": self._watch.touchdown_speed,
             **self.emulation.setpoints(),
             "bytes_nobody_read": self.server.overrun,
+            "longest_pause_s": self.longest_pause,
             "events": [{"t_s": t - self._began, "what": what} for t, what in pilot.events],
         }
