@@ -20,10 +20,8 @@ from pathlib import Path
 
 from neural_lander.errors import UserError
 
-try:
+if sys.platform != "win32":  # there are no locks on folders there
     import fcntl
-except ImportError:  # Windows: what a killed process left behind is then not cleared away
-    fcntl = None  # type: ignore[assignment]
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # Linux, fcntl.h and linux/fs.h
 RENAME_SWAP = 2  # macOS, sys/stdio.h
@@ -187,7 +185,7 @@ def _abandoned(path: Path) -> list[Path]:
     found = []
     entries = sorted(path.parent.iterdir()) if path.parent.is_dir() else []
     for staging in (entry for entry in entries if _is_staging(entry, path)):
-        if fcntl is None:
+        if sys.platform == "win32":
             found += [staging] if (staging / OLD).is_dir() else []
         elif (lock := _lock(staging)) is not None:
             os.close(lock)
@@ -205,7 +203,7 @@ def _is_staging(folder: Path, path: Path) -> bool:
 
 def _lock(folder: Path) -> int | None:
     """Descriptor that holds the lock on a folder; None where another process holds it or there are no locks."""
-    if fcntl is None:
+    if sys.platform == "win32":
         return None
     try:
         descriptor = os.open(folder, os.O_RDONLY)
@@ -240,7 +238,7 @@ def _write(path: Path, data: bytes) -> None:
 
 def _sync(folder: Path) -> None:
     """Names within a folder to the disk, so that a power cut cannot undo their order."""
-    if fcntl is None:
+    if sys.platform == "win32":
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:

@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -110,7 +111,16 @@ def _unpack(data: bytes, source: str) -> History:
             raise UserError(f"{source} is no history of version {FORMAT_VERSION}; {remedy}")
         entries = tuple(document["entries"])
         whole = all(set(e["files"]) == set(FILES) and e["number"] == k + 1 for k, e in enumerate(entries))
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, KeyError, TypeError, ValueError) as error:
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        NotImplementedError,
+        RuntimeError,
+        EOFError,
+        KeyError,
+        TypeError,
+        ValueError,
+    ) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(f"{source} is damaged: {error}; {remedy}") from error

@@ -7,11 +7,12 @@ history under which it came. ``train``: the network was fitted on it. ``validati
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from neural_lander.errors import UserError
+from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.flightlog import FlightLog, read_log
 from neural_lander.residual.digest import file_sha256, recorded
 
@@ -62,13 +63,15 @@ def find_logs(entries: Sequence[Entry], bundle: Path, folders: Sequence[Path]) -
         if not folder.is_dir():
             raise UserError(f"--data {folder} is no folder: name one that holds the old logs")
     found: dict[int, FlightLog] = {}
-    for k, entry in enumerate(entries):
-        for path in _hints(entry, bundle):
-            if k not in found and (log := _matching(path, entry)) is not None:
-                found[k] = log
-    missing = [k for k in range(len(entries)) if k not in found]
-    if missing and folders:
-        found |= _search({k: entries[k] for k in missing}, folders)
+    with warnings.catch_warnings():  # the same log as ever: what was lost in it was said when it was given
+        warnings.simplefilter("ignore", NeuralLanderWarning)
+        for k, entry in enumerate(entries):
+            for path in _hints(entry, bundle):
+                if k not in found and (log := _matching(path, entry)) is not None:
+                    found[k] = log
+        missing = [k for k in range(len(entries)) if k not in found]
+        if missing and folders:
+            found |= _search({k: entries[k] for k in missing}, folders)
     missing = [k for k in missing if k not in found]
     if missing:
         names = ", ".join(_said(entries[k], bundle) for k in missing)

@@ -1,0 +1,209 @@
+"""``neural-lander retrain``: let a bundle learn from new flights, and keep the old one unless the new one is better."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from neural_lander.bundle import Bundle, bundle_contents, load_bundle, read_files, write_files
+from neural_lander.bundle_history import History, appended, read_history, version, with_history
+from neural_lander.certificate import check
+from neural_lander.cli.output import console, emit, progress
+from neural_lander.cli.retrain_tables import history_table, retraining
+from neural_lander.errors import NeuralLanderWarning, UserError
+from neural_lander.flightlog import FlightLog, read_logs
+
+GATE_FAILED = 1  # exit code: the input was sound, the new model or a new log was not good enough
+STAGES = ("old flights", "new flights", "fit", "certificate")
+
+Stage = Callable[[str, float], None]
+
+
+def retrain(
+    bundle: Annotated[Path, typer.Argument(help="Bundle written by train; replaced only if every gate is passed.")],
+    paths: Annotated[
+        list[Path] | None, typer.Argument(metavar="LOG...", help="New flight logs, or folders of them.")
+    ] = None,
+    data: Annotated[
+        list[Path] | None, typer.Option(metavar="DIR", help="Folder to find old logs in that were moved, by hash.")
+    ] = None,
+    without: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Log to take out again: its name, path or hash.")
+    ] = None,
+    history: Annotated[bool, typer.Option("--history", help="List the bundle's versions and change nothing.")] = False,
+    rollback: Annotated[
+        int | None, typer.Option(metavar="N", help="Restore version N of the history, byte for byte.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of split, fit and bootstrap; default: the bundle's.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Learn on: fit on old and new flights, judge old and new model on flights neither saw, certify, then replace.
+
+    Gates: the new logs fit the vehicle and the old flights; near the ground the new model is at most 3 % worse, with
+    95 % confidence; it contracts, as proved. If one fails, the bundle is left as it was.
+
+    Exit code: 0 replaced, 1 a gate failed, 2 the input or the usage was at fault.
+    """
+    if (history or rollback is not None) and (paths or data or without or (history and rollback is not None)):
+        raise UserError("--history and --rollback stand alone: give neither logs nor other options with them")
+    if history:
+        _list(bundle, as_json)
+    elif rollback is not None:
+        _roll_back(bundle, rollback, as_json)
+    elif paths or without:
+        _retrain(bundle, paths or [], data or [], without or [], seed, as_json)
+    else:
+        raise UserError("nothing to do: name new flight logs, or a log to take out with --without")
+
+
+def _retrain(
+    path: Path, paths: Sequence[Path], folders: Sequence[Path], without: Sequence[str], seed: int | None, as_json: bool
+) -> None:
+    before = read_files(path)
+    bundle, past = load_bundle(path), read_history(before, str(path))
+    with progress() as bars:
+        tasks = {stage: bars.add_task(stage, total=1.0) for stage in STAGES}
+        report, after = _learn(
+            bundle, past, paths, folders, without, seed, lambda s, done: bars.update(tasks[s], completed=done)
+        )
+    if after is not None:
+        note = {
+            "when": datetime.now(UTC).isoformat(timespec="seconds"),
+            "event": "retrained",
+            "added": [row["log"] for row in report["new_flights"]],
+            "withdrawn": report["withdrawn"],
+            "gates": report["gates"],
+        }
+        _replace(path, before, with_history(after, appended(past, after, note)))
+        report["version"] = len(past.entries) + 1
+    emit(report, as_json, lambda: retraining(report))
+    if after is None:
+        failed = "; ".join(f"{g['gate']}: {g['reason']}" for g in report["gates"] if not g["passed"])
+        console.print(f"error: {path} is left as it was; gate failed: {failed}", soft_wrap=True, markup=False)
+        raise typer.Exit(GATE_FAILED)
+
+
+def _learn(
+    bundle: Bundle,
+    past: History,
+    paths: Sequence[Path],
+    folders: Sequence[Path],
+    without: Sequence[str],
+    seed: int | None,
+    stage: Stage,
+) -> tuple[dict[str, Any], dict[str, bytes] | None]:
+    """The report, and the four files that may replace the old ones; None where a gate failed."""
+    from neural_lander.certificate.document import certify
+    from neural_lander.certificate.evidence import proved_slopes  # cvxpy; with torch, after what can be refused early
+    from neural_lander.residual import manifest
+    from neural_lander.residual import retrain as learning
+    from neural_lander.residual.gates import CERTIFIED, Gate
+
+    entries = manifest.withdraw(bundle.info["datasets"], without)
+    options = learning.options_of(bundle, seed)
+    in_use = manifest.active(entries)
+    given, refused = _read(paths)
+    new_logs, ignored = learning.unknown_logs(given, entries)
+    for one in ignored:
+        _warn(f"{one['log']} is left out: {one['reason']}")
+    if paths and not new_logs and not refused and not without:
+        raise UserError("nothing new to learn from: the bundle knows every flight that was given")
+
+    old = learning.old_flights(bundle, in_use, manifest.find_logs(in_use, bundle.path, folders), options, stage)
+    number = len(past.entries) + 1
+    new, gate, rows = learning.check_new(bundle, old, new_logs, refused, options, number, stage)
+    report: dict[str, Any] = {
+        "bundle": bundle.path, "vehicle": bundle.vehicle.name, "replaced": False, "version": len(past.entries),
+        "gates": [gate.as_json()], "new_flights": rows, "old_flights": len(old), "ignored": ignored,
+        "withdrawn": list(without), "judged_on": None, "fit_report": None, "datasets": None, "certificate": None,
+    }  # fmt: skip
+    if not gate.passed:
+        return report, None
+
+    withdrawn = _withdrawn(bundle, entries, without, folders, learning, options, stage) if not new else []
+    done = learning.refit(bundle, old, new, withdrawn, options, stage)
+    network = done.result.predictors.network
+    slopes = proved_slopes(network, bundle.vehicle, options.seed, lambda fraction: stage("certificate", fraction))
+    certificate = certify(network, bundle.vehicle, slopes)
+    result = learning.with_withdrawn(done.result, entries)
+    after = bundle_contents(result, certificate)
+    wrong = list(check.problems(after))
+    factor = certificate["entries"]["contraction_factor"]["value"]
+    reason = f"contraction factor {factor:.3g}, below 1 is asked; {'; '.join(wrong) or 'the certificate checks'}"
+    passed = bool(certificate["contracts"]) and not wrong
+    gates = [gate, done.gate, Gate(CERTIFIED, passed, reason, {"contraction_factor": factor, "problems": wrong})]
+    replaced = all(g.passed for g in gates)
+    report |= {
+        "replaced": replaced, "gates": [g.as_json() for g in gates], "judged_on": done.judged,
+        "training_samples": result.training_samples, "split": result.split, "fit_report": result.fit_report,
+        "datasets": result.datasets, "certificate": certificate,
+    }  # fmt: skip
+    return report, after if replaced else None
+
+
+def _withdrawn(
+    bundle: Bundle,
+    entries: Sequence[Mapping[str, Any]],
+    without: Sequence[str],
+    folders: Sequence[Path],
+    learning: Any,
+    options: Any,
+    stage: Stage,
+) -> list[Any]:
+    """Flights that are taken out now, as far as they are found."""
+    from neural_lander.residual.manifest import TRAIN, WITHDRAWN, find_logs, role
+
+    pairs = zip(bundle.info["datasets"], entries, strict=True)
+    gone = [before for before, now in pairs if role(before) == TRAIN and role(now) == WITHDRAWN]
+    try:
+        return list(learning.old_flights(bundle, gone, find_logs(gone, bundle.path, folders), options, stage))
+    except UserError as error:
+        _warn(f"the comparison goes on without the withdrawn flights: {error}")
+        return []
+
+
+def _read(paths: Sequence[Path]) -> tuple[list[FlightLog], list[str]]:
+    """Logs of files and folders, and why others cannot be read."""
+    logs: list[FlightLog] = []
+    refused = []
+    for path in paths:
+        try:
+            logs += read_logs([path])
+        except UserError as error:
+            refused.append(str(error))
+    return logs, refused
+
+
+def _replace(path: Path, before: Mapping[str, bytes], after: Mapping[str, bytes]) -> None:
+    if read_files(path) != dict(before):
+        raise UserError(f"{path} was changed while this ran, and is left as it is: run it again")
+    write_files(path, after)
+    load_bundle(path)
+
+
+def _list(path: Path, as_json: bool) -> None:
+    past = read_history(read_files(path), str(path))
+    versions = [{**entry, "restorable": past.restorable(entry)} for entry in past.entries]
+    emit({"bundle": path, "present": len(versions), "versions": versions}, as_json, lambda: history_table(versions))
+
+
+def _roll_back(path: Path, number: int, as_json: bool) -> None:
+    before = read_files(path)
+    past = read_history(before, str(path))
+    restored = version(past, number)
+    if wrong := next(check.problems(restored), None):
+        raise UserError(f"--rollback {number}: that version does not pass the checks of today: {wrong}")
+    note = {"when": datetime.now(UTC).isoformat(timespec="seconds"), "event": f"rolled back to {number}"}
+    _replace(path, before, with_history(restored, appended(past, restored, note)))
+    result = {"bundle": path, "restored": number, "version": len(past.entries) + 1}
+    emit(result, as_json, lambda: Text(f"{path}: version {number} is restored, as version {result['version']}"))
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, NeuralLanderWarning, stacklevel=3)
