@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,6 +116,7 @@ def fly_once(
     moment_trim: np.ndarray,
     metadata: Mapping[str, Any] | None = None,
     resting_share: float = RESTING_SHARE,
+    before_step: Callable[[float, State], None] | None = None,
 ) -> tuple[FlightLog, Truth, Trajectory, dict[str, float]]:
     """One flight and its figures. The seed draws start, noise and turbulence, alike for every controller."""
     trajectory = scenario.trajectory(plant.pad)
@@ -132,6 +133,7 @@ def fly_once(
         start=-WARM_UP,
         end=scenario.duration,
         touchdown=TouchdownDetector(resting_share=resting_share) if scenario.lands else None,
+        before_step=before_step,
         metadata=metadata,
     )
     return log, truth, trajectory, scenario.score(truth, trajectory)

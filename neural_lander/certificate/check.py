@@ -21,6 +21,8 @@ from typing import Any
 
 import numpy as np
 
+from neural_lander.certificate.check_tracking import tracking_problems
+
 FORMAT_VERSION = 2
 FILES = ("residual.safetensors", "bundle.json", "vehicle.toml", "certificate.json")
 ROTORS = 4
@@ -140,8 +142,20 @@ def problems(contents: Mapping[str, bytes]) -> Iterator[str]:
             digest.update(repr(tensors[name].shape).encode() + tensors[name].tobytes())
         if document["network_sha256"] != digest.hexdigest():
             yield "certificate.json was made for another network: network_sha256 differs"
+        for entry in document.get("tracking", []):
+            mass, L_u = profile["mass"]["value"], document["entries"]["lipschitz_rotor_thrust"]["value"]
+            yield from tracking_problems(entry, mass, L_u)
         yield from false_claims(document, {name: tensors[name].astype(np.float64) for name in names}, profile)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError) as error:
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        IndexError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+        ArithmeticError,
+    ) as error:
         yield f"the bundle is malformed: {type(error).__name__}: {error}"
 
 

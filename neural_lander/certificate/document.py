@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,13 +44,20 @@ def network_sha256(network: ReluNetwork) -> str:
     return digest.hexdigest()
 
 
-def certify(network: ReluNetwork, vehicle: Vehicle, slopes: Mapping[str, Slope] | None = None) -> dict[str, Any]:
+def certify(
+    network: ReluNetwork,
+    vehicle: Vehicle,
+    slopes: Mapping[str, Slope] | None = None,
+    tracking: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
     """The certificate of a network on a vehicle as JSON values.
 
     Parameters
     ----------
     slopes
         What is known of each slope, as from ``evidence.proved_slopes``. Default: product bounds.
+    tracking
+        What was measured of the closed loop, as from ``tracking.measure_tracking``, for each choice of gains.
     """
     slopes = slopes or product_slopes(network, vehicle)
     column, bound = float(np.linalg.norm(thrust_direction(vehicle))), {n: s.bound for n, s in slopes.items()}
@@ -106,6 +113,7 @@ def certify(network: ReluNetwork, vehicle: Vehicle, slopes: Mapping[str, Slope] 
         "entries": {name: _entry(name, *numbers[name]) for name in LABELS if name in numbers},
         "multipliers": {n: s.multipliers.tolist() for n, s in slopes.items() if s.multipliers is not None},
         "reached_at": {n: s.at.tolist() for n, s in slopes.items() if s.at is not None},
+        "tracking": [dict(entry) for entry in tracking],
     }
 
 

@@ -13,23 +13,46 @@ from neural_lander.bundle import load_uncertified, replace_certificate
 from neural_lander.certificate.document import certify as certificate_of
 from neural_lander.certificate.evidence import proved_slopes
 from neural_lander.cli.output import emit, progress
-from neural_lander.cli.tables import certificate_table
+from neural_lander.cli.tables import certificate_table, tracking_lines
+from neural_lander.errors import UserError
 
 
 def certify(
     bundle: Annotated[Path, typer.Argument(help="Bundle written by train; its certificate is replaced.")],
-    seed: Annotated[int, typer.Option(help="Of the search for the steepest slopes.")] = 0,
+    landings: Annotated[
+        int, typer.Option(min=0, help="Landings in simulation to measure the closed loop on; 0: the network alone.")
+    ] = 0,
+    verify: Annotated[int, typer.Option(min=0, help="Other landings, to hold against the measured envelope.")] = 0,
+    effect: Annotated[
+        list[str] | None, typer.Option(help="Aerodynamic effect module:Class of these landings, repeatable.")
+    ] = None,
+    airframe: Annotated[int, typer.Option(min=0, help="Copy of the vehicle that flies them; as in collect.")] = 0,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+    out: Annotated[Path | None, typer.Option(help="Page that plots the envelope and the landings.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the search for the steepest slopes, and of the landings.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Prove the tightest bounds we know, search for what is reached, and put the certificate into the bundle.
 
     Check it without this program: python -m neural_lander.certificate.check BUNDLE
     """
+    if (verify or out) and not landings:
+        raise UserError("--verify and --out hold landings against what others measured: give --landings as well")
     network, vehicle = load_uncertified(bundle)
     with progress() as bars:
         task = bars.add_task("slopes", total=1.0)
         slopes = proved_slopes(network, vehicle, seed, lambda fraction: bars.update(task, completed=fraction))
     certificate = replace_certificate(bundle, certificate_of(network, vehicle, slopes)).certificate
+    if landings and certificate["contracts"]:
+        from neural_lander.cli.results import stages  # the simulator's, as what follows
+        from sim.envelope import measure_envelope, write_envelope_page
+
+        with stages() as stage:
+            measured = measure_envelope(bundle, effect or [], airframe, landings, verify, seed, workers, stage)
+        document = certificate_of(network, vehicle, slopes, [m.tracking for m in measured])
+        certificate = replace_certificate(bundle, document).certificate
+        if out is not None:
+            write_envelope_page(measured, vehicle, out)
     verdict = "contracts" if certificate["contracts"] else "is not shown to contract"
     emit(
         {"bundle": bundle, **certificate},
@@ -37,5 +60,6 @@ def certify(
         lambda: Group(
             Text(f"{bundle}: network on {vehicle.name}; the thrust iteration {verdict}"),
             certificate_table(certificate),
+            *(Text(line) for entry in certificate["tracking"] for line in tracking_lines(entry)),
         ),
     )

@@ -30,6 +30,7 @@ class Wanted:
     R_d: Rows  # desired attitude, body to world: rows of components
     moment: Array  # (..., 3) N m, body
     f_a_hat: Array  # (..., 3) N, world: the residual estimate that was subtracted
+    f_a_hat_at: Array  # (..., 4) N: the rotor thrusts that it was asked for
 
 
 class Controller:
@@ -81,27 +82,27 @@ class Controller:
         self.tracking.reset()
         self.attitude.tau_hat = np.zeros(3) if moment_trim is None else moment_trim
         self.wanted = None
-        self._rotor_thrust: Array = np.full(4, self.vehicle.weight / 4)
+        self.rotor_thrust: Array = np.full(4, self.vehicle.weight / 4)  # (..., 4) N, as commanded last
 
     def __call__(self, t: float, state: State, reference: Reference) -> Array:
         """Rotor speeds in rad/s, ``(..., 4)``, at time t in s. What was asked for is in :attr:`wanted`."""
         R = state.rows
         f_a_hat = self.residual.at(state)
         f_bar_d = self.tracking(state, reference)
-        estimate = f_a_hat(constant(self._rotor_thrust, f_bar_d))
+        estimate = f_a_hat(constant(self.rotor_thrust, f_bar_d))
         R_d = desired_attitude(split(f_bar_d - estimate), reference.yaw)
         tau_d = self.attitude(R, split(state.body_rates), R_d)
         k = join([row[2] for row in R])  # body z axis
-        thrust, estimate = self._solve_thrust(f_bar_d, f_a_hat, estimate, k, tau_d)
+        thrust, estimate, asked = self._solve_thrust(f_bar_d, f_a_hat, estimate, k, tau_d)
         u, saturated = self.allocation(thrust, tau_d)
         self.tracking.update_trim(t, saturated | state.contact)
-        self._rotor_thrust = self._c_T * u
-        self.wanted = Wanted(thrust, R_d, tau_d, estimate)
+        self.rotor_thrust = self._c_T * u
+        self.wanted = Wanted(thrust, R_d, tau_d, estimate, asked)
         return namespace(u).sqrt(u)
 
     def _solve_thrust(
         self, f_bar_d: Array, f_a_hat: Callable[[Array], Array], estimate: Array, k: Array, tau_d: Array
-    ) -> tuple[Array, Array]:
+    ) -> tuple[Array, Array, Array]:
         """Fixed point of T = (f_bar_d - f_a_hat(u(T))) . k, u(T) = clip(B0^-1 (T, tau_d), 0, u_max).
 
         R_d and tau_d are held, so that u enters through the scalar T alone (design: a map of contraction
@@ -109,7 +110,7 @@ class Controller:
         """
         direction = constant(self._thrust_direction, tau_d)
         moments = self._c_T * self.allocation.moment_part(tau_d)
-        thrust = inner(f_bar_d - estimate, k)
+        rotor_thrust, thrust = self.rotor_thrust, inner(f_bar_d - estimate, k)
         for _ in range(self._iterations):
             rotor_thrust = clip(moments + along(thrust, direction), 0.0, self._thrust_max)
             estimate = f_a_hat(rotor_thrust)
@@ -117,4 +118,4 @@ class Controller:
             step = abs(thrust - previous)
             if (step if type(step) is np.float64 else step.max()) <= self._step_tolerance:
                 break
-        return thrust, estimate
+        return thrust, estimate, rotor_thrust

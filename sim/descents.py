@@ -1,0 +1,90 @@
+"""Descents in free flight as the certificate's tracking bound wants them: true s, true p~, at the controller's step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from joblib import Parallel, delayed
+
+from neural_lander.certificate.tracking import SETTLED, LoopFlight
+from neural_lander.state import State
+from neural_lander.trajectory import Landing
+from sim.campaign import Copy, Progress
+from sim.landing import build_controller, controller_named, fly_once, identify_moment_trim
+from sim.scenarios import scenario_named
+from sim.world import TIME_STEP
+
+CALIBRATION_STREAM, VERIFICATION_STREAM = 0xCA11, 0x0E4F  # keep their seeds apart from each other's and from the tests'
+SHARD = 10  # landings per task
+
+
+def descent_seed(seed: int, index: int, stream: int) -> int:
+    """Seed of one landing of a stream."""
+    return int(np.random.SeedSequence([seed, index, stream]).generate_state(1)[0])
+
+
+def fly_descents(
+    copy: Copy,
+    controller: str,
+    scenarios: Sequence[str],
+    flights: int,
+    seed: int,
+    stream: int,
+    workers: int = 1,
+    progress: Progress = lambda done, of: None,
+) -> list[LoopFlight]:
+    """Landings, the scenarios in turn, from where the start has settled to contact or to where the reference stops.
+
+    The result does not depend on the number of workers.
+    """
+    with copy.plant.build() as world:
+        moment_trim = identify_moment_trim(copy.plant, world)
+    shards = [range(k, min(k + SHARD, flights)) for k in range(0, flights, SHARD)]
+    run = Parallel(n_jobs=workers, return_as="generator")
+    jobs = (delayed(_fly)(copy, controller, scenarios, shard, seed, stream, moment_trim) for shard in shards)
+    found: list[LoopFlight] = []
+    for part in run(jobs):
+        found += part
+        progress(len(found), flights)
+    return found
+
+
+def _fly(
+    copy: Copy,
+    name: str,
+    scenarios: Sequence[str],
+    indices: Sequence[int],
+    seed: int,
+    stream: int,
+    moment_trim: np.ndarray,
+) -> list[LoopFlight]:
+    controller = build_controller(controller_named(name), copy.plant, copy.learned)
+    Lambda, found = controller.tracking.gains.Lambda, []
+    with copy.plant.build() as world:
+        for index in indices:
+            gaps: list[float] = []
+
+            def note(t: float, _: State, gaps: list[float] = gaps) -> None:
+                wanted = controller.wanted
+                assert wanted is not None
+                gaps.append(float(np.linalg.norm(wanted.f_a_hat_at - controller.rotor_thrust)))
+
+            number = descent_seed(seed, index, stream)
+            scenario = scenario_named(scenarios[index % len(scenarios)])
+            _, truth, reference, _ = fly_once(
+                world, copy.plant, controller, scenario, number, moment_trim, before_step=note
+            )
+            assert isinstance(reference, Landing)
+            free = (truth.t > SETTLED) & (truth.t < reference.arrival)
+            first = int(np.argmax(free))
+            touches = np.flatnonzero(truth.contact & free)
+            last = int(touches[0]) if len(touches) else int(first + free.sum())
+            part = slice(first, last)
+            p_error = truth.position[part] - truth.reference[part]
+            s = truth.velocity[part] - reference.velocity + Lambda * p_error
+            found.append(LoopFlight(number, s, p_error, np.array(gaps[part])))
+    return found
+
+
+__all__ = ["CALIBRATION_STREAM", "TIME_STEP", "VERIFICATION_STREAM", "descent_seed", "fly_descents"]
