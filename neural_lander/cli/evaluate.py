@@ -13,13 +13,14 @@ from rich.console import Group
 from rich.text import Text
 
 from neural_lander.bundle import load_bundle
-from neural_lander.cli.output import emit, progress
-from neural_lander.cli.tables import error_table, flight_table, slope_line
+from neural_lander.cli.output import emit, progress, to_json
+from neural_lander.cli.tables import error_table, evidence_line, flight_table, slope_line
 from neural_lander.errors import UserError
 from neural_lander.flightlog import read_logs
 from neural_lander.residual.digest import recorded
 from neural_lander.residual.evaluation import Predictors, trimmed
 from neural_lander.residual.evaluation import evaluate as errors_of
+from neural_lander.residual.judged import outside_domain
 from neural_lander.residual.samples import ResidualSamples, residual_samples
 from neural_lander.residual.scoring import scoring_rule
 from neural_lander.residual.trim import TRIMS, trim_height
@@ -28,6 +29,7 @@ TRIM_HELP = (
     "Offset that every predictor gets from its own errors far from the ground: none, flight (mean over the flight), "
     "online (a filter over what came before)."
 )
+OUTSIDE = {"none": "nothing", "whole": "whole network", "faded": "faded as in flight"}
 HEADER = "t,label_x,label_y,label_z,pred_x,pred_y,pred_z,scored"
 
 
@@ -39,6 +41,9 @@ def evaluate(
         typer.Option(help="CSV of labels and predictions at 100 Hz; with several logs one each, the log's name added."),
     ] = None,
     trim: Annotated[str, typer.Option(help=TRIM_HELP)] = "none",
+    page: Annotated[
+        Path | None, typer.Option("--report", help="Write a page (HTML) with figures, for desk or phone.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Judge a bundle on flight logs it has not seen: errors in f_a,z against zero, mean and Cheeseman-Bennett."""
@@ -57,6 +62,7 @@ def evaluate(
         for path, flight in zip(_names(predictions, flights), flights, strict=True):
             write_predictions(path, flight, trimmed(predictors, flight, TRIMS[trim], above)["network"])
             written.append(path)
+    domain = outside_domain(predictors, loaded.domain, flights, TRIMS[trim], above)
     known = [entry for entry in loaded.info["datasets"] if entry.get("role", "train") == "train"]
     result = {
         "bundle": bundle,
@@ -65,12 +71,19 @@ def evaluate(
         "trim": trim,
         "trim_above_m": above,
         **report,
+        "domain": domain,
+        "thrust_slope_evidence": loaded.info["training"].get("thrust_slope_evidence"),
         "flights": [
             {**entry, "trained_on": recorded(log, known) is not None}
             for entry, log in zip(report["flights"], logs, strict=True)
         ],
         "predictions": written,
+        "report": page,
     }
+    if page is not None:
+        from neural_lander.residual.fit_page import write_fit_page  # SciPy and plotly: only where there is a page
+
+        write_fit_page(loaded, flights, to_json(result), page)
     emit(result, as_json, lambda: _render(result))
 
 
@@ -120,11 +133,26 @@ def _render(result: dict[str, Any]) -> Group:
         )
         without = [flight["log"] for flight in result["flights"] if not flight["samples_for_trim"]]
         notes += [Text(f"without a sample to trim by: {', '.join(without)}")] if without else []
+    evidence = result["thrust_slope_evidence"]
     return Group(
         error_table(result),
         flight_table(result),
         Text(f"near ground: centre of mass below {result['low_below_m']:g} m"),
         Text(slope_line(result["thrust_slope"])),
+        *([] if evidence is None else [Text(f"training: {evidence_line(evidence)}")]),
+        Text(_domain_line(result["domain"])),
         *notes,
         *(Text(str(path)) for path in result["predictions"]),
+        *([] if result["report"] is None else [Text(str(result["report"]))]),
+    )
+
+
+def _domain_line(domain: dict[str, Any]) -> str:
+    """How much of the flights lies outside the training, and what the fade-out does there."""
+    if not domain["samples_outside"]:
+        return "outside the domain of the training flights: no scored sample"
+    errors = ", ".join(f"{words} {domain[f'rmse_{name}_N']:.4g}" for name, words in OUTSIDE.items())
+    return (
+        f"outside the domain of the training flights: {100 * domain['share_outside']:.1f} % of the scored samples; "
+        f"RMSE there in N: {errors}"
     )
