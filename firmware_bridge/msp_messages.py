@@ -29,6 +29,9 @@ STANDARD_GRAVITY = 9.80665  # m/s^2, 3rd CGPM; what the firmwares call 1 g
 RPM = 2 * math.pi / 60  # rad/s
 DEGREE = math.pi / 180
 INAV_ACC_1G = 512  # counts, fixed in INAV's reply
+RATE_UNIT = {"BTFL": 2000 / 32768 * DEGREE, "INAV": DEGREE}
+"""rad/s per count of the gyroscope in MSP_RAW_IMU. Betaflight sends the sensor's own counts (measured: 16.4 per deg/s),
+so that a sensor set to 4000 deg/s (gyro_high_fsr) reads half. INAV sends whole degrees per second."""
 
 ARM, ANGLE, HORIZON, OVERRIDE = 0, 1, 2, 50
 """Permanent numbers of boxes (mode switches), the same in both firmwares."""
@@ -116,10 +119,10 @@ def from_euler(roll: float, pitch: float, yaw: float) -> np.ndarray:
     return quaternion_multiply(quaternion_multiply(z, y), x)
 
 
-def raw_imu(payload: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """Accelerometer in counts and body rates in rad/s (they come in whole degrees per second), body FLU."""
+def raw_imu(payload: bytes, rate_unit: float) -> tuple[np.ndarray, np.ndarray]:
+    """Accelerometer in counts and body rates in rad/s, body FLU; ``rate_unit`` is that of the firmware, in rad/s."""
     values = struct.unpack_from("<6h", payload)
-    return np.array(values[:3], dtype=float), np.array(values[3:]) * DEGREE
+    return np.array(values[:3], dtype=float), np.array(values[3:]) * rate_unit
 
 
 def betaflight_rotors(payload: bytes) -> np.ndarray | None:

@@ -94,7 +94,7 @@ class Telemetry:
         return (AttitudeReport(t, now, attitude, self._rates),)
 
     def _imu(self, payload: bytes, identity: Identity, t: float, now: float) -> Sequence[Report]:
-        counts, self._rates = msg.raw_imu(payload)
+        counts, self._rates = msg.raw_imu(payload, msg.RATE_UNIT[identity.variant])
         if self.counts_per_g is None:
             self.counts_per_g = msg.INAV_ACC_1G if identity.variant == "INAV" else self._learn_scale(counts)
         if self.counts_per_g is None:

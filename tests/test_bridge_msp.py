@@ -269,7 +269,7 @@ def test_dead_man_sends_one_last_level_frame_and_then_nothing(radio: bool) -> No
     rig.run(0.5, rig.at_height(tilted))
     stopped, before = rig.now, len(rig.peer.setpoints)
     rig.run(1.0)
-    ((at, channels),) = rig.peer.setpoints[before:]
+    ((at, channels),) = list(rig.peer.setpoints)[before:]
     assert at - stopped == pytest.approx(DEAD_MAN, abs=0.03)
     assert [channels[0], channels[1], channels[3]] == [1500, 1500, 1500]
     wanted = rig.thrust.fraction(RELEASE_SHARE * VEHICLE.weight, rig.link.telemetry.voltage)
@@ -491,6 +491,13 @@ def test_the_last_flag_of_betaflights_list_is_the_arming_switch_in_every_version
         assert msg.refusal_names("BTFL", msg.Status(0, 1 << (count - 1) | 1 << 7, count)) == ("THROTTLE", "ARM_SWITCH")
     assert msg.refusal_names("BTFL", msg.Status(0, 1 << 25, 29)) == ("FLIP_SWITCH",)
     assert msg.refusal_names("INAV", msg.Status(0, 1 << 18 | 1 << 2 | 1 << 31, 0)) == ("RC_LINK", "FLAG_31")
+
+
+def test_betaflight_sends_the_gyroscopes_counts_and_inav_whole_degrees_per_second() -> None:
+    """Betaflight 4.5.5 in software answered 790 to a turn of 0.84 rad/s: 16.4 counts per deg/s."""
+    payload = struct.pack("<9h", 0, 0, 2048, 0, 0, 790, 0, 0, 0)
+    assert msg.raw_imu(payload, msg.RATE_UNIT["BTFL"])[1][2] == pytest.approx(0.84, rel=0.01)
+    assert msg.raw_imu(payload, msg.RATE_UNIT["INAV"])[1][2] == pytest.approx(math.radians(790))
 
 
 def test_status_of_betaflight_is_read_with_and_without_boxes_beyond_the_32nd() -> None:

@@ -2,8 +2,8 @@
 
 What a companion has to cope with, each measured on or read in the real firmware: nothing comes unasked; one request is
 answered each turn of the serial task, in order; SET_RAW_RC sets every channel, those left out to zero; an override
-holds the last frame for ever; whole degrees of heading, whole degrees per second; accelerometer counts of a scale that
-is told nowhere.
+holds the last frame for ever; the heading comes in whole degrees, INAV's body rates in whole degrees per second; the
+scale of Betaflight's accelerometer is told nowhere.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from neural_lander.frames import swap_yaw
 
 TASK_RATE = 1000.0  # Hz of the serial task, one request a turn; Betaflight's default is 100
 INBOX = 256  # requests that wait at most, what a receive buffer of 2 kB holds
+RECENT = 4096  # setpoints that are kept to be looked at
 COUNTS_PER_G = 2048  # of a common accelerometer at 16 g
 BOXES = {msg.ARM: "ARM", msg.ANGLE: "ANGLE", msg.HORIZON: "HORIZON", 27: "FAILSAFE", msg.OVERRIDE: "MSP OVERRIDE"}
 BETAFLIGHT_BITS = {
@@ -67,8 +68,10 @@ class MspAutopilot:
         self.rangefinder, self.esc_telemetry = rangefinder, esc_telemetry
         self.received: Counter[int] = Counter()
         """Requests by command."""
-        self.setpoints: list[tuple[float, list[int]]] = []
-        """(s, channels in us) of every SET_RAW_RC."""
+        self.setpoints: deque[tuple[float, list[int]]] = deque(maxlen=RECENT)
+        """(s, channels in us) of the last SET_RAW_RC."""
+        self.taken = 0
+        """How many there were."""
         self.frozen = False
         """Whether measurements are served again and again as they were."""
         self._turn = 1 / task_rate
@@ -112,6 +115,7 @@ class MspAutopilot:
             count = len(request.payload) // 2
             channels = list(struct.unpack_from(f"<{count}H", request.payload))
             self.setpoints.append((now, channels))
+            self.taken += 1
             self.autopilot.take_frame(channels, now)
             payload: bytes | None = b""
         else:
@@ -212,7 +216,7 @@ class MspAutopilot:
     def _raw_imu(self) -> bytes:
         estimator = self.autopilot.estimator
         scale = (msg.INAV_ACC_1G if self.variant == "INAV" else COUNTS_PER_G) / msg.STANDARD_GRAVITY
-        counts, rates = estimator.accelerometer * scale, estimator.gyroscope / msg.DEGREE
+        counts, rates = estimator.accelerometer * scale, estimator.gyroscope / msg.RATE_UNIT[self.variant]
         values = np.clip(np.rint(np.concatenate([counts, rates])), -32768, 32767).astype(int)
         return struct.pack("<9h", *values.tolist(), 0, 0, 0)
 

@@ -133,7 +133,7 @@ class MspEmulation:
 
     def setpoints(self) -> dict[str, Any]:
         """See :class:`Emulation`."""
-        return {"setpoints_taken": len(self.peer.setpoints), "setpoints_dropped": {}}
+        return {"setpoints_taken": self.peer.taken, "setpoints_dropped": {}}
 
     def scripted(self, arms_only: bool) -> Pilot:
         """See :class:`Emulation`: such an autopilot holds no position, so that the companion takes off in any case."""
