@@ -99,7 +99,7 @@ def check_bias(source: str, bias: float, old: Sequence[float]) -> None:
     usual, allowed = float(np.median(old)), bias_tolerance(old)
     if abs(bias - usual) > allowed:
         raise UserError(
-            f"log {source or '(unnamed)'} does not fit the {len(old)} old flights: its thrust in hover reads "
+            f"log {source or '(unnamed)'} does not fit the old flights ({len(old)}): its thrust in hover reads "
             f"{(1 - bias) / (1 - usual):.2f} times theirs (residual {100 * bias:+.1f} % of the weight, theirs "
             f"{100 * usual:+.1f} %, {100 * allowed:.0f} % allowed): check the thrust scale (curve, unit of the rotor "
             "signal, battery), the payload, and that this is the vehicle"
@@ -144,7 +144,7 @@ def _check_vehicle(log: FlightLog, vehicle: Vehicle, where: str) -> None:
 
 def _check_repetition(log: FlightLog, where: str) -> None:
     rows = _moving_rows(log)
-    repeated = 1 - len(np.unique(rows)) / max(len(rows), 1)
+    repeated = 1 - len(np.unique(rows)) / len(rows) if len(rows) else 0.0
     if repeated > MOST_REPEATED:
         raise UserError(
             f"{where}: {100 * repeated:.0f} % of the moving records repeat another one's position and velocity exactly "
