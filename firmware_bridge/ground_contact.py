@@ -10,9 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 CONTACT_HEIGHT = 0.02  # m: as good as a rangefinder or motion capture with an estimated gear offset, guess
-AT_REST = (
-    0.1  # m/s of vertical speed: three times the noise of an autopilot's estimate, a third of the landing's, guess
-)
+AT_REST = 0.1  # m/s of vertical speed: a third of the landing's, guess
+SPEED_TIME = 0.1  # s, time constant of the vertical speed's mean: single reports are noisy by some cm/s, guess
 RESTING_THRUST = 0.75  # of the thrust in hover, guess: ground effect alone makes up for some 20 % at the ground
 SIGN_TIME = 0.2  # s, guess: five times what a vehicle in the air needs to leave ``AT_REST``
 HOVER_TIME = 1.0  # s, time constant of the mean of the thrust in hover, guess
@@ -28,6 +27,8 @@ class GroundContact:
     curve are in it."""
     _since: float | None = None
     _updated: float | None = None
+    _felt: float | None = None
+    _climb: float = 0.0
 
     def learn(self, now: float, height: float, thrust: float) -> None:
         """Take in the thrust in N that was commanded in the air at ``height`` in m."""
@@ -38,8 +39,14 @@ class GroundContact:
 
     def __call__(self, now: float, height: float, climb: float, thrust: float, landed: bool | None) -> bool:
         """Contact at time ``now`` in s, from height in m, vertical speed in m/s, commanded thrust in N and the flag."""
+        if self._felt is None:
+            self._climb = climb
+        else:
+            dt = min(max(now - self._felt, 0.0), SPEED_TIME)
+            self._climb += dt / SPEED_TIME * (climb - self._climb)
+        self._felt = now
         sign = height <= CONTACT_HEIGHT or thrust <= RESTING_THRUST * self.hover_thrust
-        if not (sign and abs(climb) <= AT_REST):
+        if not (sign and abs(self._climb) <= AT_REST):
             self._since = None
             return landed is True
         self._since = now if self._since is None else self._since

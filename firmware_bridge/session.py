@@ -98,6 +98,7 @@ class Session:
     _stopped: float | None = None
     _asked: bool = False
     _settled: bool = False
+    _flown: bool = False
 
     def tick(self, now: float, lateness: float) -> bool:
         """One tick at time ``now`` in s; False at the end of the run."""
@@ -109,6 +110,7 @@ class Session:
         self.ticks += 1
         self.setpoints += record.setpoint is not None and not self.loop.dry_run
         self._tell(record, now - self._begin)
+        self._flown |= record.decision.phase in IN_CONTROL
         if record.decision.phase not in IN_CONTROL and now - self._checked >= CHECK_PERIOD:
             self._checked = now
             self._check(now, record)
@@ -136,8 +138,8 @@ class Session:
             self.say(f"{t:8.2f} s  autopilot: {message}")
 
     def _check(self, now: float, record: TickRecord) -> None:
-        """Checks are made until the vehicle is armed for the first time; what they found then stands."""
-        if record.decision.memory.was_armed and self.checks:
+        """Checks are made until control is taken for the first time; what they found then stands."""
+        if self._flown:
             return
         link = self.loop.link
         found = [] if link is None else link.preflight()
@@ -170,7 +172,7 @@ class Session:
         if self.duration is not None and t >= self.duration:
             self.wishes.stop = True
         only_looking = permission.observe or self.loop.dry_run
-        if t > CHECK_TIME and not only_looking and not self.passed and not record.decision.memory.was_armed:
+        if t > CHECK_TIME and not only_looking and not self.passed and not record.armed and not self._flown:
             failed = next((check for check in self.checks if not check.passed), None)
             return f"check not passed: {failed.name}: {failed.finding}" if failed else "nothing was heard"
         if self._asked and self.wishes.arm is False:

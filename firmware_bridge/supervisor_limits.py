@@ -35,6 +35,9 @@ class Limits:
     """Oldest height that the network is used with: rangefinders give 10 to 50 Hz."""
     height_loss: float = 1.0  # s
     """Without height, until a flight does not begin."""
+    domain_score: float = 1.0
+    """Beyond it the network is faded out. A bundle's model fades by itself from the edge, 1, to the score where nothing
+    is left of it: there this is that score."""
     share_time: float = 0.5  # s
     """From the whole network to none of it: slower than the attitude loop, faster than a descent of 0.2 m."""
     recovery_time: float = 0.5  # s

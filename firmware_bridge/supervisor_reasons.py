@@ -70,7 +70,7 @@ def concern(limits: Limits, s: Situation) -> str:
         return "the certificate is not valid"
     if not s.height_age <= limits.height_age:
         return "height above the ground is stale or none"
-    if not s.domain_score <= 1.0:
+    if not s.domain_score <= limits.domain_score:
         return f"residual outside of its domain (score {s.domain_score:.2f})"
     return f"a tick {_ms(s.lateness)} late" if not s.lateness <= limits.lateness else ""
 

@@ -117,6 +117,19 @@ def test_a_check_that_does_not_pass_ends_the_run_with_its_finding() -> None:
     assert any("not passed  GUID_OPTIONS" in line for line in lines)
 
 
+def test_checks_that_pass_after_the_pilot_took_off_let_him_give_control() -> None:
+    link = FakeLink(VEHICLE, position=[0.0, 0.0, 1.0], checks=[CheckResult("TIMESYNC", False, "not answered")])
+    link.armed, link.thrust = True, VEHICLE.weight
+    s = session(link)
+    fly(s, 30.0)
+    assert set(phases(s)) == {"observing"}
+    link.checks = [CheckResult("TIMESYNC", True, "4 ms")]
+    fly(s, 1.0)
+    link.accepts = True
+    assert fly(s) == "landed and disarmed"
+    assert [check.name for check in s.checks] == ["TIMESYNC", "state", "height", "arming"]
+
+
 def test_checks_that_pass_late_are_waited_for() -> None:
     link = FakeLink(VEHICLE, checks=[CheckResult("TIMESYNC", False, "not answered")])
     s = session(link, arm=True)

@@ -74,7 +74,8 @@ def fly(
     loaded = None if bundle is None else load_bundle(bundle)
     profile = _profile(loaded, vehicle)
     plan = FlightPlan(profile, height, hover, speed)
-    limits, bounds = Limits(state_age=max_age), Bounds(Volume(radius, ceiling), battery_voltage=battery)
+    limits = Limits(state_age=max_age, domain_score=1.0 if loaded is None else loaded.domain.gone)
+    bounds = Bounds(Volume(radius, ceiling), battery_voltage=battery)
     source = _height_source(floor, range_offset)
     guidance = Guidance(
         profile,
