@@ -175,7 +175,7 @@ class TestParameters:
         assert struct.unpack("<i", struct.pack("<f", value.param_value)) == (4,)
         bench = Companion(ARDUPILOT)
         bench.say(dialect.MAVLink_param_request_read_message(1, 1, b"GUID_OPTIONS", -1))
-        assert bench.only("PARAM_VALUE").param_value == 8.0
+        assert bench.only("PARAM_VALUE").param_value == 9.0
 
     def test_hover_throttle_is_told_nearly(self):
         bench = Companion()
@@ -278,6 +278,14 @@ class TestCommands:
         bench.pilot.switch(Mode.COMPANION, "pilot")
         told = [m for m in bench.run(1.1) if m.get_type() == "HEARTBEAT"][-1]
         assert told.custom_mode == mode
+
+    def test_arducopters_radio_arms_in_guided_only_where_an_option_says_so(self):
+        bench = Companion()
+        bench.pilot.switch(Mode.COMPANION, "companion")
+        bench.emulator.set_parameter("GUID_OPTIONS", 8)
+        assert bench.pilot.arm("pilot") == "Mode not armable"
+        bench.emulator.set_parameter("GUID_OPTIONS", 9)
+        assert bench.pilot.arm("pilot") is None
 
     def test_an_unknown_command_is_unsupported(self):
         bench = Companion()

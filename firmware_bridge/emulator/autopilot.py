@@ -25,7 +25,7 @@ from neural_lander.vehicle import GRAVITY, Vehicle
 TICK = 1 / 400  # s, main loop of ArduCopter
 IDLE_SHARE = 0.1  # of the hover speed: rotors of an armed vehicle at rest, guess
 CONTACT_TIME = 1.0  # s of rest before it believes that it has landed: ArduCopter's land detector
-LANDED_SHARE = 0.75  # of the weight; with more thrust than that it does not believe that it stands, guess
+UNLOADING = 1.5  # 1/s, at which the landing mode takes its thrust away in contact, guess
 TAKEOFF_SPEED = 0.5  # m/s, guess: below the default of either autopilot, for rooms
 LAND_SPEED = 0.5  # m/s, LAND_SPEED of ArduCopter
 LAND_LEAD = 0.3  # m that the reference may run ahead below the vehicle
@@ -72,6 +72,10 @@ class Settings:
     land_disarm_delay: float = 0.0  # s, the same in the landing mode
     thrust_curve: float = 0.0
     """Its belief of e in T/T_full = (1 - e) s + e s^2, with s the signal to the motors."""
+    landed_share: float = 0.45
+    """Of the weight; with more thrust than that it does not believe that it stands. PX4's low-thrust threshold."""
+    pilot_arms_in_companions_mode: bool = True
+    """Whether the transmitter may arm in the mode that follows setpoints (ArduCopter: GUID_OPTIONS bit 0)."""
     boosts_tilt: bool = False
     """Whether it divides thrust by the cosine of the tilt (ArduPilot's angle boost)."""
 
@@ -172,7 +176,8 @@ class Autopilot:
         self._thrust = self._load = 0.0  # N as commanded; share of the hover power
         self._reference = Reference(np.zeros(3), np.zeros(3), np.zeros(3))
         self._streaming_since: float | None = None
-        self._armed_at = self._mode_since = self._still_since = self._tilted_since = math.nan
+        self._armed_at = self._mode_since = math.nan
+        self._still_since = self._touching_since = self._tilted_since = math.nan
         self._landed_at = now
         self._sink_rate = 0.0
         self._lost = False
@@ -180,19 +185,20 @@ class Autopilot:
 
     # What the pilot and the protocol ask for
 
-    def arm_refusal(self) -> str | None:
-        """Why it would not arm now, in its own words."""
+    def arm_refusal(self, by: str) -> str | None:
+        """Why it would not let someone arm now, in its own words."""
         if not self.running or self.uptime < self.boot_time + 1.0:
             return "Waiting for navigation alignment"
         if self.estimator.state.rows[2][2] < math.cos(math.radians(20.0)):
             return "Leaning"
-        if self.mode is Mode.LAND:
+        by_radio = by == "pilot" and not self.settings.pilot_arms_in_companions_mode
+        if self.mode is Mode.LAND or (self.mode is Mode.COMPANION and by_radio):
             return "Mode not armable"
         return None
 
     def arm(self, by: str) -> str | None:
         """Arm, or the reason why not."""
-        refusal = self.arm_refusal()
+        refusal = self.arm_refusal(by)
         if self.armed or refusal is not None:
             return refusal
         self.armed, self._armed_at, self._landed_at = True, self.now, self.now
@@ -301,7 +307,8 @@ class Autopilot:
             since = max(self.demand.received, self._mode_since)
             if now - since > settings.setpoint_timeout:
                 self._lose()
-        still = bool(truth.contact) and self._thrust < LANDED_SHARE * self.vehicle.weight
+        resting = self._thrust <= settings.landed_share * self.vehicle.weight
+        still = bool(truth.contact) and resting
         if not still:
             self._still_since = math.nan
         elif math.isnan(self._still_since):
@@ -309,8 +316,12 @@ class Autopilot:
         if still and now - self._still_since > CONTACT_TIME and not self.landed:
             self.landed, self._landed_at = True, now
             self.note("landed")
-        if self.landed and not truth.contact and self._thrust > LANDED_SHARE * self.vehicle.weight:
+        if self.landed and not resting:
             self.landed = False
+        if not truth.contact:
+            self._touching_since = math.nan
+        elif math.isnan(self._touching_since):
+            self._touching_since = now
         if self.armed and self.landed:
             self._disarm_when_due()
         tilted = bool(truth.contact) and truth.rows[2][2] < math.cos(CRASH_TILT)
@@ -348,7 +359,8 @@ class Autopilot:
             speeds = self._fly(None, None, 0.0 if self.landed else self.vehicle.weight)
         else:
             speeds = self._track()
-        return idle if self.landed and self._thrust < LANDED_SHARE * self.vehicle.weight else speeds
+        resting = self._thrust <= self.settings.landed_share * self.vehicle.weight
+        return idle if self.landed and resting else speeds
 
     def _follow(self, demand: Demand) -> np.ndarray:
         """The companion's setpoint."""
@@ -386,9 +398,9 @@ class Autopilot:
             reference = self._moved(z, -LAND_SPEED)
         self._reference = reference
         force = self._tracking(state, reference)
-        contact = bool(self.world.state.contact)
-        self._tracking.update_trim(self.now, contact)
-        share = 0.6 if contact and self.mode is Mode.LAND else 1.0  # weight on the gear, so that it does not hop
+        self._tracking.update_trim(self.now, bool(self.world.state.contact))
+        touching = 0.0 if math.isnan(self._touching_since) else self.now - self._touching_since
+        share = max(1 - UNLOADING * touching, 0.0) if self.mode is Mode.LAND else 1.0
         R_d = desired_attitude(split(force), reference.yaw)
         thrust = share * dot(split(force), [row[2] for row in state.rows])
         return self._allocate(thrust, self._attitude(state.rows, split(state.body_rates), R_d))

@@ -11,7 +11,7 @@ from firmware_bridge.emulator.autopilot import Autopilot, Mode, OnLoss, Settings
 
 HOVER_ERROR = 1.02  # stored over true hover throttle: a vehicle that was calibrated on another battery, guess
 MOTOR_CURVE = 0.65  # e of the motors: what ArduPilot takes for propellers of 10 inches, MOT_THST_EXPO
-THRUST_AS_THRUST = 8  # bit of GUID_OPTIONS
+ARM_BY_RADIO, THRUST_AS_THRUST = 1, 8  # bits of GUID_OPTIONS
 _REAL = dialect.MAV_PARAM_TYPE_REAL32
 
 
@@ -67,6 +67,7 @@ def _timeout(settings: Settings, value: float) -> None:
 
 def _guided_options(settings: Settings, value: float) -> None:
     settings.thrust_is_climb_rate = not int(value) & THRUST_AS_THRUST
+    settings.pilot_arms_in_companions_mode = bool(int(value) & ARM_BY_RADIO)
 
 
 def _on_loss(settings: Settings, value: float) -> None:
@@ -107,7 +108,7 @@ def _ardupilot_parameters(autopilot: Autopilot) -> dict[str, Parameter]:
         "SYSID_THISMAV": Parameter(1, int16),
         "ARMING_CHECK": Parameter(1, dialect.MAV_PARAM_TYPE_INT32),
         "FRAME_CLASS": Parameter(1, int8),
-        "GUID_OPTIONS": Parameter(THRUST_AS_THRUST, dialect.MAV_PARAM_TYPE_INT32, _guided_options),
+        "GUID_OPTIONS": Parameter(ARM_BY_RADIO | THRUST_AS_THRUST, dialect.MAV_PARAM_TYPE_INT32, _guided_options),
         "GUID_TIMEOUT": Parameter(1.0, _REAL, _timeout),
         "MOT_THST_HOVER": Parameter(round(HOVER_ERROR * autopilot.hover_throttle, 4)),
         "MOT_THST_EXPO": Parameter(MOTOR_CURVE, _REAL, _thrust_factor),
@@ -154,7 +155,12 @@ ARDUPILOT = Firmware(
     modes={Mode.LEVEL: (0, 0), Mode.HOLD: (5, 0), Mode.TAKEOFF: (5, 0), Mode.COMPANION: (4, 0), Mode.LAND: (9, 0)},
     parameters=_ardupilot_parameters,
     settings=lambda: Settings(
-        setpoint_timeout=1.0, on_loss=OnLoss.LEVEL, disarm_delay=10.0, land_disarm_delay=0.0, thrust_curve=MOTOR_CURVE
+        setpoint_timeout=1.0,
+        on_loss=OnLoss.LEVEL,
+        disarm_delay=10.0,
+        land_disarm_delay=0.0,
+        thrust_curve=MOTOR_CURVE,
+        landed_share=0.02,  # any positive thrust means take-off; the lower limit of throttle means landed
     ),
     refused=dialect.MAV_RESULT_FAILED,
     unknown_interval=dialect.MAV_RESULT_DENIED,
