@@ -30,7 +30,7 @@ from neural_lander.vehicle import Vehicle
 TICKS_PER_STEP = 4  # of the autopilot per tick of the companion: 100 Hz
 STREAM_RATE = 100.0  # Hz of position and attitude
 SETTLE = 0.5  # s of hover before the landing
-WATCHED = 4.0  # s after the fault began: longer than three heartbeats
+WATCHED = 3.5  # s after the fault began: longer than three heartbeats
 LONGEST = 30.0  # s of a flight
 
 
