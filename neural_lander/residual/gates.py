@@ -99,13 +99,14 @@ def difference_interval(blocks: Sequence[np.ndarray], seed: int) -> tuple[float,
     rng = np.random.default_rng(seed)
     flights = [b for b in blocks if len(b)]
     k, within = len(flights), len(flights) < FEW_FLIGHTS
-    ratios = np.empty(RESAMPLES)
-    for r in range(RESAMPLES):
-        total = np.zeros(3)
-        for i in rng.integers(k, size=k):
-            b = flights[i]
-            total += (b[rng.integers(len(b), size=len(b))] if within else b).sum(axis=0)
-        ratios[r] = np.sqrt(total[1] / total[0])
+    picked = rng.integers(k, size=(RESAMPLES, k))
+    sums = np.empty((RESAMPLES, k, 3))
+    for i, b in enumerate(flights):
+        mine = picked == i
+        again = rng.integers(len(b), size=(int(mine.sum()), len(b)))
+        sums[mine] = b[again].sum(axis=1) if within else b.sum(axis=0)
+    total = sums.sum(axis=1)
+    ratios = np.sqrt(total[:, 1] / total[:, 0])
     low, high = np.quantile(ratios - 1, INTERVAL)
     return float(low), float(high)
 
