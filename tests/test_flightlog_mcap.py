@@ -138,6 +138,49 @@ def test_flipped_bytes_never_change_a_number_or_go_unsaid(tmp_path: Path) -> Non
         assert got.warnings or at >= data_end, at
 
 
+def chunks(data: bytes) -> list[tuple[int, int]]:
+    """Begin and end of each chunk record."""
+    found, at = [], 8
+    while at < len(data) - 8:
+        after = at + 9 + int.from_bytes(data[at + 1 : at + 9], "little")
+        if data[at] == 6:
+            found.append((at, after))
+        at = after
+    return found
+
+
+def test_a_chunk_that_cannot_be_unpacked_is_counted_and_its_records_with_it(tmp_path: Path) -> None:
+    write_mcap(short_log(), tmp_path / "log")
+    data = (tmp_path / "log").read_bytes()
+    start, end = chunks(data)[1]
+    for at in (start + 9 + 8 + 8 + 8 + 4 + 4 + 4 + 8, end - 5):  # zstandard's magic, within its block
+        damaged = data[:at] + bytes([data[at] ^ 0x41]) + data[at + 1 :]
+        log = read(damaged, tmp_path)
+        assert len(log.t) == 20
+        assert [text.split(": ", 1)[1] for text in log.warnings] == ["1 damaged chunks are lost, 10 of 30 messages"]
+
+
+def test_a_chunk_that_is_no_longer_one_is_missed_by_the_count_at_the_end(tmp_path: Path) -> None:
+    write_mcap(short_log(), tmp_path / "log")
+    data = bytearray((tmp_path / "log").read_bytes())
+    data[chunks(bytes(data))[1][0]] = 0x66  # an opcode of no record
+    log = read(bytes(data), tmp_path)
+    assert len(log.t) == 20
+    assert "damaged: 10 of 30 messages that the file's end counts are not found" in log.warnings[0]
+
+
+def test_damage_to_the_metadata_alone_is_told_from_lost_messages(tmp_path: Path) -> None:
+    write_mcap(short_log(), tmp_path / "log")
+    data = (tmp_path / "log").read_bytes()
+    at = data.index(b"neural-lander", 30)  # the library's name, in the header
+    log = read(data[:at] + b"N" + data[at + 1 :], tmp_path)
+    assert len(log.t) == 30
+    assert "all messages are there, but the metadata may be wrong" in log.warnings[0]
+    log = read(data[:-30] + bytes([data[-30] ^ 1]) + data[-29:], tmp_path)  # within the index
+    assert len(log.t) == 30
+    assert "damaged in the index at its end" in log.warnings[0]
+
+
 def test_a_process_that_dies_loses_half_a_second_at_most(tmp_path: Path) -> None:
     path = tmp_path / "log"
     script = (

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from neural_lander.errors import UserError
+from neural_lander.flightlog.gaps import gap_words
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.flightlog.usd_blocks import TICK, Blocks, looks_like_header, parse_header, read_blocks
 from neural_lander.rotation import quaternion_conjugate, quaternion_multiply
@@ -70,6 +71,7 @@ class CrazyflieUsd:
         keep, dropped = _usable(seconds, arrays)
         warnings += [f"{source}: {text}" for text in dropped]
         seconds, arrays = seconds[keep], {name: values[keep] for name, values in arrays.items()}
+        warnings += [f"{source}: {text}" for text in gap_words(seconds - seconds[:1])]
         if "body_rates" in arrays:
             arrays["body_rates"][:, 1] *= _pitch_rate_sign(seconds, arrays["attitude"], arrays["body_rates"][:, 1])
         return FlightLog.from_arrays(

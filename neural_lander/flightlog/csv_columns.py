@@ -17,6 +17,7 @@ import numpy as np
 from neural_lander.errors import UserError
 from neural_lander.flightlog.column_map import FIELD_OF, Column, ColumnMap, component_names
 from neural_lander.flightlog.files import replacing
+from neural_lander.flightlog.gaps import gap_words
 from neural_lander.flightlog.log import COLUMNS, REQUIRED, FlightLog
 from neural_lander.flightlog.units import si_unit
 from neural_lander.frames import swap_attitude, swap_body, swap_world
@@ -51,8 +52,10 @@ class Csv:
 def read_csv(path: str | os.PathLike[str], column_map: ColumnMap | None = None) -> FlightLog:
     """A flight from a table with one header line, delimited by comma, semicolon or tab.
 
-    A last line without its end of line is warned of, and left out where it does not parse; so is a hole in time, as a
-    damaged digit makes it. Text has no checksum: other damaged digits go unseen.
+    A last line without its end of line is warned of, and left out where it does not parse; so are records that a
+    regular clock shows to be missing, and with any other clock a hole, as a damaged digit makes it. Text has no
+    checksum and no end mark: other damaged digits, a cut between two lines, and lines that are lost from a table with
+    an irregular clock go unseen.
 
     Raises
     ------
@@ -96,6 +99,7 @@ def read_table(
     wanted = list(columns)
     indices = [_index(columns[name].name, header, source) for name in wanted]
     numbers, said = _numbers(lines, delimiter, indices, [columns[name].name for name in wanted], source)
+    said += _ragged(lines, delimiter, source)
     said += _hole(numbers[:, wanted.index("t")] * columns["t"].factor, source)
     components = {name: numbers[:, k] * columns[name].factor for k, name in enumerate(wanted)}
     fields = {
@@ -192,9 +196,24 @@ def _numbers(
         raise UserError(f"{source}: {_fault(body, delimiter, indices, names) or error}") from error
 
 
+def _ragged(lines: list[str], delimiter: str, source: str) -> tuple[str, ...]:
+    """What is said of lines with more or fewer cells than most: where bytes are lost, two lines run together."""
+    counts = np.array([line.count(delimiter) for line in lines[1:-1] if line.strip()])
+    usual = int(np.median(counts)) if len(counts) else 0
+    others = np.flatnonzero(counts != usual)
+    if not len(others) or any('"' in line for line in lines):  # a cell in quotes may hold delimiters
+        return ()
+    return (
+        f"{source}: {len(others)} lines have another number of cells than the rest ({usual + 1}), the first is record "
+        f"{int(others[0]) + 1}: damaged, or two lines run together and a record is lost",
+    )
+
+
 def _hole(t: np.ndarray, source: str) -> tuple[str, ...]:
-    """What is said of the longest step in time, where it is too long for jitter."""
+    """What is said of missing records: each where the clock is regular, else the longest step beyond jitter."""
     steps = np.diff(t)
+    if (steps > 0).all() and (missing := gap_words(t - t[:1])):
+        return (f"{source}: {missing[0]}",)
     if len(steps) < 2 or steps.max() <= max(SHORTEST_HOLE, HOLE_PERIODS * float(np.median(steps))):
         return ()
     return (f"{source}: a hole of {steps.max():.3g} s after record {int(np.argmax(steps))}",)

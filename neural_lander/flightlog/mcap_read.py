@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -18,7 +19,7 @@ import zstandard
 from mcap.data_stream import ReadDataStream
 from mcap.exceptions import McapError
 from mcap.opcode import Opcode
-from mcap.records import Channel, Chunk, Metadata
+from mcap.records import Channel, Chunk, Footer, Metadata, Statistics
 from mcap.writer import MCAP0_MAGIC
 
 from neural_lander.errors import UserError
@@ -29,6 +30,9 @@ MAX_CHUNK = 1 << 28  # bytes, unpacked; ours have some 30 kB, and a damaged size
 _RECORD = struct.Struct("<BQ")  # opcode, length
 BATCH = 500  # messages decoded at a time: 25 000 nested objects at once keep the garbage collector busy
 MESSAGE_HEAD = 22  # bytes: channel u16, sequence u32, log time u64, publish time u64
+FOOTER_COVERED = 16  # bytes of the footer that its checksum covers, after those of the summary
+RECORD_ERRORS = (McapError, struct.error, ValueError, IndexError, OverflowError, zstandard.ZstdError)
+"""What damaged records and chunks raise."""
 _PREFIX = MCAP0_MAGIC + bytes([Opcode.HEADER])
 
 
@@ -86,6 +90,9 @@ class Content:
     bad_chunks: int = 0
     bad_records: int = 0
     sound: bool = True  # the checksum over all of the data section fits, where it is there
+    index_sound: bool = True
+    taken: Counter[int] = field(default_factory=Counter)  # messages by channel
+    announced: Mapping[int, int] | None = None  # the same by the statistics at the end, where those are there and sound
 
     def take(self, data: memoryview) -> None:
         """Go through the records of a file."""
@@ -99,34 +106,52 @@ class Content:
                     self._take_metadata(body)
                 elif opcode == Opcode.DATA_END:
                     self.sound = int.from_bytes(body[:4], "little") in (0, zlib.crc32(data[:start]))
+                elif opcode == Opcode.STATISTICS:
+                    self.announced = Statistics.read(ReadDataStream(BytesIO(body))).channel_message_counts
                 elif opcode == Opcode.FOOTER:
-                    self.complete = True
+                    self._take_footer(data, start, body)
                     return
                 else:
                     self.keep(opcode, body)
-            except (McapError, struct.error, ValueError, OverflowError, zstandard.ZstdError):
+            except RECORD_ERRORS:
                 self.bad_records += 1
         self.bytes_after = len(data) - at
 
     def keep(self, opcode: int, body: memoryview) -> None:
         """One record outside or inside of a chunk."""
         if opcode == Opcode.MESSAGE:
-            self.messages.setdefault(body[0] | body[1] << 8, []).append(bytes(body[MESSAGE_HEAD:]))
+            channel_id = body[0] | body[1] << 8
+            self.taken[channel_id] += 1
+            self.take_message(channel_id, int.from_bytes(body[6:14], "little"), body[MESSAGE_HEAD:])
         elif opcode == Opcode.CHANNEL:
             channel = Channel.read(ReadDataStream(BytesIO(body)))
             self.channels[channel.id] = channel
 
+    def take_message(self, channel: int, time: int, body: memoryview) -> None:
+        """One message by its channel's number, with its time in ns."""
+        self.messages.setdefault(channel, []).append(bytes(body))
+
     def _take_chunk(self, body: memoryview) -> None:
-        chunk = Chunk.read(ReadDataStream(BytesIO(body)))
-        records = _unpack(chunk)
-        if records is None:
+        """All records of a chunk that can be unpacked; one that cannot, for whatever reason, is a damaged one."""
+        try:
+            records = _unpack(Chunk.read(ReadDataStream(BytesIO(body))))
+            whole = 0
+            for opcode, inner, end in _records(memoryview(records)):
+                self.keep(opcode, inner)
+                whole = end
+        except RECORD_ERRORS:
             self.bad_chunks += 1
-            return
-        whole = 0
-        for opcode, inner, end in _records(memoryview(records)):
-            self.keep(opcode, inner)
-            whole = end
-        self.bad_chunks += whole != len(records)  # other writers leave the checksum out
+        else:
+            self.bad_chunks += whole != len(records)  # other writers leave the checksum out
+
+    def _take_footer(self, data: memoryview, start: int, body: memoryview) -> None:
+        """The end of the file; statistics count only where the checksum over the summary fits, or is left out."""
+        footer = Footer.read(ReadDataStream(BytesIO(body)))
+        self.complete = True
+        covered = data[footer.summary_start : start + _RECORD.size + FOOTER_COVERED]
+        self.index_sound = footer.summary_crc in (0, zlib.crc32(covered))
+        if not self.index_sound:
+            self.announced = None
 
     def _take_metadata(self, body: memoryview) -> None:
         record = Metadata.read(ReadDataStream(BytesIO(body)))
@@ -135,12 +160,21 @@ class Content:
 
     def account(self) -> Iterator[str]:
         """One sentence for each kind of damage."""
+        counts = self.announced or None  # other writers may leave the counts out
+        lost = None if counts is None else sum(max(0, n - self.taken[channel]) for channel, n in counts.items())
+        of = "" if counts is None else f"{lost} of {sum(counts.values())} messages"
         if self.bad_chunks:
-            yield f"{self.bad_chunks} damaged chunks are lost, up to {FLUSH_PERIOD} s of flight each"
+            yield f"{self.bad_chunks} damaged chunks are lost, {of or f'up to {FLUSH_PERIOD} s of flight each'}"
+        elif lost:
+            yield f"damaged: {of} that the file's end counts are not found"
         if self.bad_records:
             yield f"{self.bad_records} damaged MCAP records are passed over"
-        if not self.sound and not self.bad_chunks:
-            yield "damaged outside of its chunks: the records are sound, but the metadata may be wrong"
+        if not self.sound and not self.bad_chunks and lost == 0:
+            yield "damaged outside of its chunks: all messages are there, but the metadata may be wrong"
+        elif not self.sound and not self.bad_chunks and not lost:
+            yield "damaged: the checksum over the whole file does not fit; messages may be lost"
+        if not self.index_sound:
+            yield "damaged in the index at its end, which is not needed; how many messages there were is not known"
         if not self.complete:
             yield (
                 f"cut short or damaged: the last {self.bytes_after} bytes are no whole MCAP record and are lost, up to "
@@ -159,22 +193,29 @@ def _records(data: memoryview, at: int = 0) -> Iterator[tuple[int, memoryview, i
         yield opcode, data[start:at], at
 
 
-def _unpack(chunk: Chunk) -> bytes | None:
-    """Records of a chunk, or None where they are damaged."""
+def _unpack(chunk: Chunk) -> bytes:
+    """Records of a chunk.
+
+    Raises
+    ------
+    ValueError
+        Where they are damaged; zstandard raises its own error.
+    """
     size = chunk.uncompressed_size
     if size > MAX_CHUNK:
-        return None
+        raise ValueError(f"a chunk of {size} bytes")
     if chunk.compression == "zstd":
         records = zstandard.ZstdDecompressor().stream_reader(chunk.data).read(size + 1)
     elif chunk.compression == "lz4":
         try:
             records = lz4.frame.LZ4FrameDecompressor().decompress(chunk.data, max_length=size + 1)
-        except RuntimeError:  # what lz4 raises for damaged data
-            return None
+        except RuntimeError as error:  # what lz4 raises for damaged data
+            raise ValueError(str(error)) from error
     else:
         records = bytes(chunk.data)
-    sound = len(records) == size and chunk.uncompressed_crc in (0, zlib.crc32(records))
-    return records if sound else None
+    if len(records) != size or chunk.uncompressed_crc not in (0, zlib.crc32(records)):
+        raise ValueError("a chunk's length or checksum does not fit")
+    return records
 
 
 def _arrays(messages: list[bytes], source: str) -> Mapping[str, np.ndarray]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -20,7 +20,7 @@ from mcap.opcode import Opcode
 from mcap.records import Schema
 
 from neural_lander.errors import UserError
-from neural_lander.flightlog.mcap_read import MESSAGE_HEAD, Content
+from neural_lander.flightlog.mcap_read import Content
 
 SQLITE_MAGIC = b"SQLite format 3\0"
 ROS1_MAGIC = b"#ROSBAG V2.0\n"
@@ -116,20 +116,12 @@ class _Mcap(Content):
         if opcode == Opcode.SCHEMA:
             schema = Schema.read(ReadDataStream(BytesIO(body)))
             self.schemas[schema.id] = schema
-        elif opcode == Opcode.MESSAGE:
-            received = int.from_bytes(body[6:14], "little")
-            self.timed.setdefault(body[0] | body[1] << 8, []).append((received, bytes(body[MESSAGE_HEAD:])))
         else:
             super().keep(opcode, body)
 
-    def account(self) -> Iterator[str]:
-        """One sentence for each kind of damage."""
-        if self.bad_chunks or self.bad_records:
-            yield f"{self.bad_chunks} damaged chunks and {self.bad_records} damaged records are lost"
-        if not self.sound and not self.bad_chunks:
-            yield "damaged outside of its chunks: values may be wrong"
-        if not self.complete:
-            yield f"cut short: the last {self.bytes_after} bytes are no whole record, and whatever came later is lost"
+    def take_message(self, channel: int, time: int, body: memoryview) -> None:
+        """One message by its channel's number, with its time in ns."""
+        self.timed.setdefault(channel, []).append((time, bytes(body)))
 
 
 def _read_mcap(path: Path) -> Bag:
@@ -163,11 +155,16 @@ def _read_sqlite(path: Path) -> Bag:
             texts = dict(rows.fetchall())
             for channel in channels.values():
                 channel.definition = texts.get(channel.kind)
+        count = 0
         for key, received, data in database.execute(
             "SELECT topic_id, timestamp, data FROM messages ORDER BY timestamp"
         ):
             if key in channels and isinstance(received, int) and isinstance(data, bytes):
                 channels[key].messages.append((received, data))
+                count += 1
+        last = database.execute("SELECT MAX(id) FROM messages").fetchone()[0] or 0  # rows are numbered from 1
+        if count != last:
+            said.append(f"damaged: {count} messages are readable, and the last one has the number {last}")
     except (sqlite3.Error, TypeError, OverflowError) as error:
         why = " ".join(str(error).split())
         said.append(f"damaged: SQLite stopped reading ({why}); what it had not reached is lost")
@@ -190,6 +187,10 @@ def _read_ros1(path: Path) -> Bag:
                 channels[connection.id] = Channel(connection.topic, connection.msgtype, text)
             for connection, received, data in reader.messages():
                 channels[connection.id].messages.append((received, bytes(data)))
+            announced = sum(connection.msgcount for connection in reader.connections)
+            count = sum(len(channel.messages) for channel in channels.values())
+            if count != announced:
+                said.append(f"damaged: {count} messages are readable, and the index counts {announced}")
             if _ros1_chunks(path.read_bytes()) != len(reader.chunk_infos):
                 said.append("damaged: its index does not name all of its chunks; what is not named is lost")
     except (ReaderError, *DECODING_ERRORS) as error:

@@ -4,8 +4,10 @@
 - Records whose time runs backwards or alone far off are dropped. Where the clock jumps or stops for more than
   ``SPLIT`` seconds a new stretch begins, and the longest stretch is kept.
 - Records of the base that fall into a hole of a slower source, or across a reset of the estimator, are left out.
+- Records that a source's regular clock shows to be missing are counted.
 
-Whatever is lost is said in a sentence, and the rate of every source goes into the metadata.
+Whatever is lost is said in a sentence, and the rate of every source goes into the metadata. Three losses leave no
+trace: of a source's first records within ``APART``, of its last two, and of any from a source whose clock is irregular.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from neural_lander.errors import UserError
+from neural_lander.flightlog.gaps import all_gap_words
 from neural_lander.flightlog.log import continuous_quaternions
 from neural_lander.rotation import apply, normalise, quaternion_to_matrix
 
@@ -25,6 +28,7 @@ HOLE_PERIODS = 4.0  # times the median period; autopilots' loggers drop one reco
 SHORTEST_HOLE = 0.1  # s
 LEAST_SHARE = 0.5  # of the flight: an optional source that covers less is left out
 APART = 0.2  # s by which sources may begin and end apart before it is said; loggers subscribe to them one by one
+EARLY_END = 2.0  # periods of its own by which a source may end before the last of the others; real logs reach 1.0
 LARGEST = 1e9  # in any SI unit of a flight: beyond it a value is damage
 NORM_ERROR = 0.1  # of a quaternion's squared norm
 STEP = 0.1  # m; a guess: estimators correct by less than this from one record to the next
@@ -84,11 +88,14 @@ def join(streams: Mapping[str, Stream], source: str, resets: Sequence[tuple[floa
     first, last = min(s.t[0] for s in clean.values()), max(s.t[-1] for s in clean.values())
     if (start - first) + (last - stop) > APART:
         said.append(f"all sources are there for {stop - start:.3g} of {last - first:.3g} s only; the rest is left out")
+    else:
+        said += _early_ends(clean, last)
     base = max((clean[name].t for name in MOTION if name in clean), key=len)
     t = base[(base >= start) & (base <= stop)]
     t = t[~_within(t, [*_all_holes(clean, start, stop, said), *resets])]
     if len(t) < 2:
         raise UserError(f"{source}: position, velocity and attitude are not there at the same time")
+    said += all_gap_words({name: _around(stream.t, t[0], t[-1]) for name, stream in clean.items()}, float(t[0]))
     rates = {name: round(1 / float(np.median(np.diff(stream.t))), 2) for name, stream in clean.items()}
     return Joined(
         t,
@@ -182,10 +189,25 @@ def _span(streams: Mapping[str, Stream]) -> tuple[float, float, list[str]]:
     return max(s.t[0] for s in cropping), min(s.t[-1] for s in cropping), uncovered
 
 
+def _early_ends(streams: Mapping[str, Stream], last: float) -> list[str]:
+    """What is said of sources that end before the others."""
+    said = []
+    for name, stream in streams.items():
+        records = (last - stream.t[-1]) / float(np.median(np.diff(stream.t)))
+        if records > EARLY_END:
+            said.append(f"{name}: ends {last - stream.t[-1]:.3g} s, about {records:.0f} records, before the others")
+    return said
+
+
 def _holes(t: np.ndarray, start: float, stop: float) -> list[tuple[float, float]]:
     steps = np.diff(t)
     limit = max(HOLE_PERIODS * float(np.median(steps)), SHORTEST_HOLE)
     return [(t[k], t[k + 1]) for k in np.flatnonzero(steps > limit) if t[k + 1] > start and t[k] < stop]
+
+
+def _around(t: np.ndarray, start: float, stop: float) -> np.ndarray:
+    """Times from the last one at or before ``start`` to the first one at or after ``stop``."""
+    return t[max(0, int(np.searchsorted(t, start, "right")) - 1) : int(np.searchsorted(t, stop)) + 1]
 
 
 def _within(t: np.ndarray, spans: Sequence[tuple[float, float]]) -> np.ndarray:
