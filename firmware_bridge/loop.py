@@ -25,7 +25,7 @@ from neural_lander.errors import UserError
 from neural_lander.residual.model import NoResidual
 from neural_lander.state import State
 
-ROTOR_AGE = 0.1  # s: ESC telemetry comes at 10 to 100 Hz, guess
+ROTOR_AGE = 0.15  # s: ESC telemetry comes at 10 to 100 Hz; the log says at how many, guess
 REOPEN_PERIOD = 1.0  # s between attempts to open a port that has gone
 GROUND_HEIGHT = 0.1  # m of gear height below which a vehicle that is armed is taken to stand, guess
 
@@ -129,6 +129,7 @@ class FlightLoop:
             d_hat=step.d_hat if step else _ZERO,
             rotor_speed=rotor_speed,
             rotor_speed_source=source,
+            rotor_speed_age=now - heard.rotors.t if source == MEASURED and heard.rotors else 0.0,
             domain_score=situation.domain_score,
             battery_voltage=heard.battery.voltage if heard.battery else None,
             mode=status.mode if status else "",

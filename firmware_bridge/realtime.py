@@ -6,6 +6,7 @@ import contextlib
 import gc
 import os
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -118,13 +119,24 @@ def _pin(cpu: int, undo: contextlib.ExitStack) -> None:
 
 
 def _prioritise(priority: int, undo: contextlib.ExitStack) -> None:
+    """The loop's thread at ``priority``, all others one below.
+
+    A thread that holds the interpreter and is kept from its CPU by another program would keep the loop waiting.
+    """
+    others = [t.native_id for t in threading.enumerate() if t is not threading.current_thread()]
     try:
-        before = os.sched_getscheduler(0), os.sched_getparam(0)
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
+        for thread in (0, *(native for native in others if native is not None)):
+            before = os.sched_getscheduler(thread), os.sched_getparam(thread)
+            wanted = priority if thread == 0 else max(priority - 1, 1)
+            os.sched_setscheduler(thread, os.SCHED_FIFO, os.sched_param(wanted))
+            undo.callback(_restore, thread, *before)
     except (AttributeError, OSError, ValueError) as error:
         _warn(f"no real-time priority {priority}: {error}; it needs root or CAP_SYS_NICE")
-        return
-    undo.callback(os.sched_setscheduler, 0, *before)
+
+
+def _restore(thread: int, policy: int, parameter: os.sched_param) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it has ended
+        os.sched_setscheduler(thread, policy, parameter)
 
 
 def _warn(text: str) -> None:

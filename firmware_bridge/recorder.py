@@ -66,8 +66,10 @@ class Recorder:
         self._ticks = 0
         self._begin: float | None = None
         self._first_state: float | None = None
+        self._seen: set[str] = set()
+        self._measured = False
         self._fields: tuple[str, ...] | None = None
-        self._sources = {"position": _Source(), "attitude": _Source()}
+        self._sources = {name: _Source() for name in ("position", "attitude", "rotor_speed")}
         self._rates_written = False
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
@@ -136,6 +138,8 @@ class Recorder:
         self.flight_records += 1
         self._sources["position"].take(record.t - record.estimate.position_age)
         self._sources["attitude"].take(record.t - record.estimate.attitude_age)
+        if record.rotor_speed_source == MEASURED:
+            self._sources["rotor_speed"].take(record.t - record.rotor_speed_age)
         if not self._rates_written and self._sources["attitude"].duration > RATES_AFTER:
             self._rates_written = True
             self._writer.add_metadata(self._rates())
@@ -161,21 +165,19 @@ class Recorder:
         }
         if self._fields is None:
             self._first_state = record.t if self._first_state is None else self._first_state
+            self._seen |= {name for name, value in fields.items() if value is not None}
+            self._measured |= record.rotor_speed_source == MEASURED
             if record.t - self._first_state < SETTLING:
                 return None
-            self._fields = self._choose(fields, record)
+            self._fields = self._choose()
         chosen = {name: fields[name] for name in self._fields}
         return None if any(value is None for value in chosen.values()) else chosen
 
-    def _choose(self, fields: Mapping[str, Any], record: TickRecord) -> tuple[str, ...]:
-        """Which fields the log has: what is there after settling; of the two for the rotors the better one."""
-        rotors = {"rotor_speed", "rotor_command"}
-        if record.rotor_speed_source == MEASURED:
-            chosen = {"rotor_speed"}
-        else:
-            chosen = {"rotor_command"} if self._commands else set()
-        names = (name for name, value in fields.items() if value is not None and name not in rotors)
-        return (*names, *chosen)
+    def _choose(self) -> tuple[str, ...]:
+        """Which fields the log has: what was seen while settling; of the two for the rotors the better one."""
+        commanded = {"rotor_command"} if self._commands else set()
+        rotors = {"rotor_speed"} if self._measured else commanded
+        return (*(self._seen - {"rotor_speed", "rotor_command"}), *rotors)
 
     def _rates(self) -> dict[str, Any]:
         """Rates of the reports behind the records, which are made at the loop's rate."""

@@ -41,6 +41,8 @@ class TickRecord:
     """sqrt(u)."""
     rotor_speed_source: str = ""
     """``MEASURED``, ``COMMANDED`` or ``STOPPED``; empty where it is not known."""
+    rotor_speed_age: float = 0.0  # s
+    """Of the measurement."""
     domain_score: float = 0.0
     battery_voltage: float | None = None  # V
     mode: str = ""
