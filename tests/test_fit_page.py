@@ -200,7 +200,7 @@ def test_flights_of_the_training_are_called_no_test(bundle: Bundle, walks: list[
     judged, result = judgement(bundle, walks, trained_on=True)
     assert "no test" in verdict(judged, result, [])[0]
     mixed = [judged[0], replace(judged[1], trained_on=False)]
-    assert any(s.startswith("1 of 2 flights were in training") for s in verdict(mixed, result, []))
+    assert any(s.startswith("1 of 2 flights was in training") for s in verdict(mixed, result, []))
 
 
 def test_flights_that_stay_high_say_nothing_about_landing(bundle: Bundle, walks: list[ResidualSamples]) -> None:

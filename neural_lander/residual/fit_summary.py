@@ -175,7 +175,8 @@ def _compared(result: Mapping[str, Any], suffix: str, where: str) -> str:
 def _seen(flights: Sequence[JudgedFlight]) -> Iterator[str]:
     seen = sum(f.trained_on for f in flights)
     if 0 < seen < len(flights):
-        yield f"{seen} of {len(flights)} flights were in training and are no test; leave them out for a judgement."
+        them = "was in training and is no test" if seen == 1 else "were in training and are no test"
+        yield f"{seen} of {len(flights)} flights {them}; leave such flights out for a judgement."
 
 
 def _trim(result: Mapping[str, Any]) -> str:
