@@ -176,7 +176,7 @@ def test_damage_to_the_metadata_alone_is_told_from_lost_messages(tmp_path: Path)
     log = read(data[:at] + b"N" + data[at + 1 :], tmp_path)
     assert len(log.t) == 30
     assert "all messages are there, but the metadata may be wrong" in log.warnings[0]
-    log = read(data[:-30] + bytes([data[-30] ^ 1]) + data[-29:], tmp_path)  # within the index
+    log = read(data[:-40] + bytes([data[-40] ^ 1]) + data[-39:], tmp_path)  # within the index
     assert len(log.t) == 30
     assert "damaged in the index at its end" in log.warnings[0]
 
