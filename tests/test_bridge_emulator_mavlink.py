@@ -79,6 +79,14 @@ class TestStreams:
         assert counted["DISTANCE_SENSOR"] == pytest.approx(100, abs=2)
         assert counted["HEARTBEAT"] == 2
 
+    @pytest.mark.parametrize("asked, given", [(400.0, 333.3), (300.0, 333.3), (150.0, 166.7), (50.0, 50.0)])
+    def test_ardupilot_takes_whole_milliseconds_and_no_fewer_than_three(self, asked, given):
+        bench = Companion()
+        bench.command(dialect.MAV_CMD_SET_MESSAGE_INTERVAL, 31, 1e6 / asked)
+        bench.run(0.1)
+        heard = [m for m in bench.run(2.0) if m.get_type() == "ATTITUDE_QUATERNION"]
+        assert len(heard) / 2.0 == pytest.approx(given, rel=0.02)
+
     def test_an_interval_may_be_denied(self):
         bench = Companion(denied=[105])
         bench.command(dialect.MAV_CMD_SET_MESSAGE_INTERVAL, 105, 5000)

@@ -28,7 +28,6 @@ from neural_lander.rotation import normalise
 SERVED_AFTER = (0.0024, 0.0033)  # s, each way: makes a round trip of 5.8 ms median, 6.6 ms worst, as on ArduCopter
 UNIT_TOLERANCE = 1e-3  # of the squared norm: ArduPilot's Quaternion::is_unit_length
 CLOCK_ERROR = 2e-5  # relative, of the autopilot's crystal, guess
-MAX_RATE = 400.0  # Hz of one stream: one message per turn of the main loop
 BACKLOG = 1024  # bytes that wait for the line at most; streams are put off beyond
 FORCE_DISARM = 21196  # param2 of COMPONENT_ARM_DISARM
 _IGNORE_RATES, _IGNORE_THROTTLE, _IGNORE_ATTITUDE = 0x07, 0x40, 0x80
@@ -266,8 +265,6 @@ class MavlinkAutopilot:
             refusal = "No such mode" if mode is None else pilot.switch(mode, "companion")
         elif command == dialect.MAV_CMD_NAV_LAND:
             refusal = pilot.switch(Mode.LAND, "companion")
-        elif command == dialect.MAV_CMD_NAV_TAKEOFF:
-            refusal = pilot.take_off(message.param7, "companion")
         elif command == dialect.MAV_CMD_SET_MESSAGE_INTERVAL:
             result = self._set_interval(int(message.param1), message.param2)
         elif command == dialect.MAV_CMD_REQUEST_MESSAGE:
@@ -294,12 +291,12 @@ class MavlinkAutopilot:
     def _set_interval(self, number: int, microseconds: float) -> int:
         if number not in STREAMS[self.firmware.name] or number in self.denied:
             if self.firmware is ARDUPILOT:
-                self.autopilot.note(f"No ap_message for mavlink id ({number})", severity=5)
+                self.autopilot.note(f"No ap_message for mavlink id ({number})", severity=6)
             return self.firmware.unknown_interval
         if microseconds <= 0:  # -1 stops the stream, 0 is its default: none here
             self._intervals.pop(number, None)
         else:
-            self._intervals[number] = max(microseconds * 1e-6, 1 / MAX_RATE)
+            self._intervals[number] = self.firmware.interval(microseconds * 1e-6)
             self._due[number] = -math.inf
         return int(dialect.MAV_RESULT_ACCEPTED)
 

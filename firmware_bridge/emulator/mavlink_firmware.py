@@ -44,6 +44,8 @@ class Firmware:
     """MAV_RESULT of arming, disarming and modes that are refused."""
     unknown_interval: int
     """MAV_RESULT of an interval for a message that it does not stream."""
+    interval: Callable[[float], float]
+    """What it makes of an interval in s that it is asked for."""
     bitwise_integers: bool
     """Whether integers lie bit by bit in PARAM_VALUE's float (PX4) or as numbers (ArduPilot)."""
     checks_setpoints: bool
@@ -164,6 +166,7 @@ ARDUPILOT = Firmware(
     ),
     refused=dialect.MAV_RESULT_FAILED,
     unknown_interval=dialect.MAV_RESULT_DENIED,
+    interval=lambda asked: max(int(asked * 1e3 + 1e-6), 3) * 1e-3,  # whole ms, at most 0.8 of the main loop's rate
     bitwise_integers=False,
     checks_setpoints=True,
     timesync_rate=0.1,
@@ -184,6 +187,7 @@ PX4 = Firmware(
     ),
     refused=dialect.MAV_RESULT_TEMPORARILY_REJECTED,
     unknown_interval=dialect.MAV_RESULT_FAILED,
+    interval=lambda asked: max(asked, 1 / 400),  # a turn of our main loop
     bitwise_integers=True,
     checks_setpoints=False,
     timesync_rate=10.0,
