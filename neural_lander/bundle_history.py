@@ -22,6 +22,7 @@ FORMAT, FORMAT_VERSION = "neural-lander-history", 1
 LIST, FOLDER = "history.json", "files/"
 KEPT = 20  # versions whose files are kept: some 60 kB each; older ones stay in the list
 MOST_BYTES = 100_000_000  # of one file in the archive: a bundle's are far below
+DAMAGE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, KeyError, TypeError, ValueError)
 EPOCH = (1980, 1, 1, 0, 0, 0)  # of every file in the archive, so that equal histories are equal bytes
 
 
@@ -86,7 +87,8 @@ def version(history: History, number: int) -> dict[str, bytes]:
 
 
 def _pack(history: History) -> bytes:
-    document = {"format": FORMAT, "format_version": FORMAT_VERSION, "entries": list(history.entries)}
+    document: dict[str, Any] = {"format": FORMAT, "format_version": FORMAT_VERSION}
+    document |= {"files": sorted(history.objects), "entries": list(history.entries)}
     members = {LIST: (json.dumps(document, indent=1, allow_nan=False) + "\n").encode("utf-8")}
     members |= {FOLDER + sha256: history.objects[sha256] for sha256 in sorted(history.objects)}
     buffer = io.BytesIO()
@@ -111,22 +113,14 @@ def _unpack(data: bytes, source: str) -> History:
             raise UserError(f"{source} is no history of version {FORMAT_VERSION}; {remedy}")
         entries = tuple(document["entries"])
         whole = all(set(e["files"]) == set(FILES) and e["number"] == k + 1 for k, e in enumerate(entries))
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        NotImplementedError,
-        RuntimeError,
-        EOFError,
-        KeyError,
-        TypeError,
-        ValueError,
-    ) as error:
-        if isinstance(error, UserError):
-            raise
+        whole = whole and set(objects) == set(document["files"])
+    except UserError:
+        raise
+    except DAMAGE as error:
         raise UserError(f"{source} is damaged: {error}; {remedy}") from error
     changed = [sha256 for sha256, content in objects.items() if _sha256(content) != sha256]
     if changed or not whole:
-        raise UserError(f"{source} is damaged: {changed[0] if changed else 'its list'} is not as written; {remedy}")
+        raise UserError(f"{source} is damaged: {changed[0] if changed else 'its list'} does not fit; {remedy}")
     return History(entries, objects)
 
 

@@ -1,0 +1,133 @@
+"""Flights are known again wherever they are and in whatever format, and none is lost or used twice."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from flights import full_log
+from learning_flights import flight
+
+from neural_lander.errors import UserError
+from neural_lander.flightlog import FlightLog, read_log, write_csv, write_mcap
+from neural_lander.residual.digest import file_sha256, identity, log_sha256, recorded
+from neural_lander.residual.manifest import active, find_logs, role, withdraw
+from neural_lander.residual.retrain import unknown_logs
+from neural_lander.vehicle import load_vehicle
+
+DATA = Path(__file__).parents[2] / "shared/data/crazyflie_near_ground"
+VEHICLE = load_vehicle("intel-aero")
+
+
+def written(folder: Path, *seeds: int) -> list[FlightLog]:
+    folder.mkdir(parents=True, exist_ok=True)
+    for seed in seeds:
+        write_mcap(flight(VEHICLE, 3.0, seed=seed), folder / f"f{seed}.mcap")
+    return [read_log(folder / f"f{seed}.mcap") for seed in seeds]
+
+
+def entry(log: FlightLog, **changes: object) -> dict[str, object]:
+    return {"log": Path(log.source).name, **identity(log), "role": "train", **changes}
+
+
+@pytest.mark.parametrize("log", [flight(VEHICLE, 3.0), full_log(400)], ids=["synthetic", "random"])
+def test_a_copy_in_another_format_or_under_another_name_is_the_same_flight(tmp_path: Path, log: FlightLog) -> None:
+    write_mcap(log, tmp_path / "a.mcap")
+    write_csv(log, tmp_path / "b.csv")
+    write_csv(read_log(tmp_path / "a.mcap"), tmp_path / "c.csv")
+    write_mcap(read_log(tmp_path / "c.csv"), tmp_path / "d.mcap")
+    assert {log_sha256(read_log(tmp_path / n)) for n in ("a.mcap", "b.csv", "c.csv", "d.mcap")} == {log_sha256(log)}
+
+
+def test_another_flight_has_another_hash() -> None:
+    log = flight(VEHICLE, 3.0)
+    moved = log.position.copy()
+    moved[77, 1] += 1e-5
+    others = [replace(log, position=moved), replace(log, velocity=-log.velocity), flight(VEHICLE, 3.0, seed=1)]
+    assert len({log_sha256(x) for x in (log, *others)}) == 4
+    assert log_sha256(replace(log, position=-0.0 * log.position)) == log_sha256(replace(log, position=0 * log.position))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not DATA.is_dir(), reason="needs the real flights in ../shared/data/crazyflie_near_ground")
+@pytest.mark.filterwarnings("ignore::neural_lander.errors.NeuralLanderWarning")
+def test_real_flights_keep_their_hash_in_our_formats_and_no_two_share_one(tmp_path: Path) -> None:
+    hashes = []
+    for path in sorted(DATA.glob("*/*/*.usd")):
+        log = read_log(path)
+        write_mcap(log, tmp_path / "x.mcap")
+        write_csv(log, tmp_path / "x.csv")
+        hashes.append(log_sha256(log))
+        assert log_sha256(read_log(tmp_path / "x.mcap")) == log_sha256(read_log(tmp_path / "x.csv")) == hashes[-1]
+    assert len(set(hashes)) == len(hashes) == 31
+
+
+def test_an_entry_of_old_is_known_by_its_files_hash(tmp_path: Path) -> None:
+    (log,) = written(tmp_path, 0)
+    old = {"log": "f0.mcap", "sha256": file_sha256(tmp_path / "f0.mcap")}
+    assert recorded(log, [old]) is old
+    assert recorded(log, [{"log": "f0.mcap", "sha256": "0" * 64}]) is None
+    assert role(old) == "train"
+
+
+def test_old_logs_are_found_where_they_were_beside_the_bundle_or_by_hash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path / "logs", 0, 1, 2)
+    entries = [entry(read_log(f"logs/f{k}.mcap")) for k in range(3)]
+    bundle = tmp_path / "B"
+    assert [log_sha256(x) for x in find_logs(entries, bundle, [])] == [e["sha256"] for e in entries]
+    monkeypatch.chdir("/")  # paths as given are relative to the bundle's folder here
+    assert len(find_logs(entries, bundle, [])) == 3
+    (tmp_path / "archive/deep").mkdir(parents=True)
+    shutil.move(tmp_path / "logs/f0.mcap", tmp_path / "archive/deep/renamed.bin")
+    write_csv(read_log(tmp_path / "logs/f1.mcap"), tmp_path / "archive/converted.csv")
+    (tmp_path / "logs/f1.mcap").unlink()
+    (tmp_path / "archive/notes.txt").write_text("no log")
+    found = find_logs(entries, bundle, [tmp_path / "archive"])
+    assert [log_sha256(x) for x in found] == [e["sha256"] for e in entries]
+    assert Path(found[0].source).name == "renamed.bin"
+
+
+def test_a_log_that_is_gone_or_changed_is_named_with_the_remedy(tmp_path: Path) -> None:
+    logs = written(tmp_path / "logs", 0, 1)
+    entries = [entry(log) for log in logs]
+    (tmp_path / "logs/f0.mcap").unlink()
+    with pytest.raises(UserError, match=r"learned from 2 logs, of which 1 are not found: f0.mcap; .*--data.*--without"):
+        find_logs(entries, tmp_path / "B", [])
+    written(tmp_path / "else", 5)
+    shutil.copy(tmp_path / "else/f5.mcap", tmp_path / "logs/f0.mcap")
+    with pytest.raises(UserError, match=r"f0.mcap \(.*f0.mcap is another flight, or was changed\)"):
+        find_logs(entries, tmp_path / "B", [tmp_path / "else"])
+    with pytest.raises(UserError, match="--data .*nowhere is no folder"):
+        find_logs(entries, tmp_path / "B", [tmp_path / "nowhere"])
+
+
+def test_withdrawing_keeps_the_entry_and_names_must_be_clear(tmp_path: Path) -> None:
+    entries = [entry(log) for log in written(tmp_path, 0, 1)]
+    gone = withdraw(entries, ["f0.mcap"])
+    assert [role(e) for e in gone] == ["withdrawn", "train"]
+    assert [e["log"] for e in active(gone)] == ["f1.mcap"]
+    assert gone[0]["sha256"] == entries[0]["sha256"]
+    assert withdraw(entries, [str(entries[1]["sha256"])[:10]])[1]["role"] == "withdrawn"
+    assert withdraw(entries, [str(tmp_path / "f1.mcap")])[1]["role"] == "withdrawn"
+    with pytest.raises(UserError, match="--without f0.mcap: the bundle uses no such log; it uses: f1.mcap"):
+        withdraw(gone, ["f0.mcap"])
+    twins = [{**e, "log": "flight.mcap"} for e in entries]
+    with pytest.raises(UserError, match="2 logs have that name; give one's hash"):
+        withdraw(twins, ["flight.mcap"])
+
+
+def test_known_and_repeated_logs_are_ignored_with_a_reason_and_withdrawn_ones_come_back(tmp_path: Path) -> None:
+    known, new, gone = written(tmp_path, 0, 1, 2)
+    entries = [entry(known), entry(gone, role="withdrawn")]
+    write_csv(known, tmp_path / "copy.csv")
+    given = [known, read_log(tmp_path / "copy.csv"), new, new, gone]
+    unknown, ignored = unknown_logs(given, entries)
+    assert [Path(log.source).name for log in unknown] == ["f1.mcap", "f2.mcap"]
+    assert [i["reason"] for i in ignored] == [
+        "the same flight is already in the bundle as f0.mcap",
+        "the same flight is already in the bundle as f0.mcap",
+        "the same flight is already given as f1.mcap",
+    ]
