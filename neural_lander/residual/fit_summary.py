@@ -157,8 +157,9 @@ def _interval(flights: Sequence[JudgedFlight], baseline: str, near: bool) -> tup
 
 
 def _band_loss(band: Mapping[str, Any]) -> str:
-    best = min(float(band[f"{name}_g"]) for name in PREDICTORS)
-    return f"{band_name(band)} ({number(band['network_g'])} g against {number(best)} g)"
+    best = min(PREDICTORS, key=lambda name: float(band[f"{name}_g"]))
+    words = {"zero": "nothing", "cheeseman_bennett": "the law"}[best]
+    return f"{band_name(band)} ({number(band['network_g'])} g, {words} {number(band[f'{best}_g'])} g)"
 
 
 def _compared(result: Mapping[str, Any], suffix: str, where: str) -> str:
