@@ -14,7 +14,10 @@ from neural_lander.residual.network import TrainingData, almost_orthogonal, trai
 from neural_lander.residual.optimiser import Adam, one_cycle
 from neural_lander.residual.options import TrainingOptions
 from neural_lander.residual.samples import residual_samples
+from neural_lander.rotation import quaternion_exp, quaternion_multiply, quaternion_to_matrix
+from neural_lander.state import State
 from neural_lander.vehicle import load_vehicle
+from tests.random_network import random_network
 
 VEHICLE = load_vehicle("intel-aero")
 PAPER = features_named("paper")
@@ -179,3 +182,25 @@ def test_the_learning_rate_rises_to_its_peak_and_falls_to_nothing() -> None:
     assert rates[0] == pytest.approx(0.04)
     assert max(rates) == pytest.approx(1.0, abs=1e-6) == rates[150]
     assert rates[-1] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_a_controller_that_knows_no_thrust_rate_asks_for_steady_thrust() -> None:
+    features, n = features_named("paper-rate"), 5
+    q, zero = np.tile([1.0, 0.0, 0.0, 0.0], (n, 1)), np.zeros((n, 3))
+    batch = State(zero, zero, q, zero, np.linspace(0.0, 1.0, n))
+    single = State(zero[0], zero[0], q[0], zero[0], 0.5)
+    assert not np.asarray(features.of(batch))[:, -1].any() and features.of(single)[-1] == 0.0
+    moving = State(zero[0], zero[0], q[0], zero[0], 0.5, thrust_rate=0.3)
+    assert features.of(moving)[-1] == 0.3
+
+
+def test_a_model_in_the_heading_frame_turns_with_the_vehicle() -> None:
+    rng = np.random.default_rng(5)
+    network = random_network(VEHICLE, 0, features="heading")
+    q, v = quaternion_exp(0.2 * rng.normal(size=3)), rng.normal(size=3)
+    turn = quaternion_exp(np.array([0.0, 0.0, 1.1]))
+    R = quaternion_to_matrix(turn)
+    thrust = np.full(4, 0.25 * VEHICLE.weight)
+    here = network.at(State(v, v, q, v, 0.2))(thrust)
+    there = network.at(State(v, R @ v, quaternion_multiply(turn, q), v, 0.2))(thrust)
+    np.testing.assert_allclose(there, R @ here, atol=1e-9)

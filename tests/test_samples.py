@@ -213,3 +213,11 @@ def test_a_cut_off_outside_the_band_is_refused() -> None:
     log = changed(flight(VEHICLE, 5.0), specific_force=None)
     with pytest.raises(UserError, match="cut-off = 80 Hz"):
         residual_samples(log, VEHICLE, cut_off=80.0)
+
+
+def test_the_thrust_rate_is_the_change_over_the_last_20_ms_in_weights_per_second() -> None:
+    samples = residual_samples(flight(VEHICLE, 12.0), VEHICLE)
+    thrust = samples.rotor_thrust.sum(-1) / VEHICLE.weight
+    assert not samples.thrust_rate[:2].any()
+    for k in (2, 100, 900):
+        assert samples.thrust_rate[k] == pytest.approx((thrust[k] - thrust[k - 2]) / 0.02)

@@ -34,7 +34,9 @@ def train(
         float, typer.Option(help="Bound on the contraction factor of the thrust iteration, below 1.")
     ] = DEFAULT_THRUST_SLOPE,
     hidden: Annotated[str, typer.Option(help="Sizes of the hidden layers.")] = "25,30,15",
-    features: Annotated[str, typer.Option(help=f"State part of the input: {', '.join(FEATURES)}.")] = "paper",
+    features: Annotated[
+        str, typer.Option(help=f"State part of the input: {', '.join(FEATURES)}.")
+    ] = TrainingOptions.features,
     thrust_input: Annotated[
         str,
         typer.Option(help="Rotor thrusts as inputs: auto (bounded tightly where flights do not identify), on, off."),

@@ -30,7 +30,7 @@ class TrainingOptions:
 
     hidden: tuple[int, ...] = (25, 30, 15)
     """Sizes of the hidden layers (Shi et al. 2019)."""
-    features: str = "paper"
+    features: str = "paper-rate"
     """State part of the input, a name in ``residual.features``."""
     gamma: float = DEFAULT_GAMMA
     """Lipschitz bound of the network over its whole input as a multiple of the vehicle's weight per metre: the norm is
