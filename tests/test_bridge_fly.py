@@ -428,3 +428,20 @@ def test_flying_needs_no_training_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.slow
+def test_memory_stays_flat_over_a_simulated_hour() -> None:
+    """Without the garbage collector, as in flight: what is not freed at once, or kept, would show."""
+    link = FakeLink(VEHICLE)
+    link.armed = True
+    s = session(link, Permission(observe=True))
+    s.loop._record = None
+    blocks = []
+    with undisturbed():
+        for _ in range(6):
+            begin = s.clock.now()
+            run(lambda now, lateness, begin=begin: s.tick(now, lateness) and now - begin < 600.0, 50.0, s.clock)  # type: ignore[misc]
+            blocks.append(sys.getallocatedblocks())
+    assert s.ticks > 179_000
+    assert max(blocks[1:]) - blocks[0] < 500
