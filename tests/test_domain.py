@@ -24,6 +24,7 @@ DOMAIN = Domain(
     np.array([0.5, 1.0, 1.0]),
     np.array([0.1, 0.2, 0.2]),
     2.0,
+    np.array([0.0, 0.0, 0.5]),
 )
 
 
@@ -67,12 +68,12 @@ def test_one_vehicle_and_a_batch_of_either_library_have_one_score() -> None:
     np.testing.assert_allclose(DOMAIN.share(batch), [DOMAIN.share(s) for s in single], rtol=1e-9)
 
 
-def test_inside_nothing_is_faded_and_beyond_its_end_nothing_is_left() -> None:
+def test_inside_nothing_is_faded_and_beyond_its_end_the_bias_of_the_flights_is_left() -> None:
     model = FadingResidual(ConstantResidual(np.array([0.0, 0.0, 2.0])), DOMAIN)
     thrust = np.full(4, 3.0)
     assert model.at(state(0.5))(thrust)[2] == 2.0
-    assert model.at(state(0.5, (0.0, 0.0, 0.65)))(thrust)[2] == pytest.approx(1.0, rel=0.05)
-    assert model.at(state(0.5, (0.0, 0.0, 5.0)))(thrust)[2] == 0.0
+    assert model.at(state(0.5, (0.0, 0.0, 0.65)))(thrust)[2] == pytest.approx(1.25, rel=0.05)
+    assert model.at(state(0.5, (0.0, 0.0, 5.0)))(thrust)[2] == 0.5
     batch = State(
         np.zeros((2, 3)),
         np.array([[0.0, 0, 0], [0, 0, 5.0]]),
@@ -80,7 +81,7 @@ def test_inside_nothing_is_faded_and_beyond_its_end_nothing_is_left() -> None:
         np.zeros((2, 3)),
         np.full(2, 0.5),
     )
-    np.testing.assert_allclose(model.at(batch)(np.full((2, 4), 3.0))[:, 2], [2.0, 0.0])
+    np.testing.assert_allclose(model.at(batch)(np.full((2, 4), 3.0))[:, 2], [2.0, 0.5])
 
 
 def test_a_domain_survives_json_and_garbled_ones_are_refused() -> None:

@@ -1,10 +1,11 @@
 """Where a model was trained, how far a state is from there, and the fade-out of the model beyond it.
 
 At each height the training samples span a range of vertical speed, lateral speed and tilt. The score of a state is its
-largest deviation in units of these ranges: at most 1 inside. From 1 on the model is faded out, linearly to nothing at
+largest deviation in units of these ranges: at most 1 inside. From 1 on the model is faded out, linearly to ``rest`` at
 ``gone``, which is calibrated on samples that the model did not see (``domain_fit``): nowhere may the faded model be
-worse than no model. A share in [0, 1] that does not depend on the rotor thrusts scales f_a_hat down, so that every
-bound on its slope in thrust still holds.
+worse than no model. ``rest`` is the bias that the training flights had far from the ground, whatever the state was. A
+share in [0, 1] that does not depend on the rotor thrusts scales what is above it, so that every bound on the slope in
+thrust still holds.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ class Domain:
     lateral_speed: np.ndarray  # (K,) m/s
     tilt: np.ndarray  # (K,) sine of the angle between body z and the vertical
     gone: float
-    """Score from which on nothing is left of the model; above 1."""
+    """Score from which on nothing but ``rest`` is left of the model; above 1."""
+    rest: np.ndarray  # (3,) N, world
+    """Mean bias of the training flights far from the ground."""
 
     def __post_init__(self) -> None:
         k = len(self.height)
@@ -46,6 +49,8 @@ class Domain:
         whole = k >= 2 and all(np.shape(getattr(self, name)) == shape for name, shape in shapes.items())
         if not whole or not all(np.all(np.isfinite(getattr(self, name))) for name in ("height", *shapes)):
             raise UserError("the domain's tables do not fit together or hold values that are not finite")
+        if np.shape(self.rest) != (3,) or not np.all(np.isfinite(self.rest)):
+            raise UserError("the domain's rest must be three finite forces in N")
         positive = np.all(self.v_z[:, 1] > self.v_z[:, 0]) and np.all(self.lateral_speed > 0) and np.all(self.tilt > 0)
         if not positive or not np.all(np.diff(self.height) > 0) or not 1 < self.gone < np.inf:
             raise UserError("the domain's ranges must be positive, its heights increase and 'gone' exceed 1")
@@ -97,6 +102,7 @@ class Domain:
             "lateral_speed_m_s": self.lateral_speed.tolist(),
             "sine_of_tilt": self.tilt.tolist(),
             "gone_at_score": self.gone,
+            "rest_N": self.rest.tolist(),
         }
 
     @classmethod
@@ -110,7 +116,8 @@ class Domain:
         """
         names = ("height_m", "v_z_m_s", "lateral_speed_m_s", "sine_of_tilt")
         tables = [np.asarray(values[name], dtype=np.float64) for name in names]
-        return cls(*tables, float(values["gone_at_score"]))
+        rest = np.asarray(values["rest_N"], dtype=np.float64)
+        return cls(*tables, float(values["gone_at_score"]), rest)
 
 
 @dataclass(frozen=True)
@@ -123,6 +130,12 @@ class FadingResidual:
     def at(self, state: State) -> Callable[[Array], Array]:
         """See :class:`~neural_lander.residual.model.ResidualModel`."""
         force, share = self.model.at(state), self.domain.share(self.domain.score(state))
-        if isinstance(share, float):
-            return force if share == 1.0 else lambda rotor_thrust: share * force(rotor_thrust)
-        return lambda rotor_thrust: share[..., None] * force(rotor_thrust)
+        if isinstance(share, float) and share == 1.0:
+            return force
+        rest = constant(self.domain.rest, state.velocity)
+        return lambda rotor_thrust: faded(force(rotor_thrust), share, rest)
+
+
+def faded(force: Array, share: Any, rest: Array) -> Array:
+    """rest + share (force - rest), ``(..., 3), (...), (3,) -> (..., 3)`` N."""
+    return rest + (share if isinstance(share, float) else share[..., None]) * (force - rest)

@@ -37,8 +37,13 @@ class FadeCalibration:
         return {"gone_at_score": self.gone, "calibrated": self.calibrated, "outside": self.rows}
 
 
-def fit_domain(flights: Sequence[ResidualSamples], masks: Sequence[np.ndarray], gone: float = CAREFUL) -> Domain:
-    """Ranges of the chosen samples by height; masks ``(N,)`` bool per flight."""
+def fit_domain(
+    flights: Sequence[ResidualSamples],
+    masks: Sequence[np.ndarray],
+    gone: float = CAREFUL,
+    rest: np.ndarray | None = None,
+) -> Domain:
+    """Ranges of the chosen samples by height; masks ``(N,)`` bool per flight, ``rest`` (3,) N or nothing."""
     height, velocity, attitude = (
         np.concatenate([getattr(f, name)[m] for f, m in zip(flights, masks, strict=True)])
         for name in ("height", "velocity", "attitude")
@@ -58,7 +63,7 @@ def fit_domain(flights: Sequence[ResidualSamples], masks: Sequence[np.ndarray], 
         v_z.append([middle - half, middle + half])
         speeds.append(max(float(np.quantile(lateral[near], INSIDE)), LEAST_SPEED))
         tilts.append(max(float(np.quantile(tilt[near], INSIDE)), LEAST_TILT))
-    return Domain(knots, np.array(v_z), np.array(speeds), np.array(tilts), gone)
+    return Domain(knots, np.array(v_z), np.array(speeds), np.array(tilts), gone, np.zeros(3) if rest is None else rest)
 
 
 def calibrate_fade(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from neural_lander.residual.domain import Domain
+from neural_lander.residual.domain import Domain, faded
 from neural_lander.residual.evaluation import Predictors, predict, thrust_slope, trimmed
 from neural_lander.residual.samples import ResidualSamples
 from neural_lander.residual.scoring import GRAM
@@ -88,7 +88,7 @@ def outside_domain(
 ) -> dict[str, Any]:
     """Share of the scored samples outside the domain, and errors there of no, the whole and the faded network.
 
-    Each gets the trim from its own errors. The faded one is what flies: share times f_a_hat.
+    Each gets the trim from its own errors. The faded one is what flies.
     """
     errors: dict[str, list[np.ndarray]] = {"none": [], "whole": [], "faded": []}
     scored, causes, largest = 0, np.zeros(len(CAUSES), dtype=int), 0.0
@@ -98,8 +98,8 @@ def outside_domain(
         high = trim_reference(samples, trim_above)
         low = samples.scored & ~high
         whole = predict(predictors.network, samples)
-        faded = np.asarray(domain.share(score))[:, None] * whole
-        for name, p in (("none", np.zeros_like(whole)), ("whole", whole), ("faded", faded)):
+        flown = faded(whole, np.asarray(domain.share(score)), domain.rest)
+        for name, p in (("none", np.zeros_like(whole)), ("whole", whole), ("faded", flown)):
             errors[name].append((p + trim(samples.label - p, high, low) - samples.label)[outside, 2])
         scored += int(samples.scored.sum())
         causes += np.bincount(_cause(domain, samples)[outside], minlength=len(CAUSES))

@@ -153,8 +153,9 @@ def fit_fading_domain(
         _, predictors, _ = fit_predictors(flights, inner, vehicle, quick)
         return lambda samples: predict(predictors.network, samples)
 
-    fade = calibrate_fade(flights, usable, flight_biases(flights, usable, trim_height(vehicle))[:, 2], fit)
-    return fit_domain(flights, usable, fade.gone), fade
+    biases = flight_biases(flights, usable, trim_height(vehicle))
+    fade = calibrate_fade(flights, usable, biases[:, 2], fit)
+    return fit_domain(flights, usable, fade.gone, biases.mean(axis=0)), fade
 
 
 def fit_predictors(
