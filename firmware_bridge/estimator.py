@@ -59,6 +59,11 @@ class Estimator:
     _moved: bool = False
     _turned: bool = False
 
+    @property
+    def has_position(self) -> bool:
+        """Whether a position has ever come."""
+        return self._position is not None
+
     def reset(self) -> None:
         """Forget all reports: after a restart of the autopilot its time and its origin are others."""
         self._position = self._attitude = self._imu = None

@@ -16,7 +16,7 @@ from firmware_bridge.estimator import Estimate
 from firmware_bridge.guidance import Guidance, Step
 from firmware_bridge.heard import Heard, View
 from firmware_bridge.height import HeightSource
-from firmware_bridge.link import Link, LinkLost, Report
+from firmware_bridge.link import AttitudeReport, Link, LinkLost, PositionReport, Report
 from firmware_bridge.supervisor import decide
 from firmware_bridge.supervisor_limits import Limits, Permission
 from firmware_bridge.supervisor_types import IN_CONTROL, Decision, Memory, Output, Phase, Situation
@@ -94,14 +94,15 @@ class FlightLoop:
         self._controller_alive = True
         self._home: np.ndarray | None = None
         self._problems: list[str] = []
+        self._pending: list[Report] = []
         self._reopened = -math.inf
         self._start: Callable[[float, State], None] | None = None
 
     def tick(self, now: float, lateness: float = 0.0, abort: bool = False, stop: bool = False) -> TickRecord:
         """One tick at time ``now`` in s; ``abort`` is the key, ``stop`` the user's wish to end."""
-        self._problems = []
         heard = self.heard
-        self._problems += heard.take(self._poll(now), now)
+        self._problems += heard.take([*self._pending, *self._poll(now)], now)
+        self._pending = []
         view = heard.view(now)
         situation = self._situation(view, lateness, abort, stop)
         before = self.memory.phase
@@ -138,9 +139,16 @@ class FlightLoop:
             problems=tuple(self._problems),
             messages=tuple(heard.messages),
         )
+        self._problems = []
         if self._record is not None:
             self._record(record)
         return record
+
+    def listen(self, now: float) -> bool:
+        """Whether a new state has come since the last tick, by time ``now`` in s; see :func:`realtime.run`."""
+        self._pending += self._poll(now)
+        kinds = {type(report) for report in self._pending}
+        return AttitudeReport in kinds and (PositionReport in kinds or not self.heard.estimator.has_position)
 
     def close(self) -> None:
         """Release the port."""

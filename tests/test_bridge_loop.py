@@ -548,6 +548,45 @@ def test_ticks_stay_on_their_grid_and_lateness_is_measured() -> None:
     np.testing.assert_allclose(late, 0.0, atol=1e-12)
 
 
+def test_ticks_move_to_where_states_come_and_stay_there() -> None:
+    """States every 10 ms from 4 ms on: the first tick waits for one, the others meet them."""
+    clock, seen = SimulatedClock(0.0), []
+    run(
+        lambda now, lateness: not seen.append(now) and len(seen) < 8,  # type: ignore[func-returns-value]
+        100.0,
+        clock,
+        listen=lambda now: now >= 0.004 and (now - 0.004) % 0.01 < 0.001,
+    )
+    assert all((t - 0.004) % 0.01 < 0.001 for t in seen)
+    np.testing.assert_allclose(np.diff(seen), 0.01, atol=0.001)
+
+
+def test_without_a_state_ticks_go_on_half_a_period_late() -> None:
+    clock, seen = SimulatedClock(0.0), []
+    run(
+        lambda now, lateness: not seen.append((now, lateness)) and len(seen) < 8,  # type: ignore[func-returns-value]
+        100.0,
+        clock,
+        listen=lambda now: False,
+    )
+    times, late = zip(*seen, strict=True)
+    np.testing.assert_allclose(np.diff(times), 0.01, atol=1e-9)
+    np.testing.assert_allclose(late, 0.005, atol=1e-9)
+
+
+def test_what_was_heard_between_ticks_counts_in_the_next() -> None:
+    f = airborne()
+    before = f.clock.now()
+    assert f.loop.listen(before)
+    f.link.silent = True
+    record = f.loop.tick(before + 0.002)
+    assert record.estimate is not None
+    assert record.estimate.position_age == pytest.approx(0.002 + f.link.delay)
+    f.link.lost = True
+    assert not f.loop.listen(before + 0.01)
+    assert "unplugged" in f.loop.tick(before + 0.012).problems[0]
+
+
 @pytest.mark.parametrize("rate", [10.0, 1000.0, math.nan])
 def test_a_rate_out_of_range_is_refused(rate: float) -> None:
     with pytest.raises(UserError, match="between 50 and 500 Hz"):

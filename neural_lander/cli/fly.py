@@ -54,6 +54,9 @@ def fly(
     hover: Annotated[float, typer.Option(help="Before the landing, s.")] = SETTLE_TIME,
     speed: Annotated[float, typer.Option(help="Of the descent, m/s.")] = LANDING_SPEED,
     rate: Annotated[float, typer.Option(help="Of the loop, 50 to 500 Hz.")] = 200.0,
+    follow_state: Annotated[
+        bool, typer.Option("--follow-state", help="Tick where states come in, for the least delay.")
+    ] = False,
     radius: Annotated[float, typer.Option(help="Of the flight volume, m.")] = Volume.radius,
     ceiling: Annotated[float, typer.Option(help="Of the flight volume, m.")] = Volume.ceiling,
     battery: Annotated[float, typer.Option(help="Lowest voltage under load, V; 0: not watched.")] = 0.0,
@@ -124,7 +127,7 @@ def fly(
         )
         if display is not None:
             display.show(session, recorder)
-        left_out = _fly(session, wishes, rate, cpu, priority, arm)
+        left_out = _fly(session, wishes, rate, cpu, priority, arm, follow_state)
     result = _result(session, recorder, link, rate, left_out)
     emit(result, as_json, lambda: _render(result))
     if not (observe or dry_run or result["landed"]):
@@ -138,7 +141,9 @@ def _open(reopen: Callable[[], Link], address: str) -> Link:
         raise UserError(f"link '{address}' cannot be opened: {error}") from error
 
 
-def _fly(session: Session, wishes: Wishes, rate: float, cpu: int | None, priority: int | None, arm: bool) -> int:
+def _fly(
+    session: Session, wishes: Wishes, rate: float, cpu: int | None, priority: int | None, arm: bool, follow: bool
+) -> int:
     """Run to the end; the number of ticks left out."""
     with _signals(wishes), keys(even_piped=arm) as pressed, undisturbed(cpu, priority):
 
@@ -146,7 +151,7 @@ def _fly(session: Session, wishes: Wishes, rate: float, cpu: int | None, priorit
             wishes.type(pressed(), asked=arm)
             return session.tick(now, lateness)
 
-        return run(tick, rate, session.clock)
+        return run(tick, rate, session.clock, session.loop.listen if follow else None)
 
 
 @contextlib.contextmanager
