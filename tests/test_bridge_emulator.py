@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from firmware_bridge.emulator.autopilot import TICK, Autopilot, Demand, Mode, OnLoss, Settings
+from firmware_bridge.emulator.autopilot import Autopilot
 from firmware_bridge.emulator.estimator import Estimator, EstimatorNoise
+from firmware_bridge.emulator.modes import TICK, Demand, Mode, OnLoss, Settings
 from firmware_bridge.emulator.world import RigidBodyWorld, SimulatedVehicle
 from neural_lander.state import State
 from neural_lander.vehicle import GRAVITY, load_vehicle
@@ -156,7 +157,7 @@ class TestSetpoints:
     def test_thrust_falls_with_the_square_of_the_voltage(self):
         autopilot = hovering()
         full = autopilot.thrust_of(0.5) / autopilot.voltage**2
-        autopilot.drawn = 1.0
+        autopilot.power.drawn = 1.0
         assert autopilot.thrust_of(0.5) / autopilot.voltage**2 == pytest.approx(full)
 
     def test_follows_attitude_and_rates(self):

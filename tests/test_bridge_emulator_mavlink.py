@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from pymavlink.dialects.v20 import ardupilotmega as dialect
 
-from firmware_bridge.emulator.autopilot import Autopilot, Mode
+from firmware_bridge.emulator.autopilot import Autopilot
 from firmware_bridge.emulator.estimator import EstimatorNoise
 from firmware_bridge.emulator.mavlink import MavlinkAutopilot
 from firmware_bridge.emulator.mavlink_firmware import ARDUPILOT, FIRMWARES, PX4
 from firmware_bridge.emulator.mavlink_streams import EscStatus
+from firmware_bridge.emulator.modes import Mode
 from firmware_bridge.emulator.world import RigidBodyWorld
 from neural_lander.vehicle import load_vehicle
 

@@ -12,11 +12,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from firmware_bridge.emulator.autopilot import Autopilot, Demand, Mode, OnLoss, Settings
+from firmware_bridge.emulator.autopilot import Autopilot
 from firmware_bridge.emulator.faults import FAULTS
 from firmware_bridge.emulator.line import Line
 from firmware_bridge.emulator.mavlink import MavlinkAutopilot
 from firmware_bridge.emulator.mavlink_firmware import PX4
+from firmware_bridge.emulator.modes import Demand, Mode, OnLoss, Settings
 from firmware_bridge.emulator.msp import MspAutopilot
 from firmware_bridge.emulator.pilot import ArmingPilot, Keyboard, SwitchPilot, TakeoffPilot, mode_keys
 from firmware_bridge.emulator.session import MavlinkEmulation, MspEmulation, Session, Trouble

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from firmware_bridge.emulator.autopilot import TICK, Autopilot, Mode
+from firmware_bridge.emulator.autopilot import Autopilot
 from firmware_bridge.emulator.line import Line, LinePort
 from firmware_bridge.emulator.mavlink import MavlinkAutopilot
 from firmware_bridge.emulator.mavlink_firmware import FIRMWARES, MOTOR_CURVE
+from firmware_bridge.emulator.modes import TICK, Mode
 from firmware_bridge.emulator.pilot import ArmingPilot, TakeoffPilot
 from firmware_bridge.emulator.world import RigidBodyWorld, SimulatedVehicle
 from firmware_bridge.flight_plan import FlightPlan

@@ -192,7 +192,7 @@ def test_newtons_that_we_send_are_newtons_that_the_vehicle_gets(firmware) -> Non
     bench.take_control()
     held(bench, 2.0)
     for drawn in (0.0, 1.0):
-        bench.pilot.drawn += drawn
+        bench.pilot.power.drawn += drawn
         held(bench, 5.0)
         for lean in (0.0, 0.3):
             for share in (0.9, 1.1):

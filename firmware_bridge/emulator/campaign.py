@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from firmware_bridge.emulator.autopilot import TICK, Autopilot, Mode
+from firmware_bridge.emulator.autopilot import Autopilot
 from firmware_bridge.emulator.faults import FAULTS, FaultKind, Target
 from firmware_bridge.emulator.line import Line, LinePort
 from firmware_bridge.emulator.mavlink import MavlinkAutopilot
 from firmware_bridge.emulator.mavlink_firmware import FIRMWARES, MOTOR_CURVE
+from firmware_bridge.emulator.modes import TICK, Mode
 from firmware_bridge.emulator.witness import Witness, WitnessedParser, WitnessedPort
 from firmware_bridge.emulator.world import RigidBodyWorld
 from firmware_bridge.flight_plan import FlightPlan

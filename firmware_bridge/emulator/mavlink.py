@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 from pymavlink.dialects.v20 import ardupilotmega as dialect
 
-from firmware_bridge.emulator.autopilot import Autopilot, Demand, Mode
+from firmware_bridge.emulator.autopilot import Autopilot
 from firmware_bridge.emulator.mavlink_firmware import ARDUPILOT, Firmware, Parameter
 from firmware_bridge.emulator.mavlink_streams import STATE_MESSAGES, STREAMS, Telemetry
+from firmware_bridge.emulator.modes import Demand, Mode
 from neural_lander.components import split
 from neural_lander.frames import swap_attitude, swap_body
 from neural_lander.rotation import normalise

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from pymavlink.dialects.v20 import ardupilotmega as dialect
 
-from firmware_bridge.emulator.autopilot import Autopilot, Mode, OnLoss, Settings
+from firmware_bridge.emulator.autopilot import Autopilot
+from firmware_bridge.emulator.modes import Mode, OnLoss, Settings
 
 HOVER_ERROR = 1.02  # stored over true hover throttle: a vehicle that was calibrated on another battery, guess
 MOTOR_CURVE = 0.65  # e of the motors: what ArduPilot takes for propellers of 10 inches, MOT_THST_EXPO

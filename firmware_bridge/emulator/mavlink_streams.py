@@ -11,14 +11,16 @@ from typing import Any
 import numpy as np
 from pymavlink.dialects.v20 import ardupilotmega as dialect
 
-from firmware_bridge.emulator.autopilot import Autopilot, Mode
+from firmware_bridge.emulator.autopilot import Autopilot
 from firmware_bridge.emulator.mavlink_firmware import ARDUPILOT, PX4, Firmware
+from firmware_bridge.emulator.modes import Mode
 from neural_lander.frames import swap_attitude, swap_body, swap_world
 from neural_lander.vehicle import GRAVITY
 
 RANGE_MIN, RANGE_MAX = 0.02, 8.0  # m, of a small time-of-flight rangefinder, guess
 RANGE_EVERY = 0.02  # s between its measurements: 50 Hz, guess
 ESC_RATE = 50.0  # Hz at which each speed controller tells its speed and ArduPilot counts it, guess
+USABLE = 2.8  # V between a full and an empty pack of four cells, guess
 ESC_STATUS = 291
 """Not among the messages that pymavlink carries; laid out by hand after MAVLink's common.xml."""
 
@@ -162,8 +164,9 @@ class Telemetry:
         return dialect.MAVLink_esc_telemetry_1_to_4_message(bytes(4), volts, none, none, rpm, heard)
 
     def _remaining(self) -> int:
-        battery = self.autopilot.battery
-        return round(100 * min(max(1 - (self.autopilot.drawn + battery.full - battery.start) / 2.8, 0.0), 1.0))
+        power = self.autopilot.power
+        spent = power.drawn + power.battery.full - power.battery.start
+        return round(100 * min(max(1 - spent / USABLE, 0.0), 1.0))
 
     def battery_status(self) -> Any:
         """BATTERY_STATUS: the pack's voltage as that of a single cell, as both autopilots do without a cell monitor."""

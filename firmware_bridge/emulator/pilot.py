@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from firmware_bridge.emulator.autopilot import Autopilot, Mode
+from firmware_bridge.emulator.autopilot import Autopilot
+from firmware_bridge.emulator.modes import Mode
 from firmware_bridge.emulator.sticks import StickAutopilot
 from firmware_bridge.msp_messages import ANGLE, ARM, OVERRIDE
 

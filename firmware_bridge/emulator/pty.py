@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from firmware_bridge.emulator.autopilot import LONGEST_PAUSE, TICK
 from firmware_bridge.emulator.line import Line
+from firmware_bridge.emulator.modes import LONGEST_PAUSE, TICK
 from neural_lander.errors import UserError
 
 PERIOD = 0.00125  # s between looks at the line: half a tick of the autopilot

@@ -10,10 +10,11 @@ from typing import Any, Protocol, TextIO
 
 import numpy as np
 
-from firmware_bridge.emulator.autopilot import Autopilot, Mode
+from firmware_bridge.emulator.autopilot import Autopilot
 from firmware_bridge.emulator.faults import FaultKind, Target
 from firmware_bridge.emulator.line import Peer
 from firmware_bridge.emulator.mavlink import MavlinkAutopilot
+from firmware_bridge.emulator.modes import Mode
 from firmware_bridge.emulator.msp import MspAutopilot
 from firmware_bridge.emulator.pilot import (
     Action,

@@ -10,8 +10,9 @@ from enum import IntFlag
 
 import numpy as np
 
-from firmware_bridge.emulator.autopilot import LONGEST_PAUSE, Battery
 from firmware_bridge.emulator.estimator import Estimator, EstimatorNoise
+from firmware_bridge.emulator.modes import LONGEST_PAUSE
+from firmware_bridge.emulator.power import Battery
 from firmware_bridge.emulator.vehicle import EmulatedVehicle
 from firmware_bridge.msp_messages import ANGLE, ARM, DEGREE, OVERRIDE, ModeRange, from_euler
 from firmware_bridge.msp_sticks import CHANNELS, StickCurve, Sticks, actual_rates

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable
 
 from pymavlink.dialects.v20 import ardupilotmega as dialect
 
-from firmware_bridge.emulator.autopilot import Mode
 from firmware_bridge.emulator.mavlink import MavlinkAutopilot
+from firmware_bridge.emulator.modes import Mode
 from firmware_bridge.mavlink_framing import Frame, FrameParser
 from firmware_bridge.port import Port
 

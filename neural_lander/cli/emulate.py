@@ -14,11 +14,12 @@ import numpy as np
 import typer
 from rich.table import Table
 
-from firmware_bridge.emulator.autopilot import TICK, Autopilot
+from firmware_bridge.emulator.autopilot import Autopilot
 from firmware_bridge.emulator.faults import FAULTS, FaultKind
 from firmware_bridge.emulator.line import Line
 from firmware_bridge.emulator.mavlink import MavlinkAutopilot
 from firmware_bridge.emulator.mavlink_firmware import FIRMWARES, MOTOR_CURVE
+from firmware_bridge.emulator.modes import TICK
 from firmware_bridge.emulator.msp import MspAutopilot
 from firmware_bridge.emulator.pilot import Keyboard, Pilot
 from firmware_bridge.emulator.pty import Endpoint, PseudoTerminal, Server, TcpServer, keys, run
