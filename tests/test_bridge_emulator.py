@@ -11,6 +11,7 @@ from firmware_bridge.emulator.modes import TICK, Demand, Mode, OnLoss, Settings
 from firmware_bridge.emulator.world import RigidBodyWorld, SimulatedVehicle
 from neural_lander.state import State
 from neural_lander.vehicle import GRAVITY, load_vehicle
+from sim.world import PyBulletWorld
 
 VEHICLE = load_vehicle("intel-aero")
 LEVEL = (1.0, 0.0, 0.0, 0.0)
@@ -69,6 +70,23 @@ class TestWorld:
         world.hover()
         world.step(np.full(4, VEHICLE.hover_speed), TICK)
         assert world.specific_force[2] == pytest.approx(GRAVITY * more, rel=1e-3)
+
+    def test_flies_as_the_physics_engine_does(self):
+        """In free flight, tumbling; apart from its own drag, 0.1 per second."""
+        with PyBulletWorld(VEHICLE, dt=TICK) as bullet:
+            bullet.reset(np.array([0.0, 0.0, 20.0 + VEHICLE.gear_clearance]))
+            light, other = RigidBodyWorld(VEHICLE, 20.0), SimulatedVehicle(bullet)
+            light.hover()
+            speeds = VEHICLE.hover_speed * np.array([1.0, 1.01, 1.02, 1.0])
+            for _ in range(200):  # 0.5 s
+                light.step(speeds, TICK)
+                other.step(speeds, TICK)
+            assert np.linalg.norm(other.state.body_rates) > 1.0
+            np.testing.assert_allclose(light.state.body_rates, other.state.body_rates, atol=0.02)
+            np.testing.assert_allclose(light.state.attitude, other.state.attitude, atol=0.01)
+            np.testing.assert_allclose(light.state.velocity, other.state.velocity, atol=0.03)
+            np.testing.assert_allclose(light.specific_force, other.specific_force, atol=0.1)
+            np.testing.assert_allclose(light.rotor_speed, other.rotor_speed, rtol=1e-9)
 
     def test_adapter_refuses_another_step_than_the_worlds(self):
         class Still:
