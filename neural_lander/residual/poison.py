@@ -13,6 +13,8 @@ import numpy as np
 
 from neural_lander.errors import UserError
 from neural_lander.flightlog.log import FlightLog
+from neural_lander.residual.analytic import CheesemanBennett
+from neural_lander.residual.plausibility import check_units
 from neural_lander.residual.resample import SAMPLE_PERIOD, interpolate, uniform_grid, zero_phase
 from neural_lander.residual.samples import ResidualSamples
 from neural_lander.residual.trim import LEAST_SAMPLES, trim_height, trim_reference
@@ -49,6 +51,7 @@ def check_itself(log: FlightLog, vehicle: Vehicle) -> None:
     """
     where = f"log {log.source or '(unnamed)'}"
     _check_vehicle(log, vehicle, where)
+    check_units(log, vehicle)
     _check_repetition(log, where)
     t = uniform_grid(log)
     position, velocity = (_smooth(interpolate(t, log.t, x)) for x in (log.position, log.velocity))
@@ -65,23 +68,23 @@ def check_itself(log: FlightLog, vehicle: Vehicle) -> None:
         _check_acceleration(where, _smooth(interpolate(t, log.t, log.specific_force))[:, 2] - GRAVITY, velocity[:, 2])
 
 
-def hover_bias(samples: ResidualSamples, vehicle: Vehicle, predicted: np.ndarray, usual: float) -> float:
-    """Lift beyond the nominal thrust out of ground effect, as a fraction of the weight.
+def hover_bias(samples: ResidualSamples, vehicle: Vehicle, law: CheesemanBennett) -> float:
+    """Lift beyond the nominal thrust out of ground effect, as a fraction of the weight; NaN without a scored sample.
+
+    A flight with less than a second out of ground effect is judged by all of it, with the ground effect of the law
+    taken off. The network would not do: what it makes of thrust follows a wrong thrust.
 
     Parameters
     ----------
-    predicted
-        f_a,z of the old model in N, ``(N,)``: a flight with less than a second out of ground effect is judged by what
-        that model misses, on top of what is usual.
-    usual
-        The old flights' bias, as a fraction of the weight.
+    law
+        Of the bundle, fitted on the old flights.
     """
     high = trim_reference(samples, trim_height(vehicle))
-    if high.sum() >= LEAST_SAMPLES:
-        return float(samples.label[high, 2].mean()) / vehicle.weight
-    if not samples.scored.any():
-        return usual
-    return usual + float((samples.label[:, 2] - predicted)[samples.scored].mean()) / vehicle.weight
+    chosen = high if high.sum() >= LEAST_SAMPLES else samples.scored
+    if not chosen.any():
+        return float("nan")
+    ground = law.f_az(samples.centre_height, samples.rotor_thrust.sum(-1)) - law.c
+    return float((samples.label[:, 2] - ground)[chosen].mean()) / vehicle.weight
 
 
 def check_bias(source: str, bias: float, old: Sequence[float]) -> None:
@@ -94,7 +97,7 @@ def check_bias(source: str, bias: float, old: Sequence[float]) -> None:
     UserError
         Naming the ratio of thrusts, and what may be behind it.
     """
-    if not old:
+    if not old or np.isnan(bias):
         return
     usual, allowed = float(np.median(old)), bias_tolerance(old)
     if abs(bias - usual) > allowed:

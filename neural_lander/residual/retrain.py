@@ -19,7 +19,7 @@ from neural_lander.bundle import Bundle
 from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.residual.digest import log_sha256, recorded
-from neural_lander.residual.evaluation import Predictors, evaluate, predict
+from neural_lander.residual.evaluation import Predictors, evaluate
 from neural_lander.residual.gates import DATA, Gate, no_worse_near_ground
 from neural_lander.residual.manifest import TRAIN, VALIDATION, WITHDRAWN, Entry, active, role
 from neural_lander.residual.options import TrainingOptions
@@ -133,15 +133,15 @@ def check_new(
         Of the version that the flights are for.
     """
     above = trim_height(bundle.vehicle)
-    biases = old_biases(bundle, old)
+    biases = [hover_bias(f.samples, bundle.vehicle, bundle.cheeseman_bennett) for f in old]
+    biases = [b for b in biases if np.isfinite(b)]
     flights: list[Flight] = []
     causes, rows = list(refused), []
     for k, log in enumerate(logs):
         try:
             check_itself(log, bundle.vehicle)
             samples = residual_samples(log, bundle.vehicle, cut_off=options.cut_off)
-            usual = float(np.median(biases)) if biases else 0.0
-            bias = hover_bias(samples, bundle.vehicle, predict(bundle.model, samples)[:, 2], usual)
+            bias = hover_bias(samples, bundle.vehicle, bundle.cheeseman_bennett)
             check_bias(log.source, bias, biases)
             for other in (*old, *flights):
                 if same_flight(log, other.log):
@@ -157,13 +157,6 @@ def check_new(
     checked = f"{_counted(len(logs), 'new log')} fit vehicle '{bundle.vehicle.name}' and the {len(biases)} old flights"
     figures = {"refused": causes, "hover_bias_of_weight_old": biases}
     return flights, Gate(DATA, not causes, "; ".join(causes) or checked, figures), rows
-
-
-def old_biases(bundle: Bundle, old: Sequence[Flight]) -> list[float]:
-    """Hover bias of each old flight with a second out of ground effect, as a fraction of the weight."""
-    nothing = np.nan  # in place of what only flights without that second need
-    known = [hover_bias(f.samples, bundle.vehicle, np.full(len(f.samples), nothing), nothing) for f in old]
-    return [bias for bias in known if np.isfinite(bias)]
 
 
 def refit(
