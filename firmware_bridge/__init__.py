@@ -1,4 +1,8 @@
-"""The edge towards real autopilots: nothing is written yet.
+"""The edge towards real autopilots.
 
-Links (MAVLink, MSP, Crazyflie), the real-time loop, the supervisor, the recorder and the emulator are not written yet.
+    port -> link -> reports -> estimator and height -> supervisor -> controller -> setpoint -> link
+                                                    \\-> recorder, a thread of its own
+
+Links for MAVLink, MSP and the Crazyflie, the real-time loop, the supervisor, the recorder; and the emulator, an autopilot
+in software to try all of it on. Nothing here imports torch, cvxpy or a simulator.
 """
