@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
+from firmware_bridge import account
+from firmware_bridge.bounds import Bounds
 from firmware_bridge.estimator import Estimate
 from firmware_bridge.guidance import Guidance, Step
 from firmware_bridge.heard import Heard, View
@@ -20,31 +21,12 @@ from firmware_bridge.link import AttitudeReport, Link, LinkLost, PositionReport,
 from firmware_bridge.supervisor import decide
 from firmware_bridge.supervisor_limits import Limits, Permission
 from firmware_bridge.supervisor_types import IN_CONTROL, Decision, Memory, Output, Phase, Situation
-from firmware_bridge.tick_record import COMMANDED, MEASURED, STOPPED, TickRecord
+from firmware_bridge.tick_record import MEASURED, TickRecord
 from neural_lander.errors import UserError
-from neural_lander.residual.model import NoResidual
 from neural_lander.state import State
 
-ROTOR_AGE = 0.15  # s: ESC telemetry comes at 10 to 100 Hz; the log says at how many, guess
 REOPEN_PERIOD = 1.0  # s between attempts to open a port that has gone
 GROUND_HEIGHT = 0.1  # m of gear height below which a vehicle that is armed is taken to stand, guess
-
-
-@dataclass(frozen=True)
-class Volume:
-    """Where the flight has to stay: a cylinder over the place where control was taken. Guesses for a room."""
-
-    radius: float = 3.0  # m
-    ceiling: float = 3.0  # m of gear height
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """What a flight has to stay within, beside the supervisor's limits."""
-
-    volume: Volume = field(default_factory=Volume)
-    battery_remaining: float = 0.15  # 0..1, guess
-    battery_voltage: float = 0.0  # V, under load; 0 where it is not watched
 
 
 class FlightLoop:
@@ -112,7 +94,11 @@ class FlightLoop:
         step = self._control(now, view.state, decision)
         sent = step if step is not None and decision.output is not Output.NOTHING and self._send(step, now) else None
         self._request(decision, now)
-        rotor_speed, source = self._rotor_speed(now, sent)
+        ours = account.is_ours(decision) and not self.dry_run
+        thrust = sent.setpoint.thrust if sent and ours else None
+        rotor_speed, source = account.rotor_speed(heard, now, thrust)
+        predicted, failure = account.predict(self.guidance.residual.model, view.state, rotor_speed, heard.vehicle)
+        self._problems += [failure] if failure else []
         status = heard.status
         record = TickRecord(
             t=now,
@@ -125,8 +111,8 @@ class FlightLoop:
             setpoint=sent.setpoint if sent else None,
             reference=sent.reference if sent else None,
             stage=step.stage if step else "",
-            f_a_applied=sent.f_a_hat if sent else _ZERO,
-            f_a_predicted=self._predict(view.state, rotor_speed),
+            f_a_applied=sent.f_a_hat if sent and not self.dry_run else _ZERO,
+            f_a_predicted=predicted,
             d_hat=step.d_hat if step else _ZERO,
             rotor_speed=rotor_speed,
             rotor_speed_source=source,
@@ -135,7 +121,7 @@ class FlightLoop:
             battery_voltage=heard.battery.voltage if heard.battery else None,
             mode=status.mode if status else "",
             armed=bool(status and status.armed),
-            in_control=self._in_control(decision),
+            in_control=account.in_control(status, ours),
             problems=tuple(self._problems),
             messages=tuple(heard.messages),
         )
@@ -191,9 +177,9 @@ class FlightLoop:
             domain_score=self._domain(state),
             tilt=_tilt(estimate),
             descent_speed=0.0 if estimate is None else -float(estimate.velocity[2]),
-            inside_volume=not controlled or state is None or self._inside(state),
+            inside_volume=not controlled or state is None or self.bounds.volume.holds(self._home, state),
             jumped=estimate is not None and estimate.jumped,
-            battery_low=self._battery_low(),
+            battery_low=self.bounds.battery_low(self.heard.battery),
             lateness=lateness,
             abort=abort,
             stop=stop,
@@ -211,20 +197,6 @@ class FlightLoop:
         except Exception as error:  # noqa: BLE001 - it may come from outside, and must not stop the loop
             self._problems.append(f"the domain score failed: {type(error).__name__}: {error}")
             return math.nan
-
-    def _inside(self, state: State) -> bool:
-        volume = self.bounds.volume
-        if self._home is None:
-            return True
-        away = math.hypot(*(state.position[:2] - self._home[:2]).tolist())
-        return away <= volume.radius and float(state.height) <= volume.ceiling
-
-    def _battery_low(self) -> bool:
-        battery = self.heard.battery
-        if battery is None:
-            return self.bounds.battery_voltage > 0.0
-        empty = battery.remaining is not None and battery.remaining < self.bounds.battery_remaining
-        return empty or battery.voltage < self.bounds.battery_voltage
 
     def _note_start(self, decision: Decision, before: Phase) -> None:
         """Which part of the plan has to begin at the next state that there is: a jump may leave none in this tick."""
@@ -292,36 +264,6 @@ class FlightLoop:
                     request(now)
         except LinkLost as error:
             self._lose(error)
-
-    def _rotor_speed(self, now: float, sent: Step | None) -> tuple[np.ndarray | None, str]:
-        """sqrt(u) in rad/s (4,), and where it comes from."""
-        rotors, status = self.heard.rotors, self.heard.status
-        if rotors is not None and now - rotors.t <= ROTOR_AGE:
-            return rotors.rotor_speed, MEASURED
-        if status is not None and not status.armed:
-            return np.zeros(4), STOPPED
-        if sent is not None and self.memory.phase in (*IN_CONTROL, Phase.LANDED):
-            u = sent.setpoint.thrust / (4.0 * self.guidance.vehicle.thrust_coefficient)
-            return np.full(4, math.sqrt(u)), COMMANDED
-        return None, ""
-
-    def _predict(self, state: State | None, rotor_speed: np.ndarray | None) -> np.ndarray | None:
-        """The network's f_a_hat at the rotor speeds that are known, else in hover; N, world."""
-        model, vehicle = self.guidance.residual.model, self.guidance.vehicle
-        if state is None or isinstance(model, NoResidual):
-            return None
-        speeds = np.full(4, vehicle.hover_speed) if rotor_speed is None else rotor_speed
-        try:
-            return np.asarray(model.at(state)(vehicle.thrust_coefficient * speeds**2))
-        except Exception as error:  # noqa: BLE001 - a prediction for the log must not stop the loop
-            self._problems.append(f"the prediction failed: {type(error).__name__}: {error}")
-            return None
-
-    def _in_control(self, decision: Decision) -> str:
-        if self.heard.status is None or not self.heard.status.armed:
-            return "nobody"
-        ours = decision.phase in IN_CONTROL or (decision.phase is Phase.LANDED and not decision.memory.locked)
-        return "companion" if ours and not self.dry_run else "autopilot"
 
 
 def _tilt(estimate: Estimate | None) -> float:

@@ -154,6 +154,8 @@ class Session:
             changed = check.name not in before or before[check.name].passed != check.passed
             if (changed and (check.passed or settled)) or (not check.passed and settled and not self._settled):
                 self.say(f"{'passed' if check.passed else 'not passed':>10}  {check.name}: {check.finding}")
+        if settled and not self._settled and self.loop.permission.observe and self.loop.heard.rotors is None:
+            self.say("No rotor speeds come in: while another flies, the log holds no thrust to learn from.")
         self._settled, self.checks = settled, checks
         self.loop.checks_passed = self.passed
         if self.passed and self.arm and not self._asked:

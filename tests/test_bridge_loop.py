@@ -13,11 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
+from firmware_bridge.bounds import Bounds, Volume
 from firmware_bridge.flight_plan import FlightPlan
 from firmware_bridge.guidance import FadedResidual, Guidance, quaternion_of
 from firmware_bridge.height import DeclaredFloor, HeightSource, Rangefinder
 from firmware_bridge.link import AttitudeSetpoint, CheckResult, LinkLost, RatesSetpoint
-from firmware_bridge.loop import Bounds, FlightLoop, Volume
+from firmware_bridge.loop import FlightLoop
 from firmware_bridge.realtime import run
 from firmware_bridge.supervisor_limits import Permission
 from firmware_bridge.supervisor_types import Output, Phase
@@ -239,6 +240,8 @@ def test_a_dry_run_goes_through_it_all_and_sends_nothing() -> None:
     assert f.fly(1.0)[-1].setpoint is not None
     assert f.link.sent == [] and f.link.requests == []
     assert f.records[-1].in_control == "autopilot"
+    assert f.records[-1].rotor_speed is None  # what another commands is not known
+    assert not any(np.any(r.f_a_applied) for r in f.records)
 
 
 def test_without_a_height_above_the_ground_nothing_begins() -> None:

@@ -13,13 +13,14 @@ import numpy as np
 import typer
 from rich.table import Table
 
+from firmware_bridge.bounds import Bounds, Volume
 from firmware_bridge.display import Display, keys
 from firmware_bridge.flight_plan import SETTLE_TIME, FlightPlan
 from firmware_bridge.guidance import Guidance
 from firmware_bridge.height import DeclaredFloor, HeightSource, Mounting, Rangefinder
 from firmware_bridge.link import CheckResult, Link, LinkLost
 from firmware_bridge.links import open_link
-from firmware_bridge.loop import Bounds, FlightLoop, Volume
+from firmware_bridge.loop import FlightLoop
 from firmware_bridge.preflight import TiltCheck
 from firmware_bridge.realtime import MonotonicClock, check_rate, run, undisturbed
 from firmware_bridge.recorder import Recorder

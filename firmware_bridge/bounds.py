@@ -1,0 +1,42 @@
+"""What a flight has to stay within, beside the supervisor's limits."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from firmware_bridge.link import BatteryReport
+from neural_lander.state import State
+
+
+@dataclass(frozen=True)
+class Volume:
+    """Where the flight has to stay: a cylinder over the place where control was taken. Guesses for a room."""
+
+    radius: float = 3.0  # m
+    ceiling: float = 3.0  # m of gear height
+
+    def holds(self, home: np.ndarray | None, state: State) -> bool:
+        """Whether ``state`` is inside of it around ``home`` (3,) in m; without a home all is."""
+        if home is None:
+            return True
+        away = math.hypot(*(state.position[:2] - home[:2]).tolist())
+        return away <= self.radius and float(state.height) <= self.ceiling
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Volume and battery."""
+
+    volume: Volume = field(default_factory=Volume)
+    battery_remaining: float = 0.15  # 0..1, guess
+    battery_voltage: float = 0.0  # V, under load; 0 where it is not watched
+
+    def battery_low(self, battery: BatteryReport | None) -> bool:
+        """Whether it is time to land; a voltage that is watched and does not come counts as low."""
+        if battery is None:
+            return self.battery_voltage > 0.0
+        empty = battery.remaining is not None and battery.remaining < self.battery_remaining
+        return empty or not battery.voltage >= self.battery_voltage
