@@ -17,6 +17,7 @@ STANDING = 0.1  # m: gear height of a vehicle that stands on the ground, with th
 AT_REST = 0.15  # share of g by which the specific force may be off at rest, guess
 ALIGNED = 0.17  # rad between up by attitude and up by accelerometer, 10 degrees: a wrong axis is 90 or 180, guess
 TILTED = 0.35  # rad, 20 degrees: what the user is asked to tilt by hand
+BY_HAND = "frames by hand"
 OTHER_AXIS = 0.2  # rad that may be left about the other axis
 
 
@@ -72,16 +73,17 @@ def _frames(specific_force: np.ndarray) -> CheckResult:
 
 
 class TiltCheck:
-    """Frame sanity by hand: the user lifts the nose, then the left side, and attitude must say the same.
+    """Frame sanity by hand: the user lifts the nose, then the left side, level in between; attitude must say the same.
 
     It sees what :func:`check_vehicle` cannot: an axis that is wrong in attitude and accelerometer alike.
     """
 
-    steps: Sequence[str] = ("lift the nose by 30 degrees or more", "lift the left side by 30 degrees or more")
+    steps: Sequence[str] = ("lift the nose by 30 degrees or more", "put it level, then lift the left side as far")
 
     def __init__(self) -> None:
         self.done = 0
         self.wrong = ""
+        self._levelled = False
 
     @property
     def passed(self) -> bool:
@@ -94,10 +96,14 @@ class TiltCheck:
             return
         R = quaternion_to_matrix(attitude)
         nose, left = math.asin(min(max(float(R[2, 0]), -1.0), 1.0)), math.asin(min(max(float(R[2, 1]), -1.0), 1.0))
+        self._levelled |= abs(nose) < OTHER_AXIS and abs(left) < OTHER_AXIS
+        if not self._levelled:
+            return  # still tilted from the step before
         asked, other = ((nose, left), (left, nose))[self.done]
         names = (("nose", "left side"), ("left side", "nose"))[self.done]
         if asked > TILTED and abs(other) < OTHER_AXIS:
             self.done += 1
+            self._levelled = False
         elif asked < -TILTED or (abs(other) > TILTED and abs(asked) < OTHER_AXIS):
             moved = f"the {names[0]} goes down" if asked < -TILTED else f"the {names[1]} moves"
             self.wrong = f"asked for the {names[0]} up, and by the attitude {moved}"
@@ -106,6 +112,6 @@ class TiltCheck:
         """The verdict so far."""
         if self.wrong:
             remedy = "the frames are wrong: look at the autopilot's orientation (SENS_BOARD_ROT, AHRS_ORIENTATION)"
-            return CheckResult("frames by hand", False, f"{self.wrong}; {remedy}")
+            return CheckResult(BY_HAND, False, f"{self.wrong}; {remedy}")
         words = "nose and left side move as they should" if self.passed else f"please {self.steps[self.done]}"
-        return CheckResult("frames by hand", self.passed, words)
+        return CheckResult(BY_HAND, self.passed, words)

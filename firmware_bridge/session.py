@@ -7,13 +7,14 @@ from dataclasses import dataclass, field, replace
 
 from firmware_bridge.link import CheckResult
 from firmware_bridge.loop import FlightLoop
-from firmware_bridge.preflight import TiltCheck, check_vehicle
+from firmware_bridge.preflight import BY_HAND, TiltCheck, check_vehicle
 from firmware_bridge.realtime import Clock, collect_garbage
 from firmware_bridge.supervisor_types import IN_CONTROL, Phase
 from firmware_bridge.tick_record import TickRecord
 
 CHECK_PERIOD = 0.5  # s
 CHECK_TIME = 20.0  # s until a check that does not pass ends the run: parameters and streams have come by then, guess
+TILT_TIME = 60.0  # s more for tilting by hand, guess
 SETTLING = 5.0  # s in which checks that do not pass yet are not shown, guess
 SETTLED = 1.0  # s from the end of a flight to the end of the run, so that the log holds it
 LAST_WORDS = 5.0  # s for the autopilot to take over after the user has ended the program
@@ -151,7 +152,10 @@ class Session:
         before = {check.name: check for check in self.checks}
         settled = self._begin is not None and now - self._begin > SETTLING  # before, most has simply not come yet
         for check in checks:
-            changed = check.name not in before or before[check.name].passed != check.passed
+            last = before.get(check.name)
+            changed = last is None or last.passed != check.passed
+            if check.name == BY_HAND and last is not None and last.finding != check.finding:
+                self.say(f"{check.name}: {check.finding}")  # the next thing to do
             if (changed and (check.passed or settled)) or (not check.passed and settled and not self._settled):
                 self.say(f"{'passed' if check.passed else 'not passed':>10}  {check.name}: {check.finding}")
         if settled and not self._settled and self.loop.permission.observe and self.loop.heard.rotors is None:
@@ -174,7 +178,8 @@ class Session:
         if self.duration is not None and t >= self.duration:
             self.wishes.stop = True
         only_looking = permission.observe or self.loop.dry_run
-        if t > CHECK_TIME and not only_looking and not self.passed and not record.armed and not self._flown:
+        patience = CHECK_TIME + (TILT_TIME if self.tilt_check is not None else 0.0)
+        if t > patience and not only_looking and not self.passed and not record.armed and not self._flown:
             failed = next((check for check in self.checks if not check.passed), None)
             return f"check not passed: {failed.name}: {failed.finding}" if failed else "nothing was heard"
         if self._asked and self.wishes.arm is False:

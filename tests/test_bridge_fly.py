@@ -275,6 +275,22 @@ def test_tilting_by_hand_passes_where_nose_and_left_side_go_up_as_asked() -> Non
     assert check.passed and check.result().passed
 
 
+def test_tilting_by_hand_is_asked_for_step_by_step_before_the_flight() -> None:
+    link = FakeLink(VEHICLE)
+    lines: list[str] = []
+    s = session(link, tilt_check=TiltCheck(), say=lines.append)
+    fly(s, 30.0)
+    assert not s.passed
+    for attitude in (tilted("y", -30), tilted("y", -5), tilted("x", 30)):
+        link.q = attitude
+        fly(s, 1.0)
+    link.q = tilted("x", 0)
+    fly(s, 2.0)
+    assert s.passed
+    text = "\n".join(lines)
+    assert text.index("please lift the nose") < text.index("then lift the left side") < text.index("as they should")
+
+
 @pytest.mark.parametrize(
     ("attitude", "words"),
     [
@@ -285,6 +301,7 @@ def test_tilting_by_hand_passes_where_nose_and_left_side_go_up_as_asked() -> Non
 )
 def test_tilting_by_hand_finds_an_axis_that_is_wrong(attitude: np.ndarray, words: str) -> None:
     check = TiltCheck()
+    check.take(tilted("x", 5))
     check.take(attitude)
     assert words in check.result().finding
     assert not check.result().passed
