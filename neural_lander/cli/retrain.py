@@ -20,7 +20,7 @@ from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.flightlog import FlightLog, read_logs
 
 GATE_FAILED = 1  # exit code: the input was sound, the new model or a new log was not good enough
-STAGES = ("old flights", "new flights", "fit", "certificate")
+STAGES = ("old flights", "new flights", "fit", "domain", "certificate")
 
 Stage = Callable[[str, float], None]
 
@@ -85,6 +85,8 @@ def _retrain(
     emit(report, as_json, lambda: retraining(report))
     if after is None:
         failed = "; ".join(f"{g['gate']}: {g['reason']}" for g in report["gates"] if not g["passed"])
+        if without and not paths:
+            failed += "; to take it out all the same, train a bundle without it"
         console.print(f"error: {path} is left as it was; gate failed: {failed}", soft_wrap=True, markup=False)
         raise typer.Exit(GATE_FAILED)
 

@@ -194,7 +194,9 @@ def refit(
         how += f" ({stand_in if withdrawn else 'which the old model was fitted on'})"
     samples = [f.samples for f in flights]
     fitted, after, slope = fit_predictors(samples, fitting, vehicle, options, lambda done: progress("fit", done))
+    progress("domain", 0.0)
     domain, fade = fit_fading_domain(samples, fitting, vehicle, options)
+    progress("domain", 1.0)
     gate = no_worse_near_ground(before, after, samples, judging, above, options.seed)
     report = evaluate(after, samples, judging)
     report["flights"] = [entry for entry in report["flights"] if entry["samples_scored"]]
