@@ -142,11 +142,13 @@ def assert_log_whole(path, flight):
     assert [m["setpoint_thrust"] for m in before] == [pytest.approx(r.setpoint.thrust) for r in sent]
 
 
+BLIND = 0.08  # s: the limit of 50 ms, a sample and a tick of 10 ms each, the clock's error
 REACTS = {  # fault -> longest time in s until the loop stops sending or leaves control; others may fly on
-    "stall-200ms": 0.07, "stall-1000ms": 0.07, "half-open-deaf": 0.07, "unplugged": 0.02, "restart": 0.07,
-    "stale-state": 0.07, "nan-state": 0.07, "nan-setpoint": 0.02,
+    **dict.fromkeys(("stall-200ms", "stall-1000ms", "half-open-deaf", "restart", "stale-state", "nan-state"), BLIND),
+    "unplugged": 0.02,
+    "nan-setpoint": 0.02,
     "half-open-mute": 2.2,  # only the autopilot sees it: after its own timeout of 1 s, told by its next heartbeat
-}  # fmt: skip
+}
 UNTOUCHED = ("split-frames", "duplicated-frames", "foreign-ids")
 
 
@@ -202,8 +204,7 @@ def test_the_witness_sees_an_old_state():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
-def test_what_must_hold_holds_in_sixty_flights(fault, tmp_path, record_property):
-    reactions, oldest = [], 0.0
+def test_what_must_hold_holds_in_sixty_flights(fault, tmp_path):
     for seed in range(SEEDS):
         path = tmp_path / f"{seed}.mcap"
         recorder = Recorder(path, {}, commands=True)
@@ -214,10 +215,3 @@ def test_what_must_hold_holds_in_sixty_flights(fault, tmp_path, record_property)
         assert recorder.dropped == 0
         assert_log_whole(path, flight)
         path.unlink()
-        oldest = max(oldest, flight.witness.oldest)
-        reactions += [] if math.isnan(flight.reaction) else [flight.reaction]
-    record_property("flights", str(SEEDS))
-    record_property("reacted", str(len(reactions)))
-    if reactions:
-        record_property("reaction", f"median {np.median(reactions):.3f} s, worst {max(reactions):.3f} s")
-    record_property("oldest state", f"{oldest:.3f} s")
