@@ -16,6 +16,8 @@ FORMATS = {
     "RCOU": ("QHHHH", "TimeUS,C1,C2,C3,C4"),
     "ESC": ("QBf", "TimeUS,Instance,RPM"),
     "BAT": ("QBf", "TimeUS,Inst,Volt"),
+    "RFND": ("QBCBB", "TimeUS,Instance,Dist,Stat,Orient"),
+    "DSF": ("QI", "TimeUS,Dp"),
 }
 
 

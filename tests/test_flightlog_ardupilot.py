@@ -68,6 +68,39 @@ def test_an_ekf_reset_is_taken_out(tmp_path: Path) -> None:
     assert_allclose(log.position[:, 1], log.t - 2.5, atol=1e-3)
 
 
+def test_a_rangefinder_gives_gear_height_in_which_tilt_and_mounting_are_taken_out(tmp_path: Path) -> None:
+    messages = [("PARM", (1000, b"RNGFND1_GNDCLEAR", 0.12)), *dataflash_file.flight()]
+    ranged = []
+    for name, values in messages:
+        ranged.append((name, values))
+        if name == "ATT":
+            t = (values[0] - 5_000_000) * 1e-6
+            distance = (0.5 - 0.5 * np.cos(t) + 0.32) / np.cos(0.2 * np.sin(2 * t))  # over a step of 0.2 m
+            good = not 2.0 < t < 2.5
+            ranged += [("RFND", (values[0], 0, round(100 * distance) if good else 0, 4 if good else 2, 25))]
+            ranged += [("RFND", (values[0], 1, 555, 4, 0))]  # forward
+    with pytest.warns(NeuralLanderWarning, match=r"height: 8 % of the readings of RFND are not valid.*up to 0\.5"):
+        log = read(tmp_path, ranged)
+    assert_allclose(log.height, log.position[:, 2] + 0.2, atol=0.01)  # logged in whole centimetres
+    assert log.metadata["height_source"] == "rangefinder"
+    assert "RFND: vertical distance less 0.120 m" in log.metadata["height_is"]
+    assert "assumed: RNGFND1_GNDCLEAR" in log.metadata["height_is"]
+
+
+def test_slow_telemetry_gives_way_to_the_command(tmp_path: Path) -> None:
+    messages = [m for m in dataflash_file.flight() if m[0] != "ESC" or m[1][0] // 5000 % 40 == 0]
+    with pytest.warns(NeuralLanderWarning, match="rotor speed comes at 5 Hz only and the command at 50 Hz"):
+        log = read(tmp_path, messages)
+    assert log.rotor_speed is None
+    assert log.metadata["thrust_from"] == "rotor_command at 50 Hz, rather than rotor_speed at 5 Hz"
+
+
+def test_what_the_logger_itself_dropped_is_said(tmp_path: Path) -> None:
+    messages = [*dataflash_file.flight(), ("DSF", (10_900_000, 17))]
+    with pytest.warns(NeuralLanderWarning, match=r"dropped 17 messages, by its own count \(DSF\)"):
+        read(tmp_path, messages)
+
+
 def test_bytes_that_belong_to_no_message_are_counted(tmp_path: Path) -> None:
     messages = dataflash_file.flight()
     head, rest = (dataflash_file.file(part) for part in (messages[:1000], messages[1000:]))

@@ -24,6 +24,7 @@ from flights import full_log
 
 from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.flightlog import FlightLog, read_log, write_csv, write_mcap
+from neural_lander.flightlog.dataflash_records import read_records
 from neural_lander.flightlog.usd_blocks import parse_header
 
 REAL = Path(__file__).parents[2] / "shared/data"
@@ -152,7 +153,9 @@ def untold(sample: Sample, whole: FlightLog, found: FlightLog, cut: int | None) 
         return len(found.t) <= len(whole.t)
     period, lost = float(np.median(np.diff(whole.t))), len(whole.t) - len(found.t)
     shorter = whole.duration - found.duration
-    at_the_ends = lost >= 0 and abs(lost * period - shorter) < LATE * period and shorter < ENDS
+    if lost == 0:  # a time that is damaged within its order is a wrong number, not a wrong length
+        return abs(shorter) < LATE * period
+    at_the_ends = lost > 0 and abs(lost * period - shorter) < LATE * period and shorter < ENDS
     return at_the_ends and missing(found) <= missing(whole)
 
 
@@ -195,7 +198,9 @@ def test_much_damage_is_survived_and_said(tmp_path: Path, name: str) -> None:
 def test_damage_to_real_files_is_survived_and_said(tmp_path: Path, name: str) -> None:
     for file in REAL_SAMPLES[name]:
         data = (REAL / file).read_bytes()
-        boundary = b"\xa3\x95" if name == "ardupilot-dataflash" else b""
+        boundary = b""
+        if name == "ardupilot-dataflash":  # one of them is cut already, and the same sentence would say so again
+            data, boundary = data[: len(data) - read_records(data, frozenset()).cut_bytes], b"\xa3\x95"
         usd = name == "crazyflie-usd"
         sample = Sample(data, boundary, chained=name == "px4-ulog", blocks=usd, checked=usd)
         hold(sample, tmp_path, REAL_MANY // len(REAL_SAMPLES[name]), seed=3)

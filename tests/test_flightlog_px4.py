@@ -1,6 +1,7 @@
 """PX4 ULog: frames against SciPy, resets, instances, appended data, and what is no quadrotor."""
 
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,9 @@ from scipy.spatial.transform import Rotation
 
 from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.flightlog import FlightLog, read_log
+from neural_lander.flightlog.fitness import fit_for_learning
+from neural_lander.flightlog.px4_flight import TOPICS, _rotor_speed
+from neural_lander.flightlog.px4_topics import load
 from neural_lander.flightlog.ulog_framing import sound_messages
 
 pytest.importorskip("pyulog")
@@ -54,6 +58,138 @@ def test_position_resets_are_taken_out_and_nothing_is_interpolated_across(tmp_pa
         log = read(tmp_path, topics)
     assert_allclose(log.position[:, 1], log.t + 5, atol=1e-4)
     assert np.diff(log.t).max() == pytest.approx(0.02, abs=0.006)
+
+
+@pytest.mark.parametrize("counter", ["vxy_reset_counter", "vz_reset_counter", "heading_reset_counter"])
+def test_a_reset_of_velocity_or_heading_is_said_and_left_out(tmp_path: Path, counter: str) -> None:
+    topics = ulog_file.flight()
+    for k, record in enumerate(topics["vehicle_local_position"]):
+        record[counter] = 3 + (k >= 100)
+    with pytest.warns(NeuralLanderWarning, match=f"resets of the estimator: {counter.partition('_')[0]} 1; records"):
+        log = read(tmp_path, topics)
+    before, after = (record["timestamp"] for record in topics["vehicle_local_position"][99:101])
+    stamps = 7_000_000 + 1e6 * log.t
+    assert not ((stamps > before + 1) & (stamps < after - 1)).any()
+    assert_allclose(log.position[:, 1], log.t, atol=1e-4)
+
+
+def test_a_reset_of_attitude_is_said_and_left_out(tmp_path: Path) -> None:
+    topics = ulog_file.flight()
+    yaw = Rotation.from_euler("z", 40, degrees=True)
+    for k, record in enumerate(topics["vehicle_attitude"]):
+        record["quat_reset_counter"] = 254 + (k >= 200)
+        if k >= 200:
+            q = Rotation.from_quat([record[f"q[{n}]"] for n in range(4)], scalar_first=True)
+            record |= ulog_file.array("q", (yaw * q).as_quat(scalar_first=True))
+    with pytest.warns(NeuralLanderWarning, match="resets of the estimator: quat 1; records across them"):
+        log = read(tmp_path, topics)
+    turned = Rotation.from_quat(log.attitude, scalar_first=True)
+    heading = np.degrees(np.unwrap(turned.as_euler("ZYX")[:, 0]))
+    assert {round(angle / 10) * 10 for angle in heading} == {90, 50}  # nothing lies in between
+
+
+def test_several_resets_and_the_steps_of_each_are_said(tmp_path: Path) -> None:
+    topics = ulog_file.flight()
+    for k, record in enumerate(topics["vehicle_local_position"]):
+        jumps = (k >= 60) + (k >= 160)
+        at = {60: 0.5, 160: 0.5}.get(k, 0.0)
+        record |= {"z": record["z"] - 0.5 * jumps, "delta_z": -at, "z_reset_counter": 3 + jumps}
+    with pytest.warns(NeuralLanderWarning) as caught:
+        log = read(tmp_path, topics)
+    said = " ".join(str(w.message) for w in caught)
+    assert "position z: 2 resets of up to 0.5 m are taken out" in said
+    assert "resets of the estimator: z 2" in said
+    assert_allclose(log.position[:, 2], 1.5 - 0.5 * np.cos(log.t), atol=1e-4)
+
+
+def test_of_several_instances_the_one_with_most_records_is_read_and_that_is_said(tmp_path: Path) -> None:
+    topics = ulog_file.flight()
+    topics["vehicle_local_position#1"] = topics["vehicle_local_position"]
+    topics["vehicle_local_position"] = [r | {"x": 77.0} for r in topics["vehicle_local_position"][::3]]
+    with pytest.warns(NeuralLanderWarning, match="vehicle_local_position: instance 1 is read, one of 2"):
+        log = read(tmp_path, topics)
+    assert_allclose(log.position[:, 1], log.t, atol=1e-4)
+
+
+def esc(topics: dict, every: int) -> list[dict]:
+    stamps = [record["timestamp"] for record in topics["vehicle_attitude"][::every]]
+    return [{"timestamp": s, **{f"esc[{k}].esc_rpm": 6000 + 60 * k for k in range(4)}} for s in stamps]
+
+
+def test_slow_telemetry_gives_way_to_the_command_and_fast_does_not(tmp_path: Path) -> None:
+    topics = ulog_file.flight()
+    topics["esc_status"] = esc(topics, 25)
+    with pytest.warns(NeuralLanderWarning, match="rotor speed comes at 4 Hz only and the command at 50 Hz"):
+        log = read(tmp_path, topics)
+    assert log.rotor_speed is None
+    assert log.metadata["thrust_from"] == "rotor_command at 50 Hz, rather than rotor_speed at 4 Hz"
+    topics["esc_status"] = esc(topics, 2)
+    log = read(tmp_path, topics)
+    assert_allclose(log.rotor_speed[0], (6000 + 60 * np.arange(4)) * 2 * np.pi / 60)
+    assert log.metadata["thrust_from"] == "rotor_speed at 50 Hz, rather than rotor_command at 50 Hz"
+    del topics["actuator_motors"]
+    topics["esc_status"] = esc(topics, 25)
+    with pytest.warns(NeuralLanderWarning, match="all sources are there for 5.75 of 5.99 s only"):
+        log = read(tmp_path, topics)
+    assert log.metadata["thrust_from"] == "rotor_speed at 4 Hz"
+
+
+def ranged(valid: Callable[[float], bool], ground: float = -0.3) -> dict:
+    """A flight over ground at z = ``ground`` with a rangefinder 0.07 m above the gear, standing for the first second.
+
+    The synthetic flight's z is that of the gear over the origin.
+    """
+    topics = ulog_file.flight()
+    topics["distance_sensor"] = []
+    for record in topics["vehicle_attitude"][::2]:
+        t = record["timestamp"] * 1e-6 - 7.0
+        up = np.cos(0.2 * np.sin(2 * t))
+        above = 0.5 - 0.5 * np.cos(t) - ground + 0.07
+        reading = {"current_distance": above / up if valid(t) else 40.0, "min_distance": 0.1, "max_distance": 8.0}
+        topics["distance_sensor"].append({"timestamp": record["timestamp"], **reading, "orientation": 25.0})
+    return topics
+
+
+def test_a_rangefinder_gives_gear_height_less_the_stated_reading_on_the_ground(tmp_path: Path) -> None:
+    log = read(tmp_path, ranged(lambda t: True), {"EKF2_HGT_REF": 0})
+    assert_allclose(log.height, 0.5 - 0.5 * np.cos(log.t) + 0.3 + 0.07 - 0.1, atol=2e-3)  # tilt is taken out
+    assert log.metadata["height_source"] == "rangefinder"
+    assert log.metadata["height_offset_m"] == 0.1
+    assert "assumed: PX4's default of EKF2_MIN_RNG, which the log does not hold" in log.metadata["height_is"]
+    assert not [reason for reason in fit_for_learning(log).reasons if "height is from" in reason]
+
+
+def test_what_is_read_while_standing_is_taken_for_the_sensor_s_mounting(tmp_path: Path) -> None:
+    topics = ranged(lambda t: True, ground=0.0)
+    stamps = [7_000_000, 7_100_000, 13_000_000]
+    topics["vehicle_land_detected"] = [{"timestamp": s, "landed": v} for s, v in zip(stamps, (1, 0, 0), strict=True)]
+    for record in topics["distance_sensor"]:
+        record["min_distance"] = 0.05
+    log = read(tmp_path, topics)
+    assert log.metadata["height_offset_m"] == pytest.approx(0.07, abs=0.003)
+    assert "median of 5 readings while standing" in log.metadata["height_is"]
+    assert_allclose(log.height, log.position[:, 2], atol=4e-3)
+
+
+def test_height_follows_the_estimator_where_readings_are_not_valid(tmp_path: Path) -> None:
+    with pytest.warns(NeuralLanderWarning, match=r"height: 20 % of the readings of distance_sensor .* up to 1\.2 s"):
+        log = read(tmp_path, ranged(lambda t: not 2.0 < t < 3.2))
+    assert_allclose(log.height, log.position[:, 2] + 0.27, atol=2e-3)
+    with pytest.warns(NeuralLanderWarning, match="17 % of the readings of distance_sensor are valid: left out"):
+        assert read(tmp_path, ranged(lambda t: t < 1.0)).height is None
+
+
+def test_the_estimator_s_distance_counts_only_where_a_sensor_measured_it(tmp_path: Path) -> None:
+    topics = ulog_file.flight()
+    for record in topics["vehicle_local_position"]:
+        record |= {"dist_bottom": 0.1 - record["z"], "dist_bottom_valid": 1, "dist_bottom_sensor_bitfield": 1}
+    log = read(tmp_path, topics, {"EKF2_HGT_REF": 0})
+    assert_allclose(log.height, log.position[:, 2], atol=1e-6)
+    assert "vehicle_local_position.dist_bottom" in log.metadata["height_is"]
+    for record in topics["vehicle_local_position"]:
+        record["dist_bottom_sensor_bitfield"] = 0
+    log = read(tmp_path, topics, {"EKF2_HGT_REF": 0})
+    assert (log.height, log.metadata["height_source"]) == (None, "barometer")
 
 
 def test_older_logs_give_pulse_widths_as_a_fraction(tmp_path: Path) -> None:
@@ -146,10 +282,13 @@ def test_real_flights_agree_with_themselves(name: str, seconds: float, top: floa
 
 @real
 @pytest.mark.filterwarnings("ignore::neural_lander.errors.NeuralLanderWarning")
-def test_esc_speed_is_in_rad_per_s_and_rises_with_the_command() -> None:
-    log = read_log(REAL / "px4_sitl_takeoff_landing.ulg")
-    assert log.rotor_speed.max() == pytest.approx(3324 * 2 * np.pi / 60)
-    assert np.corrcoef(log.rotor_speed[:, 1], log.rotor_command[:, 1])[0, 1] > 0.98
+def test_esc_speed_is_in_rad_per_s_and_gives_way_to_the_faster_command() -> None:
+    path = REAL / "px4_sitl_takeoff_landing.ulg"
+    speed = _rotor_speed(load(path, TOPICS).by_name["esc_status"], [])["rotor_speed"]
+    assert speed.values.max() == pytest.approx(3324 * 2 * np.pi / 60)
+    log = read_log(path)
+    assert log.rotor_speed is None
+    assert log.metadata["thrust_from"] == "rotor_command at 10 Hz, rather than rotor_speed at 4.03 Hz"
 
 
 @real

@@ -18,16 +18,27 @@ def message(kind: str, body: bytes) -> bytes:
 
 
 def file(topics: Mapping[str, Sequence[Mapping[str, float]]], parameters: Mapping[str, int] | None = None) -> bytes:
-    """Records by topic, merged in time; types follow from the names, arrays are written as ``name[k]``."""
+    """Records by topic, merged in time; types follow from the names, arrays are written as ``name[k]``.
+
+    A second instance of a topic is called ``topic#1``.
+    """
     data = b"ULog\x01\x12\x35\x01" + struct.pack("<Q", 0) + message("B", bytes(40))
     formats = {name: {field: _type(field, name) for field in records[0]} for name, records in topics.items()}
+    nested = {
+        f.partition("[")[0]: (t, f.partition("].")[2]) for fs in formats.values() for f, t in fs.items() if "]." in f
+    }
+    for stem, (kind, member) in nested.items():
+        data += message("F", f"{stem}_report:{kind} {member};".encode())
     for name, fields in formats.items():
+        if "#" in name:
+            continue
         data += message("F", f"{name}:{''.join(f'{t} {f};' for f, t in _folded(fields))}".encode())
     for name, value in (parameters or {}).items():
         key = f"int32_t {name}".encode()
         data += message("P", bytes([len(key)]) + key + struct.pack("<i", value))
     for k, name in enumerate(formats):
-        data += message("A", struct.pack("<BH", 0, k) + name.encode())
+        topic, _, instance = name.partition("#")
+        data += message("A", struct.pack("<BH", int(instance or 0), k) + topic.encode())
     rows = []
     for k, (name, records) in enumerate(topics.items()):
         code = "<H" + "".join(SIZES[t] for t in formats[name].values())
@@ -38,7 +49,7 @@ def file(topics: Mapping[str, Sequence[Mapping[str, float]]], parameters: Mappin
 def _type(field: str, topic: str) -> str:
     if field.startswith("timestamp"):
         return "uint64_t"
-    if topic == "vehicle_local_position":
+    if topic.partition("#")[0] == "vehicle_local_position":
         return POSE.get(field, "float")
     if "rpm" in field:
         return "int32_t"
@@ -46,10 +57,11 @@ def _type(field: str, topic: str) -> str:
 
 
 def _folded(fields: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Elements of one array as the one field that the format knows."""
+    """Elements of one array as the one field that the format knows; ``esc[k].esc_rpm`` is of a nested type."""
     folded: dict[str, tuple[str, int]] = {}
     for field, kind in fields.items():
         stem, _, rest = field.partition("[")
+        kind = f"{stem}_report" if "]." in rest else kind
         folded[stem] = (kind, folded.get(stem, ("", 0))[1] + bool(rest))
     return [(stem, f"{kind}[{n}]" if n else kind) for stem, (kind, n) in folded.items()]
 

@@ -11,18 +11,38 @@ from __future__ import annotations
 
 from math import pi
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from neural_lander.errors import UserError
 from neural_lander.flightlog.dataflash_records import Records, looks_like_dataflash, read_records
 from neural_lander.flightlog.log import FlightLog
+from neural_lander.flightlog.rangefinder import Readings, Standing, gear_height
+from neural_lander.flightlog.rotor_source import choose_rotors
 from neural_lander.flightlog.streams import Stream, join, position_steps, remove_steps, to_world
 from neural_lander.frames import swap_attitude, swap_body, swap_world
 from neural_lander.rotation import quaternion_exp, quaternion_multiply
 
 WANTED = frozenset(
-    {"XKF1", "XKQ", "XKF4", "NKF1", "NKQ", "NKF4", "ATT", "IMU", "RCOU", "ESC", "BAT", "CURR", "MSG", "PARM"}
+    {
+        "XKF1",
+        "XKQ",
+        "XKF4",
+        "NKF1",
+        "NKQ",
+        "NKF4",
+        "ATT",
+        "IMU",
+        "RCOU",
+        "ESC",
+        "BAT",
+        "CURR",
+        "MSG",
+        "PARM",
+        "RFND",
+        "DSF",
+    }
 )
 ROTORS = 4
 FIRST_MOTOR_FUNCTION = 33  # SERVOn_FUNCTION of motor 1
@@ -31,6 +51,11 @@ HEIGHT_SOURCES = {1: "barometer", 2: "range finder", 3: "GPS", 4: "beacon", 6: "
 """Of EK3_SRC1_POSZ."""
 OLD_HEIGHT_SOURCES = {0: "barometer", 1: "range finder", 2: "GPS", 3: "beacon"}
 """Of EK2_ALT_SOURCE."""
+DOWNWARD = 25  # RFND.Orient: ROTATION_PITCH_270
+GOOD = 4  # RFND.Stat
+STANDING_RANGE = "RNGFND1_GNDCLEAR"  # the sensor's distance to the ground when the vehicle stands
+USUAL_STANDING_RANGE = 0.1  # m, ArduPilot's default of it
+STOPPED = 0.02  # of full scale: below it no motor of an armed vehicle turns (MOT_SPIN_ARM is 0.1), a guess
 ROTOR_ORDER = "ArduPilot motors 1 to 4 (quad X: front right, rear left, front left, rear right)"
 OTHER_VEHICLES = ("ArduPlane", "ArduRover", "Rover", "ArduSub", "AntennaTracker", "Blimp")
 
@@ -77,13 +102,11 @@ class ArduPilotDataflash:
             **_attitude(records, ekf, core, source),
             **_inertial(records, ekf, core),
             **_battery(records),
-            **_rotor_speed(records, said),
         }
         command, described = _rotor_command(records, parameters)
-        streams |= command
-        if "rotor_command" not in streams and "rotor_speed" not in streams:
-            said.append("no motor output (RCOU) and no rotor speed (ESC) is logged")
-        joined = join(streams, source, [(t[k - 1], t[k]) for k in after])
+        rotors, chosen = choose_rotors(command | _rotor_speed(records, said), said)
+        height, measured = _height(records, parameters, streams, command, said)
+        joined = join(streams | rotors | height, source, [(t[k - 1], t[k]) for k in after])
         return FlightLog.from_arrays(
             joined.t,
             **to_world(joined.fields),
@@ -93,7 +116,9 @@ class ArduPilotDataflash:
                 "source": source,
                 **joined.metadata,
                 **_height_source(parameters),
+                **(measured if "height" in joined.fields else {}),
                 **described,
+                **chosen,
                 "rotor_order": ROTOR_ORDER,
             },
             warnings=(*(f"{source}: {text}" for text in said), *joined.warnings),
@@ -111,6 +136,8 @@ def _account(records: Records, size: int) -> list[str]:
         said.append(
             f"cut short: the last {records.cut_bytes} bytes are no whole message, and whatever came later is lost"
         )
+    if records.has("DSF", "Dp") and (dropped := int(records.column("DSF", "Dp").max())):
+        said.append(f"the logger fell behind and dropped {dropped} messages, by its own count (DSF)")
     return said
 
 
@@ -236,6 +263,37 @@ def _rotor_command(records: Records, parameters: dict[str, float]) -> tuple[dict
     if "MOT_THST_EXPO" in parameters:
         words += f" (MOT_THST_EXPO = {parameters['MOT_THST_EXPO']:.3g})"
     return {"rotor_command": Stream(_time(records, "RCOU"), command)}, {"rotor_command_is": words}
+
+
+def _height(
+    records: Records,
+    parameters: dict[str, float],
+    streams: dict[str, Stream],
+    command: dict[str, Stream],
+    said: list[str],
+) -> tuple[dict[str, Stream], dict[str, Any]]:
+    """Gear height from the first downward rangefinder, and what it is."""
+    if not records.has("RFND", "TimeUS", "Dist", "Stat", "Orient"):
+        return {}, {}
+    down = records.column("RFND", "Orient") == DOWNWARD
+    if records.has("RFND", "Instance") and down.any():
+        instances = records.column("RFND", "Instance")
+        down &= instances == instances[down].min()
+    if not down.any():
+        return {}, {}
+    distance, good = records.column("RFND", "Dist")[down], records.column("RFND", "Stat")[down] == GOOD
+    readings = Readings.along_beam(_time(records, "RFND")[down], distance, good, streams["attitude"], "RFND")
+    motors = command.get("rotor_command", Stream(np.zeros(0), np.zeros((0, ROTORS))))
+    stated = parameters.get(STANDING_RANGE)
+    usual = f"ArduPilot's default of {STANDING_RANGE}, which the log does not hold"
+    centimetres = stated is not None and stated >= 1.0  # before version 4.7 it was in cm
+    standing = Standing(
+        motors.t,
+        (motors.values <= STOPPED).all(axis=1),
+        USUAL_STANDING_RANGE if stated is None else stated / (100.0 if centimetres else 1.0),
+        usual if stated is None else STANDING_RANGE,
+    )
+    return gear_height(readings, standing, streams["position"], said)
 
 
 def _channel(parameters: dict[str, float], motor: int) -> int:

@@ -18,6 +18,7 @@ from neural_lander.errors import UserError
 from neural_lander.flightlog.crazyflie_usd import PWM_FULL_SCALE, decompress_quaternions
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.flightlog.packed import as_float
+from neural_lander.flightlog.rotor_source import choose_rotors
 from neural_lander.flightlog.streams import Stream, join, to_world
 from neural_lander.flightlog.usd_events import TIME, Events, looks_like_events, read_events
 from neural_lander.rotation import quaternion_exp, quaternion_multiply
@@ -92,9 +93,15 @@ class CrazyflieUsd2:
         for field, variables in NEEDED.items():
             if field not in streams:
                 raise UserError(f"{source}: the log lacks {field}; add {variables} to the µSD deck's configuration")
+        said = _account(events, len(data))
+        rotors = {field: streams.pop(field) for field in ("rotor_speed", "rotor_command") if field in streams}
+        chosen: dict[str, str] = {}
+        if rotors:
+            rotors, chosen = choose_rotors(rotors, said)
         in_body = "specific_force" not in streams
         force = _stream(events, "specific_force", (BODY_FORCE,)) if in_body else None
-        joined = join(streams if force is None else streams | {"specific_force": force}, source)
+        streams |= rotors if force is None else rotors | {"specific_force": force}
+        joined = join(streams, source)
         return FlightLog.from_arrays(
             joined.t,
             **(to_world(joined.fields) if in_body else joined.fields),
@@ -104,8 +111,9 @@ class CrazyflieUsd2:
                 "source": source,
                 **joined.metadata,
                 "rotor_command_is": "PWM ratio of each motor",
+                **chosen,
             },
-            warnings=(*(f"{source}: {text}" for text in _account(events, len(data))), *joined.warnings),
+            warnings=(*(f"{source}: {text}" for text in said), *joined.warnings),
         )
 
 

@@ -22,6 +22,7 @@ PARSER_ERRORS = (
 )  # fmt: skip
 """What pyulog raises for damaged files besides its own exception."""
 MANY_INSTANCES = "actuator_outputs"  # one instance per output driver: motors and servos apart
+RANGEFINDER, DOWNWARD = "distance_sensor", 25  # and its orientation ROTATION_DOWNWARD_FACING
 
 
 @dataclass(frozen=True)
@@ -109,8 +110,10 @@ def load(path: Path, names: tuple[str, ...]) -> Topics:
 
 
 def _preference(instance: Any) -> tuple[float, ...]:
-    """The instance whose outputs move, as motors' do; else the one with most records; else the first."""
+    """The instance whose outputs move, as motors' do; that looks down; else of most records; else the first."""
     data = instance.data
+    if instance.name == RANGEFINDER and "orientation" in data:
+        return (float(np.mean(data["orientation"] == DOWNWARD)), len(data["timestamp"]), -instance.multi_id)
     moves = float(np.ptp(data["output[0]"])) if instance.name == MANY_INSTANCES and "output[0]" in data else 0.0
     count = 0 if instance.name == MANY_INSTANCES else len(data["timestamp"])
     return (moves, count, -instance.multi_id)
