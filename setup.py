@@ -18,7 +18,7 @@ BASE = [
     "typer>=0.15",
     "rich>=13.7",
 ]
-TRAIN = ["torch>=2.4", "scipy>=1.13", "pandas>=2.2", "joblib>=1.4"]
+TRAIN = ["torch>=2.4", "scipy>=1.13", "pandas>=2.2", "joblib>=1.4", "plotly>=5.24"]
 SIM = [
     # PyBullet ships wheels up to Python 3.11 only; on newer ones everything but its world still imports.
     'pybullet>=3.2.5; python_version < "3.12"',
@@ -49,7 +49,7 @@ setup(
     license="MIT",
     python_requires=">=3.11",
     packages=find_packages(include=["neural_lander*", "sim*", "firmware_bridge*"]),
-    package_data={"neural_lander": ["vehicles/*.toml", "certificate/*.json", "page_template/*"]},
+    package_data={"neural_lander": ["vehicles/*.toml", "certificate/*.json", "pages/template/*"]},
     install_requires=BASE,
     extras_require={
         "train": TRAIN,

@@ -12,7 +12,7 @@ import numpy as np
 from neural_lander.bundle import load_bundle
 from neural_lander.certificate.tracking import LoopFlight, envelope, measure_tracking, verify_tracking
 from neural_lander.control.tracking import DEFAULT_NATURAL_FREQUENCY, DEFAULT_TRIM_RATE, TrackingGains
-from neural_lander.html_page import Page, number, plain_table, row, section
+from neural_lander.pages.html_page import Page, number, plain_table, row, section
 from neural_lander.vehicle import Vehicle
 from sim.campaign import Copy
 from sim.comparison import Stage

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from neural_lander.errors import UserError
-from neural_lander.html_page import Page, number, plain_table, row, section
+from neural_lander.pages.html_page import Page, number, plain_table, row, section
 from sim import report_figures as figures
 from sim.report_tables import headline, html_table, scenario_label, terminal_table
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.table import Table
 
-from neural_lander.html_page import MISSING, number, plain_table
+from neural_lander.pages.html_page import MISSING, number, plain_table
 
 
 @dataclass(frozen=True)

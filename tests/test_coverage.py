@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from learning_flights import flight
 
-from neural_lander.residual.coverage import Covered, covered, excitation, grid, height_bands, landing_cells
-from neural_lander.residual.holes import what_to_fly
+from neural_lander.residual.quality.coverage import Covered, covered, excitation, grid, height_bands, landing_cells
+from neural_lander.residual.quality.holes import what_to_fly
 from neural_lander.residual.samples import ResidualSamples, residual_samples
 from neural_lander.vehicle import load_vehicle
 

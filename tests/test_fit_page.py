@@ -15,14 +15,14 @@ from neural_lander.bundle import Bundle
 from neural_lander.cli import main as cli
 from neural_lander.cli.output import to_json
 from neural_lander.flightlog import write_mcap
+from neural_lander.pages.fit_figures import flown_and_domain, force_by_height, slope_by_height
+from neural_lander.pages.fit_page import write_fit_page
+from neural_lander.pages.fit_summary import band_name, curve, error_bands, standard_error, verdict
+from neural_lander.pages.fit_time_figures import MOST_POINTS, landing_window, over_time, reasons
 from neural_lander.residual.analytic import CheesemanBennett
 from neural_lander.residual.analytic_fit import fit_cheeseman_bennett
 from neural_lander.residual.domain_fit import fit_domain
 from neural_lander.residual.evaluation import Predictors, evaluate
-from neural_lander.residual.fit_figures import flown_and_domain, force_by_height, slope_by_height
-from neural_lander.residual.fit_page import write_fit_page
-from neural_lander.residual.fit_summary import band_name, curve, error_bands, standard_error, verdict
-from neural_lander.residual.fit_time_figures import MOST_POINTS, landing_window, over_time, reasons
 from neural_lander.residual.judged import CAUSES, JudgedFlight, judge, outside_domain
 from neural_lander.residual.model import ReluNetwork
 from neural_lander.residual.samples import ResidualSamples, residual_samples

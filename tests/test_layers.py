@@ -32,6 +32,7 @@ MAY_IMPORT = {
         *BASE, "neural_lander.flightlog", "neural_lander.bundle",
         "neural_lander.certificate.norms",  # a network is exported only with its bounds verified
     ],
+    "neural_lander.pages": [*BASE, "neural_lander.flightlog", "neural_lander.residual", "neural_lander.bundle"],
     "firmware_bridge": FLIGHT_PATH,
     "sim": ["neural_lander"],
 }  # fmt: skip

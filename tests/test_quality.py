@@ -16,9 +16,9 @@ from neural_lander.cli.main import main
 from neural_lander.cli.output import to_json
 from neural_lander.errors import UserError
 from neural_lander.flightlog import FlightLog, read_logs, write_mcap
-from neural_lander.residual.flight_quality import contact, outliers
-from neural_lander.residual.quality import quality_report
-from neural_lander.residual.quality_page import write_quality_page
+from neural_lander.pages.quality_page import write_quality_page
+from neural_lander.residual.quality.flight_quality import contact, outliers
+from neural_lander.residual.quality.log_set import quality_report
 from neural_lander.residual.samples import residual_samples
 from neural_lander.vehicle import load_vehicle
 

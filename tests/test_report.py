@@ -15,7 +15,7 @@ from report_results import results
 from rich.console import Console
 
 from neural_lander.errors import UserError
-from neural_lander.html_page import number
+from neural_lander.pages.html_page import number
 from sim.report import terminal_table, write_report
 from sim.report_figures import MAX_POINTS, colours, coverage, landings, thin
 from sim.report_tables import headline, losses

@@ -24,10 +24,10 @@ from neural_lander.certificate import check, steepest
 from neural_lander.cli import retrain as verb
 from neural_lander.cli.main import main
 from neural_lander.flightlog import FlightLog, read_log, write_csv, write_mcap
-from neural_lander.residual import gates
-from neural_lander.residual import retrain as learning
 from neural_lander.residual.evaluation import Predictors, evaluate
-from neural_lander.residual.retrain import missed_by_flown_model
+from neural_lander.residual.retraining import gates
+from neural_lander.residual.retraining import retrain as learning
+from neural_lander.residual.retraining.retrain import missed_by_flown_model
 from neural_lander.residual.samples import residual_samples
 from neural_lander.residual.trim import TRIMS, trim_height
 from neural_lander.vehicle import load_vehicle
@@ -347,7 +347,7 @@ KILLED_RUN = """
 import os, signal, sys
 from neural_lander.certificate import steepest
 steepest.ROUNDS, steepest.SAMPLES = 2, 200
-from neural_lander.residual import gates
+from neural_lander.residual.retraining import gates
 gates.MOST_WORSE = 9.0
 from neural_lander.cli.main import main
 sys.exit(main(["retrain", "B", "new"]))

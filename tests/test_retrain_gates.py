@@ -9,8 +9,8 @@ from scipy.stats import bootstrap
 
 from neural_lander.residual.analytic import CheesemanBennett
 from neural_lander.residual.evaluation import Predictors, evaluate
-from neural_lander.residual.gates import BLOCK, difference_interval, no_worse_near_ground
 from neural_lander.residual.options import TrainingOptions
+from neural_lander.residual.retraining.gates import BLOCK, difference_interval, no_worse_near_ground
 from neural_lander.residual.samples import ResidualSamples, residual_samples
 from neural_lander.residual.training import fit_predictors
 from neural_lander.residual.trim import TRIMS, trim_height

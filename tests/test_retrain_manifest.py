@@ -11,8 +11,8 @@ from learning_flights import flight
 from neural_lander.errors import UserError
 from neural_lander.flightlog import FlightLog, read_log, write_csv, write_mcap
 from neural_lander.residual.digest import file_sha256, identity, log_sha256, recorded
-from neural_lander.residual.manifest import active, find_logs, role, withdraw
-from neural_lander.residual.retrain import unknown_logs
+from neural_lander.residual.retraining.manifest import active, find_logs, role, withdraw
+from neural_lander.residual.retraining.retrain import unknown_logs
 from neural_lander.vehicle import load_vehicle
 
 DATA = Path(__file__).parents[2] / "shared/data/crazyflie_near_ground"

@@ -12,7 +12,7 @@ from learning_flights import flight
 from neural_lander.errors import UserError
 from neural_lander.flightlog import FlightLog, read_log
 from neural_lander.residual.analytic import CheesemanBennett
-from neural_lander.residual.poison import bias_tolerance, check_bias, check_itself, hover_bias, same_flight
+from neural_lander.residual.retraining.poison import bias_tolerance, check_bias, check_itself, hover_bias, same_flight
 from neural_lander.residual.samples import residual_samples
 from neural_lander.residual.trim import trim_height, trim_reference
 from neural_lander.rotation import quaternion_conjugate, quaternion_multiply

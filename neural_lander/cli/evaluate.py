@@ -81,7 +81,7 @@ def evaluate(
         "report": page,
     }
     if page is not None:
-        from neural_lander.residual.fit_page import write_fit_page  # SciPy and plotly: only where there is a page
+        from neural_lander.pages.fit_page import write_fit_page  # SciPy and plotly: only where there is a page
 
         write_fit_page(loaded, flights, to_json(result), page)
     emit(result, as_json, lambda: _render(result))

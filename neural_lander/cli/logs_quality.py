@@ -24,7 +24,7 @@ def quality(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Judge flights as a data set: coverage, thrust excitation, lag, bias, outliers, and what to fly next."""
-    from neural_lander.residual.quality import quality_report  # SciPy: `logs info` does without
+    from neural_lander.residual.quality.log_set import quality_report  # SciPy: `logs info` does without
 
     profile = load_vehicle(vehicle)
     logs = read_logs(paths)
@@ -32,7 +32,7 @@ def quality(
         task = bars.add_task("flights", total=1.0)
         report = to_json(quality_report(logs, profile, lambda share: bars.update(task, completed=share)))
     if out is not None:
-        from neural_lander.residual.quality_page import write_quality_page
+        from neural_lander.pages.quality_page import write_quality_page
 
         write_quality_page(report, out)
     emit({**report, "page": out}, as_json, lambda: _render(report, out, snippet))
@@ -83,7 +83,7 @@ def _flights(report: dict[str, Any]) -> Table:
 
 
 def _bands(report: dict[str, Any]) -> Table:
-    from neural_lander.residual.quality_summary import band
+    from neural_lander.residual.quality.summary import band
 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for heading in (

@@ -44,8 +44,8 @@ VERBS: Mapping[str, Verb] = {
 
 # Module that may be missing -> extra that brings it. What is not here belongs to the base install.
 EXTRAS: Mapping[str, str] = {
-    "torch": "train", "scipy": "train", "pandas": "train",
-    "pybullet": "sim", "pybullet_utils": "sim", "joblib": "sim", "plotly": "sim",
+    "torch": "train", "scipy": "train", "pandas": "train", "joblib": "train", "plotly": "train",
+    "pybullet": "sim", "pybullet_utils": "sim",
     "cvxpy": "certify",
     "pyulog": "logs", "rosbags": "logs",
 }  # fmt: skip

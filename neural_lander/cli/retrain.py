@@ -103,9 +103,9 @@ def _learn(
     """The report, and the four files that may replace the old ones; None where a gate failed."""
     from neural_lander.certificate.document import certify
     from neural_lander.certificate.evidence import proved_slopes  # cvxpy; with torch, after what can be refused early
-    from neural_lander.residual import manifest
-    from neural_lander.residual import retrain as learning
-    from neural_lander.residual.gates import CERTIFIED, Gate
+    from neural_lander.residual.retraining import manifest
+    from neural_lander.residual.retraining import retrain as learning
+    from neural_lander.residual.retraining.gates import CERTIFIED, Gate
 
     entries = manifest.withdraw(bundle.info["datasets"], without)
     options = learning.options_of(bundle, seed)
@@ -159,7 +159,7 @@ def _withdrawn(
     stage: Stage,
 ) -> list[Any]:
     """Flights that are taken out now, as far as they are found."""
-    from neural_lander.residual.manifest import TRAIN, WITHDRAWN, find_logs, role
+    from neural_lander.residual.retraining.manifest import TRAIN, WITHDRAWN, find_logs, role
 
     pairs = zip(bundle.info["datasets"], entries, strict=True)
     gone = [before for before, now in pairs if role(before) == TRAIN and role(now) == WITHDRAWN]

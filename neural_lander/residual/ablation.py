@@ -195,7 +195,7 @@ def _row(
         per_seed = [_pool(list(_of(results, variant, seed, parts, kind)), "network") for seed in range(seeds)]
         row[kind] = {}
         for figure in FIGURES:
-            values = [p[figure] for p in per_seed if p[figure] is not None]
+            values = [value for p in per_seed if (value := p[figure]) is not None]
             row[kind] |= (
                 {figure: float(np.mean(values)), f"{figure}_worst_seed": max(values)} if values else {figure: None}
             )

@@ -115,9 +115,9 @@ class Domain:
             Where it is not such an object.
         """
         names = ("height_m", "v_z_m_s", "lateral_speed_m_s", "sine_of_tilt")
-        tables = [np.asarray(values[name], dtype=np.float64) for name in names]
+        height, v_z, lateral_speed, tilt = (np.asarray(values[name], dtype=np.float64) for name in names)
         rest = np.asarray(values["rest_N"], dtype=np.float64)
-        return cls(*tables, float(values["gone_at_score"]), rest)
+        return cls(height, v_z, lateral_speed, tilt, float(values["gone_at_score"]), rest)
 
 
 @dataclass(frozen=True)

@@ -196,7 +196,7 @@ def fit_predictors(
     data = TrainingData(gather(lambda f: np.asarray(features.of(f))), rotor_thrust, label)
     if features.heading_frame:
         cosine, sine = heading(gather(lambda f: f.attitude))
-        data = replace(data, label=np.stack(to_heading(label.T, cosine, sine), axis=-1))
+        data = replace(data, label=np.stack(to_heading(list(label.T), cosine, sine), axis=-1))
     fitted = train_network(data, features, vehicle, options.with_evidence(slope.identified), progress)
     law = fit_cheeseman_bennett(vehicle, gather(lambda f: f.centre_height), rotor_thrust.sum(-1), label[:, 2])
     return fitted, Predictors(fitted.network, law, label.mean(axis=0)), slope

@@ -7,9 +7,9 @@ from itertools import pairwise
 from typing import Any
 
 from neural_lander.flightlog.fitness import LEAST_EXCITATION
-from neural_lander.html_page import Figure
-from neural_lander.residual.holes import BANDS_UP_TO, LEAST_BAND
-from neural_lander.residual.quality_summary import band
+from neural_lander.pages.html_page import Figure
+from neural_lander.residual.quality.holes import BANDS_UP_TO, LEAST_BAND
+from neural_lander.residual.quality.summary import band
 
 BLUE, ORANGE, GREEN, GREY = (
     "#4a9fd8",

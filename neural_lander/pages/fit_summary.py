@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from neural_lander.html_page import number
-from neural_lander.residual.gates import BLOCK, difference_interval
+from neural_lander.pages.html_page import number
 from neural_lander.residual.judged import JudgedFlight
+from neural_lander.residual.retraining.gates import BLOCK, difference_interval
 
 PREDICTORS = {"zero": "predicting nothing", "cheeseman_bennett": "the fitted Cheeseman–Bennett law"}
 CURVE_EDGES = (

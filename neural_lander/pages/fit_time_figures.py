@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from neural_lander.html_page import Figure
-from neural_lander.residual.fit_figures import AXIS, BLUE, FORCE, PURPLE, line, rounded, short
+from neural_lander.pages.fit_figures import AXIS, BLUE, FORCE, PURPLE, line, rounded, short
+from neural_lander.pages.html_page import Figure
 from neural_lander.residual.judged import JudgedFlight
 from neural_lander.residual.resample import SAMPLE_PERIOD
 from neural_lander.residual.scoring import MIN_LANDING_THRUST, ScoringRule

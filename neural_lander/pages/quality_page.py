@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from neural_lander import __version__
-from neural_lander.html_page import MISSING, Page, number, plain_table, row, section
-from neural_lander.residual import quality_figures as figures
-from neural_lander.residual.quality_summary import band
+from neural_lander.pages import quality_figures as figures
+from neural_lander.pages.html_page import MISSING, Page, number, plain_table, row, section
+from neural_lander.residual.quality.summary import band
 
 MOST_HOLES = 12  # rows of the table; the rest is in the JSON
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from neural_lander.html_page import Figure
+from neural_lander.pages.fit_summary import band_name, flight_curve
+from neural_lander.pages.html_page import Figure
 from neural_lander.residual.domain import Domain
-from neural_lander.residual.fit_summary import band_name, flight_curve
 from neural_lander.residual.judged import CAUSES, JudgedFlight
 from neural_lander.residual.resample import SAMPLE_PERIOD
 from neural_lander.residual.scoring import ScoringRule

@@ -11,11 +11,11 @@ import numpy as np
 
 from neural_lander import __version__
 from neural_lander.bundle import Bundle
-from neural_lander.html_page import MISSING, Page, number, plain_table, row, section
-from neural_lander.residual import fit_figures as figures
+from neural_lander.pages import fit_figures as figures
+from neural_lander.pages.fit_summary import LEAST_IN_BAND, band_name, curve, error_bands, verdict
+from neural_lander.pages.fit_time_figures import over_time
+from neural_lander.pages.html_page import MISSING, Page, number, plain_table, row, section
 from neural_lander.residual.evaluation import Predictors
-from neural_lander.residual.fit_summary import LEAST_IN_BAND, band_name, curve, error_bands, verdict
-from neural_lander.residual.fit_time_figures import over_time
 from neural_lander.residual.judged import JudgedFlight, judge
 from neural_lander.residual.samples import ResidualSamples
 from neural_lander.residual.scoring import GRAM, scoring_rule

@@ -94,4 +94,4 @@ def number(value: float | None) -> str:
 
 
 def _template(name: str) -> str:
-    return (resources.files("neural_lander") / "page_template" / name).read_text("utf-8")
+    return (resources.files("neural_lander.pages") / "template" / name).read_text("utf-8")

@@ -20,11 +20,11 @@ from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.residual.digest import log_sha256, recorded
 from neural_lander.residual.evaluation import Predictors, evaluate
-from neural_lander.residual.gates import DATA, Gate, no_worse_near_ground
-from neural_lander.residual.manifest import TRAIN, VALIDATION, WITHDRAWN, Entry, active, role
 from neural_lander.residual.options import TrainingOptions
-from neural_lander.residual.poison import check_bias, check_itself, hover_bias, same_flight
 from neural_lander.residual.resample import SAMPLE_PERIOD, interpolate
+from neural_lander.residual.retraining.gates import DATA, Gate, no_worse_near_ground
+from neural_lander.residual.retraining.manifest import TRAIN, VALIDATION, WITHDRAWN, Entry, active, role
+from neural_lander.residual.retraining.poison import check_bias, check_itself, hover_bias, same_flight
 from neural_lander.residual.samples import ResidualSamples, residual_samples
 from neural_lander.residual.scoring import GRAM
 from neural_lander.residual.training import (

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from neural_lander.flightlog.log import FlightLog
-from neural_lander.residual.coverage import covered, grid, height_bands, landing_cells
-from neural_lander.residual.flight_quality import FlightQuality, flight_quality
-from neural_lander.residual.holes import what_to_fly
 from neural_lander.residual.identification.blocks import pooled
 from neural_lander.residual.identification.thrust_scale import ENOUGH_BY_REFERENCE, over_flights, profile_snippet
-from neural_lander.residual.quality_summary import summary
+from neural_lander.residual.quality.coverage import covered, grid, height_bands, landing_cells
+from neural_lander.residual.quality.flight_quality import FlightQuality, flight_quality
+from neural_lander.residual.quality.holes import what_to_fly
+from neural_lander.residual.quality.summary import summary
 from neural_lander.residual.trim import trim_height, trim_reference
 from neural_lander.vehicle import Vehicle
 
