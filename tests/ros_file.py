@@ -53,13 +53,13 @@ def write(folder: Path, container: str, content: list[tuple[str, str, float, dic
         for topic, kind, t, values in content:
             if topic not in connections:
                 connections[topic] = writer.add_connection(topic, kind, typestore=store)
-            message = _message(store, kind, t, values)
-            data = (store.serialize_ros1 if ros1 else store.serialize_cdr)(message, kind)
+            filled = message(store, kind, t, values)
+            data = (store.serialize_ros1 if ros1 else store.serialize_cdr)(filled, kind)
             writer.write(connections[topic], round(t * 1e9), data)
     return folder / "x.bag" if ros1 else next((folder / "bag").glob("bag.*"))
 
 
-def _message(store: Any, kind: str, t: float, values: dict) -> Any:
+def message(store: Any, kind: str, t: float, values: dict) -> Any:
     """A message of zeros with the given values."""
     message = _zero(store, kind)
     message.header.stamp.sec, message.header.stamp.nanosec = divmod(round(t * 1e9), 1_000_000_000)

@@ -289,7 +289,7 @@ def _height(
     centimetres = stated is not None and stated >= 1.0  # before version 4.7 it was in cm
     standing = Standing(
         motors.t,
-        (motors.values <= STOPPED).all(axis=1),
+        np.all(motors.values <= STOPPED, axis=1),
         USUAL_STANDING_RANGE if stated is None else stated / (100.0 if centimetres else 1.0),
         usual if stated is None else STANDING_RANGE,
     )

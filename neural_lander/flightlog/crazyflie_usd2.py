@@ -18,7 +18,7 @@ from neural_lander.errors import UserError
 from neural_lander.flightlog.crazyflie_usd import PWM_FULL_SCALE, decompress_quaternions
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.flightlog.packed import as_float
-from neural_lander.flightlog.rotor_source import choose_rotors
+from neural_lander.flightlog.rotor_source import COMMAND, SPEED, choose_rotors
 from neural_lander.flightlog.streams import Stream, join, to_world
 from neural_lander.flightlog.usd_events import TIME, Events, looks_like_events, read_events
 from neural_lander.rotation import quaternion_exp, quaternion_multiply
@@ -94,7 +94,7 @@ class CrazyflieUsd2:
             if field not in streams:
                 raise UserError(f"{source}: the log lacks {field}; add {variables} to the µSD deck's configuration")
         said = _account(events, len(data))
-        rotors = {field: streams.pop(field) for field in ("rotor_speed", "rotor_command") if field in streams}
+        rotors: dict[str, Stream] = {field: streams.pop(field) for field in (SPEED, COMMAND) if field in streams}
         chosen: dict[str, str] = {}
         if rotors:
             rotors, chosen = choose_rotors(rotors, said)

@@ -181,9 +181,10 @@ def _rotor_command(loaded: Topics, source: str) -> tuple[dict[str, Stream], dict
         used = [name for name in names if np.isfinite(motors[name]).any()]
         if len(used) != ROTORS:
             raise UserError(f"{source} commands {len(used)} motors; a vehicle with {ROTORS} is needed")
-        factor = float(loaded.parameters.get("THR_MDL_FAC", 0.0))
+        factor = loaded.parameters.get("THR_MDL_FAC")
+        known = "is not in the log" if factor is None else f"= {factor:g}"
         words = "actuator_motors: thrust asked of each motor as a fraction of the largest, before PX4's thrust model "
-        words += f"(THR_MDL_FAC = {factor:g}{', so equal to the output signal' if not factor else ''})"
+        words += f"(THR_MDL_FAC {known}{', so equal to the output signal' if factor == 0 else ''})"
         return {"rotor_command": Stream(motors.t, motors.columns(used))}, {"rotor_command_is": words}
     low, high = (float(loaded.parameters.get(name, usual)) for name, usual in (("PWM_MIN", 1000), ("PWM_MAX", 2000)))
     if outputs is None or "output[3]" not in outputs or not high > low:

@@ -1,6 +1,7 @@
 """Flights in ROS bags: pose, velocity, inertial data, battery and rotors from standard messages.
 
 Frames as REP-103 has them, which are ours: world ENU, body FLU; a topic whose frame is called NED or FRD is refused.
+PX4's own messages (px4_msgs) are read as those of a ULog, and before all others: they hold the rotors too.
 Odometry's twist is in the body frame (nav_msgs), a TwistStamped's is taken to be in the world unless its topic or frame
 says body or base. Of several topics of one type that with the most messages is read, and the choice is said.
 """
@@ -8,6 +9,7 @@ says body or base. Of several topics of one type that with the most messages is 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ import numpy as np
 from neural_lander.errors import UserError
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.flightlog.mcap_read import Mcap
+from neural_lander.flightlog.px4_bag import PX4_KINDS, px4_topics
+from neural_lander.flightlog.px4_flight import px4_flight
 from neural_lander.flightlog.ros_channels import (
     KINDS,
     ROS1_MAGIC,
@@ -60,12 +64,20 @@ class RosBag:
         source = str(path)
         bag = read_bag(path)
         topics = _Topics(bag, source)
+        ours = px4_topics(topics.messages, source)
+        if ours is not None:
+            others = sorted({c.kind for c in bag.channels if c.kind in (KINDS["odometry"], KINDS["pose"])})
+            if others:
+                topics.said.append(f"PX4's own estimate is read; the bag holds {', '.join(others)} as well")
+            said = (*bag.warnings, *topics.said)
+            log = px4_flight(replace(ours, warnings=said), self.name, source)
+            return replace(log, metadata={**log.metadata, "topics": topics.read})
         streams = _motion(topics)
         if not streams:
             held = ", ".join(sorted({channel.kind for channel in bag.channels})) or "nothing readable"
             raise UserError(
-                f"{source} holds no Odometry and no PoseStamped with TwistStamped, so there is no pose with velocity; "
-                f"it holds: {held}"
+                f"{source} holds no Odometry, no PoseStamped with TwistStamped and no px4_msgs pose, so there is no "
+                f"pose with velocity; it holds: {held}{''.join(f'; {text}' for text in topics.said)}"
             )
         streams |= _inertial(topics) | _battery(topics)
         rotors, unit, described = _rotors(topics)
@@ -96,7 +108,8 @@ class _Topics:
         return self._decoded[role]
 
     def _decode(self, role: str) -> list[tuple[int, Any]]:
-        channels = [c for c in self.bag.channels if c.kind == KINDS[role] and c.messages]
+        kind = (KINDS | PX4_KINDS)[role]
+        channels = [c for c in self.bag.channels if c.kind == kind and c.messages]
         if not channels:
             return []
         chosen: Channel = max(channels, key=lambda c: len(c.messages))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sqlite3
 import struct
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -92,7 +91,9 @@ def decode(bag: Bag, channel: Channel, store: Any) -> tuple[list[tuple[int, Any]
     except (TypesysError, *DECODING_ERRORS) as error:
         raise UserError(f"the definition of {channel.kind} on {channel.topic} is damaged: {error}") from error
     if channel.kind not in store.types:
-        raise UserError(f"the bag does not hold the definition of {channel.kind} on {channel.topic}")
+        raise UserError(
+            f"the bag does not hold the definition of {channel.kind} on {channel.topic}; record it as MCAP, which does"
+        )
     read = store.deserialize_ros1 if bag.ros1 else store.deserialize_cdr
     messages, lost = [], 0
     for received, data in channel.messages:
@@ -219,7 +220,7 @@ def stamp(received: int, message: Any) -> float:
     return float(time.sec) + float(time.nanosec) * 1e-9
 
 
-KINDS: Mapping[str, str] = {
+KINDS: dict[str, str] = {
     "odometry": "nav_msgs/msg/Odometry",
     "pose": "geometry_msgs/msg/PoseStamped",
     "twist": "geometry_msgs/msg/TwistStamped",
