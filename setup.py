@@ -13,6 +13,8 @@ BASE = [
     "array-api-compat>=1.9",
     "safetensors>=0.4.5",
     "mcap>=1.5",
+    "lz4>=4.3",  # both unpack MCAP's chunks; mcap brings them today, and we import them ourselves
+    "zstandard>=0.22",
     "pyserial>=3.5",
     "pymavlink>=2.4.41",
     "typer>=0.15",
@@ -27,7 +29,8 @@ SIM = [
     "plotly>=5.24",
 ]
 CERTIFY = ["cvxpy>=1.5"]
-LOGS = ["pyulog>=1.2", "rosbags>=0.10"]  # PX4 ULog, ROS bags; every other log format is in the base install
+# PX4 ULog, ROS bags, pictures of logs; every other log format is in the base install
+LOGS = ["pyulog>=1.2", "rosbags>=0.10", "plotly>=5.24", "matplotlib>=3.9"]
 CRAZYFLIE = ["cflib>=0.1.30"]  # GPL-3, hence not in "all": who asks for it takes its terms
 DEV = [
     "pytest>=8.3",

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -204,3 +205,19 @@ def test_logs_plot_writes_png(folder: Path, capsys: pytest.CaptureFixture) -> No
     pytest.importorskip("matplotlib")
     assert run(capsys, "logs", "plot", folder / "a.txt", "--out", folder / "x.png")[0] == 0
     assert (folder / "x.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_png_without_matplotlib_names_the_extra(
+    folder: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    code, _, err = run(capsys, "logs", "plot", folder / "a.txt", "--out", folder / "x.png")
+    assert (code, err) == (2, "error: a .png needs matplotlib: pip install 'neural-lander[logs]', or write .html\n")
+    assert not (folder / "x.png").exists()
+
+
+def test_what_the_readers_import_is_declared() -> None:
+    text = (Path(__file__).parents[1] / "setup.py").read_text("utf-8")
+    base, logs = (re.search(rf"^{name} = \[(.*?)\]\n", text, re.S | re.M)[1] for name in ("BASE", "LOGS"))
+    assert all(f'"{name}>=' in base for name in ("numpy", "mcap", "lz4", "zstandard"))
+    assert all(f'"{name}>=' in logs for name in ("pyulog", "rosbags", "plotly", "matplotlib"))

@@ -47,7 +47,7 @@ EXTRAS: Mapping[str, str] = {
     "torch": "train", "scipy": "train", "pandas": "train", "joblib": "train", "plotly": "train",
     "pybullet": "sim", "pybullet_utils": "sim",
     "cvxpy": "certify",
-    "pyulog": "logs", "rosbags": "logs",
+    "pyulog": "logs", "rosbags": "logs", "matplotlib": "logs",
 }  # fmt: skip
 
 

@@ -84,7 +84,7 @@ def _png(log: FlightLog, drawn: list[Panel], path: Path) -> None:
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
-        raise UserError("a .png needs matplotlib: pip install matplotlib, or write .html") from error
+        raise UserError("a .png needs matplotlib: pip install 'neural-lander[logs]', or write .html") from error
     figure = Figure(figsize=(10, 2.4 * len(drawn)), layout="constrained")
     axes = figure.subplots(len(drawn), 1, sharex=True, squeeze=False)[:, 0]
     for axis, panel in zip(axes, drawn, strict=True):
