@@ -111,6 +111,9 @@ def _render(bundle: Bundle, summary: dict[str, Any]) -> Group:
     else:
         parts += [
             Text(f"fit report, {summary['split']['kind']}: {', '.join(summary['split']['held_out'])}"),
+            Text("\nwithout each flight's own bias (per-flight trim):"),
+            error_table(report["flight_trim"]),
+            Text("raw:"),
             error_table(report),
             Text(slope_line(report["thrust_slope"])),
         ]

@@ -23,7 +23,7 @@ from neural_lander.residual.options import TrainingOptions
 from neural_lander.residual.resample import SAMPLE_PERIOD
 from neural_lander.residual.samples import ResidualSamples, residual_samples
 from neural_lander.residual.slope import SlopeEvidence, identify_thrust_slope
-from neural_lander.residual.trim import flight_biases, trim_height
+from neural_lander.residual.trim import flight_biases, flight_trim, trim_height
 from neural_lander.vehicle import Vehicle
 
 MIN_SAMPLES = 500  # 5 s of usable flight: fewer cannot show height, velocity and attitude apart; guess
@@ -44,7 +44,8 @@ class TrainingResult:
     vehicle: Vehicle
     options: TrainingOptions
     fit_report: dict[str, Any] | None
-    """Errors on the flights held out, of a network fitted with the same options on the others; None without any."""
+    """Errors on the flights held out, of a network fitted with the same options on the others; None without any. Raw,
+    and under ``flight_trim`` without each flight's own bias, which no network can know."""
     split: dict[str, Any]
     """How flights were held out, and which."""
     datasets: list[dict[str, Any]]
@@ -113,6 +114,8 @@ def train_residual(
         )
         report = evaluate(predictors, flights, split.held_out)
         report["flights"] = [entry for entry in report["flights"] if entry["samples_scored"]]
+        with_trim = evaluate(predictors, flights, split.held_out, trim=flight_trim, trim_above=trim_height(vehicle))
+        report["flight_trim"] = {key: value for key, value in with_trim.items() if key != "flights"}
     everything = [np.ones(len(f), dtype=bool) for f in flights]
     fitted, predictors, slope = fit_predictors(
         flights, everything, vehicle, options, lambda f: progress("final fit", f)
