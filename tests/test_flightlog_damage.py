@@ -65,9 +65,36 @@ def bag(container: str, tmp_path: Path) -> bytes:
     return ros_file.write(tmp_path, container, ros_file.messages(0.6)).read_bytes()
 
 
+def px4_topics(seconds: float = 2.0) -> dict[str, list[dict]]:
+    """A flight with a rangefinder and telemetry of the rotors."""
+    topics = ulog_file.flight(seconds)
+    stamps = [record["timestamp"] for record in topics["vehicle_local_position"]]
+    reports = {f"esc[{k}].esc_rpm": 6000 for k in range(4)}
+    topics["esc_status"] = [{"timestamp": s, **reports} for s in stamps]
+    reading = {"current_distance": 0.7, "orientation": 25.0}
+    return topics | {"distance_sensor": [{"timestamp": s, **reading} for s in stamps]}
+
+
+def dataflash_messages() -> list[tuple]:
+    """A flight with a rangefinder."""
+    found = []
+    for name, values in dataflash_file.flight(2.0):
+        found.append((name, values))
+        if name == "ATT":
+            found.append(("RFND", (values[0], 0, 70, 4, 25)))
+    return found
+
+
+def px4_bag(tmp_path: Path) -> bytes:
+    pytest.importorskip("rosbags")
+    import px4_bag_file
+
+    return px4_bag_file.write(tmp_path, "mcap", px4_topics(0.6)).read_bytes()
+
+
 SAMPLES: dict[str, Callable[[Path], Sample]] = {
-    "px4-ulog": lambda _: Sample(ulog_file.file(ulog_file.flight(2.0)), chained=True),
-    "ardupilot-dataflash": lambda _: Sample(dataflash_file.file(dataflash_file.flight(2.0)), b"\xa3\x95"),
+    "px4-ulog": lambda _: Sample(ulog_file.file(px4_topics()), chained=True),
+    "ardupilot-dataflash": lambda _: Sample(dataflash_file.file(dataflash_messages()), b"\xa3\x95"),
     "crazyflie-usd2": lambda _: Sample(usd2_file.file(usd2_file.flight(200)), checked=True),
     "crazyflie-usd": lambda _: Sample(usd_file.file(usd_file.flight(200)), blocks=True, checked=True),
     "mcap": lambda path: Sample(written(write_mcap, path), checked=True),
@@ -75,6 +102,7 @@ SAMPLES: dict[str, Callable[[Path], Sample]] = {
     "csv-irregular": lambda path: Sample(written(write_csv, path, regular=False), b"\n", regular=False),
     "ros-mcap": lambda path: Sample(bag("mcap", path)),
     "ros-sqlite3": lambda path: Sample(bag("sqlite3", path)),
+    "ros-px4": lambda path: Sample(px4_bag(path)),
     "ros1": lambda path: Sample(bag("ros1", path)),
 }
 REAL_SAMPLES = {
@@ -175,7 +203,7 @@ def hold(sample: Sample, tmp_path: Path, count: int, seed: int) -> None:
 
 
 def share(name: str, count: int) -> int:
-    """The three containers of ROS share what one format gets."""
+    """The three containers of ROS, and PX4's messages in one, share what one format gets."""
     return count // 3 + 1 if name.startswith("ros") else count
 
 

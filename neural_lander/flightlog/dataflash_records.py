@@ -2,8 +2,9 @@
 
 Each FMT message gives type, length, name, format characters and column names. All messages of a type have one length,
 so that NumPy decodes them at once: ten times faster than pymavlink's reader, which the tests hold this one to. Every
-byte that belongs to no message is counted. The format has no checksum; where the chain of messages breaks, the next
-place with two whole messages in a row is looked for.
+byte that belongs to no message is counted. Where the chain of messages breaks, the next place with two whole messages
+in a row is looked for. The format has neither a checksum nor an end mark: a file that is cut exactly between two
+messages cannot be told from a shorter flight.
 
 https://ardupilot.org/dev/docs/code-overview-adding-a-new-log-message.html
 """
@@ -62,6 +63,14 @@ class Records:
         fmt = self.formats[name]
         factor = fmt.factors[(fmt.dtype.names or ()).index(column)]
         return as_float(self.messages[name][column]) * factor
+
+    def columns(self, name: str, columns: tuple[str, ...]) -> np.ndarray:
+        """Several columns, ``(N, k)``."""
+        return np.stack([self.column(name, column) for column in columns], axis=-1)
+
+    def time(self, name: str) -> np.ndarray:
+        """Time since boot in s of all messages of a name, ``(N,)``."""
+        return self.column(name, "TimeUS") / 1e6
 
     def has(self, name: str, *columns: str) -> bool:
         """Whether there are messages of a name with all these columns."""

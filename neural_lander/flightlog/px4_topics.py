@@ -46,8 +46,9 @@ class Topic:
     def t(self) -> np.ndarray:
         """Time since boot in s, ``(N,)``: of the sample where it is logged, else of publication."""
         sampled = self.data.get("timestamp_sample")
-        stamps = self.data["timestamp"] if sampled is None or not sampled.any() else sampled
-        return stamps.astype(np.float64) / 1e6
+        if sampled is None or not sampled.any():
+            return self["timestamp"] / 1e6
+        return self["timestamp_sample"] / 1e6
 
     def columns(self, fields: Iterable[str]) -> np.ndarray:
         """Several fields, ``(N, k)``."""

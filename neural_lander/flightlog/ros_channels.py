@@ -89,7 +89,8 @@ def decode(bag: Bag, channel: Channel, store: Any) -> tuple[list[tuple[int, Any]
         if channel.kind not in store.types and channel.definition:
             store.register(get_types_from_msg(channel.definition, channel.kind))
     except (TypesysError, *DECODING_ERRORS) as error:
-        raise UserError(f"the definition of {channel.kind} on {channel.topic} is damaged: {error}") from error
+        why = " ".join(str(error).split())
+        raise UserError(f"the definition of {channel.kind} on {channel.topic} is damaged: {why}") from error
     if channel.kind not in store.types:
         raise UserError(
             f"the bag does not hold the definition of {channel.kind} on {channel.topic}; record it as MCAP, which does"
