@@ -10,7 +10,16 @@ from neural_lander.residual.analytic import CheesemanBennett
 from neural_lander.residual.evaluation import Predictors, evaluate
 from neural_lander.residual.model import ReluNetwork
 from neural_lander.residual.samples import ResidualSamples, residual_samples
-from neural_lander.residual.trim import LOW_NOISE, TRIMS, WALK, flight_trim, no_trim, online_trim, trim_height
+from neural_lander.residual.trim import (
+    LOW_NOISE,
+    TRIMS,
+    WALK,
+    flight_biases,
+    flight_trim,
+    no_trim,
+    online_trim,
+    trim_height,
+)
 from neural_lander.vehicle import load_vehicle
 
 VEHICLE = load_vehicle("intel-aero")
@@ -88,6 +97,22 @@ def test_an_offset_of_the_whole_flight_is_nothing_after_its_trim(samples: Residu
         expected = (missing - missing[high].mean())[shifted.scored & later]
         assert zero == pytest.approx(np.sqrt(np.mean(expected**2)))
     assert errors[1]["flights"][0]["samples_for_trim"] == high.sum()
+
+
+def test_a_flights_bias_is_its_label_at_rest_whatever_way_it_drifted() -> None:
+    biases, drag = np.array([[0.1, -0.2, 1.0], [0.0, 0.3, -0.5], [0.2, 0.2, 0.2]]), np.diag([-0.3, -0.3, -0.2])
+    flights = []
+    for k, bias in enumerate(biases):
+        s = residual_samples(flight(VEHICLE, 12.0, seed=k, top=2.0), VEHICLE)
+        velocity = s.velocity + np.array([0.5 * k, -0.3, 0.0])  # on the whole one way
+        label = bias + velocity @ drag + 0.01 * np.random.default_rng(k).normal(size=s.label.shape)
+        flights.append(replace(s, label=label, velocity=velocity, centre_height=np.full(len(s), 2.0)))
+    usable = [f.usable for f in flights]
+    np.testing.assert_allclose(flight_biases(flights, usable, 1.0), biases, atol=0.01)
+    low = [replace(f, centre_height=0 * f.centre_height) for f in flights]
+    assert not flight_biases(low, usable, 1.0).any()
+    mixed = flight_biases([*flights[:2], low[2]], usable, 1.0)
+    np.testing.assert_allclose(mixed[2], mixed[:2].mean(axis=0))
 
 
 def test_the_trim_height_is_the_data_sets_own_or_in_rotor_radii() -> None:

@@ -88,10 +88,11 @@ def trim_reference(samples: ResidualSamples, above: float) -> np.ndarray:
 
 
 def flight_biases(flights: Sequence[ResidualSamples], masks: Sequence[np.ndarray], above: float) -> np.ndarray:
-    """Mean label of each flight far from the ground in N, world, ``(K, 3)``.
+    """Each flight's own bias far from the ground in N, world, ``(K, 3)``: its label at rest.
 
-    Training takes their differences off its labels and leaves their mean. A flight with less than a second up there
-    counts as average.
+    Least squares of the label on velocity, one slope for all flights and one offset for each: a flight that drifted one
+    way on the whole met drag on the whole, which is no bias. Training takes the offsets' differences off its labels and
+    leaves their mean. A flight with less than a second up there counts as average.
 
     Parameters
     ----------
@@ -101,6 +102,14 @@ def flight_biases(flights: Sequence[ResidualSamples], masks: Sequence[np.ndarray
         Height of the centre of mass in m.
     """
     high = [m & (f.centre_height > above) for f, m in zip(flights, masks, strict=True)]
-    known = np.array([m.sum() >= LEAST_SAMPLES for m in high])
-    bias = np.array([f.label[m].mean(axis=0) if m.any() else np.zeros(3) for f, m in zip(flights, high, strict=True)])
-    return np.where(known[:, None], bias, bias[known].mean(axis=0) if known.any() else 0.0)
+    known = [int(m.sum()) >= LEAST_SAMPLES for m in high]
+    if not any(known):
+        return np.zeros((len(flights), 3))
+    label = [f.label[m] for f, m, k in zip(flights, high, known, strict=True) if k]
+    velocity = [f.velocity[m] for f, m, k in zip(flights, high, known, strict=True) if k]
+    within = (np.concatenate([x - x.mean(axis=0) for x in part]) for part in (velocity, label))
+    drag = np.linalg.lstsq(*within, rcond=None)[0]
+    offsets = np.array([y.mean(axis=0) - v.mean(axis=0) @ drag for y, v in zip(label, velocity, strict=True)])
+    biases = np.tile(offsets.mean(axis=0), (len(flights), 1))
+    biases[known] = offsets
+    return biases
