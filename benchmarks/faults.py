@@ -34,21 +34,22 @@ def run() -> dict[str, Any]:
         rows.append(
             {
                 "fault": fault,
-                "flights": SEEDS,
+                "n": SEEDS,
                 "reacted": len(reacted),
-                "median ms": f"{1000 * np.median(reacted):.0f}" if len(reacted) else "flew on",
-                "worst ms": f"{1000 * reacted.max():.0f}" if len(reacted) else "flew on",
-                "oldest state ms": float(1000 * oldest.max()),
-                "frames lost": int(lost.max()),
+                "median ms": f"{1000 * np.median(reacted):.0f}" if len(reacted) else "-",
+                "worst ms": f"{1000 * reacted.max():.0f}" if len(reacted) else "-",
+                "oldest ms": float(1000 * oldest.max()),
+                "lost": int(lost.max()),
                 "re-armed": int(armed.sum()),
-                "NaN sent": int(not_finite.sum()),
+                "NaN": int(not_finite.sum()),
             }
         )
     limit = 1000 * Limits().state_age
     return {
         "what": (
-            f"reaction: from the fault to the first tick that sends nothing or leaves control; states older than "
-            f"{limit:.0f} ms by the link's clock must send nothing; ticks at 100 Hz, state at 100 Hz"
+            f"n flights; those that reacted, and how long after the fault the first tick sent nothing or left control; "
+            f"oldest state behind a setpoint, where the limit by the link's own clock is {limit:.0f} ms; frames that "
+            "came whole and were lost; requests to arm or for control after the fault; setpoints of NaN. Ticks at 100 Hz"
         ),
         "rows": rows,
     }

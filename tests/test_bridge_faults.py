@@ -122,7 +122,7 @@ def assert_held(flight):
     assert witness.not_finite == 0, what
     assert flight.emulator.dropped["not finite"] == flight.emulator.dropped["quaternion"] == 0, what
     assert witness.intact > 500, what
-    assert witness.lost <= 1, f"{what}: {witness.lost} frames that came whole were not parsed"
+    assert witness.lost == 0, f"{what}: {witness.lost} frames that came whole were not parsed"
     assert all(parser.most_held < LONGEST for parser in flight.parsers), what
     assert flight.armed_again == 0, f"{what}: armed or took control again"
     assert not any(t > flight.began and what == "armed by companion" for t, what in flight.autopilot.events), what

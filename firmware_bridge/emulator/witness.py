@@ -15,11 +15,10 @@ from pymavlink.dialects.v20 import ardupilotmega as dialect
 
 from firmware_bridge.emulator.mavlink import MavlinkAutopilot
 from firmware_bridge.emulator.modes import Mode
-from firmware_bridge.mavlink_framing import Frame, FrameParser
+from firmware_bridge.mavlink_framing import LONGEST, Frame, FrameParser
 from firmware_bridge.port import Port
 
 HEAD = 10  # bytes before the payload
-KEPT = 8192  # bytes of the past that are searched
 GIVEN_UP = 2.5  # s after which a frame that was damaged is looked for no longer
 _STATES = (dialect.MAVLINK_MSG_ID_LOCAL_POSITION_NED, dialect.MAVLINK_MSG_ID_ATTITUDE_QUATERNION)
 
@@ -76,10 +75,11 @@ class Witness:
         """Bytes that the companion was given."""
         if not data:
             return
-        now, self._past = self._clock(), (self._past + data)[-KEPT:]
+        now, heard = self._clock(), self._past + data
+        self._past = heard[-LONGEST:]  # a frame may come in pieces; one that is older is another, with the same number
         missing: deque[tuple[float, float, bytes]] = deque()
         for sent, powered, frame in self._sent:
-            if frame in self._past:
+            if frame in heard:
                 self._intact(frame, powered)
             elif now - sent < GIVEN_UP:
                 missing.append((sent, powered, frame))
