@@ -49,7 +49,7 @@ def run() -> dict[str, Any]:
         "what": (
             f"n flights; those that reacted, and how long after the fault the first tick sent nothing or left control; "
             f"oldest state behind a setpoint, where the limit by the link's own clock is {limit:.0f} ms; frames that "
-            "came whole and were lost; requests to arm or for control after the fault; setpoints of NaN. Ticks at 100 Hz"
+            "came whole and were lost; requests to arm or for control after it; setpoints of NaN. Ticks at 100 Hz"
         ),
         "rows": rows,
     }
