@@ -1,8 +1,9 @@
 """Whether the gear stands on the ground: a guess, since no vehicle here has a contact sensor.
 
 Three signs count, and only while landing: the autopilot's own landed flag; a height below ``CONTACT_HEIGHT`` at rest;
-and thrust well below what hover took, while nothing moves: with a quarter of the weight missing a vehicle in the air
-gains 0.1 m/s within 40 ms. The last two must last for ``SIGN_TIME``.
+and, below ``HOVER_HEIGHT``, thrust well below what hover took, while nothing moves: with a quarter of the weight
+missing a vehicle in the air gains 0.1 m/s within 40 ms. The last two must last for ``SIGN_TIME``. Higher up, little
+thrust without motion means that nobody hears our setpoints.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ class GroundContact:
             dt = min(max(now - self._felt, 0.0), SPEED_TIME)
             self._climb += dt / SPEED_TIME * (climb - self._climb)
         self._felt = now
-        sign = height <= CONTACT_HEIGHT or thrust <= RESTING_THRUST * self.hover_thrust
+        light = thrust <= RESTING_THRUST * self.hover_thrust and height <= HOVER_HEIGHT
+        sign = height <= CONTACT_HEIGHT or light
         if not (sign and abs(self._climb) <= AT_REST):
             self._since = None
             return landed is True

@@ -125,6 +125,8 @@ def assert_held(flight):
     assert witness.lost == 0, f"{what}: {witness.lost} frames that came whole were not parsed"
     assert all(parser.most_held < LONGEST for parser in flight.parsers), what
     assert flight.armed_again == 0, f"{what}: armed or took control again"
+    landed = [r.height for r in flight.records if r.decision.phase is Phase.LANDED]
+    assert not landed or landed[0] < 0.1, f"{what}: taken for landed at {landed[0]:.2f} m"
     assert not any(t > flight.began and what == "armed by companion" for t, what in flight.autopilot.events), what
 
 
@@ -190,6 +192,13 @@ def test_the_companion_does_arm_before_the_fault():
     flight = flown("unplugged", 1)
     assert len(flight.witness.armings) == 1 and flight.witness.armings[0] < flight.began
     assert "armed by companion" in [what for _, what in flight.autopilot.events]
+
+
+def test_an_autopilot_that_hears_nothing_is_not_taken_for_landed():
+    """ArduCopter then holds its height in guided, while the companion asks for less and less thrust."""
+    flight = Flight(VEHICLE, "half-open-mute", seed=9, firmware="ardupilot").run()
+    assert_held(flight)
+    assert flight.autopilot.watch.touchdown_speed is None  # nor does it fall when it hears again
 
 
 def test_the_witness_sees_an_old_state():

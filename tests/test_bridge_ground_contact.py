@@ -13,7 +13,7 @@ def felt(seconds: float, noise: float = 0.0, climb: float = 0.0, hover: float = 
     """Contact over time, with noise in m/s on every report of the vertical speed."""
     rng = np.random.default_rng(1)
     contact = GroundContact(hover)
-    given = {"height": 0.5, "thrust": hover, "landed": None} | signs
+    given = {"height": 0.25, "thrust": hover, "landed": None} | signs
     return [
         contact(DT * k, climb=climb + noise * rng.standard_normal(), **given)  # type: ignore[arg-type]
         for k in range(round(seconds / DT))
@@ -24,6 +24,11 @@ def test_standing_is_felt_after_the_sign_has_lasted_and_through_noise() -> None:
     for sign in ({"height": 0.5 * CONTACT_HEIGHT}, {"thrust": 0.7 * WEIGHT}):
         assert felt(2.0, **sign).index(True) * DT == pytest.approx(SIGN_TIME, abs=0.01)
         assert all(felt(10.0, noise=0.05, **sign)[100:])
+
+
+def test_hanging_high_without_thrust_is_no_contact() -> None:
+    """Nobody hears our setpoints then, and the autopilot holds the height."""
+    assert not any(felt(10.0, height=1.0, thrust=0.0, noise=0.05))
 
 
 def test_the_autopilots_flag_is_felt_at_once() -> None:
@@ -52,5 +57,5 @@ def test_the_thrust_of_hover_is_learned_with_its_error() -> None:
         contact.learn(DT * k, height=1.0, thrust=1.28 * WEIGHT)
         contact.learn(DT * k, height=0.1, thrust=0.2 * WEIGHT)  # near the ground nothing is learned
     assert contact.hover_thrust == pytest.approx(1.28 * WEIGHT, rel=0.01)
-    assert contact(0.0, height=0.5, climb=0.0, thrust=0.9 * WEIGHT, landed=None) is False
-    assert contact(1.0, height=0.5, climb=0.0, thrust=0.9 * WEIGHT, landed=None) is True
+    assert contact(0.0, height=0.25, climb=0.0, thrust=0.9 * WEIGHT, landed=None) is False
+    assert contact(1.0, height=0.25, climb=0.0, thrust=0.9 * WEIGHT, landed=None) is True
