@@ -28,8 +28,6 @@ class State:
     """Whether the gear is felt to touch."""
     battery: float | Array | None = None  # (...) V
     """At the terminals; None where it is not measured."""
-    thrust_rate: float | Array | None = None  # (...) 1/s
-    """Change of collective thrust over the last 20 ms in weights per second; None: steady, as in every controller."""
 
     @cached_property
     def R(self) -> Array:

@@ -55,7 +55,8 @@ def evaluate(
     with progress() as bars:
         tracked = bars.track(logs, description="samples")
         flights = [residual_samples(log, loaded.vehicle, cut_off=cut_off) for log in tracked]
-    predictors, above = Predictors(loaded.model, loaded.cheeseman_bennett, loaded.mean), trim_height(loaded.vehicle)
+    predictors = Predictors(loaded.model, loaded.cheeseman_bennett, loaded.mean, loaded.thrust_lag)
+    above = trim_height(loaded.vehicle)
     report = errors_of(predictors, flights, trim=TRIMS[trim], trim_above=above)
     written = []
     if predictions is not None:

@@ -8,7 +8,13 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-NAMES = {"network": "network", "cheeseman_bennett": "Cheeseman-Bennett, fitted", "mean": "mean", "zero": "zero"}
+NAMES = {
+    "network": "network",
+    "as_flown": "network as flown",
+    "cheeseman_bennett": "Cheeseman-Bennett, fitted",
+    "mean": "mean",
+    "zero": "zero",
+}
 
 
 def error_table(report: Mapping[str, Any]) -> Table:
@@ -18,7 +24,7 @@ def error_table(report: Mapping[str, Any]) -> Table:
     for heading in ("all, N", "near ground, N", "all, g", "near ground, g", "bias, N"):
         table.add_column(heading, justify="right")
     for name, label in NAMES.items():
-        errors = report if name == "network" else report["baselines"][name]
+        errors = report if name == "network" else report.get(name) or report["baselines"][name]
         keys = ("rmse_fa_z_N", "rmse_fa_z_low_N", "rmse_fa_z_g", "rmse_fa_z_low_g", "bias_fa_z_N")
         table.add_row(label, *(_number(errors[key]) for key in keys))
     return table

@@ -27,7 +27,6 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "default": {},
     "features: height and velocity": {"features": "height-velocity"},
     "features: yaw-equivariant": {"features": "heading"},
-    "features: paper's": {"features": "paper"},
     "features: paper's with battery": {"features": "paper-battery"},
     "rotor thrusts: not seen": {"thrust_input": "off"},
     "rotor thrusts: full bound": {"thrust_input": "on"},
@@ -38,6 +37,7 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "gamma 8 weights/m": {"gamma": 8.0},
     "near-ground weight 1": {"near_ground_weight": 1.0},
     "near-ground weight 10": {"near_ground_weight": 10.0},
+    "thrust lag beside the network: off": {"thrust_lag": False},
     "per-flight trim in training: off": {"flight_trim": False},
 }
 """Name -> what differs from the default."""
@@ -133,7 +133,7 @@ def ablation(
         "baselines": [
             {"name": name, **{kind: _pool(_first(results, parts, kind), name) for kind in kinds}}
             for name in NAMES
-            if name != "network"
+            if name not in ("network", "as_flown")
         ],
     }
 
@@ -146,10 +146,11 @@ def _run(
     fitted, predictors, _ = fit_predictors([flights[k] for k in used], [masks[k] for k in used], vehicle, options)
     judged = [f for f, use in zip(flights, split.judged, strict=True) if use]
     report = evaluate(predictors, judged, trim=flight_trim, trim_above=trim_height(vehicle))
-    errors = {name: report if name == "network" else report["baselines"][name] for name in NAMES}
+    errors = {"network": report, "as_flown": report["as_flown"], **report["baselines"]}
     return {
         "squares": {name: _squares(e) for name, e in errors.items()},
         "slope": report["thrust_slope"]["mean"],
+        "lag": fitted.thrust_lag,
         **_layer_norms(fitted.network, vehicle),
     }
 
@@ -192,14 +193,17 @@ def _row(
 ) -> dict[str, Any]:
     row: dict[str, Any] = {"name": variant, "changes": dict(VARIANTS[variant])}
     for kind in kinds:
-        per_seed = [_pool(list(_of(results, variant, seed, parts, kind)), "network") for seed in range(seeds)]
-        row[kind] = {}
-        for figure in FIGURES:
-            values = [value for p in per_seed if (value := p[figure]) is not None]
-            row[kind] |= (
-                {figure: float(np.mean(values)), f"{figure}_worst_seed": max(values)} if values else {figure: None}
-            )
+        for name, key in (("network", kind), ("as_flown", f"{kind}_as_flown")):
+            per_seed = [_pool(list(_of(results, variant, seed, parts, kind)), name) for seed in range(seeds)]
+            row[key] = {}
+            for figure in FIGURES:
+                values = [value for p in per_seed if (value := p[figure]) is not None]
+                row[key] |= {
+                    figure: float(np.mean(values)) if values else None,
+                    f"{figure}_worst_seed": max(values, default=None),
+                }
     mine = [r for j, r in results.items() if j.variant == variant]
+    row["thrust_lag_s"] = float(np.mean([r["lag"] for r in mine]))
     row["thrust_slope_mean"] = float(np.mean([r["slope"] for r in mine]))
     row["contraction_factor_product"] = max(r["contraction"] for r in mine)
     row["lipschitz_total_product"] = max(r["lipschitz"] for r in mine)

@@ -20,7 +20,7 @@ from neural_lander.residual.trim import Trim, no_trim, trim_reference
 SLOPE_STEP = 1e-4  # N of collective thrust per N of range; the network is piecewise linear
 SLOPE_HEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.5, np.inf)  # m, edges of the table
 
-NAMES = ("network", "zero", "mean", "cheeseman_bennett")
+NAMES = ("network", "as_flown", "zero", "mean", "cheeseman_bennett")
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,17 @@ class Predictors:
     cheeseman_bennett: CheesemanBennett
     mean: np.ndarray  # (3,) N, world
     """Mean label of the training samples."""
+    thrust_lag: float = 0.0  # s
+    """By which the motors lag more than the profile says: part of the label, and of no controller."""
 
     def predict(self, samples: ResidualSamples) -> dict[str, np.ndarray]:
         """f_a in N, world, ``(N, 3)``, by each of them."""
         law = np.zeros_like(samples.label)
         law[:, 2] = self.cheeseman_bennett.f_az(samples.centre_height, samples.rotor_thrust.sum(-1))
+        flown = predict(self.network, samples)
         return {
-            "network": predict(self.network, samples),
+            "network": flown + self.thrust_lag * samples.lag_force,
+            "as_flown": flown,
             "zero": np.zeros_like(samples.label),
             "mean": np.broadcast_to(self.mean, samples.label.shape),
             "cheeseman_bennett": law,
@@ -87,14 +91,13 @@ def evaluate(
     masks = masks or [np.ones(len(f), dtype=bool) for f in flights]
     chosen = [f.scored & m for f, m in zip(flights, masks, strict=True)]
     predictions = [trimmed(predictors, f, trim, trim_above) for f in flights]
-    pooled = {
-        name: _errors([p[name] for p in predictions], flights, chosen)
-        for name in NAMES
-    }
+    pooled = {name: _errors([p[name] for p in predictions], flights, chosen) for name in NAMES}
     slopes = np.concatenate([thrust_slope(predictors.network, f)[m] for f, m in zip(flights, chosen, strict=True)])
     heights = np.concatenate([f.height[m] for f, m in zip(flights, chosen, strict=True)])
     return {
         **pooled.pop("network"),
+        "as_flown": pooled.pop("as_flown"),
+        "thrust_lag_s": predictors.thrust_lag,
         "baselines": pooled,
         "thrust_slope": slope_table(heights, slopes),
         "flights": [
@@ -110,6 +113,7 @@ def _flight(samples: ResidualSamples, predictions: Mapping[str, np.ndarray], cho
         "log": Path(samples.source).name,
         "lands": samples.lands,
         **errors.pop("network"),
+        "as_flown": errors.pop("as_flown"),
         "baselines": errors,
         "samples": len(samples),
         "exclusions": dict(samples.exclusions),

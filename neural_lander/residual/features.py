@@ -40,11 +40,6 @@ class Observed(Protocol):
         """(...) V, or None where it is not known."""
         ...
 
-    @property
-    def thrust_rate(self) -> Any:
-        """(...) 1/s, change of collective thrust over the last 20 ms in weights per second, or None: steady."""
-        ...
-
 
 @dataclass(frozen=True)
 class Features:
@@ -104,13 +99,6 @@ def _heading(x: Observed) -> Array:
     return join([x.height, *to_heading(split(x.velocity), cosine, sine), lean[0], lean[1]])
 
 
-def _paper_rate(x: Observed) -> Array:
-    w, qx, qy, qz = split(x.attitude)
-    up = sign(w)
-    rate = 0.0 * up if x.thrust_rate is None else x.thrust_rate
-    return join([x.height, *split(x.velocity), up * w, up * qx, up * qy, up * qz, rate])
-
-
 def _paper_battery(x: Observed) -> Array:
     if x.battery is None:
         raise UserError("features 'paper-battery' need the battery voltage, which is not logged or not measured here")
@@ -143,13 +131,6 @@ FEATURES: Mapping[str, Features] = {
             heading_frame=True,
         ),
         Features(
-            "paper-rate",
-            ("h", *_VELOCITY, *_QUATERNION, "thrust_rate"),
-            ("m", "m/s", "m/s", "m/s", "1", "1", "1", "1", "1/s"),
-            (0.1, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2),
-            _paper_rate,
-        ),
-        Features(
             "paper-battery",
             ("h", *_VELOCITY, *_QUATERNION, "battery"),
             ("m", "m/s", "m/s", "m/s", "1", "1", "1", "1", "V"),
@@ -159,9 +140,7 @@ FEATURES: Mapping[str, Features] = {
     )
 }
 """Scale floors are guesses of what a flight must excite for its spread to mean anything: 0.1 m, 0.2 m/s, 0.2 (23°),
-0.2 weights per second, 0.5 V. ``heading`` is the paper's input but for the yaw, which it is equivariant to; lean is the
-body's z axis. ``paper-rate`` tells the network how fast thrust changes, so that what a wrong lag of the motors does to
-the label is not taken for aerodynamics; a controller leaves it at 0 and subtracts the force at steady thrust."""
+0.5 V. ``heading`` is the paper's input but for the yaw, which it is equivariant to; lean is the body's z axis."""
 
 
 def features_named(name: str) -> Features:

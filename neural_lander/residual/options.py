@@ -30,7 +30,7 @@ class TrainingOptions:
 
     hidden: tuple[int, ...] = (25, 30, 15)
     """Sizes of the hidden layers (Shi et al. 2019)."""
-    features: str = "paper-rate"
+    features: str = "paper"
     """State part of the input, a name in ``residual.features``."""
     gamma: float = DEFAULT_GAMMA
     """Lipschitz bound of the network over its whole input as a multiple of the vehicle's weight per metre: the norm is
@@ -48,6 +48,9 @@ class TrainingOptions:
     flight_trim: bool = True
     """Whether each flight's own bias is removed before fitting, and the mean of them put back: battery, mass and thrust
     scale differ from flight to flight, and a network that may explain them by its inputs learns calibration."""
+    thrust_lag: bool = True
+    """Whether one number is fitted beside the network: by how much the motors lag more than the profile says. It takes
+    that part of the label from the network, and does not fly."""
     thrust_input: str = "auto"
     """``on``: the bound on the slope is ``thrust_slope``; ``off``: the network does not see the rotor thrusts;
     ``auto``: where the flights do not identify df_a/dT (``residual.slope``), the bound is at most 0.1."""

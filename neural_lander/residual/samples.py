@@ -28,7 +28,7 @@ from neural_lander.rotation import normalise, quaternion_to_matrix
 from neural_lander.vehicle import Vehicle
 
 MAX_TILT_COSINE = 0.5  # 60 deg: beyond it no landing flight; a flip or a crash
-RATE_OVER = 0.02  # s: what the motors' lag is off by on both real vehicles; 0.04 s fits the landings less well
+RATE_OVER = 0.02  # s: two samples of the grid
 MIN_FLIGHT_THRUST = 0.6  # of the weight: below it the rotors idle or stop; the data set's rule for landings
 
 
@@ -50,8 +50,9 @@ class ResidualSamples:
     """Unit quaternion (w, x, y, z), body to world."""
     battery: np.ndarray | None  # (N,) V
     """Where it is logged."""
-    thrust_rate: np.ndarray  # (N,) 1/s
-    """Change of collective thrust over the last 20 ms in weights per second."""
+    lag_force: np.ndarray  # (N, 3) N/s, world
+    """-dT/dt along body z over the last 20 ms: what each second by which the motors lag more than the profile says does
+    to the label."""
     rotor_thrust: np.ndarray  # (N, 4) N
     """Produced thrust: the command after the motors' lag, or from measured rotor speed."""
     label: np.ndarray  # (N, 3) N
@@ -137,7 +138,7 @@ def residual_samples(log: FlightLog, vehicle: Vehicle, *, cut_off: float = DEFAU
         velocity=velocity,
         attitude=attitude,
         battery=None if log.battery_voltage is None else interpolate(t, log.t, log.battery_voltage),
-        thrust_rate=_rate(total / vehicle.weight),
+        lag_force=-_rate(total)[:, None] * R[..., :, 2],
         rotor_thrust=rotor_thrust,
         label=label,
         usable=~np.logical_or.reduce(list(reasons.values())),

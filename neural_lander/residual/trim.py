@@ -107,8 +107,8 @@ def flight_biases(flights: Sequence[ResidualSamples], masks: Sequence[np.ndarray
         return np.zeros((len(flights), 3))
     label = [f.label[m] for f, m, k in zip(flights, high, known, strict=True) if k]
     velocity = [f.velocity[m] for f, m, k in zip(flights, high, known, strict=True) if k]
-    within = (np.concatenate([x - x.mean(axis=0) for x in part]) for part in (velocity, label))
-    drag = np.linalg.lstsq(*within, rcond=None)[0]
+    moved, felt = (np.concatenate([x - x.mean(axis=0) for x in part]) for part in (velocity, label))
+    drag = np.linalg.lstsq(moved, felt, rcond=None)[0]
     offsets = np.array([y.mean(axis=0) - v.mean(axis=0) @ drag for y, v in zip(label, velocity, strict=True)])
     biases = np.tile(offsets.mean(axis=0), (len(flights), 1))
     biases[known] = offsets
