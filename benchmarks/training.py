@@ -13,6 +13,7 @@ import torch
 from neural_lander.residual.features import ROTORS, features_named
 from neural_lander.residual.network import TrainingData, train_network
 from neural_lander.residual.options import TrainingOptions
+from neural_lander.state import State
 from neural_lander.vehicle import Vehicle, load_vehicle
 
 SAMPLES = 30_000
@@ -29,7 +30,7 @@ def synthetic(vehicle: Vehicle, n: int = SAMPLES, seed: int = 0) -> TrainingData
     thrust = vehicle.weight / 4 * (1 + 0.1 * rng.normal(size=(n, ROTORS)))
     label = -0.1 * velocity + 0.1 * rng.normal(size=(n, 3))
     label[:, 2] += 0.2 * np.exp(-height / 0.1) * thrust.sum(axis=-1)
-    zeta = features_named(TrainingOptions().features).of(height, velocity, attitude)
+    zeta = features_named(TrainingOptions().features).of(State(velocity, velocity, attitude, velocity, height))
     return TrainingData(zeta, thrust, label)
 
 

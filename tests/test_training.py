@@ -99,3 +99,10 @@ def test_on_real_flights_it_beats_the_fitted_law_over_several_splits(folder: str
         for row, errors in enumerate((report, report["baselines"]["cheeseman_bennett"])):
             squares[row] += np.square([errors["rmse_fa_z_N"], errors["rmse_fa_z_low_N"]])
     assert np.all(squares[0] < squares[1])
+
+
+def test_a_flight_given_twice_is_trained_on_once_and_said() -> None:
+    one, two = flight(VEHICLE, 10.0, seed=0), flight(VEHICLE, 10.0, seed=1)
+    with pytest.warns(NeuralLanderWarning, match="again: it is left out"):
+        result = train_residual([one, two, one], VEHICLE, QUICK)
+    assert len(result.datasets) == 2

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from neural_lander.cli.output import emit, progress
 from neural_lander.flightlog import read_logs
+from neural_lander.residual.digest import unique_logs
 from neural_lander.residual.samples import residual_samples
 from neural_lander.residual.scoring import GRAM
 from neural_lander.vehicle import load_vehicle
@@ -33,7 +34,7 @@ def ablate(
 ) -> None:
     """Train every variant of the model and judge it on flights and on landings that it has not seen."""
     profile = load_vehicle(vehicle)
-    logs = read_logs(paths)
+    logs = unique_logs(read_logs(paths))
     with progress() as bars:
         flights = [residual_samples(log, profile) for log in bars.track(logs, description="samples")]
         from neural_lander.residual.ablation import VARIANTS, ablation  # torch: after what can be refused

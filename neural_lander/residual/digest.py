@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from neural_lander.errors import NeuralLanderWarning
 from neural_lander.flightlog.log import FlightLog
 
 RESOLUTION = 1e-6  # m and m/s, to which values are hashed; every format of ours holds them exactly
@@ -37,6 +39,19 @@ def identity(log: FlightLog) -> dict[str, Any]:
     """What a bundle keeps to know a log again: its path as given (a hint), the flight's hash and the file's."""
     found = file_sha256(log.source) if log.source else None
     return {"path": log.source or None, "sha256": log_sha256(log), "file_sha256": found}
+
+
+def unique_logs(logs: Iterable[FlightLog]) -> list[FlightLog]:
+    """The logs without those that hold a flight again, under another name or in another format; each with a warning."""
+    kept: dict[str, FlightLog] = {}
+    for log in logs:
+        digest = log_sha256(log)
+        if digest in kept:
+            first = kept[digest].source or "another"
+            message = f"{log.source or 'a log'} holds the flight of {first} again: it is left out"
+            warnings.warn(message, NeuralLanderWarning, stacklevel=2)
+        kept.setdefault(digest, log)
+    return list(kept.values())
 
 
 def recorded(log: FlightLog, datasets: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:

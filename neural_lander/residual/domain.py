@@ -1,11 +1,11 @@
 """Where a model was trained, how far a state is from there, and the fade-out of the model beyond it.
 
-At each height the training samples span a range of vertical speed, lateral speed and tilt. The score of a state is its
-largest deviation in units of these ranges: at most 1 inside. From 1 on the model is faded out, linearly to ``rest`` at
-``gone``, which is calibrated on samples that the model did not see (``domain_fit``): nowhere may the faded model be
-worse than no model. ``rest`` is the bias that the training flights had far from the ground, whatever the state was. A
-share in [0, 1] that does not depend on the rotor thrusts scales what is above it, so that every bound on the slope in
-thrust still holds.
+At each height the training samples span a range of vertical speed, lateral speed and tilt; yaw and thrust have none.
+The score of a state is its largest deviation in units of these ranges: at most 1 inside. From 1 on the model is faded
+out, linearly to ``rest`` at ``gone``, which is calibrated on samples that the model did not see (``domain_fit``):
+nowhere may the faded model be worse than no model, both with a trim. ``rest`` is the bias that the training flights had
+far from the ground, whatever the state was. A share in [0, 1] that does not depend on the rotor thrusts scales what is
+above it, so that every bound on the slope in thrust still holds.
 """
 
 from __future__ import annotations

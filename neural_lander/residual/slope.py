@@ -27,6 +27,7 @@ TRANSIENT = 0.5  # s at either end of a run, where the filter has not settled
 BLOCK = 5.0  # s, the unit in which errors count as independent
 LEAST_TIME = 20.0  # s; guess
 LARGEST_ERROR = 0.1  # N/N: as large as the aerodynamic slope itself, 0 to +0.2
+LEAST_EXCITATION = 0.015  # of the weight, rms within the band: as ``flightlog.fitness`` asks of a log
 LEAST_SLOPE = -0.5  # N/N: half way between aerodynamics and the identity
 
 
@@ -76,13 +77,18 @@ def identify_thrust_slope(
     slope, error = _least_squares(blocks)
     thrust = np.concatenate([X[:, 0] for X, _ in blocks])
     excitation = float(np.sqrt(np.mean(thrust**2)) / vehicle.weight)
-    if error > LARGEST_ERROR:
+    if excitation < LEAST_EXCITATION:
+        reason = (
+            f"thrust moves by {100 * excitation:.2g} % rms between {BAND[0]:g} and {BAND[1]:g} Hz, at least "
+            f"{100 * LEAST_EXCITATION:g} % are needed ({slope:+.2f} +- {error:.2g} N/N was found)"
+        )
+    elif error > LARGEST_ERROR:
         reason = f"its standard error is {error:.2g} N/N, more than {LARGEST_ERROR:g}: fly with thrust dither"
     elif slope < LEAST_SLOPE:
         reason = f"{slope:.2f} N/N is nearer to the balance of thrust and weight (-1) than to aerodynamics (0 to 0.2)"
     else:
         reason = f"{slope:+.3f} +- {error:.2g} N/N between {BAND[0]:g} and {BAND[1]:g} Hz, {where}"
-    identified = error <= LARGEST_ERROR and slope >= LEAST_SLOPE
+    identified = excitation >= LEAST_EXCITATION and error <= LARGEST_ERROR and slope >= LEAST_SLOPE
     return SlopeEvidence(slope, error, excitation, seconds, where, identified, reason)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.residual.analytic_fit import fit_cheeseman_bennett
-from neural_lander.residual.digest import identity
+from neural_lander.residual.digest import identity, unique_logs
 from neural_lander.residual.domain import Domain
 from neural_lander.residual.domain_fit import FadeCalibration, calibrate_fade, fit_domain
 from neural_lander.residual.evaluation import Predictors, evaluate, predict
@@ -94,6 +94,7 @@ def train_residual(
     """
     options = options or TrainingOptions()
     options.lipschitz(vehicle)  # refuse bounds that cannot be held before any work
+    logs = unique_logs(logs)
     flights = []
     for k, log in enumerate(logs):
         flights.append(residual_samples(log, vehicle, cut_off=options.cut_off))
