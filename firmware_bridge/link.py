@@ -78,6 +78,25 @@ class BatteryReport:
 
 
 @dataclass(frozen=True)
+class ThrottleReport:
+    """Collective thrust that the autopilot itself commands, whoever flies: what a calibration needs."""
+
+    t: float  # s
+    received: float  # s
+    fraction: float
+    """0..1 of full thrust, in the unit of the link's own setpoints."""
+
+
+@dataclass(frozen=True)
+class AltitudeReport:
+    """The autopilot's barometric altitude: to be shown, and to tell a hover from a climb, never to land by."""
+
+    received: float  # s
+    altitude: float  # m, over where it was armed or switched on
+    climb: float  # m/s
+
+
+@dataclass(frozen=True)
 class StatusReport:
     """What the autopilot says of itself. Arming and mode are believed from here alone, never from what was asked."""
 
@@ -118,6 +137,8 @@ Report = (
     | RangeReport
     | RotorReport
     | BatteryReport
+    | ThrottleReport
+    | AltitudeReport
     | StatusReport
     | RestartReport
     | TextReport

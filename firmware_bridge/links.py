@@ -38,6 +38,16 @@ LINKS: Mapping[str, Callable[..., Link]] = {
 }
 """Prefix -> what opens the rest of the address for a vehicle, with the link's own options by keyword."""
 EXAMPLES = "mavlink:/dev/ttyACM0?baud=921600, msp:socket://127.0.0.1:5761, crazyflie:radio://0/80/2M"
+OPTIONS: Mapping[str, frozenset[str]] = {
+    "mavlink": frozenset({"rate", "system", "thrust_map", "order", "throttle_rate"}),
+    "msp": frozenset({"rate", "thrust_map", "order", "throttle_rate"}),
+    "crazyflie": frozenset({"rate", "thrust_map"}),
+}
+"""Prefix -> what its link can be told."""
+UNUSED = {("msp", "throttle_rate"), ("crazyflie", "rate")}
+"""What a link need not be told: MSP polls the sticks in any case, a Crazyflie's logs come at their own rate."""
+TELLS_HOVER = frozenset({"mavlink"})
+"""Links whose autopilot tells the throttle at which it hovers; the others need a thrust map."""
 
 
 def open_link(address: str, vehicle: Vehicle, **options: Any) -> Link:
@@ -49,14 +59,30 @@ def open_link(address: str, vehicle: Vehicle, **options: Any) -> Link:
         Prefix, colon, and what the link of that prefix opens.
     vehicle : Vehicle
     **options
-        Of the link: ``rate`` in Hz, ``thrust_map``, ``order`` of the motors.
+        Of the link: ``rate`` in Hz, ``thrust_map``, ``order`` of the motors, ``system`` id.
 
     Raises
     ------
     UserError
-        Where the prefix is not known, or a library is missing.
+        Where the prefix or an option is not known, or a library is missing.
     LinkLost
         Where nothing answers to being opened.
+    """
+    prefix, rest = split_prefix(address)
+    for name in options:
+        if name not in OPTIONS[prefix]:
+            raise UserError(f"link '{address}' has no {name}; it takes: {', '.join(sorted(OPTIONS[prefix]))}")
+    used = {name: value for name, value in options.items() if (prefix, name) not in UNUSED}
+    return LINKS[prefix](rest, vehicle, **used)
+
+
+def split_prefix(address: str) -> tuple[str, str]:
+    """Prefix of a link's address, and the rest.
+
+    Raises
+    ------
+    UserError
+        Where the prefix is not known, or nothing follows it.
     """
     prefix, colon, rest = address.partition(":")
     if not colon or prefix not in LINKS:
@@ -66,4 +92,4 @@ def open_link(address: str, vehicle: Vehicle, **options: Any) -> Link:
         )
     if not rest:
         raise UserError(f"link '{address}' names no port; write for instance {EXAMPLES}")
-    return LINKS[prefix](rest, vehicle, **options)
+    return prefix, rest

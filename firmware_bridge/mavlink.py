@@ -76,6 +76,8 @@ class MavlinkLink:
         From a calibration; without it, from the autopilot's parameters.
     order : sequence of int, optional
         For each rotor of the profile the autopilot's motor, from 0; without it, by quadrant (:func:`motor_order`).
+    throttle_rate : float
+        1/s of the thrust that the autopilot itself commands, for a calibration; 0: not asked for.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class MavlinkLink:
         system: int | None = None,
         thrust_map: ThrustMap | None = None,
         order: Sequence[int] | None = None,
+        throttle_rate: float = 0.0,
     ) -> None:
         self.capabilities = Capabilities("mavlink", True, True, rotor_speed=False, position=True)
         self.sync = TimeSync()
@@ -101,6 +104,7 @@ class MavlinkLink:
         self._port, self._vehicle, self._rate = port, vehicle, rate
         self._order = motor_order(vehicle) if order is None else tuple(order)
         self._calibrated = thrust_map
+        self._others = {dialect.MAVLINK_MSG_ID_ATTITUDE_TARGET: throttle_rate} if throttle_rate > 0 else {}
         self._map: ThrustMap | None = None
         self._reader: ReportReader | None = None
         self._status, self._clock, self._sender = StatusReader(), BootClock(), Sender()
@@ -132,7 +136,7 @@ class MavlinkLink:
         kind, system = self.identity.autopilot, self.identity.system
         assert kind is not None and system is not None
         self._sender.system = system
-        self.streams = Streams(kind, self._rate, self._commands.ask)
+        self.streams = Streams(kind, self._rate, self._commands.ask, self._others)
         self._reader = ReportReader(self._order, self.sync, kind.raw_imu_is_scaled)
         self.capabilities = replace(self.capabilities, name=f"mavlink ({kind.name})")
         self._begin(kind)

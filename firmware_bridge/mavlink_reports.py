@@ -22,6 +22,7 @@ from firmware_bridge.link import (
     Report,
     RotorReport,
     TextReport,
+    ThrottleReport,
 )
 from firmware_bridge.mavlink_framing import ESC_STATUS
 from firmware_bridge.time_sync import TimeSync
@@ -99,6 +100,7 @@ class ReportReader:
             dialect.MAVLINK_MSG_ID_SCALED_IMU: self._scaled_imu,
             dialect.MAVLINK_MSG_ID_DISTANCE_SENSOR: self._range,
             dialect.MAVLINK_MSG_ID_ESC_TELEMETRY_1_TO_4: self._esc_telemetry,
+            dialect.MAVLINK_MSG_ID_ATTITUDE_TARGET: self._throttle,
             dialect.MAVLINK_MSG_ID_BATTERY_STATUS: self._battery,
             dialect.MAVLINK_MSG_ID_SYS_STATUS: self._sys_status,
             dialect.MAVLINK_MSG_ID_STATUSTEXT: self._text,
@@ -178,6 +180,12 @@ class ReportReader:
     def _rotors(self, m: Any, received: float) -> Sequence[Report]:
         speed = RPM * np.abs(np.array(m.rpm, dtype=float))[self._order]
         return (RotorReport(self._time(m, received), received, speed),)
+
+    def _throttle(self, m: Any, received: float) -> Sequence[Report]:
+        """ATTITUDE_TARGET: both autopilots tell the thrust that their attitude loop was given, in any mode."""
+        if not 0 <= m.thrust <= 1:
+            return ()
+        return (ThrottleReport(self._time(m, received), received, m.thrust),)
 
     def _battery(self, m: Any, received: float) -> Sequence[Report]:
         cells = [v for v in m.voltages if v != UNKNOWN_VOLTAGE] + [v for v in m.voltages_ext if v]

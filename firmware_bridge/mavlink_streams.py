@@ -50,10 +50,19 @@ class Streams:
         1/s of position, attitude and inertial data.
     ask : callable
         Queues a command.
+    others : mapping, optional
+        Message id -> 1/s of what is wanted beside an autopilot's own list.
     """
 
-    def __init__(self, autopilot: Autopilot, rate: float, ask: Callable[[Command], None]) -> None:
+    def __init__(
+        self,
+        autopilot: Autopilot,
+        rate: float,
+        ask: Callable[[Command], None],
+        others: Mapping[int, float] | None = None,
+    ) -> None:
         self._autopilot, self._rate, self._ask = autopilot, rate, ask
+        self._slow = {**autopilot.slow, **(others or {})}
         self._streams: dict[int, _Stream] = {}
         self._since: float | None = None
 
@@ -62,7 +71,7 @@ class Streams:
         self._streams.clear()
         for group in self._autopilot.fast:
             self._request(group, self._rate, True)
-        for number, rate in self._autopilot.slow.items():
+        for number, rate in self._slow.items():
             self._request((number,), rate, False)
 
     def _request(self, group: tuple[int, ...], rate: float, needed: bool) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from firmware_bridge import msp_messages as msg
 from firmware_bridge.link import (
+    AltitudeReport,
     AttitudeReport,
     BatteryReport,
     ImuReport,
@@ -18,6 +19,7 @@ from firmware_bridge.link import (
     RestartReport,
     RotorReport,
     StatusReport,
+    ThrottleReport,
 )
 from firmware_bridge.msp_identity import Identity
 from firmware_bridge.msp_messages import Status
@@ -27,6 +29,7 @@ REST_SAMPLES = 50  # of the accelerometer, disarmed and still, that tell its cou
 REST_RATE = 3 * msg.DEGREE  # rad/s
 REST_TOLERANCE = 0.15  # of g, by which the mean may miss a power of two; a guess
 COUNTS_PER_G = tuple(2**k for k in range(7, 15))  # of the sensors that Betaflight knows
+THROTTLE = 3  # place in MSP_RC
 LEAST_COSINE = 0.5  # of the tilt, below which a rangefinder does not look down; a guess
 
 
@@ -40,12 +43,12 @@ class Telemetry:
         self.voltage: float | None = None  # V
         self.status: Status | None = None
         self.armed = False
+        self.by_hand = False
+        """Whether the throttle stick is the motors' throttle: no mode that holds altitude, no rescue."""
         self.channels: list[int] = []
         """us, as MSP_RC returns them: roll, pitch, yaw, throttle, auxiliary."""
         self.counts_per_g: float | None = None
         """Scale of the accelerometer; None until it is known."""
-        self.barometric: tuple[float, float] | None = None
-        """Altitude in m and climb in m/s of the autopilot's own estimate: to be shown, never to land by."""
         self._order = None if order is None else list(order)
         self._rates = np.zeros(3)
         self._rest: list[float] = []
@@ -82,9 +85,10 @@ class Telemetry:
                 return self._range(struct.unpack_from("<i", payload)[0] / 100, t, now)
             case msg.RC:
                 self.channels = list(struct.unpack_from(f"<{len(payload) // 2}H", payload))
+                return self._throttle(identity, t, now)
             case msg.ALTITUDE:
                 centimetres, climb = struct.unpack_from("<ih", payload)
-                self.barometric = centimetres / 100, climb / 100
+                return (AltitudeReport(now, centimetres / 100, climb / 100),)
         return ()
 
     def _attitude(self, attitude: np.ndarray | None, t: float, now: float) -> Sequence[Report]:
@@ -110,6 +114,12 @@ class Telemetry:
         mean, self._rest = float(np.mean(self._rest)), []
         nearest = min(COUNTS_PER_G, key=lambda scale: abs(mean / scale - 1))
         return nearest if abs(mean / nearest - 1) < REST_TOLERANCE else None
+
+    def _throttle(self, identity: Identity, t: float, now: float) -> Sequence[Report]:
+        """Of the stick that the firmware goes by, the pilot's or ours."""
+        if identity.sticks is None or len(self.channels) <= THROTTLE or not self.by_hand:
+            return ()
+        return (ThrottleReport(t, now, identity.sticks.fraction(self.channels[THROTTLE])),)
 
     def _rotors(self, speeds: np.ndarray | None, t: float, now: float) -> Sequence[Report]:
         """Zeros are believed once another speed was seen: where no ESC tells any, all are zero."""
@@ -139,6 +149,7 @@ class Telemetry:
         inav = identity.variant == "INAV"
         self.armed = bool(status.refusals & msg.INAV_ARMED) if inav else msg.ARM in active
         over = next((box for box in msg.TAKES_OVER[identity.variant] if box in active), None)
+        self.by_hand = over is None
         follows = identity.receiver_is_msp or msg.OVERRIDE in active
         report = StatusReport(
             received=now,

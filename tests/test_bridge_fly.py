@@ -329,7 +329,7 @@ def test_the_command_lands_prints_one_json_object_and_leaves_a_log(
 ) -> None:
     monkeypatch.setattr(Wishes, "type", lambda self, text, asked: setattr(self, "arm", True))
     log = tmp_path / "log.mcap"
-    arguments = ["fly", "--link", "fake:0", "--vehicle", "intel-aero", "--arm", "--rate", "100", "--hover", "1"]
+    arguments = ["fly", "--link", "mavlink:fake", "--vehicle", "intel-aero", "--arm", "--rate", "100", "--hover", "1"]
     assert main([*arguments, "--log", str(log), "--json"]) == 0
     captured = capsys.readouterr()
     result = json.loads(captured.out)
@@ -347,7 +347,7 @@ def test_the_command_lands_prints_one_json_object_and_leaves_a_log(
 def test_a_flight_that_does_not_end_in_our_landing_has_another_exit_code(
     links: list[FakeLink], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    arguments = ["fly", "--link", "fake:0", "--vehicle", "intel-aero", "--duration", "3", "--json"]
+    arguments = ["fly", "--link", "mavlink:fake", "--vehicle", "intel-aero", "--duration", "3", "--json"]
     assert main([*arguments, "--log", str(tmp_path / "log")]) == 1
     assert json.loads(capsys.readouterr().out)["outcome"] == "aborted by the user before the take-off"
 
@@ -355,7 +355,7 @@ def test_a_flight_that_does_not_end_in_our_landing_has_another_exit_code(
 def test_without_json_people_get_lines_and_a_table(
     links: list[FakeLink], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    arguments = ["fly", "--link", "fake:0", "--vehicle", "intel-aero", "--observe", "--duration", "3"]
+    arguments = ["fly", "--link", "mavlink:fake", "--vehicle", "intel-aero", "--observe", "--duration", "3"]
     assert main([*arguments, "--log", str(tmp_path / "log")]) == 0
     captured = capsys.readouterr()
     assert "ended by the user" in captured.out
@@ -378,7 +378,7 @@ def test_without_json_people_get_lines_and_a_table(
 def test_wrong_input_is_refused_in_one_line(
     links: list[FakeLink], tmp_path: Path, capsys: pytest.CaptureFixture, arguments: list[str], words: str
 ) -> None:
-    assert main(["fly", "--link", "fake:0", "--log", str(tmp_path / "log"), *arguments]) == 2
+    assert main(["fly", "--link", "mavlink:fake", "--log", str(tmp_path / "log"), *arguments]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert words in captured.err

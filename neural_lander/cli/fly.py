@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 from rich.table import Table
 
@@ -17,7 +16,7 @@ from firmware_bridge.bounds import Bounds, Volume
 from firmware_bridge.display import Display, keys
 from firmware_bridge.flight_plan import SETTLE_TIME, FlightPlan
 from firmware_bridge.guidance import Guidance
-from firmware_bridge.height import DeclaredFloor, HeightSource, Mounting, Rangefinder
+from firmware_bridge.height import HeightSource
 from firmware_bridge.link import CheckResult, Link, LinkLost
 from firmware_bridge.links import open_link
 from firmware_bridge.loop import FlightLoop
@@ -28,6 +27,7 @@ from firmware_bridge.session import Session, Wishes
 from firmware_bridge.supervisor_limits import Limits, Permission
 from neural_lander import __version__
 from neural_lander.bundle import Bundle, load_bundle
+from neural_lander.cli.link_options import height_source, link_options, require_thrust_map
 from neural_lander.cli.output import console, emit
 from neural_lander.errors import UserError
 from neural_lander.residual.model import NoResidual
@@ -58,6 +58,11 @@ def fly(
     follow_state: Annotated[
         bool, typer.Option("--follow-state", help="Tick where states come in, for the least delay.")
     ] = False,
+    thrust_map: Annotated[Path | None, typer.Option(help="Calibration of 'calibrate'; MSP needs one.")] = None,
+    system: Annotated[int | None, typer.Option(min=1, max=255, help="MAVLink system id of the autopilot.")] = None,
+    rotor_order: Annotated[
+        str | None, typer.Option(help="Of each rotor of the profile the autopilot's motor, from 0: 0,1,2,3.")
+    ] = None,
     radius: Annotated[float, typer.Option(help="Of the flight volume, m.")] = Volume.radius,
     ceiling: Annotated[float, typer.Option(help="Of the flight volume, m.")] = Volume.ceiling,
     battery: Annotated[float, typer.Option(help="Lowest voltage under load, V; 0: not watched.")] = 0.0,
@@ -80,7 +85,7 @@ def fly(
     plan = FlightPlan(profile, height, hover, speed)
     limits = Limits(state_age=max_age, domain_score=1.0 if loaded is None else loaded.domain.gone)
     bounds = Bounds(Volume(radius, ceiling), battery_voltage=battery)
-    source = _height_source(floor, range_offset)
+    source = height_source(floor, range_offset)
     guidance = Guidance(
         profile,
         NoResidual() if loaded is None else loaded.flying,
@@ -91,9 +96,12 @@ def fly(
     log = log or Path(f"flight-{datetime.now(UTC):%Y%m%d-%H%M%S}.mcap")
     metadata = _metadata(loaded, profile, link, source, rate, observe, dry_run)
     wishes, clock = Wishes(), MonotonicClock()
+    options = link_options(thrust_map, system, rotor_order)
+    if not (observe or dry_run):
+        require_thrust_map(link, profile.name, thrust_map is not None)
 
     def reopen() -> Link:
-        return open_link(link, profile, rate=rate)
+        return open_link(link, profile, rate=rate, **options)
 
     with contextlib.ExitStack() as stack:
         opened = _open(reopen, link)
@@ -182,18 +190,6 @@ def _profile(bundle: Bundle | None, vehicle: str | None) -> Vehicle:
     if vehicle is None:
         raise UserError("neither --bundle nor --vehicle is given: name one, the mass and the rotors come from it")
     return load_vehicle(vehicle)
-
-
-def _height_source(floor: float | None, offset: str) -> HeightSource:
-    if floor is not None:
-        if not np.isfinite(floor):
-            raise UserError(f"--floor = {floor} m must be a finite number")
-        return DeclaredFloor(floor)
-    try:
-        position = np.array([float(part) for part in offset.split(",")])
-    except ValueError as error:
-        raise UserError(f"--range-offset '{offset}' must be three numbers, forward,left,up in m") from error
-    return Rangefinder(Mounting(position))
 
 
 def _certificate(bundle: Bundle | None, guidance: Guidance) -> CheckResult:

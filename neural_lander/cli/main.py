@@ -39,6 +39,7 @@ VERBS: Mapping[str, Verb] = {
     "certify": Verb("neural_lander.cli.certify:certify", "Bound a bundle's network and its control loop."),
     "compare": Verb("neural_lander.cli.compare:compare", "Land every controller on the same plant, with statistics."),
     "fly": Verb("neural_lander.cli.fly:fly", "Fly, or watch, a real autopilot from a companion computer."),
+    "calibrate": Verb("neural_lander.cli.calibrate:calibrate", "Measure thrust against throttle while a pilot hovers."),
     "emulate": Verb("neural_lander.cli.emulate:emulate", "Run an autopilot and its vehicle behind a pseudo-terminal."),
 }
 

@@ -1,0 +1,136 @@
+"""``neural-lander calibrate``: what fraction of full throttle carries the weight, while the pilot hovers."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from firmware_bridge.hover import Calibration, HoverCollector
+from firmware_bridge.link import Link, LinkLost
+from firmware_bridge.links import TELLS_HOVER, open_link, split_prefix
+from firmware_bridge.mavlink import MavlinkLink
+from firmware_bridge.realtime import MonotonicClock, run
+from firmware_bridge.thrust import ThrustMap
+from neural_lander.cli.link_options import height_source, link_options
+from neural_lander.cli.output import console, emit
+from neural_lander.errors import UserError
+from neural_lander.vehicle import Vehicle, load_vehicle
+
+RATE = 100.0  # Hz of looking at the line
+THROTTLE_RATE = 20.0  # Hz asked for
+TRY_EVERY = 1.0  # s
+MOTOR_CURVE = 0.65  # of the motors, where the autopilot tells none: ArduPilot's default for MOT_THST_EXPO; a guess
+SHORTEST = 12.0  # s: four parts that a calibration could each be made from
+
+
+def calibrate(
+    link: Annotated[str, typer.Option(help="mavlink:PORT or msp:PORT; PORT?baud=921600.")],
+    vehicle: Annotated[str, typer.Option(help="Profile: a built-in name or a file; its mass must be right.")],
+    out: Annotated[Path, typer.Option(help="JSON to write, for 'fly --thrust-map'.")],
+    seconds: Annotated[float, typer.Option(min=SHORTEST, max=90.0, help="Of hover to calibrate from.")] = 20.0,
+    patience: Annotated[float, typer.Option(min=1.0, help="Give up after so many s without such a hover.")] = 120.0,
+    system: Annotated[int | None, typer.Option(min=1, max=255, help="MAVLink system id of the autopilot.")] = None,
+    floor: Annotated[float | None, typer.Option(help="z of a flat floor in the position's frame, m.")] = None,
+    motor_curve: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Of the motors, where the autopilot tells none (MSP).")
+    ] = MOTOR_CURVE,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
+) -> None:
+    """Listen while the pilot hovers by hand, well above 1 m; write newtons against throttle. Commands nothing."""
+    profile = load_vehicle(vehicle)
+    if split_prefix(link)[0] == "crazyflie":
+        raise UserError(
+            f"link '{link}' does not tell the throttle that the pilot flies by; write the thrust map by hand"
+        )
+    if not out.parent.is_dir():
+        raise UserError(f"--out {out}: there is no folder {out.parent}; make it first")
+    collector = HoverCollector(profile, height_source(floor, "0,0,0"), seconds)
+    options = link_options(None, system, None)
+    with contextlib.ExitStack() as stack:
+        try:
+            opened = open_link(link, profile, rate=RATE, throttle_rate=THROTTLE_RATE, **options)
+        except LinkLost as error:
+            raise UserError(f"link '{link}' cannot be opened: {error}") from error
+        stack.callback(opened.close)
+        found, believed = _listen(opened, profile, collector, motor_curve, patience)
+    out.write_text(found.map.to_json(), encoding="utf-8")
+    told = believed.hover_fraction if split_prefix(link)[0] in TELLS_HOVER else None
+    result = _result(found, told, out)
+    emit(result, as_json, lambda: _render(result))
+
+
+def _listen(
+    link: Link, vehicle: Vehicle, collector: HoverCollector, motor_curve: float, patience: float
+) -> tuple[Calibration, ThrustMap]:
+    """Until a hover was good enough, or patience is at its end: then the reason."""
+    clock = MonotonicClock()
+    began = tried = clock.now()
+    said, found = "", None
+    refusal = UserError("nothing was heard")
+
+    def tick(now: float, lateness: float) -> bool:
+        nonlocal tried, said, found, refusal
+        try:
+            collector.take(link.poll(now), now)
+        except LinkLost as error:
+            raise UserError(str(error)) from error
+        if now - tried < TRY_EVERY:
+            return True
+        tried = now
+        try:
+            believed = _believed(link, vehicle, motor_curve)
+            found = collector.result(believed), believed
+        except UserError as error:
+            refusal = error
+        if collector.state != said:
+            said = collector.state
+            console.print(said, highlight=False)
+        return found is None and now - began < patience
+
+    run(tick, RATE, clock)
+    if found is None:
+        raise UserError(f"no calibration after {patience:g} s: {refusal}")
+    return found
+
+
+def _believed(link: Link, vehicle: Vehicle, motor_curve: float) -> ThrustMap:
+    """Curves and exponent as the autopilot has them; over MSP it has none, and the fraction is the motors' signal."""
+    if isinstance(link, MavlinkLink):
+        return link.thrust_map
+    return ThrustMap(0.5, vehicle.weight, motor_curve=motor_curve)
+
+
+def _result(found: Calibration, told: float | None, out: Path) -> dict[str, Any]:
+    return {
+        "thrust_map": out,
+        "hover_fraction": found.map.hover_fraction,
+        "hover_thrust_N": found.map.hover_thrust,
+        "hover_voltage_V": found.map.hover_voltage,
+        "fraction_told_by_autopilot": told,
+        "fraction_standard_deviation": found.fraction_deviation,
+        "spread_of_quarters": found.spread,
+        "hover_s": found.seconds,
+        "mean_speed_m_per_s": found.speed,
+        "mean_height_m": found.height,
+        "height_from": found.height_source,
+    }
+
+
+def _render(result: dict[str, Any]) -> Table:
+    table = Table("", "", show_header=False, title="hover", title_justify="left")
+    volts = result["hover_voltage_V"]
+    at = "voltage not known" if volts is None else f"at {volts:.2f} V"
+    table.add_row(
+        "thrust", f"{result['hover_thrust_N']:.3f} N at {100 * result['hover_fraction']:.2f} % throttle, {at}"
+    )
+    table.add_row("spread of the four quarters", f"{100 * result['spread_of_quarters']:.2f} %")
+    table.add_row("throttle, standard deviation", f"{100 * result['fraction_standard_deviation']:.2f} %")
+    if result["fraction_told_by_autopilot"] is not None:
+        table.add_row("the autopilot's own value", f"{100 * result['fraction_told_by_autopilot']:.2f} %")
+    table.add_row("height", f"{result['mean_height_m']:.1f} m, from {result['height_from']}")
+    table.add_row("written to", str(result["thrust_map"]))
+    return table

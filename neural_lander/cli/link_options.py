@@ -1,0 +1,77 @@
+"""Options that ``fly`` and ``calibrate`` share: files and lists that a link is opened with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from firmware_bridge.height import DeclaredFloor, HeightSource, Mounting, Rangefinder
+from firmware_bridge.links import TELLS_HOVER, split_prefix
+from firmware_bridge.thrust import ThrustMap, thrust_map_from_json
+from neural_lander.errors import UserError
+
+
+def link_options(thrust_map: Path | None, system: int | None, order: str | None) -> dict[str, Any]:
+    """What was given of a link's options, checked.
+
+    Raises
+    ------
+    UserError
+        Where the file is missing or no calibration, or the order is not 0, 1, 2 and 3 once each.
+    """
+    options: dict[str, Any] = {}
+    if thrust_map is not None:
+        options["thrust_map"] = read_thrust_map(thrust_map)
+    if system is not None:
+        options["system"] = system
+    if order is not None:
+        options["order"] = motor_order(order)
+    return options
+
+
+def read_thrust_map(path: Path) -> ThrustMap:
+    """The calibration in a file of ``calibrate``."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"--thrust-map {path} cannot be read: {error}; write one by 'neural-lander calibrate'"
+        ) from error
+    return thrust_map_from_json(text, str(path))
+
+
+def motor_order(text: str) -> tuple[int, ...]:
+    """For each rotor of the profile the autopilot's motor, from 0: ``0,1,2,3``."""
+    parts = text.split(",")
+    if sorted(part.strip() for part in parts) != ["0", "1", "2", "3"]:
+        raise UserError(
+            f"--rotor-order '{text}' must hold 0, 1, 2 and 3 once each: for each rotor of the profile the autopilot's "
+            "motor, counted from 0"
+        )
+    return tuple(int(part) for part in parts)
+
+
+def require_thrust_map(address: str, vehicle: str, given: bool) -> None:
+    """Refuse to send over a link that tells no hover throttle without a calibration."""
+    prefix, _ = split_prefix(address)
+    if prefix not in TELLS_HOVER and not given:
+        raise UserError(
+            f"link '{address}' does not tell the throttle that hovers: run 'neural-lander calibrate --link {address} "
+            f"--vehicle {vehicle} --out thrust.json' while the pilot hovers, then pass --thrust-map thrust.json "
+            "(or only watch, with --observe)"
+        )
+
+
+def height_source(floor: float | None, offset: str) -> HeightSource:
+    """The ground under a rangefinder, or a declared one."""
+    if floor is not None:
+        if not np.isfinite(floor):
+            raise UserError(f"--floor = {floor} m must be a finite number")
+        return DeclaredFloor(floor)
+    try:
+        position = np.array([float(part) for part in offset.split(",")])
+    except ValueError as error:
+        raise UserError(f"--range-offset '{offset}' must be three numbers, forward,left,up in m") from error
+    return Rangefinder(Mounting(position))

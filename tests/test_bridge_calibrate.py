@@ -1,0 +1,259 @@
+"""Thrust calibrated from a hover that a pilot flies: against the emulated motors, which know the truth."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_link import FakeLink, SimulatedClock
+from mavlink_script import px4
+from pymavlink.dialects.v20 import ardupilotmega as dialect
+
+import firmware_bridge.emulator.mavlink as emulator_mavlink
+import neural_lander.cli.calibrate as calibrate_module
+from firmware_bridge.emulator.autopilot import Autopilot
+from firmware_bridge.emulator.line import Line, LinePort
+from firmware_bridge.emulator.mavlink import MavlinkAutopilot
+from firmware_bridge.emulator.mavlink_firmware import FIRMWARES, MOTOR_CURVE
+from firmware_bridge.emulator.modes import TICK
+from firmware_bridge.emulator.msp import MspAutopilot
+from firmware_bridge.emulator.pilot import TakeoffPilot
+from firmware_bridge.emulator.sticks import StickAutopilot
+from firmware_bridge.emulator.world import RigidBodyWorld
+from firmware_bridge.link import ThrottleReport
+from firmware_bridge.mavlink import MavlinkLink
+from firmware_bridge.msp import MspLink
+from firmware_bridge.msp_messages import ANGLE, ARM
+from firmware_bridge.thrust import thrust_map_from_json
+from neural_lander.cli.main import main
+from neural_lander.vehicle import load_vehicle
+
+VEHICLE = load_vehicle("intel-aero")
+
+
+class Rig(SimulatedClock):
+    """An emulated vehicle and its line, which move on while the program waits."""
+
+    def __init__(self, peer, pilot):
+        super().__init__(0.0)
+        self.peer, self.pilot, self.line, self.link = peer, pilot, Line(peer), None
+
+    def sleep_until(self, t):
+        while self.t + TICK <= t + 1e-9:
+            self.t += TICK
+            self.line.step(self.t)
+            self.pilot(self.t)
+
+    def port(self):
+        return LinePort(self.line, self.now)
+
+
+class HandFlown:
+    """A pilot with sticks who holds a height by eye, with a hand that is not quite steady."""
+
+    def __init__(self, height, bobbing=0.0):
+        self.autopilot = StickAutopilot(VEHICLE, RigidBodyWorld(VEHICLE))
+        self.autopilot.switch(ANGLE, True)
+        self._height, self._bobbing, self._integral = height, bobbing, 0.0
+
+    def __call__(self, now):
+        pilot = self.autopilot
+        if not pilot.armed:
+            pilot.switch(ARM, not pilot.refusals)
+            return
+        state, sticks = pilot.world.state, pilot.sticks
+        error = self._height - float(state.position[2]) + self._bobbing * np.sin(2 * np.pi * 0.5 * now)
+        self._integral += 0.1 * error * TICK
+        push = 0.08 * min(error, 0.5) - 0.12 * float(state.velocity[2]) + self._integral
+        pilot.radio[2] = sticks.throttle(min(max(pilot.hover_throttle + push, 0.05), 1.0))
+
+
+@pytest.fixture
+def command(monkeypatch, tmp_path):
+    """Runs the command on a rig; exit code and the file."""
+
+    def run(rig, open_, *arguments, vehicle="intel-aero", prefix="mavlink"):
+        monkeypatch.setattr(calibrate_module, "MonotonicClock", lambda: rig)
+        monkeypatch.setattr(calibrate_module, "open_link", open_)
+        out = tmp_path / "thrust.json"
+        line = ["calibrate", "--link", f"{prefix}:emulated", "--vehicle", vehicle, "--out", str(out), "--json"]
+        return main([*line, *arguments]), out
+
+    return run
+
+
+def open_msp(rig, sent):
+    class Listening(LinePort):
+        def write(self, data):
+            sent.append(data)
+            super().write(data)
+
+    return lambda address, vehicle, rate, throttle_rate: MspLink(Listening(rig.line, rig.now), vehicle, rate=rate)
+
+
+def test_a_hover_by_hand_over_msp_gives_the_motors_thrust_and_commands_nothing(command, capsys):
+    pilot = HandFlown(2.0)
+    rig = Rig(MspAutopilot(pilot.autopilot), pilot)
+    sent = []
+    code, out = command(rig, open_msp(rig, sent), "--motor-curve", "1", prefix="msp")
+    captured = capsys.readouterr()
+    assert code == 0, captured.err
+    result, found = json.loads(captured.out), thrust_map_from_json(out.read_text(), "it")
+    truth = pilot.autopilot.thrust
+    for share, volts in ((0.8, 16.0), (1.0, 15.5), (1.2, 15.0)):
+        thrust = share * VEHICLE.weight
+        assert found.fraction(thrust, volts) == pytest.approx(truth.fraction(thrust, volts), rel=0.02)
+    assert result["hover_s"] == pytest.approx(20.0, abs=0.5)
+    assert result["spread_of_quarters"] < 0.02
+    assert result["height_from"] in ("the barometer", "rangefinder")
+    assert result["fraction_told_by_autopilot"] is None
+    assert rig.peer.taken == 0  # no setpoint
+    assert sent
+
+
+def test_a_hover_of_a_mavlink_autopilot_gives_the_motors_thrust_and_commands_nothing(command, capsys, monkeypatch):
+    def attitude_target(telemetry):
+        pilot = telemetry.autopilot
+        full = 4 * VEHICLE.thrust_coefficient * VEHICLE.u_max
+        share = pilot._loops.thrust / (full * (pilot.voltage / pilot.power.battery.full) ** 2)
+        return dialect.MAVLink_attitude_target_message(
+            telemetry.milliseconds, 0, [1, 0, 0, 0], 0, 0, 0, min(share, 1.0)
+        )
+
+    streams = dict(emulator_mavlink.STREAMS["px4"])
+    streams[dialect.MAVLINK_MSG_ID_ATTITUDE_TARGET] = attitude_target
+    monkeypatch.setattr(emulator_mavlink, "STREAMS", {**emulator_mavlink.STREAMS, "px4": streams})
+    kind = FIRMWARES["px4"]
+    autopilot = Autopilot(VEHICLE, RigidBodyWorld(VEHICLE), kind.settings(), motor_curve=MOTOR_CURVE)
+    emulator = MavlinkAutopilot(autopilot, kind)
+    emulator.set_parameter("MPC_THR_HOVER", 0.45)  # what the autopilot believes is wrong
+    pilot = TakeoffPilot(autopilot, lambda now: now > 3.0 and autopilot.mode.name != "COMPANION", height=1.8)
+    pilot._gave = True  # this one keeps control
+    rig = Rig(emulator, pilot.step)
+    open_ = lambda address, vehicle, rate, throttle_rate: MavlinkLink(  # noqa: E731
+        rig.port(), vehicle, rate=rate, throttle_rate=throttle_rate
+    )
+    code, out = command(rig, open_)
+    captured = capsys.readouterr()
+    assert code == 0, captured.err
+    result, found = json.loads(captured.out), thrust_map_from_json(out.read_text(), "it")
+    assert result["fraction_told_by_autopilot"] == pytest.approx(0.45, abs=1e-3)
+    fraction = found.fraction(VEHICLE.weight, autopilot.voltage)
+    assert autopilot.thrust_of(fraction) == pytest.approx(VEHICLE.weight, rel=0.01)
+    assert set(emulator.received) <= {"HEARTBEAT", "TIMESYNC", "COMMAND_LONG", "PARAM_REQUEST_READ"}
+    assert {what for _, what in autopilot.events if "companion" in what} == set()
+
+
+def test_what_was_no_hover_is_refused_in_one_line_and_writes_nothing(command, capsys):
+    pilot = HandFlown(2.0, bobbing=1.5)
+    rig = Rig(MspAutopilot(pilot.autopilot), pilot)
+    code, out = command(rig, open_msp(rig, []), "--patience", "45", prefix="msp")
+    captured = capsys.readouterr()
+    assert code == 2 and captured.out == "" and not out.exists()
+    assert "no calibration after 45 s: " in captured.err
+    assert "hover" in captured.err.splitlines()[-1]
+
+
+def test_a_vehicle_that_stays_on_the_ground_is_waited_for_by_name(command, capsys):
+    autopilot = StickAutopilot(VEHICLE, RigidBodyWorld(VEHICLE))
+    rig = Rig(MspAutopilot(autopilot), lambda now: None)
+    code, out = command(rig, open_msp(rig, []), "--patience", "6", prefix="msp")
+    assert code == 2 and not out.exists()
+    assert "it is not armed: hover by hand" in capsys.readouterr().err
+
+
+def test_an_autopilot_that_does_not_tell_its_throttle_is_named(command, capsys):
+    link = FakeLink(VEHICLE)
+    code, _ = command(SimulatedClock(), lambda *_, **__: link, "--patience", "4", prefix="msp")
+    assert code == 2
+    assert "ATTITUDE_TARGET" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--link", "crazyflie:radio://0/80/2M"], "does not tell the throttle"),
+        (["--link", "smoke:signals"], "does not begin with any of"),
+        (["--link", "mavlink:/dev/no-such-port"], "cannot be opened"),
+        (["--link", "msp:loop://", "--system", "3"], "has no system"),
+    ],
+)
+def test_wrong_input_is_refused_in_one_line(arguments, words, tmp_path, capsys):
+    out = tmp_path / "thrust.json"
+    assert main(["calibrate", "--vehicle", "intel-aero", "--out", str(out), *arguments]) == 2
+    assert words in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_folder_that_is_not_there_is_refused_before_anybody_hovers(tmp_path, capsys):
+    out = tmp_path / "none" / "thrust.json"
+    assert main(["calibrate", "--vehicle", "intel-aero", "--out", str(out), "--link", "msp:loop://"]) == 2
+    assert "none" in capsys.readouterr().err
+
+
+def test_attitude_target_is_asked_for_only_where_it_is_wanted():
+    for options, wanted in (({}, False), ({"throttle_rate": 20.0}, True)):
+        link = px4(**options).connect().link
+        assert ("ATTITUDE_TARGET" in link.streams.rates) is wanted
+
+
+@pytest.mark.parametrize(("thrust", "count"), [(0.41, 1), (float("nan"), 0), (1.5, 0), (-0.1, 0)])
+def test_attitude_target_becomes_a_throttle_report_where_it_is_a_fraction(thrust, count):
+    script = px4().connect()
+    message = dialect.MAVLink_attitude_target_message(script.ms, 0, [1, 0, 0, 0], 0, 0, 0, thrust)
+    reports = [r for r in script.say(message) if isinstance(r, ThrottleReport)]
+    assert len(reports) == count
+    assert all(r.fraction == pytest.approx(thrust) for r in reports)
+
+
+# --- what fly makes of it ---------------------------------------------------------------------------------------------
+
+
+def map_file(folder: Path, **changes: object) -> Path:
+    values = {"hover_fraction": 0.5, "hover_thrust_N": 14.4, "hover_voltage_V": 16.0, "autopilot_curve": 0.0,
+              "motor_curve": 0.65, "voltage_exponent": 2.0, **changes}  # fmt: skip
+    path = folder / "thrust.json"
+    path.write_text(json.dumps(values))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--link", "msp:loop://"], "neural-lander calibrate --link msp:loop:// --vehicle intel-aero --out"),
+        (["--link", "mavlink:loop://", "--thrust-map", "none.json"], "none.json cannot be read"),
+        (["--link", "mavlink:loop://", "--rotor-order", "1,2,3,4"], "--rotor-order '1,2,3,4'"),
+        (["--link", "msp:loop://", "--system", "2", "--observe"], "has no system"),
+    ],
+)
+def test_fly_refuses_wrong_options_of_the_link_in_one_line(arguments, words, tmp_path, capsys):
+    line = ["fly", "--vehicle", "intel-aero", "--log", str(tmp_path / "log"), *arguments]
+    assert main(line) == 2
+    captured = capsys.readouterr()
+    assert words in captured.err and captured.err.count("\n") == 1
+    assert not (tmp_path / "log").exists()
+
+
+def test_fly_refuses_a_calibration_that_no_vehicle_has(tmp_path, capsys):
+    path = map_file(tmp_path, hover_fraction=1.5)
+    line = ["fly", "--vehicle", "intel-aero", "--link", "msp:loop://", "--thrust-map", str(path)]
+    assert main([*line, "--log", str(tmp_path / "log")]) == 2
+    assert "hover_fraction = 1.5" in capsys.readouterr().err
+
+
+def test_fly_opens_the_link_with_what_it_was_given(tmp_path, monkeypatch):
+    import neural_lander.cli.fly as fly_module
+
+    opened = {}
+
+    def open_fake(address, vehicle, **options):
+        opened.update(options)
+        return FakeLink(VEHICLE)
+
+    monkeypatch.setattr(fly_module, "open_link", open_fake)
+    monkeypatch.setattr(fly_module, "MonotonicClock", SimulatedClock)
+    line = ["fly", "--vehicle", "intel-aero", "--link", "mavlink:x", "--observe", "--duration", "1", "--json"]
+    options = ["--thrust-map", str(map_file(tmp_path)), "--system", "7", "--rotor-order", "1,0,2,3"]
+    assert main([*line, *options, "--log", str(tmp_path / "log")]) == 0
+    assert opened["system"] == 7 and opened["order"] == (1, 0, 2, 3)
+    assert opened["thrust_map"].motor_curve == 0.65
