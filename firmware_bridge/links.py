@@ -46,6 +46,8 @@ OPTIONS: Mapping[str, frozenset[str]] = {
 """Prefix -> what its link can be told."""
 UNUSED = {("msp", "throttle_rate"), ("crazyflie", "rate")}
 """What a link need not be told: MSP polls the sticks in any case, a Crazyflie's logs come at their own rate."""
+TELLS_POSITION = frozenset({"mavlink", "crazyflie"})
+"""Links whose autopilot knows where it is; the others need motion capture."""
 TELLS_HOVER = frozenset({"mavlink"})
 """Links whose autopilot tells the throttle at which it hovers; the others need a thrust map."""
 

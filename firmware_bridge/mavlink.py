@@ -44,10 +44,11 @@ from firmware_bridge.mavlink_messages import (
 from firmware_bridge.mavlink_preflight import clock_check, thrust_check
 from firmware_bridge.mavlink_reports import ReportReader, boot_time, motor_order
 from firmware_bridge.mavlink_requests import Answer, Commands, Parameters
-from firmware_bridge.mavlink_setpoints import attitude_target, sent_fraction, tilt_boost
+from firmware_bridge.mavlink_setpoints import attitude_target, sent_fraction, tilt_boost, vision_position
 from firmware_bridge.mavlink_status import StatusReader
 from firmware_bridge.mavlink_streams import Streams
 from firmware_bridge.port import Port
+from firmware_bridge.pose import Pose
 from firmware_bridge.setpoint_check import check_setpoint
 from firmware_bridge.thrust import ThrustMap
 from firmware_bridge.time_sync import BootClock, Step, TimeSync
@@ -256,6 +257,11 @@ class MavlinkLink:
         self.fraction = sent_fraction(setpoint, thrust, self.voltage, boost)
         self._write(attitude_target(setpoint, system, int(now * 1e3) & 0xFFFFFFFF, self.fraction))
         self._control.setpoint_sent(now)
+
+    def forward_pose(self, pose: Pose, resets: int) -> None:
+        """Tell the autopilot's estimator a pose of motion capture, once the autopilot is known."""
+        if self.identity.autopilot is not None:
+            self._write(vision_position(pose, resets))
 
     @property
     def thrust_map(self) -> ThrustMap:

@@ -1,14 +1,21 @@
-"""Our setpoints as SET_ATTITUDE_TARGET. All that goes out changes frames and thrust here and nowhere else."""
+"""Setpoints as SET_ATTITUDE_TARGET, poses as VISION_POSITION_ESTIMATE.
+
+All that goes out changes frames and thrust here and nowhere else.
+"""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 from pymavlink.dialects.v20 import ardupilotmega as dialect
 
 from firmware_bridge.link import AttitudeSetpoint, Setpoint
 from firmware_bridge.mavlink_messages import AUTOPILOT, Packable
+from firmware_bridge.pose import Pose
 from firmware_bridge.thrust import ThrustMap
-from neural_lander.frames import swap_attitude, swap_body
+from neural_lander.components import quaternion_rows
+from neural_lander.frames import swap_attitude, swap_body, swap_world
 
 ATTITUDE_AND_THRUST = 0b00000111  # type_mask: ignore the three body rates
 RATES_AND_THRUST = 0b10000000  # type_mask: ignore the attitude
@@ -33,6 +40,22 @@ def attitude_target(setpoint: Setpoint, system: int, boot_ms: int, fraction: flo
     else:
         rates = swap_body(np.asarray(setpoint.body_rates, dtype=float)).tolist()
     return dialect.MAVLink_set_attitude_target_message(boot_ms, system, AUTOPILOT, mask, q, *rates, fraction)
+
+
+def vision_position(pose: Pose, resets: int) -> Packable:
+    """VISION_POSITION_ESTIMATE of a pose: NED, angles of FRD in it, our clock, which TIMESYNC has told the autopilot.
+
+    The covariance is not known, which MAVLink says by NaN in its first place.
+    """
+    rows = quaternion_rows(swap_attitude(pose.attitude).tolist())
+    roll = math.atan2(rows[2][1], rows[2][2])
+    pitch = math.asin(min(max(-rows[2][0], -1.0), 1.0))
+    yaw = math.atan2(rows[1][0], rows[0][0])
+    unknown = [math.nan] + [0.0] * 20
+    x, y, z = swap_world(pose.position).tolist()
+    return dialect.MAVLink_vision_position_estimate_message(
+        max(int(pose.t * 1e6), 0), x, y, z, roll, pitch, yaw, unknown, resets % 256
+    )
 
 
 def tilt_boost(attitude: np.ndarray) -> float:

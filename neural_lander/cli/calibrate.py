@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,9 +14,10 @@ from firmware_bridge.hover import Calibration, HoverCollector
 from firmware_bridge.link import Link, LinkLost
 from firmware_bridge.links import TELLS_HOVER, open_link, split_prefix
 from firmware_bridge.mavlink import MavlinkLink
+from firmware_bridge.pose import open_pose
 from firmware_bridge.realtime import MonotonicClock, run
 from firmware_bridge.thrust import ThrustMap
-from neural_lander.cli.link_options import height_source, link_options
+from neural_lander.cli.link_options import height_source, link_options, with_pose
 from neural_lander.cli.output import console, emit
 from neural_lander.errors import UserError
 from neural_lander.vehicle import Vehicle, load_vehicle
@@ -34,6 +36,7 @@ def calibrate(
     seconds: Annotated[float, typer.Option(min=SHORTEST, max=90.0, help="Of hover to calibrate from.")] = 20.0,
     patience: Annotated[float, typer.Option(min=1.0, help="Give up after so many s without such a hover.")] = 120.0,
     system: Annotated[int | None, typer.Option(min=1, max=255, help="MAVLink system id of the autopilot.")] = None,
+    pose: Annotated[str | None, typer.Option(help="Motion capture, as of 'fly'.")] = None,
     floor: Annotated[float | None, typer.Option(help="z of a flat floor in the position's frame, m.")] = None,
     motor_curve: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Of the motors, where the autopilot tells none (MSP).")
@@ -56,16 +59,21 @@ def calibrate(
         except LinkLost as error:
             raise UserError(f"link '{link}' cannot be opened: {error}") from error
         stack.callback(opened.close)
-        found, believed = _listen(opened, profile, collector, motor_curve, patience)
+        poses = None if pose is None else open_pose(pose)
+        if poses is not None:
+            stack.callback(poses.close)
+
+        def believed() -> ThrustMap:
+            return _believed(opened, profile, motor_curve)
+
+        found = _listen(with_pose(opened, poses, False), collector, believed, patience)
     out.write_text(found.map.to_json(), encoding="utf-8")
-    told = believed.hover_fraction if split_prefix(link)[0] in TELLS_HOVER else None
+    told = believed().hover_fraction if split_prefix(link)[0] in TELLS_HOVER else None
     result = _result(found, told, out)
     emit(result, as_json, lambda: _render(result))
 
 
-def _listen(
-    link: Link, vehicle: Vehicle, collector: HoverCollector, motor_curve: float, patience: float
-) -> tuple[Calibration, ThrustMap]:
+def _listen(link: Link, collector: HoverCollector, believed: Callable[[], ThrustMap], patience: float) -> Calibration:
     """Until a hover was good enough, or patience is at its end: then the reason."""
     clock = MonotonicClock()
     began = tried = clock.now()
@@ -82,8 +90,7 @@ def _listen(
             return True
         tried = now
         try:
-            believed = _believed(link, vehicle, motor_curve)
-            found = collector.result(believed), believed
+            found = collector.result(believed())
         except UserError as error:
             refusal = error
         if collector.state != said:

@@ -20,6 +20,7 @@ from firmware_bridge.height import HeightSource
 from firmware_bridge.link import CheckResult, Link, LinkLost
 from firmware_bridge.links import open_link
 from firmware_bridge.loop import FlightLoop
+from firmware_bridge.pose import open_pose
 from firmware_bridge.preflight import TiltCheck
 from firmware_bridge.realtime import MonotonicClock, check_rate, run, undisturbed
 from firmware_bridge.recorder import Recorder
@@ -27,7 +28,15 @@ from firmware_bridge.session import Session, Wishes
 from firmware_bridge.supervisor_limits import Limits, Permission
 from neural_lander import __version__
 from neural_lander.bundle import Bundle, load_bundle
-from neural_lander.cli.link_options import height_source, link_options, require_thrust_map
+from neural_lander.cli.link_options import (
+    check_forward,
+    height_source,
+    link_options,
+    pose_result,
+    require_position,
+    require_thrust_map,
+    with_pose,
+)
 from neural_lander.cli.output import console, emit
 from neural_lander.errors import UserError
 from neural_lander.residual.model import NoResidual
@@ -50,6 +59,13 @@ def fly(
     floor: Annotated[
         float | None, typer.Option(help="z of a flat floor in the position's frame, m: motion capture only.")
     ] = None,
+    pose: Annotated[
+        str | None,
+        typer.Option(help="Motion capture by datagrams (firmware_bridge/pose.py): udp://:PORT on 127.0.0.1."),
+    ] = None,
+    forward_pose: Annotated[
+        bool, typer.Option("--forward-pose", help="Tell MAVLink autopilots the pose too, even if nothing else is sent.")
+    ] = False,
     range_offset: Annotated[str, typer.Option(help="Rangefinder in the body frame, m: forward,left,up.")] = "0,0,0",
     height: Annotated[float, typer.Option(help="From which to land, m of gear height.")] = LANDING_START_HEIGHT,
     hover: Annotated[float, typer.Option(help="Before the landing, s.")] = SETTLE_TIME,
@@ -94,16 +110,22 @@ def fly(
         rates=body_rates,
     )
     log = log or Path(f"flight-{datetime.now(UTC):%Y%m%d-%H%M%S}.mcap")
-    metadata = _metadata(loaded, profile, link, source, rate, observe, dry_run)
+    metadata = _metadata(loaded, profile, link, source, rate, observe, dry_run) | {"pose": pose}
     wishes, clock = Wishes(), MonotonicClock()
     options = link_options(thrust_map, system, rotor_order)
     if not (observe or dry_run):
         require_thrust_map(link, profile.name, thrust_map is not None)
-
-    def reopen() -> Link:
-        return open_link(link, profile, rate=rate, **options)
+        require_position(link, pose is not None)
+    check_forward(link, pose, forward_pose)
 
     with contextlib.ExitStack() as stack:
+        poses = None if pose is None else open_pose(pose)
+        if poses is not None:
+            stack.callback(poses.close)
+
+        def reopen() -> Link:
+            return with_pose(open_link(link, profile, rate=rate, **options), poses, forward_pose)
+
         opened = _open(reopen, link)
         recorder = Recorder(log, metadata, commands=not (observe or dry_run))
         stack.callback(recorder.close)
@@ -137,7 +159,7 @@ def fly(
         if display is not None:
             display.show(session, recorder)
         left_out = _fly(session, wishes, rate, cpu, priority, arm, follow_state)
-    result = _result(session, recorder, link, rate, left_out)
+    result = _result(session, recorder, link, rate, left_out) | pose_result(poses)
     emit(result, as_json, lambda: _render(result))
     if not (observe or dry_run or result["landed"]):
         raise typer.Exit(1)

@@ -8,7 +8,11 @@ from typing import Any
 import numpy as np
 
 from firmware_bridge.height import DeclaredFloor, HeightSource, Mounting, Rangefinder
-from firmware_bridge.links import TELLS_HOVER, split_prefix
+from firmware_bridge.link import Link
+from firmware_bridge.links import TELLS_HOVER, TELLS_POSITION, split_prefix
+from firmware_bridge.mavlink import MavlinkLink
+from firmware_bridge.pose import PoseReceiver
+from firmware_bridge.posed_link import PosedLink
 from firmware_bridge.thrust import ThrustMap, thrust_map_from_json
 from neural_lander.errors import UserError
 
@@ -62,6 +66,34 @@ def require_thrust_map(address: str, vehicle: str, given: bool) -> None:
             f"--vehicle {vehicle} --out thrust.json' while the pilot hovers, then pass --thrust-map thrust.json "
             "(or only watch, with --observe)"
         )
+
+
+def require_position(address: str, given: bool) -> None:
+    """Refuse to send over a link that tells no position without motion capture."""
+    prefix, _ = split_prefix(address)
+    if prefix not in TELLS_POSITION and not given:
+        raise UserError(
+            f"link '{address}' tells no position: pass --pose udp://:PORT with the poses of motion capture "
+            "(or only watch, with --observe)"
+        )
+
+
+def check_forward(address: str, pose: str | None, forward: bool) -> None:
+    """Refuse to forward a pose that is not there, or to whom it means nothing."""
+    if forward and (pose is None or split_prefix(address)[0] != "mavlink"):
+        raise UserError(f"--forward-pose needs --pose and a mavlink: link, not '{address}'; leave it out")
+
+
+def with_pose(link: Link, poses: PoseReceiver | None, forward: bool) -> Link:
+    """The link itself, or with its position from motion capture, which a MAVLink autopilot is told if wanted."""
+    if poses is None:
+        return link
+    return PosedLink(link, poses, link.forward_pose if forward and isinstance(link, MavlinkLink) else None)
+
+
+def pose_result(poses: PoseReceiver | None) -> dict[str, Any]:
+    """Poses taken and dropped, for the result."""
+    return {} if poses is None else {"poses_taken": poses.taken, "poses_dropped": dict(poses.dropped)}
 
 
 def height_source(floor: float | None, offset: str) -> HeightSource:

@@ -1,0 +1,202 @@
+"""A link whose position comes from motion capture, and whose heading is turned into motion capture's frame.
+
+The autopilot's attitude is fast and its tilt is good, but its heading is its own: a compass's, or whatever it was when
+it was switched on. The turn about the vertical from its world to that of the poses is measured by comparing both
+attitudes, smoothed, applied to the attitude that comes in and taken back from the setpoints that go out. Everybody else
+sees one world, that of the poses.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from firmware_bridge.link import (
+    AttitudeReport,
+    AttitudeSetpoint,
+    Capabilities,
+    CheckResult,
+    ImuReport,
+    Link,
+    PositionReport,
+    Report,
+    RestartReport,
+    Setpoint,
+)
+from firmware_bridge.pose import Pose, PoseReceiver
+from firmware_bridge.pose_filter import PoseFilter
+from neural_lander.components import quaternion_rows, rotate
+from neural_lander.errors import UserError
+from neural_lander.rotation import quaternion_exp, quaternion_multiply
+from neural_lander.vehicle import GRAVITY
+
+HEADING_TIME = 0.5  # s over which the turn between the worlds is smoothed; a guess: a gyroscope drifts by minutes
+MATCHED = 0.05  # s between a pose and an attitude that are compared; a guess
+KEPT = 64  # attitudes, 0.3 s at 200 Hz
+LEAST_RATE = 45.0  # 1/s; a guess: with one pose lost the state must not be older than 50 ms
+MOST_TILT = math.radians(10.0)  # between both attitudes apart from heading; a guess: a wrong axis is 90 or 180
+FORWARD_PERIOD = 0.02  # s: PX4 asks for 30 to 50 Hz of vision estimates, and the line has other things to carry
+
+Forward = Callable[[Pose, int], None]
+"""Takes a pose and the number of times that poses began anew, to tell the autopilot."""
+
+
+class PosedLink:
+    """See the module, and :class:`firmware_bridge.link.Link` for its methods.
+
+    Parameters
+    ----------
+    link : Link
+        Its own position reports are left out.
+    poses : PoseReceiver
+        Stays open when this is closed.
+    forward : callable, optional
+        Tells the autopilot.
+    """
+
+    def __init__(self, link: Link, poses: PoseReceiver, forward: Forward | None = None) -> None:
+        self._told = link.capabilities
+        self.capabilities: Capabilities = replace(link.capabilities, position=True)
+        self._link, self._poses, self._forward = link, poses, forward
+        self._filter = PoseFilter()
+        self._attitudes: deque[AttitudeReport] = deque(maxlen=KEPT)
+        self._turn: float | None = None  # rad, from the autopilot's world to the poses'
+        self._tilt = 0.0  # rad
+        self._compared = -math.inf
+        self._accelerations: list[np.ndarray] = []
+        self._restarts = poses.clock.restarts
+        self._arrivals: deque[float] = deque(maxlen=1024)
+        self._forward_due = -math.inf
+        self._now = 0.0
+
+    def poll(self, now: float) -> Sequence[Report]:
+        """See :class:`firmware_bridge.link.Link`. Attitude comes once its heading is known in the poses' frame."""
+        self._now = now
+        reports: list[Report] = []
+        for report in self._link.poll(now):
+            if isinstance(report, AttitudeReport):
+                if np.all(np.isfinite(report.attitude)):
+                    self._attitudes.append(report)
+                if self._turn is not None:
+                    reports.append(replace(report, attitude=_turned(report.attitude, self._turn)))
+            elif not isinstance(report, PositionReport):
+                if isinstance(report, RestartReport):
+                    self._forget()
+                if isinstance(report, ImuReport):
+                    self._feel(report)
+                reports.append(report)
+        for pose in self._poses.take(now):
+            reports += self._locate(pose)
+        if self._link.capabilities is not self._told:  # it has recognised its autopilot, or heard its rotors
+            self._told = self._link.capabilities
+            self.capabilities = replace(self._told, position=True)
+        return reports
+
+    def _forget(self) -> None:
+        """Another boot of the autopilot: another heading."""
+        self._turn = None
+        self._attitudes.clear()
+        self._accelerations.clear()
+
+    def _feel(self, report: ImuReport) -> None:
+        """Acceleration in the poses' world, for the filter."""
+        if self._turn is None or not self._attitudes or not np.all(np.isfinite(report.specific_force)):
+            return
+        rows = quaternion_rows(_turned(self._attitudes[-1].attitude, self._turn).tolist())
+        x, y, z = rotate(rows, report.specific_force.tolist())
+        self._accelerations = [*self._accelerations[-100:], np.array([x, y, z - GRAVITY])]
+
+    def _locate(self, pose: Pose) -> list[Report]:
+        self._arrivals.append(pose.received)
+        if self._poses.clock.restarts != self._restarts:
+            self._restarts = self._poses.clock.restarts
+            self._filter.reset()
+        self._align(pose)
+        felt = np.mean(self._accelerations, axis=0) if self._accelerations else np.zeros(3)
+        self._accelerations = []
+        self._filter.update(pose.t, pose.position, felt)
+        if self._forward is not None and pose.t >= self._forward_due:
+            self._forward_due = max(self._forward_due + FORWARD_PERIOD, pose.t)
+            self._forward(pose, self._filter.resets)
+        state = self._filter.state
+        return [] if state is None else [PositionReport(pose.t, pose.received, *state)]
+
+    def _align(self, pose: Pose) -> None:
+        """Heading and tilt between both attitudes, at the pose's time: the twist of their difference, and the rest."""
+        if not self._attitudes:
+            return
+        report = min(self._attitudes, key=lambda attitude: abs(attitude.t - pose.t))
+        if abs(report.t - pose.t) > MATCHED:
+            return
+        then = quaternion_multiply(report.attitude, quaternion_exp(report.body_rates * (pose.t - report.t)))
+        w, x, y, z = quaternion_multiply(pose.attitude, then * [1.0, -1.0, -1.0, -1.0]).tolist()
+        turn, tilt = 2 * math.atan2(z, w), 2 * math.atan2(math.hypot(x, y), math.hypot(w, z))
+        if self._turn is None:
+            self._turn, self._tilt = turn, tilt
+        else:
+            gain = 1 - math.exp(-max(pose.t - self._compared, 0.0) / HEADING_TIME)
+            self._turn += gain * math.remainder(turn - self._turn, 2 * math.pi)
+            self._tilt += gain * (tilt - self._tilt)
+        self._compared = pose.t
+
+    def send(self, setpoint: Setpoint, now: float) -> None:
+        """See :class:`firmware_bridge.link.Link`."""
+        if isinstance(setpoint, AttitudeSetpoint):
+            if self._turn is None:
+                raise UserError("setpoint: no pose has told the heading yet, so a tilt has no direction; wait for one")
+            setpoint = replace(setpoint, attitude=_turned(setpoint.attitude, -self._turn))
+        self._link.send(setpoint, now)
+
+    def arm(self, now: float) -> None:
+        """See :class:`firmware_bridge.link.Link`."""
+        self._link.arm(now)
+
+    def take_control(self, now: float) -> None:
+        """See :class:`firmware_bridge.link.Link`."""
+        self._link.take_control(now)
+
+    def hand_back(self, now: float) -> None:
+        """See :class:`firmware_bridge.link.Link`."""
+        self._link.hand_back(now)
+
+    def disarm(self, now: float) -> None:
+        """See :class:`firmware_bridge.link.Link`."""
+        self._link.disarm(now)
+
+    def preflight(self) -> Sequence[CheckResult]:
+        """See :class:`firmware_bridge.link.Link`."""
+        return [*self._link.preflight(), *self._checks()]
+
+    def _checks(self) -> list[CheckResult]:
+        dropped = ", ".join(f"{count} {why}" for why, count in sorted(self._poses.dropped.items()))
+        words = f"; dropped: {dropped}" if dropped else ""
+        rate = sum(self._now - received <= 1.0 for received in self._arrivals)
+        if not rate:
+            remedy = "look at the sender's address and port, and at its format"
+            return [CheckResult("pose", False, f"no pose comes to {self._poses.address}{words}; {remedy}")]
+        good = rate >= LEAST_RATE
+        remedy = "" if good else f"; at least {LEAST_RATE:g} Hz are needed"
+        results = [CheckResult("pose", good, f"{rate} Hz at {self._poses.address}{words}{remedy}")]
+        if self._turn is None:
+            return [*results, CheckResult("pose attitude", False, "the autopilot tells no attitude to compare it with")]
+        good = self._tilt <= MOST_TILT
+        words = (
+            f"tilted by {math.degrees(self._tilt):.1f} degrees against the autopilot's, turned by "
+            f"{math.degrees(math.remainder(self._turn, 2 * math.pi)):.0f}"
+        )
+        remedy = "" if good else "; look at the rigid body's axes (x forward, y left, z up) and the quaternion's order"
+        return [*results, CheckResult("pose attitude", good, words + remedy)]
+
+    def close(self) -> None:
+        """See :class:`firmware_bridge.link.Link`."""
+        self._link.close()
+
+
+def _turned(attitude: np.ndarray, turn: float) -> np.ndarray:
+    """An attitude (4,) in a world that lies turned by ``-turn`` rad about the vertical."""
+    about_z = np.array([math.cos(turn / 2), 0.0, 0.0, math.sin(turn / 2)])
+    return np.asarray(quaternion_multiply(about_z, attitude))
