@@ -27,7 +27,12 @@ SIM = [
     "scipy>=1.13",
     "joblib>=1.4",
     "plotly>=5.24",
+    "pandas>=2.2",
+    "pyarrow>=16",  # campaigns keep their rows as Parquet
+    "gymnasium>=1.0",
+    "daqp>=0.5",  # the guard's QP
 ]
+CLUSTER = ["distributed>=2024.8"]  # campaigns on more than one machine
 CERTIFY = ["cvxpy>=1.5"]
 # PX4 ULog, ROS bags, pictures of logs; every other log format is in the base install
 LOGS = ["pyulog>=1.2", "rosbags>=0.10", "plotly>=5.24", "matplotlib>=3.9"]
@@ -59,7 +64,8 @@ setup(
         "sim": SIM,
         "certify": CERTIFY,
         "logs": LOGS,
-        "all": TRAIN + SIM + CERTIFY + LOGS,
+        "cluster": CLUSTER,
+        "all": TRAIN + SIM + CERTIFY + LOGS + CLUSTER,
         "crazyflie": CRAZYFLIE,
         "dev": DEV,
     },
