@@ -3,6 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 OUT ?= demo-out
+ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1# small matrices: threads cost more than they give
 
 .PHONY: help demo test test-fast lint test-slow test-notebooks bench clean
 
@@ -26,7 +27,7 @@ lint: $(INSTALLED)  ## ruff and mypy
 	$(BIN)/mypy
 
 test-fast: $(INSTALLED)  ## tests that take seconds
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(ONE_THREAD) $(BIN)/python -m pytest -q -m "not slow" -n auto --dist worksteal
 
 test-slow: $(INSTALLED)  ## the rest: training, closed loops, whole commands
 	$(BIN)/python -m pytest -q -m slow
