@@ -1,5 +1,6 @@
 """Scores against the design's definitions, on flights made by hand."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -7,8 +8,11 @@ import pytest
 
 from neural_lander.errors import UserError
 from neural_lander.trajectory import Hover, Landing
+from neural_lander.vehicle import load_vehicle
 from sim.flight import Truth
+from sim.plant import Plant
 from sim.scenarios import LOW_HOVER_HEIGHT, SCENARIOS, scenario_named
+from sim.terrain import Platform
 
 DT = 1 / 240
 LANDING = Landing(np.array([0.0, 0.0, 1.11]), np.array([0.0, 0.0, 0.11]))
@@ -136,6 +140,52 @@ def test_landings_start_a_metre_above_the_pad_and_are_watched_for_five_seconds_a
         assert trajectory.start[2] - pad[2] == pytest.approx(1.0)
         assert scenario.duration == pytest.approx(trajectory.arrival + 5.0)
         assert bool(np.any(trajectory.start[:2] != 0)) is (name == "land-3d")
+
+
+def tracked(vertical: float, across: float, **changes: Any) -> dict[str, float]:
+    """Scores of a flight beside its reference: an error that alternates in sign, and nothing of it before time 0."""
+    flight = flown(lambda t: 1.0 + 0 * t)
+    sign = np.where(np.arange(len(flight.t)) % 2, 1.0, -1.0)
+    flying = flight.t >= 0
+    error = np.column_stack([0.6 * across * sign, 0.8 * across * sign, vertical * sign])
+    position = flight.reference + np.where(flying[:, None], error, 1.0)
+    return SCENARIOS["cross-table"].score(flown(lambda t: 1.0 + 0 * t, position=position, **changes), LANDING)
+
+
+def test_tracking_is_scored_by_root_mean_square_and_worst_up_and_across() -> None:
+    row = tracked(0.02, 0.05)
+    assert row["vertical_rms_error_m"] == pytest.approx(0.02)
+    assert row["vertical_worst_error_m"] == pytest.approx(0.02)
+    assert row["horizontal_rms_error_m"] == pytest.approx(0.05)
+    assert row["horizontal_worst_error_m"] == pytest.approx(0.05)
+    assert row["success"] == 1.0 and row["touched"] == row["tipped_over"] == 0.0
+
+
+def test_a_flight_that_touches_something_or_tips_over_is_no_success() -> None:
+    n = len(flown(perfect).t)
+    assert tracked(0.0, 0.0, contact=np.arange(n) == n - 9)["success"] == 0.0
+    assert tracked(0.0, 0.0, tilt=np.where(np.arange(n) == n - 9, 1.2, 0.0))["success"] == 0.0
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_every_scenario_says_what_it_is_and_begins_and_ends_at_rest(name: str) -> None:
+    scenario = SCENARIOS[name]
+    trajectory = scenario.trajectory(scenario.over(Plant(load_vehicle("intel-aero"))).pad)
+    for t in (0.0, scenario.duration):
+        assert trajectory(t).velocity[:2] == pytest.approx([0.0, 0.0], abs=1e-9)
+    assert re.search(r"\d m|\d mm", scenario.definition)
+
+
+def test_the_table_is_crossed_from_floor_to_floor_at_the_height_of_the_low_hover() -> None:
+    scenario = SCENARIOS["cross-table"]
+    assert isinstance(scenario.terrain, Platform)
+    plant = scenario.over(Plant(load_vehicle("intel-aero")))
+    trajectory = scenario.trajectory(plant.pad)
+    span = np.ptp(plant.vehicle.rotor_positions[:, 0]) / 2 + plant.vehicle.rotor_radius
+    for t in (0.0, scenario.duration):
+        assert abs(trajectory(t).position[0]) > scenario.terrain.size / 2 + span
+    low = trajectory(scenario.duration / 2).position[2] - plant.vehicle.gear_clearance - scenario.terrain.top
+    assert low == pytest.approx(LOW_HOVER_HEIGHT)
 
 
 def test_an_unknown_scenario_is_refused_with_the_list_of_known_ones() -> None:

@@ -1,0 +1,90 @@
+"""How flights are scored: design.md's definitions, SI with the unit in the key, from the simulator's truth."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from neural_lander.trajectory import LANDING_HOLD, Trajectory
+from sim.flight import Truth
+
+TIP_OVER = np.deg2rad(60.0)  # rad
+LOW_HOVER_HEIGHT = 0.05  # m
+LOW_HOVER_TIME = 10.0  # s, of which the last 5 are scored
+
+
+def score_landing(truth: Truth, trajectory: Trajectory) -> dict[str, float]:
+    """Final error, drift, arrival error, lateness and touchdown speed of design.md.
+
+    Heights are of the lowest gear point above what is under it. Where the vehicle never touches down, lateness is the
+    time it was watched for: a lower bound. ``touchdown_speed_m_s`` is the rate at which the height fell at the first
+    contact, NaN without one. Success is a touchdown that lasts, without tipping over.
+    """
+    arrives = _arrival(trajectory)
+    after = truth.t >= 0
+    t, height = truth.t[after], truth.height[after]
+    offset = np.linalg.norm(truth.position[after, :2] - truth.reference[after, :2], axis=-1)
+    last = t > t[-1] - 1.0
+    landed = bool(np.isfinite(truth.landed_at))
+    tipped = bool(np.max(truth.tilt[after]) > TIP_OVER)
+    touches = np.flatnonzero(truth.contact[after])
+    arrival = int(np.searchsorted(t, arrives))
+    down = int(np.searchsorted(t, truth.landed_at)) if landed else -1
+    return {
+        "final_error_m": 0.0 if landed else float(np.mean(np.abs(height[last]))),
+        "hang_height_m": 0.0 if landed else float(np.mean(height[last])),
+        "drift_m": float(offset[min(down, len(t) - 1)] if landed else np.mean(offset[last])),
+        # negative where the gear has given way on the floor already: the definition has no clamp
+        "arrival_error_m": float(height[arrival]) if arrival < len(t) else 0.0,
+        "lateness_s": float(truth.landed_at - arrives) if landed else LANDING_HOLD,
+        "touchdown_speed_m_s": _fall(t, height, int(touches[0])) if len(touches) else float("nan"),
+        "touchdown": float(landed),
+        "tipped_over": float(tipped),
+        "success": float(landed and not tipped),
+    }
+
+
+def _fall(t: np.ndarray, height: np.ndarray, touch: int) -> float:
+    """Rate in m/s at which the height fell over the last step in the air; it moves with the ground, if that moves."""
+    k = max(touch - 1, 1)
+    return float((height[k - 1] - height[k]) / (t[k] - t[k - 1]))
+
+
+def _arrival(trajectory: Trajectory) -> float:
+    arrival = getattr(trajectory, "arrival", None)
+    assert isinstance(arrival, float), "only what descends is scored as a landing"
+    return arrival
+
+
+def score_low_hover(truth: Truth, trajectory: Trajectory) -> dict[str, float]:
+    """Mean |h - h_ref| and horizontal offset over the last half; success is not to tip over."""
+    del trajectory
+    last = truth.t > truth.t[-1] - LOW_HOVER_TIME / 2
+    offset = np.linalg.norm(truth.position[last, :2] - truth.reference[last, :2], axis=-1)
+    tipped = bool(np.max(truth.tilt) > TIP_OVER)
+    return {
+        "low_hover_error_m": float(np.mean(np.abs(truth.height[last] - LOW_HOVER_HEIGHT))),
+        "drift_m": float(np.mean(offset)),
+        "tipped_over": float(tipped),
+        "success": float(not tipped),
+    }
+
+
+def score_tracking(truth: Truth, trajectory: Trajectory) -> dict[str, float]:
+    """Root of the mean square and worst of the tracking error from time 0 on, vertical and horizontal.
+
+    Success is to touch nothing and not to tip over.
+    """
+    del trajectory
+    after = truth.t >= 0
+    error = truth.position[after] - truth.reference[after]
+    vertical, horizontal = np.abs(error[:, 2]), np.linalg.norm(error[:, :2], axis=-1)
+    touched, tipped = bool(np.any(truth.contact[after])), bool(np.max(truth.tilt[after]) > TIP_OVER)
+    return {
+        "vertical_rms_error_m": float(np.sqrt(np.mean(vertical**2))),
+        "vertical_worst_error_m": float(np.max(vertical)),
+        "horizontal_rms_error_m": float(np.sqrt(np.mean(horizontal**2))),
+        "horizontal_worst_error_m": float(np.max(horizontal)),
+        "touched": float(touched),
+        "tipped_over": float(tipped),
+        "success": float(not touched and not tipped),
+    }
