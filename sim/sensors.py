@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from neural_lander.arrays import Array
 from neural_lander.components import join, quaternion_product, split
 from neural_lander.state import State
+from sim.draws import BLOCK, Draws
 
-BLOCK = 512  # steps of noise drawn at once: drawing one by one costs more than the control law
+STATE_STREAM, LOG_STREAM = 0x5E5, 0x106
 
 
 @dataclass(frozen=True)
@@ -31,42 +33,50 @@ class SensorNoise:
         return cls(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0)
 
 
-class _Noise:
-    """White noise with the given standard deviations, drawn in blocks."""
+def pose_scale(noise: SensorNoise) -> np.ndarray:
+    """(12,) standard deviations of position, velocity, half the attitude's rotation vector, and body rates."""
+    return np.repeat([noise.position, noise.velocity, noise.attitude / 2, noise.body_rates], 3)
 
-    def __init__(self, rng: np.random.Generator, scale: list[float]) -> None:
-        self._rng, self._scale = rng, np.array(scale)
-        self._block, self._next = np.empty((0, len(scale))), 0
+
+def disturbed(truth: State, e: Array) -> State:
+    """The state as measured with the errors e, ``(..., 12)``. Height is that of the pose, over a known terrain."""
+    return State(
+        truth.position + e[..., :3],
+        truth.velocity + e[..., 3:6],
+        join(quaternion_product(split(truth.attitude), (1.0, *split(e[..., 6:9])))),
+        truth.body_rates + e[..., 9:12],
+        truth.height + e[..., 2],
+        truth.contact,
+    )
+
+
+class _Noise:
+    """White noise of one flight with the given standard deviations, drawn in blocks."""
+
+    def __init__(self, draws: Draws, scale: np.ndarray) -> None:
+        self._draws, self._scale, self._step = draws, scale, 0
 
     def __call__(self) -> np.ndarray:
-        if self._next == len(self._block):
-            self._block, self._next = self._rng.standard_normal((BLOCK, len(self._scale))) * self._scale, 0
-        self._next += 1
-        return self._block[self._next - 1]
+        k = self._step % BLOCK
+        if k == 0:
+            self._block = self._draws.block(self._step, BLOCK, len(self._scale)) * self._scale
+        self._step += 1
+        return self._block[k]
 
 
 class Sensors:
     """Draws measurements from the truth; the same seed gives the same noise to every controller."""
 
     def __init__(self, noise: SensorNoise, seed: int) -> None:
-        self.noise, n = noise, noise
-        pose = [n.position] * 3 + [n.velocity] * 3 + [n.attitude / 2] * 3 + [n.body_rates] * 3
-        self._state_noise = _Noise(np.random.default_rng([seed, 0x5E5]), pose)
-        self._log_noise = _Noise(np.random.default_rng([seed, 0x106]), [n.specific_force] * 3 + [n.rotor_speed] * 4)
-        self._pipe: deque[State] = deque(maxlen=n.delay + 1)
+        self.noise = noise
+        self._state_noise = _Noise(Draws(seed, STATE_STREAM), pose_scale(noise))
+        log_scale = np.repeat([noise.specific_force, noise.rotor_speed], [3, 4])
+        self._log_noise = _Noise(Draws(seed, LOG_STREAM), log_scale)
+        self._pipe: deque[State] = deque(maxlen=noise.delay + 1)
 
     def measure(self, truth: State) -> State:
-        """The state as measured at this instant. Height is that of the pose, over a known terrain."""
-        e = self._state_noise()
-        turn = (1.0, *e[6:9].tolist())
-        return State(
-            truth.position + e[:3],
-            truth.velocity + e[3:6],
-            join(quaternion_product(split(truth.attitude), turn)),
-            truth.body_rates + e[9:12],
-            truth.height + e[2],
-            truth.contact,
-        )
+        """The state as measured at this instant."""
+        return disturbed(truth, self._state_noise())
 
     def delayed(self, state: State) -> State:
         """What the controller sees now: the measurement of ``delay`` steps ago."""
@@ -77,4 +87,3 @@ class Sensors:
         """Accelerometer (3,) m/s^2 in the world frame and ESC telemetry (4,) rad/s, as logged."""
         e = self._log_noise()
         return specific_force + e[:3], rotor_speeds * (1.0 + e[3:])
-
