@@ -40,6 +40,16 @@ def sqrt(x: Scalar) -> Scalar:
     return math.sqrt(x) if isinstance(x, float) else namespace(x).sqrt(x)
 
 
+def sin(x: Scalar) -> Scalar:
+    """Sine of an angle in rad."""
+    return math.sin(x) if isinstance(x, float) else namespace(x).sin(x)
+
+
+def cos(x: Scalar) -> Scalar:
+    """Cosine of an angle in rad."""
+    return math.cos(x) if isinstance(x, float) else namespace(x).cos(x)
+
+
 def maximum(x: Scalar, bound: float) -> Scalar:
     """Larger of x and a constant."""
     if isinstance(x, float):
@@ -59,6 +69,21 @@ def sign(x: Scalar) -> Scalar:
     if isinstance(x, float):
         return 1.0 if x >= 0.0 else -1.0
     return namespace(x).where(x >= 0, 0 * x + 1, 0 * x - 1)
+
+
+def choose(condition: bool | Array, a: Scalar, b: Scalar) -> Scalar:
+    """a where the condition holds, else b; a constant is taken for the whole batch."""
+    if isinstance(condition, bool | np.bool_):
+        return a if condition else b
+    if isinstance(a, float):
+        a = a + 0 * b
+    return namespace(condition).where(condition, a, b)
+
+
+def finite(*xs: Scalar) -> bool | Array:
+    """Whether all are finite numbers: one bool, or one for each of the batch."""
+    total = sum(xs)
+    return math.isfinite(total) if isinstance(total, float) else namespace(total).isfinite(total)
 
 
 def dot(a: Vector, b: Vector) -> Scalar:

@@ -144,4 +144,18 @@ class FigureEight:
         return Reference(self.centre + sine, cosine * rate, cosine * acceleration - order**2 * sine * rate**2)
 
 
+@dataclass(frozen=True)
+class Riding:
+    """A reference above ground that moves: that over ground that stands still, carried along."""
+
+    still: Trajectory
+    ground: Trajectory
+    """How far the ground is from where it would be, with velocity and acceleration."""
+
+    def __call__(self, t: float) -> Reference:
+        """Reference at time t in s."""
+        r, g = self.still(t), self.ground(t)
+        return Reference(r.position + g.position, r.velocity + g.velocity, r.acceleration + g.acceleration, r.yaw)
+
+
 _ZERO = np.zeros(3)

@@ -123,7 +123,7 @@ def fly_once(
     rng = np.random.default_rng([seed, 0x57A])
     start = trajectory(0.0).position + START_SPREAD * rng.standard_normal(3) * [1.0, 1.0, 0.5]
     start[2] = max(start[2], plant.pad[2] + 0.02)
-    world.reset(start, velocity=0.05 * rng.standard_normal(3), seed=seed)
+    world.reset(start, velocity=0.05 * rng.standard_normal(3), seed=seed, t=-WARM_UP)
     controller.reset(moment_trim)
     log, truth = fly(
         world,

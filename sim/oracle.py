@@ -9,12 +9,13 @@ import numpy as np
 from scipy.optimize import brentq
 
 from neural_lander.arrays import Array, constant, namespace
+from neural_lander.components import split
 from neural_lander.control.tracking import TrackingGains
 from neural_lander.state import State
 from neural_lander.vehicle import G_VECTOR, Vehicle
 from sim.aerodynamics import AerodynamicEffect, known_part
 from sim.airframe import Airframe
-from sim.terrain import Flat, Terrain
+from sim.terrain import Flat, Lifted, Still, Surface, Terrain, clearance
 
 
 @dataclass(frozen=True)
@@ -36,14 +37,24 @@ class Oracle:
         axes = constant(c_ratio * self.airframe.rotor_axes - [0.0, 0.0, 1.0], state.velocity)
         heavier = constant((self.true.mass - self.believed.mass) * G_VECTOR, state.velocity)
 
+        surface = self._surface(state)
+
         def force(rotor_thrust: Array) -> Array:
             speeds = xp.sqrt(rotor_thrust / self.believed.thrust_coefficient)
             total = (R @ (rotor_thrust @ axes)[..., None])[..., 0] + heavier
             for effect in known:
-                total = total + effect(state, speeds, self.true, self.terrain)[0]
+                total = total + effect(state, speeds, self.true, surface)[0]
             return total
 
         return force
+
+    def _surface(self, state: State) -> Surface:
+        """The ground as the height tells: where it moves, its mean brought as far below the gear as measured."""
+        mean = self.terrain.mean()
+        if isinstance(self.terrain, Still):
+            return mean
+        gap = clearance(state.rows, split(state.position), self.true.gear_points.tolist(), mean)
+        return Lifted(mean, gap - state.height)
 
 
 def level_state(vehicle: Vehicle, height: float) -> State:

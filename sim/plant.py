@@ -16,7 +16,7 @@ from sim.aerodynamics import AerodynamicEffect, GroundEffect, NearGroundTurbulen
 from sim.airframe import Airframe
 from sim.oracle import Oracle
 from sim.sensors import SensorNoise
-from sim.terrain import Flat, Terrain
+from sim.terrain import Flat, Terrain, level_pad
 from sim.world import PyBulletWorld
 
 
@@ -64,9 +64,8 @@ class Plant:
 
     @property
     def pad(self) -> np.ndarray:
-        """(3,) m: centre of mass of the vehicle standing at the origin of the terrain."""
-        ground = float(self.terrain.height(np.zeros(()), np.zeros(())))
-        return np.array([0.0, 0.0, ground + self.vehicle.gear_clearance])
+        """(3,) m: centre of mass of the level vehicle that touches the ground around the origin, on its mean."""
+        return level_pad(self.vehicle, self.terrain.mean())
 
 
 def load_effects(names: Sequence[str]) -> tuple[AerodynamicEffect, ...]:

@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from neural_lander.components import dot, quaternion_rows, rotate, rotate_back
+from neural_lander.components import quaternion_rows, rotate, rotate_back
 from neural_lander.errors import UserError
 from neural_lander.state import State
 from neural_lander.vehicle import G_VECTOR, GRAVITY, Vehicle
 from sim.aerodynamics import AerodynamicEffect, RandomEffect
 from sim.airframe import Airframe
 from sim.motors import FirstOrderMotors
-from sim.terrain import Flat, Terrain
+from sim.terrain import Flat, Terrain, clearance
 
 TIME_STEP = 1 / 240  # s, Bullet's default step
 FOOT_RADIUS = 0.1  # of the gear's height: spheres as feet
@@ -110,7 +110,8 @@ class PyBulletWorld:
         b, vehicle = self._bullet, self.vehicle
         b.setTimeStep(self.dt)
         b.setGravity(0, 0, -GRAVITY)
-        for ground in self.terrain.build(b):
+        self._ground = self.terrain.build(b)
+        for ground in self._ground:
             b.changeDynamics(ground, -1, lateralFriction=FRICTION, restitution=0.0)
         radius = FOOT_RADIUS * vehicle.gear_clearance
         points = np.concatenate([vehicle.gear_points + [0, 0, radius], vehicle.rotor_positions])
@@ -135,8 +136,13 @@ class PyBulletWorld:
         velocity: np.ndarray | None = None,
         attitude: np.ndarray | None = None,
         seed: int = 0,
+        t: float = 0.0,
     ) -> None:
-        """Place the vehicle in hover trim: (3,) m, (3,) m/s, quaternion (4,); the seed drives random effects."""
+        """Place the vehicle in hover trim: (3,) m, (3,) m/s, quaternion (4,); the seed drives random effects.
+
+        The terrain is as it is at time ``t`` in s.
+        """
+        self.t = t
         w, x, y, z = (1.0, 0.0, 0.0, 0.0) if attitude is None else attitude
         self._bullet.resetBasePositionAndOrientation(self._body, list(position), [x, y, z, w])
         self._bullet.resetBaseVelocity(self._body, [0.0] * 3 if velocity is None else list(velocity), [0.0] * 3)
@@ -152,7 +158,8 @@ class PyBulletWorld:
         velocity, (wx, wy, wz) = self._bullet.getBaseVelocity(self._body)
         rows = quaternion_rows((qw, qx, qy, qz))
         rates = rotate_back(rows, (wx, wy, wz))
-        height = pz + min(dot(rows[2], point) for point in self._gear) - self.terrain.height(px, py)
+        self.surface = self.terrain.at(self.t)
+        height = clearance(rows, (px, py, pz), self._gear, self.surface)
         attitude = np.array((qw, qx, qy, qz))
         self.contact = self._touches()
         self.state = State(
@@ -178,7 +185,7 @@ class PyBulletWorld:
         force, moment = np.array(rotate(state.rows, wrench[:3])), np.array(wrench[3:])
         for effect in self.effects:
             try:
-                extra_force, extra_moment = effect(state, self.rotor_speeds, self.vehicle, self.terrain)
+                extra_force, extra_moment = effect(state, self.rotor_speeds, self.vehicle, self.surface)
                 if extra_force.shape != (3,) or extra_moment.shape != (3,):
                     self._blame(state)
                 force, moment = force + extra_force, moment + extra_moment
@@ -191,7 +198,9 @@ class PyBulletWorld:
             self._blame(state)
         b.applyExternalForce(self._body, -1, f, state.position.tolist(), b.WORLD_FRAME)
         b.applyExternalTorque(self._body, -1, self._gyroscopic(state.body_rates.tolist(), tau), b.LINK_FRAME)
+        self.terrain.move(b, self._ground, self.t)
         b.stepSimulation()
+        self.t += self.dt
         self._read()
         self._previous = state
         self.applied_force = force
@@ -204,7 +213,7 @@ class PyBulletWorld:
     def _blame(self, state: State) -> None:
         """Name the effect that returned something other than finite numbers."""
         for effect in self.effects:
-            parts = effect(state, self.rotor_speeds, self.vehicle, self.terrain)
+            parts = effect(state, self.rotor_speeds, self.vehicle, self.surface)
             if not all(np.shape(part) == (3,) and np.all(np.isfinite(part)) for part in parts):
                 speeds = self.rotor_speeds.round(1).tolist()
                 where = f"at height {float(state.height):.4g} m, rotor speeds {speeds} rad/s"

@@ -8,7 +8,7 @@ from neural_lander.arrays import Array
 from neural_lander.components import dot, join, split
 from neural_lander.state import State
 from neural_lander.vehicle import Vehicle
-from sim.terrain import Terrain
+from sim.terrain import Surface
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class RotorDrag:
     d: float = 0.3  # 1/s
     """Identified by the authors at 0.26 to 0.54 1/s on their quadrotors."""
 
-    def __call__(self, state: State, rotor_speeds: Array, vehicle: Vehicle, terrain: Terrain) -> tuple[Array, Array]:
+    def __call__(self, state: State, rotor_speeds: Array, vehicle: Vehicle, terrain: Surface) -> tuple[Array, Array]:
         """See :class:`~sim.aerodynamics.effect.AerodynamicEffect`."""
         del terrain
         axis, v = [row[2] for row in state.rows], split(state.velocity)

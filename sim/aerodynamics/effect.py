@@ -8,29 +8,37 @@ from typing import Protocol, runtime_checkable
 from neural_lander.arrays import Array
 from neural_lander.state import State
 from neural_lander.vehicle import Vehicle
-from sim.terrain import Terrain
+from sim.terrain import Surface
 
 
 class AerodynamicEffect(Protocol):
     """A force and a moment on top of the nominal rotor thrusts. Plain functions qualify."""
 
-    def __call__(self, state: State, rotor_speeds: Array, vehicle: Vehicle, terrain: Terrain) -> tuple[Array, Array]:
+    def __call__(self, state: State, rotor_speeds: Array, vehicle: Vehicle, terrain: Surface) -> tuple[Array, Array]:
         """Force ``(..., 3)`` in N, world, and moment ``(..., 3)`` in N m, body, about the centre of mass.
 
-        ``state`` is the true one; ``rotor_speeds`` ``(..., 4)`` in rad/s are those turning, not those commanded.
+        ``state`` is the true one; ``rotor_speeds`` ``(..., 4)`` in rad/s are those turning, not those commanded;
+        ``terrain`` is the ground at this instant: ``terrain.height(x, y)`` in m, world.
         """
         ...
 
 
 @runtime_checkable
 class RandomEffect(Protocol):
-    """An effect with a state of its own, drawn from a seed: not part of what an oracle can know."""
+    """An effect with a state of its own: random, or one that lags or runs down. Called once per step, in order.
 
-    def reset(self, seed: int, dt: float) -> None:
+    One object serves one NumPy vehicle (``seed`` an int) or a batch (``seed`` an array (N,), one for each, whose
+    library and device are the batch's): the numbers of a flight depend on its seed alone, which ``sim.draws`` sees
+    to. An oracle knows nothing of such an effect, except where it has an attribute ``known``: the effect without
+    state that is the part of it that can be known.
+    """
+
+    def reset(self, seed: int | Array, dt: float) -> None:
         """Start anew from a seed, to be called once per step of dt in s."""
         ...
 
 
 def known_part(effects: Sequence[AerodynamicEffect]) -> list[AerodynamicEffect]:
     """The effects that are functions of state and rotor speeds."""
-    return [effect for effect in effects if not isinstance(effect, RandomEffect)]
+    known = (getattr(effect, "known", None) if isinstance(effect, RandomEffect) else effect for effect in effects)
+    return [effect for effect in known if effect is not None]

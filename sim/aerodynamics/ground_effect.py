@@ -9,7 +9,7 @@ from neural_lander.arrays import Array
 from neural_lander.components import Scalar, dot, join, maximum, minimum, split
 from neural_lander.state import State
 from neural_lander.vehicle import Vehicle
-from sim.terrain import Terrain
+from sim.terrain import Surface
 
 AIR_DENSITY = 1.225  # kg/m^3, ISA at sea level
 
@@ -42,7 +42,7 @@ class GroundEffect:
         images = z * near**-1.5 + (0.5 + 2.0 * self.K_b) * z * far**-1.5
         return minimum(R2 * (0.25 / four_z2 + images), self.s_max)
 
-    def __call__(self, state: State, rotor_speeds: Array, vehicle: Vehicle, terrain: Terrain) -> tuple[Array, Array]:
+    def __call__(self, state: State, rotor_speeds: Array, vehicle: Vehicle, terrain: Surface) -> tuple[Array, Array]:
         """See :class:`~sim.aerodynamics.effect.AerodynamicEffect`."""
         X, Y, Z = state.rows
         x, y, z = split(state.position)

@@ -10,7 +10,7 @@ from neural_lander.state import State
 from neural_lander.vehicle import Vehicle
 from sim.aerodynamics.ground_effect import GroundEffect
 from sim.draws import WhiteNoise
-from sim.terrain import Terrain
+from sim.terrain import Surface
 
 STREAM = 0x7B1  # of the random numbers
 
@@ -36,7 +36,7 @@ class NearGroundTurbulence:
         self._drive = math.sqrt(1 - self._keep**2)
         self._x: Vector | None = None  # of unit variance
 
-    def __call__(self, state: State, rotor_speeds: Array, vehicle: Vehicle, terrain: Terrain) -> tuple[Array, Array]:
+    def __call__(self, state: State, rotor_speeds: Array, vehicle: Vehicle, terrain: Surface) -> tuple[Array, Array]:
         """See :class:`~sim.aerodynamics.effect.AerodynamicEffect`; advances by one step."""
         drive = self._noise(state.velocity)
         if self._x is None:
