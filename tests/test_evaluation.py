@@ -14,6 +14,7 @@ from neural_lander.residual.analytic_fit import fit_cheeseman_bennett
 from neural_lander.residual.evaluation import Predictors, evaluate, slope_table, thrust_slope
 from neural_lander.residual.model import ReluNetwork
 from neural_lander.residual.samples import ResidualSamples, residual_samples
+from neural_lander.residual.trim import flight_trim
 from neural_lander.state import State
 from neural_lander.vehicle import load_vehicle
 
@@ -52,6 +53,19 @@ def test_errors_are_root_mean_squares_over_the_scored_samples(samples: ResidualS
     assert report["samples_scored"] == 2 * samples.scored.sum()
     assert len(report["flights"]) == 2
     assert report["flights"][0]["rmse_fa_z_N"] == pytest.approx(report["rmse_fa_z_N"])
+
+
+def test_the_motors_lag_is_judged_beside_what_flies_and_on_every_predictor(samples: ResidualSamples) -> None:
+    law = CheesemanBennett(3.0, 0.2, VEHICLE.rotor_radius, VEHICLE.gear_clearance)
+    late = replace(samples, label=samples.label + 0.015 * samples.lag_force)
+    plain = evaluate(Predictors(linear(0.1), law, np.zeros(3)), [samples], trim=flight_trim, trim_above=0.5)
+    report = evaluate(Predictors(linear(0.1), law, np.zeros(3), 0.015), [late], trim=flight_trim, trim_above=0.5)
+    lagged = report["with_motor_lag"]
+    assert lagged["thrust_lag_s"] == 0.015
+    assert lagged["rmse_fa_z_N"] == pytest.approx(plain["rmse_fa_z_N"])
+    assert lagged["baselines"]["zero"]["rmse_fa_z_N"] == pytest.approx(plain["baselines"]["zero"]["rmse_fa_z_N"])
+    assert report["rmse_fa_z_N"] != pytest.approx(plain["rmse_fa_z_N"], rel=1e-3)  # what flies knows of no lag
+    assert report["flights"][0]["with_motor_lag"]["rmse_fa_z_N"] == pytest.approx(plain["rmse_fa_z_N"])
 
 
 def test_without_scored_samples_there_is_no_number(samples: ResidualSamples) -> None:

@@ -2,6 +2,7 @@
 
 By flight: folds over the flights that stay in the air, each judged unseen once. By task: trained on all of these and
 judged on the flights that begin or end on the ground. What wins on more of the same and loses on landings is no choice.
+Each is judged with the trim of the whole flight and with the causal one, as flown and with the motors' lag that was fitted.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from neural_lander.residual.model import ReluNetwork
 from neural_lander.residual.options import TrainingOptions
 from neural_lander.residual.samples import ResidualSamples
 from neural_lander.residual.training import fit_predictors
-from neural_lander.residual.trim import flight_trim, trim_height
+from neural_lander.residual.trim import TRIMS, trim_height
 from neural_lander.vehicle import Vehicle
 
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
@@ -43,6 +44,13 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
 """Name -> what differs from the default."""
 
 FIGURES = ("rmse_fa_z_N", "rmse_fa_z_low_N")
+WAYS = {
+    "": ("flight", False),
+    "_with_motor_lag": ("flight", True),
+    "_online_trim": ("online", False),
+    "_online_trim_with_motor_lag": ("online", True),
+}
+"""What is added to ``by_flight`` and ``by_task`` -> trim, and whether the motors' lag is in the predictions."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +108,7 @@ def ablation(
     workers: int = -1,
     progress: Callable[[float], None] = lambda fraction: None,
 ) -> dict[str, Any]:
-    """The table as JSON values: per variant mean and worst over seeds of RMSE in N, per-flight trim.
+    """The table as JSON values: per variant mean and worst over seeds of RMSE in N, for each of ``WAYS``.
 
     Raises
     ------
@@ -125,15 +133,17 @@ def ablation(
         progress((done + 1) / len(jobs))
     kinds = list(dict.fromkeys(part.kind for part in parts))
     return {
-        "trim": "flight",
         "seeds": seeds,
         "folds": folds,
         "flights": {"in_the_air": sum(not f.lands for f in flights), "landings": sum(f.lands for f in flights)},
         "variants": [_row(v, kinds, parts, results, seeds) for v in variants],
         "baselines": [
-            {"name": name, **{kind: _pool(_first(results, parts, kind), name) for kind in kinds}}
+            {
+                "name": name,
+                **{kind + way: _pool(_first(results, parts, kind), name, way) for kind in kinds for way in WAYS},
+            }
             for name in NAMES
-            if name not in ("network", "as_flown")
+            if name != "network"
         ],
     }
 
@@ -145,11 +155,15 @@ def _run(
     used = [k for k, use in enumerate(split.fitted) if use]
     fitted, predictors, _ = fit_predictors([flights[k] for k in used], [masks[k] for k in used], vehicle, options)
     judged = [f for f, use in zip(flights, split.judged, strict=True) if use]
-    report = evaluate(predictors, judged, trim=flight_trim, trim_above=trim_height(vehicle))
-    errors = {"network": report, "as_flown": report["as_flown"], **report["baselines"]}
+    above = trim_height(vehicle)
+    reports = {t: evaluate(predictors, judged, trim=TRIMS[t], trim_above=above) for t in ("flight", "online")}
+    squares = {}
+    for way, (trim, with_lag) in WAYS.items():
+        report = reports[trim]["with_motor_lag"] if with_lag else reports[trim]
+        squares[way] = {name: _squares(e) for name, e in {"network": report, **report["baselines"]}.items()}
     return {
-        "squares": {name: _squares(e) for name, e in errors.items()},
-        "slope": report["thrust_slope"]["mean"],
+        "squares": squares,
+        "slope": reports["flight"]["thrust_slope"]["mean"],
         "lag": fitted.thrust_lag,
         **_layer_norms(fitted.network, vehicle),
     }
@@ -170,11 +184,11 @@ def _squares(errors: Mapping[str, Any]) -> list[tuple[float, int]]:
     return [((errors[figure] or 0.0) ** 2 * errors[count], errors[count]) for figure, count in pairs]
 
 
-def _pool(parts: Sequence[Mapping[str, Any]], name: str) -> dict[str, float | None]:
+def _pool(parts: Sequence[Mapping[str, Any]], name: str, way: str) -> dict[str, float | None]:
     """RMSE in N over all samples of some splits."""
     pooled = {}
     for k, figure in enumerate(FIGURES):
-        total, count = (sum(p["squares"][name][k][i] for p in parts) for i in (0, 1))
+        total, count = (sum(p["squares"][way][name][k][i] for p in parts) for i in (0, 1))
         pooled[figure] = float(np.sqrt(total / count)) if count else None
     return pooled
 
@@ -193,8 +207,9 @@ def _row(
 ) -> dict[str, Any]:
     row: dict[str, Any] = {"name": variant, "changes": dict(VARIANTS[variant])}
     for kind in kinds:
-        for name, key in (("network", kind), ("as_flown", f"{kind}_as_flown")):
-            per_seed = [_pool(list(_of(results, variant, seed, parts, kind)), name) for seed in range(seeds)]
+        for way in WAYS:
+            key = kind + way
+            per_seed = [_pool(list(_of(results, variant, seed, parts, kind)), "network", way) for seed in range(seeds)]
             row[key] = {}
             for figure in FIGURES:
                 values = [value for p in per_seed if (value := p[figure]) is not None]

@@ -112,7 +112,7 @@ def difference_interval(blocks: Sequence[np.ndarray], seed: int) -> tuple[float,
 
 
 def _square_errors(predictors: Predictors, flight: ResidualSamples, trim_above: float) -> np.ndarray:
-    prediction = trimmed(predictors, flight, TRIMS["flight"], trim_above)["as_flown"]
+    prediction = trimmed(predictors, flight, TRIMS["flight"], trim_above)["network"]
     return np.asarray((prediction - flight.label)[:, 2] ** 2)
 
 
