@@ -20,7 +20,7 @@ from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.flightlog import FlightLog, read_logs
 
 GATE_FAILED = 1  # exit code: the input was sound, the new model or a new log was not good enough
-STAGES = ("old flights", "new flights", "fit", "domain", "certificate")
+STAGES = ("old flights", "new flights", "fit", "domain", "judging", "certificate")
 
 Stage = Callable[[str, float], None]
 
@@ -40,10 +40,13 @@ def retrain(
     rollback: Annotated[
         int | None, typer.Option(metavar="N", help="Restore version N of the history, byte for byte.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of split, fit and bootstrap; default: the bundle's.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the fit, not of what judges it; default: the bundle's.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Learn on: fit on old and new flights, judge old and new model on flights neither saw, certify, then replace.
+
+    Where the new flights are too few to judge by, as a landing or two are, all flights judge in turn, each by models
+    that are fitted like the old and the new one without it.
 
     Gates: the new logs fit the vehicle and the old flights; near the ground the new model is at most 3 % worse, with
     95 % confidence; it contracts, as proved. If one fails, the bundle is left as it was.
@@ -78,6 +81,7 @@ def _retrain(
             "event": "retrained",
             "added": [row["log"] for row in report["new_flights"]],
             "withdrawn": report["withdrawn"],
+            "seed": report["seed"],
             "gates": report["gates"],
         }
         _replace(path, before, with_history(after, appended(past, after, note)))
@@ -122,14 +126,15 @@ def _learn(
     new, gate, rows = learning.check_new(bundle, old, new_logs, refused, options, number, stage)
     report: dict[str, Any] = {
         "bundle": bundle.path, "vehicle": bundle.vehicle.name, "replaced": False, "version": len(past.entries),
+        "seed": options.seed,
         "gates": [gate.as_json()], "new_flights": rows, "old_flights": len(old), "ignored": ignored,
         "withdrawn": list(without), "judged_on": None, "fit_report": None, "datasets": None, "certificate": None,
     }  # fmt: skip
     if not gate.passed:
         return report, None
 
-    withdrawn = _withdrawn(bundle, entries, without, folders, learning, options, stage) if not new else []
-    done = learning.refit(bundle, old, new, withdrawn, options, stage)
+    withdrawn, lost = _withdrawn(bundle, entries, folders, learning, options, stage)
+    done = learning.refit(bundle, old, new, withdrawn, lost, options, stage)
     network = done.result.predictors.network
     slopes = proved_slopes(network, bundle.vehicle, options.seed, lambda fraction: stage("certificate", fraction))
     certificate = certify(network, bundle.vehicle, slopes)
@@ -152,26 +157,33 @@ def _learn(
 def _withdrawn(
     bundle: Bundle,
     entries: Sequence[Mapping[str, Any]],
-    without: Sequence[str],
     folders: Sequence[Path],
     learning: Any,
     options: Any,
     stage: Stage,
-) -> list[Any]:
-    """Flights that are taken out now, as far as they are found."""
+) -> tuple[list[Any], bool]:
+    """Flights that are taken out now, and whether they cannot be found."""
     from neural_lander.residual.retraining.manifest import TRAIN, WITHDRAWN, find_logs, role
 
     pairs = zip(bundle.info["datasets"], entries, strict=True)
     gone = [before for before, now in pairs if role(before) == TRAIN and role(now) == WITHDRAWN]
     try:
-        return list(learning.old_flights(bundle, gone, find_logs(gone, bundle.path, folders), options, stage))
+        return list(learning.old_flights(bundle, gone, find_logs(gone, bundle.path, folders), options, stage)), False
     except UserError as error:
-        _warn(f"the comparison goes on without the withdrawn flights: {error}")
-        return []
+        _warn(f"the old model is compared as it is, which saw the flights that judge: {error}")
+        return [], True
 
 
 def _read(paths: Sequence[Path]) -> tuple[list[FlightLog], list[str]]:
-    """Logs of files and folders, and why others cannot be read."""
+    """Logs of files and folders, and why others cannot be read.
+
+    Raises
+    ------
+    UserError
+        Where nothing is at a path.
+    """
+    if missing := next((path for path in paths if not path.exists()), None):
+        raise UserError(f"{missing} cannot be read: there is no such file or folder")
     logs: list[FlightLog] = []
     refused = []
     for path in paths:

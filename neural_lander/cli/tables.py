@@ -33,7 +33,7 @@ def error_table(report: Mapping[str, Any]) -> Table:
             table.add_row(label + words, *(_number(row[key]) for key in keys))
         table.add_section()
     if lag:
-        table.caption = f"+ lag: the motors lag {1e3 * lag:.0f} ms more than the profile says: in the label, never flown"
+        table.caption = f"+ lag: the motors lag {1e3 * lag:.0f} ms more than the profile says; in the label, not flown"
     return table
 
 

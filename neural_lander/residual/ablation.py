@@ -2,7 +2,7 @@
 
 By flight: folds over the flights that stay in the air, each judged unseen once. By task: trained on all of these and
 judged on the flights that begin or end on the ground. What wins on more of the same and loses on landings is no choice.
-Each is judged with the trim of the whole flight and with the causal one, as flown and with the motors' lag that was fitted.
+Each is judged with the trim of the whole flight and with the causal one, as flown and with the motors' fitted lag.
 """
 
 from __future__ import annotations

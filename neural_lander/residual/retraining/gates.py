@@ -12,7 +12,7 @@ from neural_lander.residual.evaluation import Predictors, trimmed
 from neural_lander.residual.resample import SAMPLE_PERIOD
 from neural_lander.residual.samples import ResidualSamples
 from neural_lander.residual.scoring import GRAM
-from neural_lander.residual.trim import TRIMS
+from neural_lander.residual.trim import flight_trim
 
 DATA, NEAR_GROUND, CERTIFIED = "data", "near ground", "certified"
 MOST_WORSE = 0.03  # of the old model's RMSE near the ground, at the upper end of the 95 % interval
@@ -38,29 +38,47 @@ class Gate:
         return {"gate": self.name, "passed": self.passed, "reason": self.reason, **self.figures}
 
 
-def no_worse_near_ground(
-    old: Predictors,
-    new: Predictors,
-    flights: Sequence[ResidualSamples],
-    masks: Sequence[np.ndarray],
-    trim_above: float,
-    seed: int,
-) -> Gate:
-    """Whether the new model's RMSE of f_a,z near the ground is at most 3 % above the old one's, with 95 % confidence.
+@dataclass(frozen=True)
+class Compared:
+    """One flight, N samples, as an old and a new model predict it."""
 
-    Both get the trim of each flight, as in ``evaluate --trim flight``.
+    flight: ResidualSamples
+    old: np.ndarray  # (N,) N^2
+    """Squared error in f_a,z of a model that did not see the sample."""
+    new: np.ndarray  # (N,) N^2
+    judging: np.ndarray  # (N,) bool
+    """Samples that neither model saw."""
 
-    Parameters
-    ----------
-    flights, masks
-        Flights that neither model saw, and which of their samples count, ``(N,)`` bool.
-    trim_above
-        Height of the centre of mass in m above which the trim is estimated.
-    """
-    blocks = [
-        _blocks(_square_errors(old, f, trim_above), _square_errors(new, f, trim_above), f, f.scored & m)
+    def with_part(self, other: Compared) -> Compared:
+        """Joined with what another comparison of the flight judged."""
+        old, new = (np.where(other.judging, b, a) for a, b in ((self.old, other.old), (self.new, other.new)))
+        return Compared(self.flight, old, new, self.judging | other.judging)
+
+    @property
+    def blocks(self) -> np.ndarray:
+        """Per 5 s: squared errors of old and new and samples, near the ground, then at all heights; ``(B, 6)``."""
+        starts, scored = np.arange(0, len(self.flight), BLOCK), self.flight.scored & self.judging
+        values = (self.old, self.new, np.ones_like(self.old))
+        columns = [np.where(m, x, 0.0) for m in (scored & self.flight.low, scored) for x in values]
+        return np.add.reduceat(np.stack(columns, axis=-1), starts, axis=0)
+
+
+def compare(old: Predictors, new: Predictors, flight: ResidualSamples, judging: np.ndarray, above: float) -> Compared:
+    """Both with the trim of the flight, as in ``evaluate --trim flight``, from samples above a height in m."""
+    return Compared(flight, _square_errors(old, flight, above), _square_errors(new, flight, above), judging)
+
+
+def blocks_near_ground(flights: Sequence[ResidualSamples], masks: Sequence[np.ndarray]) -> int:
+    """Blocks of 5 s that hold chosen samples near the ground, ``(N,)`` bool per flight."""
+    return sum(
+        int((np.add.reduceat(f.scored & f.low & m, np.arange(0, len(f), BLOCK)) > 0).sum())
         for f, m in zip(flights, masks, strict=True)
-    ]
+    )
+
+
+def no_worse_near_ground(compared: Sequence[Compared], seed: int) -> Gate:
+    """Whether RMSE of f_a,z near the ground is at most 3 % above the old model's, with 95 % confidence."""
+    blocks = [c.blocks for c in compared]
     near = [b[b[:, 2] > 0, :3] for b in blocks]
     everywhere = [b[b[:, 5] > 0, 3:] for b in blocks]
     figures = {
@@ -112,15 +130,8 @@ def difference_interval(blocks: Sequence[np.ndarray], seed: int) -> tuple[float,
 
 
 def _square_errors(predictors: Predictors, flight: ResidualSamples, trim_above: float) -> np.ndarray:
-    prediction = trimmed(predictors, flight, TRIMS["flight"], trim_above)["network"]
+    prediction = trimmed(predictors, flight, flight_trim, trim_above)["network"]
     return np.asarray((prediction - flight.label)[:, 2] ** 2)
-
-
-def _blocks(old: np.ndarray, new: np.ndarray, flight: ResidualSamples, scored: np.ndarray) -> np.ndarray:
-    """Per block of 5 s: squared errors of old and new and samples, near the ground, then at all heights; ``(B, 6)``."""
-    starts = np.arange(0, len(flight), BLOCK)
-    columns = [np.where(m, x, 0.0) for m in (scored & flight.low, scored) for x in (old, new, np.ones_like(old))]
-    return np.add.reduceat(np.stack(columns, axis=-1), starts, axis=0)
 
 
 def _compared(blocks: Sequence[np.ndarray], suffix: str, seed: int) -> dict[str, Any]:

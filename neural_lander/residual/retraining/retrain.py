@@ -1,12 +1,19 @@
 """Learning on: from a bundle, its old flights and new ones to a model that may take the old one's place.
 
-Old and new model are judged on flights that neither saw, and the model that is judged is the one that is delivered: it
-is not fitted again on what judged it. The label is the whole residual m a - m g - R f_u whatever was compensated in
-flight, since the thrust holds the compensation; what the flown model missed is reported beside it.
+Old and new model are judged on flights that neither saw. Where the new flights hold enough of them, the model that is
+judged is the one that is delivered: it is not fitted again on what judged it. A landing or two do not; then pairs of
+models that are fitted as the old and the new one are, each pair without a part of all flights, are judged on that part
+(``cross_fitting``). Which flights judge follows from the flights alone, so that no seed picks its judge.
+
+The label is the whole residual m a - m g - R f_u whatever was compensated in flight, since the thrust in it is the one
+that was produced, compensation and all. Nothing is to be subtracted: m a - m g - R f_u - f_a_hat would be what the old
+model missed, right for a correction that flies on top of the old model, and the compensation counted twice for a model
+that takes its place. What the flown model missed is reported beside it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
@@ -22,7 +29,8 @@ from neural_lander.residual.digest import log_sha256, recorded
 from neural_lander.residual.evaluation import Predictors, evaluate
 from neural_lander.residual.options import TrainingOptions
 from neural_lander.residual.resample import SAMPLE_PERIOD, interpolate
-from neural_lander.residual.retraining.gates import DATA, Gate, no_worse_near_ground
+from neural_lander.residual.retraining.cross_fitting import Dealt, compare_cross_fitted
+from neural_lander.residual.retraining.gates import DATA, Gate, blocks_near_ground, compare, no_worse_near_ground
 from neural_lander.residual.retraining.manifest import TRAIN, VALIDATION, WITHDRAWN, Entry, active, role
 from neural_lander.residual.retraining.poison import check_bias, check_itself, hover_bias, same_flight
 from neural_lander.residual.samples import ResidualSamples, residual_samples
@@ -33,12 +41,11 @@ from neural_lander.residual.training import (
     dataset_entry,
     fit_fading_domain,
     fit_predictors,
-    held_out_blocks,
 )
 from neural_lander.residual.trim import trim_height, trim_reference
 
 VALIDATION_SHARE = 0.25  # of the new flights, rounded up: they judge from then on, and fit no model
-LONE_BLOCKS = 2  # of the only unseen flight every second block judges: fewer than six blocks of 5 s say little
+ENOUGH_BLOCKS = 12  # of 5 s near the ground that judge by themselves, a flight of a minute: less bounds no 3 %; a guess
 LEAST_LOW = round(1.0 / SAMPLE_PERIOD)  # samples near the ground that make a flight fit to judge there; a guess
 
 
@@ -164,6 +171,7 @@ def refit(
     old: Sequence[Flight],
     new: Sequence[Flight],
     withdrawn: Sequence[Flight],
+    lost: bool,
     options: TrainingOptions,
     progress: Progress,
 ) -> Retrained:
@@ -174,8 +182,9 @@ def refit(
     old, new
         Flights in use. Of ``new`` a share is set aside to judge; of a lone one, where no earlier flight was, blocks.
     withdrawn
-        Flights that the old model was fitted on and the new one is not, as far as they are found: where the old model
-        saw every flight there is, one that is fitted the same way without the judges stands in for it.
+        Flights that the old model was fitted on and the new one is not, as far as they are found.
+    lost
+        Whether some of these are not found.
 
     Raises
     ------
@@ -183,24 +192,42 @@ def refit(
         Where too little is left to fit on.
     """
     above, vehicle = trim_height(bundle.vehicle), bundle.vehicle
-    flights, judging, fitting, how = _split(old, new, options)
-    before = Predictors(bundle.model, bundle.cheeseman_bennett, bundle.mean)
-    if not new and not any(role(f.entry) == VALIDATION for f in old):
-        everything = [*flights, *withdrawn]
-        masks = [*fitting, *(np.ones(len(f.samples), dtype=bool) for f in withdrawn)]
-        if withdrawn:
-            _, before, _ = fit_predictors([f.samples for f in everything], masks, vehicle, options)
-        stand_in = "a stand-in for the old model, fitted again without them, is compared"
-        how += f" ({stand_in if withdrawn else 'which the old model was fitted on'})"
+    seed = seed_of([*old, *new])
+    flights, judging, fitting, how = _split(old, new, seed)
     samples = [f.samples for f in flights]
+    before = Predictors(bundle.model, bundle.cheeseman_bennett, bundle.mean)
+    unseen = blocks_near_ground(samples, judging)
+    direct = unseen >= ENOUGH_BLOCKS
+    if not direct:
+        flights = [*old, *(_as(f, TRAIN) for f in new)]
+        samples = [f.samples for f in flights]
+        fitting = [np.full(len(f.samples), role(f.entry) == TRAIN) for f in flights]
     fitted, after, slope = fit_predictors(samples, fitting, vehicle, options, lambda done: progress("fit", done))
     progress("domain", 0.0)
     domain, fade = fit_fading_domain(samples, fitting, vehicle, options)
     progress("domain", 1.0)
-    gate = no_worse_near_ground(before, after, samples, judging, above, options.seed)
-    report = evaluate(after, samples, judging)
-    report["flights"] = [entry for entry in report["flights"] if entry["samples_scored"]]
-    judges = [f for f, m in zip(flights, judging, strict=True) if m.any()]
+    report = None
+    if direct:
+        compared = [compare(before, after, f, m, above) for f, m in zip(samples, judging, strict=True)]
+        report = evaluate(after, samples, judging)
+        report["flights"] = [entry for entry in report["flights"] if entry["samples_scored"]]
+    else:
+        fits = [role(f.entry) == TRAIN for f in old]
+        dealt = [Dealt(f.samples, by_old=use, by_new=use, judges=True) for f, use in zip(old, fits, strict=True)]
+        dealt += [Dealt(f.samples, by_old=False, by_new=True, judges=True) for f in new]
+        dealt += [Dealt(f.samples, by_old=True, by_new=False, judges=False) for f in withdrawn]
+        itself = before if lost else None
+        compared, folds = compare_cross_fitted(dealt, vehicle, options, itself, lambda done: progress("judging", done))
+        how = f"every flight, by {folds} pairs of models fitted like the old and the new one without it"
+        how += ", and blocks of 5 s of the new" if new else ""
+        warnings.warn(
+            f"flights that neither model saw hold {unseen} blocks of 5 s near the ground, {ENOUGH_BLOCKS} judge by "
+            f"themselves: {how} judge instead",
+            NeuralLanderWarning,
+            stacklevel=3,
+        )
+    gate = no_worse_near_ground(compared, seed)
+    judges = [f.entry["log"] for f, c in zip(flights, compared, strict=True) if c.judging.any()]
     result = TrainingResult(
         predictors=after,
         vehicle=vehicle,
@@ -208,8 +235,8 @@ def refit(
         fit_report=report,
         split={
             "kind": how,
-            "held_out": [f.entry["log"] for f in judges],
-            "final_fit": "the network that was judged, not fitted again on what judged it",
+            "held_out": judges,
+            "final_fit": "the network that was judged, not fitted again on what judged it" if direct else "all flights",
         },
         datasets=[f.entry for f in flights],
         slope=slope,
@@ -218,7 +245,13 @@ def refit(
         optimisation_s=fitted.optimisation_s,
         training_samples=sum(int((s.usable & m).sum()) for s, m in zip(samples, fitting, strict=True)),
     )
-    return Retrained(result, gate, f"{how}: {', '.join(result.split['held_out'])}")
+    return Retrained(result, gate, f"{how}: {', '.join(judges)}" if direct else how)
+
+
+def seed_of(flights: Sequence[Flight]) -> int:
+    """A seed from what was flown, whatever the order: which flights judge cannot be chosen by trying seeds."""
+    hashes = "".join(sorted(str(f.entry["sha256"]) for f in flights))
+    return int(hashlib.sha256(hashes.encode("ascii")).hexdigest()[:8], 16)
 
 
 def with_withdrawn(result: TrainingResult, entries: Sequence[Entry]) -> TrainingResult:
@@ -229,33 +262,19 @@ def with_withdrawn(result: TrainingResult, entries: Sequence[Entry]) -> Training
 
 
 def _split(
-    old: Sequence[Flight], new: Sequence[Flight], options: TrainingOptions
+    old: Sequence[Flight], new: Sequence[Flight], seed: int
 ) -> tuple[list[Flight], list[np.ndarray], list[np.ndarray], str]:
     """All flights with their roles, the samples of each that judge, those that may be fitted on, and how in words."""
     earlier = [f for f in old if role(f.entry) == VALIDATION]
-    rng = np.random.default_rng(options.seed)
-    if len(new) == 1 and not earlier:
-        lone = new[0]
-        warnings.warn(
-            f"{lone.entry['log']} is the only flight that the old model has not seen: blocks of 5 s of it judge, which "
-            "says less about other flights; two new flights or more judge better",
-            NeuralLanderWarning,
-            stacklevel=3,
-        )
-        judge, fit = held_out_blocks(len(lone.samples), LONE_BLOCKS, int(rng.integers(2**31)))
-        flights = [*old, _as(lone, TRAIN)]
-        nothing = [np.zeros(len(f.samples), dtype=bool) for f in old]
-        return flights, [*nothing, judge], [*(~m for m in nothing), fit], "every second block of 5 s of the new flight"
-    candidates = list(new) if new else [f for f in old if not earlier]
-    count = int(np.ceil(VALIDATION_SHARE * len(candidates))) if len(candidates) > 1 else 0
-    order = [candidates[k] for k in rng.permutation(len(candidates))]
+    rng = np.random.default_rng(seed)
+    count = int(np.ceil(VALIDATION_SHARE * len(new))) if len(new) > 1 else 0
+    order = [new[k] for k in rng.permutation(len(new))]
     order.sort(key=lambda flight: flight.low < LEAST_LOW)  # stable: by chance among those that judge near the ground
     chosen = {id(flight) for flight in order[:count]}
     flights = [_as(f, VALIDATION if id(f) in chosen else role(f.entry)) for f in (*old, *new)]
     judging = [np.full(len(f.samples), role(f.entry) == VALIDATION) for f in flights]
-    kinds = [_counted(count, "new flight")] if new and count else []
+    kinds = [_counted(count, "new flight")] if count else []
     kinds += [_counted(len(earlier), "earlier validation flight")] if earlier else []
-    kinds += [_counted(count, "old flight")] if not new and count else []
     return flights, judging, [~m for m in judging], " and ".join(kinds) or "no flight"
 
 
