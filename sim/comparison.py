@@ -9,6 +9,7 @@ from typing import Any
 
 from neural_lander import __version__
 from neural_lander.bundle import Bundle
+from neural_lander.certificate.meaning import explained
 from neural_lander.control.touchdown import CONTACT_TIME, RESTING_SHARE, SPOOL_TIME
 from neural_lander.control.tracking import DEFAULT_NATURAL_FREQUENCY, TrackingGains
 from neural_lander.errors import UserError
@@ -163,19 +164,7 @@ def add_learning(
 
     ``logs`` holds the collection flights of each airframe; without any, only the certificate is added.
     """
-    results["certificate"] = {
-        "entries": [
-            {
-                "name": name,
-                "value": str(entry["value"]) if isinstance(entry["value"], bool) else entry["value"],
-                "unit": entry["unit"],
-                "label": entry["status"],
-                "meaning": entry["source"],
-            }
-            for name, entry in bundle.certificate["entries"].items()
-            if not name.startswith("lipschitz_collective_rotors")  # the contraction factor names the worst of them
-        ]
-    }
+    results["certificate"] = {"entries": explained(bundle.certificate)}
     if logs:
         slopes = [thrust_slope(copy, flown) for copy, flown in zip(copies, logs, strict=True)]
         worst = max(slope["max_abs_error"] for slope in slopes)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from joblib import Parallel, delayed
 
-from neural_lander.certificate.tracking import SETTLED, LoopFlight
+from neural_lander.certificate.tracking import LoopFlight
+from neural_lander.residual.domain import Domain
 from neural_lander.state import State
 from neural_lander.trajectory import Landing
 from sim.campaign import Copy, Progress
@@ -26,6 +27,7 @@ def descent_seed(seed: int, index: int, stream: int) -> int:
 
 def fly_descents(
     copy: Copy,
+    domain: Domain,
     controller: str,
     scenarios: Sequence[str],
     flights: int,
@@ -34,7 +36,7 @@ def fly_descents(
     workers: int = 1,
     progress: Progress = lambda done, of: None,
 ) -> list[LoopFlight]:
-    """Landings, the scenarios in turn, from where the start has settled to contact or to where the reference stops.
+    """Landings, the scenarios in turn, from the reference's first step to contact or to where it stops descending.
 
     The result does not depend on the number of workers.
     """
@@ -42,7 +44,7 @@ def fly_descents(
         moment_trim = identify_moment_trim(copy.plant, world)
     shards = [range(k, min(k + SHARD, flights)) for k in range(0, flights, SHARD)]
     run = Parallel(n_jobs=workers, return_as="generator")
-    jobs = (delayed(_fly)(copy, controller, scenarios, shard, seed, stream, moment_trim) for shard in shards)
+    jobs = (delayed(_fly)(copy, domain, controller, scenarios, shard, seed, stream, moment_trim) for shard in shards)
     found: list[LoopFlight] = []
     for part in run(jobs):
         found += part
@@ -52,6 +54,7 @@ def fly_descents(
 
 def _fly(
     copy: Copy,
+    domain: Domain,
     name: str,
     scenarios: Sequence[str],
     indices: Sequence[int],
@@ -64,11 +67,13 @@ def _fly(
     with copy.plant.build() as world:
         for index in indices:
             gaps: list[float] = []
+            scores: list[float] = []
 
-            def note(t: float, _: State, gaps: list[float] = gaps) -> None:
+            def note(t: float, state: State, gaps: list[float] = gaps, scores: list[float] = scores) -> None:
                 wanted = controller.wanted
                 assert wanted is not None
                 gaps.append(float(np.linalg.norm(wanted.f_a_hat_at - controller.rotor_thrust)))
+                scores.append(float(domain.score(state)))
 
             number = descent_seed(seed, index, stream)
             scenario = scenario_named(scenarios[index % len(scenarios)])
@@ -76,14 +81,14 @@ def _fly(
                 world, copy.plant, controller, scenario, number, moment_trim, before_step=note
             )
             assert isinstance(reference, Landing)
-            free = (truth.t > SETTLED) & (truth.t < reference.arrival)
+            free = (truth.t > 0) & (truth.t < reference.arrival)
             first = int(np.argmax(free))
             touches = np.flatnonzero(truth.contact & free)
             last = int(touches[0]) if len(touches) else int(first + free.sum())
             part = slice(first, last)
             p_error = truth.position[part] - truth.reference[part]
             s = truth.velocity[part] - reference.velocity + Lambda * p_error
-            found.append(LoopFlight(number, s, p_error, np.array(gaps[part])))
+            found.append(LoopFlight(number, s, p_error, np.array(gaps[part]), max(scores[part])))
     return found
 
 

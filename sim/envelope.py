@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from neural_lander.bundle import load_bundle
-from neural_lander.certificate.tracking import LoopFlight, envelope, measure_tracking, verify_tracking
+from neural_lander.certificate.check_tracking import envelopes
+from neural_lander.certificate.meaning import explained, tracking_lines
+from neural_lander.certificate.tracking import LoopFlight, measure_tracking, values_of, verify_tracking
 from neural_lander.control.tracking import DEFAULT_NATURAL_FREQUENCY, DEFAULT_TRIM_RATE, TrackingGains
-from neural_lander.pages.html_page import Page, number, plain_table, row, section
+from neural_lander.pages.certificate_page import certificate_sections
+from neural_lander.pages.html_page import Page, section
 from neural_lander.vehicle import Vehicle
 from sim.campaign import Copy
 from sim.comparison import Stage
@@ -23,6 +27,7 @@ from sim.world import TIME_STEP
 
 CASES = (("neural-lander-trim", DEFAULT_TRIM_RATE, "with trim"), ("neural-lander", 0.0, "without trim"))
 SCENARIOS = ("land-1d", "land-3d")
+THINNED = 4  # steps to a point of the plot
 DRAWN = 60  # flights in the plot, the worst among them
 
 
@@ -51,7 +56,7 @@ def measure_envelope(
     """
     loaded = load_bundle(bundle)
     copy = Copy(Plant(loaded.vehicle, load_effects(effects)).with_airframe(airframe), learned_from(loaded))
-    L_u = loaded.certificate["entries"]["lipschitz_rotor_thrust"]["value"]
+    L_u = L_u_of(loaded.certificate)
     where = f"simulated landings, {' and '.join(SCENARIOS)}, airframe {airframe}, seed {seed}"
     found = []
     for name, Gamma, label in CASES:
@@ -59,58 +64,78 @@ def measure_envelope(
 
         def fly(count: int, stream: int, what: str, name: str = name) -> list[LoopFlight]:
             return fly_descents(
-                copy, name, SCENARIOS, count, seed, stream, workers, lambda done, of: stage(what, done, of)
+                copy,
+                loaded.domain,
+                name,
+                SCENARIOS,
+                count,
+                seed,
+                stream,
+                workers,
+                lambda done, of: stage(what, done, of),
             )
 
         calibration = fly(landings, CALIBRATION_STREAM, f"closed loop {label}")
         tracking = measure_tracking(calibration, gains, loaded.vehicle, L_u, TIME_STEP, where)
         others = fly(verify, VERIFICATION_STREAM, f"other landings {label}") if verify else []
         if others:
-            tracking["verified"] = verify_tracking(others, tracking, loaded.vehicle.mass, TIME_STEP)
+            tracking = verify_tracking(others, tracking, loaded.vehicle, L_u)
         found.append(Envelope(label, tracking, others or calibration))
     return found
 
 
-def write_envelope_page(envelopes: Sequence[Envelope], vehicle: Vehicle, path: Path) -> None:
-    """Envelope and |s| of the flights, and each number with its meaning, on one page."""
+def write_envelope_page(
+    envelopes: Sequence[Envelope], certificate: Mapping[str, Any], vehicle: Vehicle, path: Path
+) -> None:
+    """The certificate on a page, each number explained; with envelope and |s| of flights where they were flown."""
     page = Page()
-    first = envelopes[0].tracking
+    factor = certificate["entries"]["contraction_factor"]["value"]
+    converges = "converges" if certificate["contracts"] else "is NOT shown to converge"
     headline = [
-        f"{e.label.capitalize()}: at most {1e3 * e.tracking['numbers']['height_ball_m']:.0f} mm of height error in a "
-        f"descent and {e.tracking['numbers']['vertical_speed_ball_m_s']:.2f} m/s off in vertical speed, while no "
-        "disturbance is larger than those measured."
-        for e in envelopes
+        *(line for tracking in certificate["tracking"] for line in tracking_lines(tracking)),
+        f"The thrust iteration {converges}: each pass leaves at most {factor:.2f} of its error, proved from the "
+        "weights.",
     ]
-    sections = (_section(e, vehicle, page) for e in envelopes)
-    page.write(path, f"Closed loop: {vehicle.name}", str(first["measured_on"]["what"]), headline, sections)
-
-
-def _section(e: Envelope, vehicle: Vehicle, page: Page) -> str:
-    body = page.place(envelope_figure(e, vehicle), "tall") + _numbers(e.tracking)
-    explanation = (
-        "The composite error |s| of flights that the envelope was not measured on, from the moment at which the start "
-        "of the descent has settled. The envelope begins at the largest start and decays to the ball."
+    sections = [_section(e, certificate, vehicle, page) for e in envelopes]
+    page.write(
+        path,
+        f"Certificate: {vehicle.name}",
+        "What is proved, what was measured, what is assumed",
+        headline,
+        [*sections, *certificate_sections(explained(certificate))],
     )
-    return section(f"{e.label.capitalize()}: envelope and flights", explanation, body)
 
 
-def envelope_figure(e: Envelope, vehicle: Vehicle) -> dict[str, Any]:
+def _section(e: Envelope, certificate: Mapping[str, Any], vehicle: Vehicle, page: Page) -> str:
+    explanation = (
+        "The composite error |s| of flights that the envelope was not measured on, from the first step of the descent "
+        "to contact. It begins with the reference's own jump to descent speed; the envelope is that of the largest "
+        "start."
+    )
+    body = page.place(envelope_figure(e, L_u_of(certificate), vehicle), "tall")
+    assumed = "".join(f"<li>{escape(text)}</li>" for text in e.tracking["assumed"])
+    return section(
+        f"{e.label.capitalize()}: envelope and flights", explanation, f"{body}<p>Assumed:</p><ul>{assumed}</ul>"
+    )
+
+
+def envelope_figure(e: Envelope, L_u: float, vehicle: Vehicle) -> dict[str, Any]:
     """|s| over time of the flights, the worst of them strong, under the envelope."""
     sizes = [np.linalg.norm(f.s, axis=1) for f in e.flights]
     order = np.argsort([-size.max() for size in sizes])
     shown = [*order[: DRAWN // 4], *order[DRAWN // 4 :: max(1, len(order) // DRAWN)]]
-    steps, settled = max(len(size) for size in sizes), e.tracking["measured_on"]["settled_s"]
-    start = max(float(size[0]) for size in sizes)
-    t = settled + TIME_STEP * np.arange(0, steps, 4)
+    steps = max(len(size) for size in sizes)
+    t = TIME_STEP * np.arange(0, steps, THINNED)
 
     def line(values: np.ndarray, name: str, **style: Any) -> dict[str, Any]:
-        y = values[::4]
+        y = values[::THINNED]
         return {"x": t[: len(y)].round(3).tolist(), "y": y.round(4).tolist(), "name": name, "mode": "lines", **style}
 
     faint = {"color": "--muted", "width": 0.6}
     lines = [line(sizes[k], "flights", line=faint, opacity=0.5, showlegend=bool(k == shown[-1])) for k in shown]
     lines.append(line(sizes[order[0]], "worst flight", line={"color": "--bad", "width": 2}))
-    bound = envelope(e.tracking, vehicle.mass, start, steps)
+    start = {name: max(f.start[name] for f in e.flights) for name in e.flights[0].start}
+    bound = envelopes(values_of(e.tracking), vehicle.mass, L_u, steps, start)["s"][:steps]
     lines.append(line(bound, "envelope", line={"color": "--ink", "width": 2.5}))
     layout = {
         "xaxis": {"title": {"text": "time since the reference began to move, s"}},
@@ -119,25 +144,6 @@ def envelope_figure(e: Envelope, vehicle: Vehicle) -> dict[str, Any]:
     return {"data": lines, "layout": layout}
 
 
-def _numbers(tracking: dict[str, Any]) -> str:
-    measured, numbers, on = tracking["measured"], tracking["numbers"], tracking["measured_on"]
-    heads = ("number", "value", "unit", "status", "what it says")
-    entries = [
-        ("largest disturbance", measured["disturbance_N"], "N", "measured", f"in {on['flights']} flights; no bound"),
-        ("its 99 % quantile", measured["disturbance_quantile_N"], "N", "measured", "exceeded for 1 % of that time"),
-        ("input gap", measured["input_gap_N"], "N", "measured", "rotor thrusts asked for against those commanded"),
-        ("decay rate", numbers["decay_rate_1_s"], "1/s", "proved", "of a wrong start, from the gains"),
-        ("ball of |s|", numbers["s_ball_m_s"], "m/s", "follows", "where |s| ends while the disturbance is no larger"),
-        ("height error", numbers["height_ball_m"], "m", "follows", "at most, in a descent"),
-        ("vertical speed error", numbers["vertical_speed_ball_m_s"], "m/s", "follows", "at most, so at touchdown too"),
-    ]
-    if verified := tracking.get("verified"):
-        share = 100 * verified["share_of_time_disturbance_exceeded"]
-        entries += [
-            ("flights outside", verified["violations"], "1", "measured", f"of {verified['flights']} others"),
-            ("envelope over worst |s|", verified["envelope_over_worst_s"], "1", "measured", "room that is left"),
-            ("larger disturbance", share, "% of time", "measured", "than the largest above, in the others"),
-        ]
-    rows = [row(heads, name, number(float(value)), unit, status, text) for name, value, unit, status, text in entries]
-    assumed = "".join(f"<li>{text}</li>" for text in tracking["assumed"])
-    return plain_table(heads, rows, "text") + f"<p>Assumed:</p><ul>{assumed}</ul>"
+def L_u_of(certificate: Mapping[str, Any]) -> float:
+    """Proved bound on the slope in the rotor thrusts, N/N."""
+    return float(certificate["entries"]["lipschitz_rotor_thrust"]["value"])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from neural_lander.errors import UserError
+from neural_lander.pages.certificate_page import certificate_sections, quantity
 from neural_lander.pages.html_page import Page, number, plain_table, row, section
 from sim import report_figures as figures
 from sim.report_tables import headline, html_table, scenario_label, terminal_table
@@ -70,7 +71,7 @@ def _sections(results: Mapping[str, Any], page: Page) -> Iterator[str]:
         sweeps = "".join(page.place(f) for f in figures.gain_sweeps(results["gain_sweep"], colour, labels))
         yield section("How much the gains matter", "The same comparison at other gains, weak to strong.", sweeps)
     if "certificate" in results:
-        yield _certificate(results["certificate"])
+        yield from certificate_sections(results["certificate"]["entries"])
     if results.get("settings"):
         yield _settings(results["settings"])
 
@@ -112,7 +113,14 @@ def _requirements(requirements: list[Mapping[str, Any]]) -> str:
     rows = []
     for entry in sorted(requirements, key=lambda r: bool(r["met"])):
         badge = "<span class=yes>yes</span>" if entry["met"] else "<span class=no>no</span>"
-        rows.append(row(heads, escape(entry["name"]), _quantity(entry, "value"), _quantity(entry, "bound"), badge))
+        rows.append(
+            row(
+                heads,
+                escape(entry["name"]),
+                *(quantity(entry.get(key), entry.get("unit")) for key in ("value", "bound")),
+                badge,
+            )
+        )
     table = plain_table(heads, rows, "text")
     return section("Requirements", "What was asked for beforehand; missed ones first.", table)
 
@@ -126,34 +134,11 @@ def _plants(plants: list[Mapping[str, Any]]) -> str:
     return section("Other plants", "The same controllers where mass or thrust is not what the profile says.", body)
 
 
-def _certificate(certificate: Mapping[str, Any]) -> str:
-    heads = ("Quantity", "Value", "Basis", "Meaning")
-    rows = []
-    for entry in certificate["entries"]:
-        label = escape(entry["label"])
-        basis = f'<span class="{label}">{label}</span>'
-        rows.append(
-            row(heads, escape(entry["name"]), _quantity(entry, "value"), basis, escape(str(entry.get("meaning") or "")))
-        )
-    table = plain_table(heads, rows, "text")
-    return section("Certificate", "Each number is proved, measured or assumed; only the first kind is a bound.", table)
-
-
 def _settings(settings: Mapping[str, Any]) -> str:
     heads = ("Setting", "Value")
     table = plain_table(heads, [row(heads, escape(key), escape(text)) for key, text in _flat(settings)], "text")
     body = f"<details><summary>Show</summary>{table}</details>"
     return section("Settings", "Everything needed to repeat this run.", body)
-
-
-def _quantity(entry: Mapping[str, Any], key: str) -> str:
-    value = entry.get(key)
-    if value is None or value == "":
-        return number(None)
-    if isinstance(value, str):
-        return escape(value)
-    unit = str(entry.get("unit") or "")
-    return f"{value:.4g} {'' if unit == '1' else escape(unit)}".rstrip()
 
 
 def _millimetres(value: float | None) -> str:

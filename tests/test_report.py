@@ -40,7 +40,7 @@ OPTIONAL = {
     "thrust_slope": "Learned slope in thrust",
     "coverage": "Where the data is",
     "gain_sweep": "How much the gains matter",
-    "certificate": "Certificate",
+    "certificate": "Certificate: the network",
     "settings": "Settings",
 }
 

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,27 @@ import pytest
 from scipy.integrate import quad
 
 from neural_lander.certificate import check
-from neural_lander.certificate.check_tracking import gains_sha256, responses, tracking_numbers, tracking_problems
+from neural_lander.certificate.check_tracking import (
+    FOLLOWING,
+    LABELS,
+    OPTIONAL,
+    envelopes,
+    gains_sha256,
+    responses,
+    tracking_numbers,
+    tracking_problems,
+)
 from neural_lander.certificate.document import certify
-from neural_lander.certificate.tracking import LoopFlight, disturbance, envelope, measure_tracking, verify_tracking
+from neural_lander.certificate.tracking import (
+    SETTLED_TIME,
+    START_TIME,
+    LoopFlight,
+    disturbance,
+    measure_tracking,
+    tracking_entries,
+    values_of,
+    verify_tracking,
+)
 from neural_lander.control.tracking import TrackingGains
 from neural_lander.errors import UserError
 from neural_lander.vehicle import load_vehicle
@@ -35,13 +54,18 @@ def loop(w: np.ndarray, Gamma: float, s0: np.ndarray, lam: float = LAM) -> np.nd
 
 
 def flights(Gamma: float, n: int = 5, size: float = 0.5, seed: int = 0) -> list[LoopFlight]:
+    """A start with a push of three times the later size for a tenth of a second, and a random walk."""
     rng = np.random.default_rng(seed)
     found = []
     for k in range(n):
-        w = rng.normal(size=(500, 3)).cumsum(axis=0)
+        w = rng.normal(size=(600, 3)).cumsum(axis=0)
         w *= size / np.linalg.norm(w, axis=1).max()
+        w[:24] += 3 * size * np.array([0.6, 0.0, 0.8])
         s = loop(w, Gamma, 0.1 * rng.normal(size=3))
-        found.append(LoopFlight(k, s, s / LAM, np.full(len(s), 1e-3)))
+        p = np.zeros_like(s)
+        for i in range(len(s) - 1):
+            p[i + 1] = p[i] + DT * (s[i] - LAM * p[i])
+        found.append(LoopFlight(k, s, p, np.full(len(s), 1e-3)))
     return found
 
 
@@ -55,6 +79,10 @@ def tracking(Gamma: float = 1.5) -> dict[str, Any]:
     return copy.deepcopy(measured_once(Gamma))
 
 
+def values(Gamma: float = 1.5) -> dict[str, float]:
+    return values_of(measured_once(Gamma))
+
+
 @pytest.mark.parametrize("Gamma", [0.0, 0.5, 1.5])
 def test_the_disturbance_is_recovered_from_s_alone(Gamma: float) -> None:
     w = np.random.default_rng(1).normal(size=(300, 3))
@@ -65,38 +93,60 @@ def test_the_disturbance_is_recovered_from_s_alone(Gamma: float) -> None:
 def test_gains_are_the_peak_to_peak_gains_of_the_continuous_loop() -> None:
     dt = 1e-4
     a, b = 1.5, np.sqrt(1.5 * 3 - 1.5**2)  # s / (w / m) = p / (p^2 + 3 p + 4.5)
-    numbers = tracking_numbers({**tracking()["measured"]}, MASS, LAM, LAM, 1.5, L_U, dt)
+    numbers = tracking_numbers({**values(), "controller_step": dt}, MASS, L_U)
     impulse = quad(lambda t: abs(np.exp(-a * t) * (np.cos(b * t) - a / b * np.sin(b * t))), 0, 30, limit=500)[0]
     step = quad(lambda t: abs(np.exp(-a * t) * np.sin(b * t) / b), 0, 30, limit=500)[0]
-    assert numbers["gain_of_size_s"] == pytest.approx(impulse, rel=1e-3)
-    assert numbers["gain_of_rate_s2"] == pytest.approx(step, rel=1e-3)
-    assert numbers["decay_rate_1_s"] == pytest.approx(a)
-    without = tracking_numbers({**tracking(0.0)["measured"]}, MASS, LAM, LAM, 0.0, L_U, dt)
-    assert without["gain_of_size_s"] == pytest.approx(1 / LAM, rel=1e-6)  # the paper's theorem: eps / lambda_min(K_v)
+    assert numbers["gain_of_size"] == pytest.approx(impulse, rel=1e-3)
+    assert numbers["gain_of_rate"] == pytest.approx(step, rel=1e-3)
+    assert numbers["decay_rate"] == pytest.approx(a)
+    without = tracking_numbers({**values(0.0), "controller_step": dt}, MASS, L_U)
+    assert without["gain_of_size"] == pytest.approx(1 / LAM, rel=1e-6)  # the paper's theorem: eps / lambda_min(K_v)
+
+
+def alone(Gamma: float, **sizes: float) -> dict[str, float]:
+    """Gains with these sizes and no others."""
+    value = {name: 0.0 if LABELS[name][2] == "measured" else v for name, v in values(Gamma).items()}
+    return {**{k: v for k, v in value.items() if k != "split_time_constant"}, **sizes}
 
 
 @pytest.mark.parametrize("Gamma", [0.0, 1.5])
 def test_the_worst_disturbance_of_a_size_reaches_the_ball_and_none_exceeds_it(Gamma: float) -> None:
-    numbers = tracking(Gamma)["numbers"]
     phi = responses(LAM, LAM, Gamma, DT)["s"]
-    measured = {**tracking(Gamma)["measured"], "split_time_constant_s": None, "disturbance_N": 1.0, "input_gap_N": 0.0}
-    ball = tracking_numbers(measured, MASS, LAM, LAM, Gamma, L_U, DT)["s_ball_m_s"]
+    ball = tracking_numbers(alone(Gamma, disturbance=1.0), MASS, L_U)["s_ball"]
     n = min(len(phi), 4000)
     worst = np.zeros((n, 3))
     worst[:, 2] = np.sign(phi[:n][::-1])
     s = np.linalg.norm(loop(worst, Gamma, np.zeros(3)), axis=1)
     assert s.max() <= ball * (1 + 1e-9)
     assert s.max() > 0.999 * ball
-    assert numbers["s_ball_m_s"] > 0
+
+
+@pytest.mark.parametrize("Gamma", [0.0, 1.5])
+def test_a_push_at_the_start_reaches_its_envelope_and_none_of_its_impulse_exceeds_it(Gamma: float) -> None:
+    value, n = alone(Gamma, start_impulse=0.3, start_impulse_vertical=0.3), 720
+    bound = envelopes(value, MASS, L_U, n)
+    window = round(START_TIME / DT)
+    rng, reached = np.random.default_rng(0), np.zeros(n)
+    for k in range(30):
+        w, share = np.zeros((n, 3)), np.zeros(window)
+        share[rng.integers(0, window, 30) if k >= 25 else k * (window - 1) // 24] = 1.0
+        w[:window, 2] = rng.choice([-1, 1]) * 0.3 / DT * share / share.sum()
+        s = loop(w, Gamma, np.zeros(3))[:n, 2]
+        p = np.zeros(n)
+        for i in range(n - 1):
+            p[i + 1] = p[i] + DT * (s[i] - LAM * p[i])
+        for name, error in (("s", s), ("height", p), ("vertical_speed", s - LAM * p)):
+            assert np.all(np.abs(error) <= bound[name][:n] * (1 + 1e-9) + 1e-15), name
+        reached = np.maximum(reached, np.abs(s))
+    assert np.all(reached[window:] > 0.8 * bound["s"][window:n])
 
 
 @pytest.mark.parametrize("Gamma", [0.0, 1.5])
 def test_height_and_speed_stay_within_their_balls(Gamma: float) -> None:
     rng = np.random.default_rng(3)
-    measured = {**tracking(Gamma)["measured"], "disturbance_vertical_N": 1.0, "input_gap_N": 0.0}
-    numbers = tracking_numbers(measured, MASS, LAM, LAM, Gamma, L_U, DT)
+    numbers = tracking_numbers(alone(Gamma, disturbance_vertical=1.0), MASS, L_U)
     of = responses(LAM, LAM, Gamma, DT)
-    for name, ball in (("p", "height_ball_m"), ("v", "vertical_speed_ball_m_s")):
+    for name, ball in (("p", "height_ball"), ("v", "vertical_speed_ball")):
         for w_z in (np.sign(of[name][:3000][::-1]), rng.choice([-1.0, 1.0], 3000)):
             s = loop(np.outer(w_z, [0, 0, 1.0]), Gamma, np.zeros(3))[:, 2]
             p = np.zeros(len(s))
@@ -104,18 +154,26 @@ def test_height_and_speed_stay_within_their_balls(Gamma: float) -> None:
                 p[k + 1] = p[k] + DT * (s[k] - LAM * p[k])
             reached = np.abs(p if name == "p" else s - LAM * p).max()
             assert reached <= numbers[ball] * (1 + 1e-9)
-    assert numbers["height_ball_m"] < tracking_numbers(measured, MASS, LAM, LAM, 0.0, L_U, DT)["s_ball_m_s"]
 
 
 @pytest.mark.parametrize("Gamma", [0.0, 1.5])
 def test_flights_with_no_larger_disturbance_stay_under_the_envelope_and_larger_ones_are_found(Gamma: float) -> None:
+    """From the first step on: the push at the start is in the envelope, and nothing is left out."""
     bound = tracking(Gamma)
-    same = verify_tracking(flights(Gamma, 20, seed=1), bound, MASS, DT)
-    assert same["violations"] == 0 and same["share_of_time_disturbance_exceeded"] < 0.01
-    larger = verify_tracking(flights(Gamma, 5, size=20.0), bound, MASS, DT)
-    assert larger["violations"] == 5 and larger["share_of_time_disturbance_exceeded"] > 0.1
-    start = envelope(bound, MASS, 1.0, 10)
-    assert start[0] == pytest.approx(1.0 + bound["numbers"]["s_ball_m_s"])
+    assert bound["entries"]["start_impulse"]["value"] > 0.05
+    same = values_of(verify_tracking(flights(Gamma, 20, seed=1), bound, VEHICLE, L_U))
+    assert same["verified_violations"] == same["verified_height_violations"] == 0
+    assert same["verified_time_above_disturbance"] < 0.01
+    assert same["verified_time_above_quantile"] < 0.05
+    larger = values_of(verify_tracking(flights(Gamma, 5, size=20.0), bound, VEHICLE, L_U))
+    assert larger["verified_violations"] == 5 and larger["verified_time_above_disturbance"] > 0.1
+    start = envelopes(values(Gamma), MASS, L_U, 10, {**flights(Gamma)[0].start, "start_s": 1.0})["s"]
+    assert start[0] == pytest.approx(1.0 + bound["entries"]["s_ball"]["value"])
+
+
+def test_flights_outside_the_domain_are_counted() -> None:
+    out = [replace(f, domain_score=1.2 if f.seed == 2 else 0.9) for f in flights(1.5)]
+    assert values_of(verify_tracking(out, tracking(), VEHICLE, L_U))["verified_outside_domain"] == 1
 
 
 def test_a_slow_disturbance_counts_by_its_rate_where_that_says_more() -> None:
@@ -124,58 +182,82 @@ def test_a_slow_disturbance_counts_by_its_rate_where_that_says_more() -> None:
         w = np.outer(0.02 * DT * np.arange(14400), np.eye(3)[k])
         ramps.append(LoopFlight(k, loop(w, 1.5, np.zeros(3)), np.zeros((14401, 3)), np.zeros(14401)))
     gains = TrackingGains.critically_damped(VEHICLE, LAM, 1.5)
-    bound = measure_tracking(ramps, gains, VEHICLE, L_U, DT, "ramps")
-    assert bound["measured"]["split_time_constant_s"] is not None
-    by_size = 1.2 * bound["numbers"]["gain_of_size_s"] / MASS
-    assert bound["numbers"]["s_ball_m_s"] < 0.2 * by_size
-    assert verify_tracking(ramps, bound, MASS, DT)["violations"] == 0
+    bound = values_of(measure_tracking(ramps, gains, VEHICLE, L_U, DT, "ramps"))
+    assert "split_time_constant" in bound
+    assert bound["s_ball"] < 0.2 * 1.2 * bound["gain_of_size"] / MASS
+    again = measure_tracking(ramps, gains, VEHICLE, L_U, DT, "ramps")
+    assert values_of(verify_tracking(ramps, again, VEHICLE, L_U))["verified_violations"] == 0
 
 
-def test_gains_that_differ_between_axes_and_no_flights_are_refused() -> None:
+def test_gains_that_differ_between_axes_no_flights_and_short_ones_are_refused() -> None:
     gains = TrackingGains(np.array([3.0, 3.0, 2.0]), 3 * MASS * np.ones(3))
+    same = TrackingGains.critically_damped(VEHICLE)
     with pytest.raises(UserError, match="differ between axes"):
         measure_tracking(flights(1.5), gains, VEHICLE, L_U, DT, "x")
     with pytest.raises(UserError, match="no descent"):
-        measure_tracking([], TrackingGains.critically_damped(VEHICLE), VEHICLE, L_U, DT, "x")
+        measure_tracking([], same, VEHICLE, L_U, DT, "x")
+    n = round(SETTLED_TIME / DT)
+    brief = [replace(f, s=f.s[:n], p_error=f.p_error[:n], input_gap=f.input_gap[:n]) for f in flights(1.5)]
+    with pytest.raises(UserError, match="over within 2 s"):
+        measure_tracking(brief, same, VEHICLE, L_U, DT, "x")
+    with pytest.raises(UserError, match="no descent"):
+        verify_tracking([], tracking(), VEHICLE, L_U)
 
 
 def test_the_checker_accepts_what_follows_and_weaker_claims() -> None:
     for Gamma in (0.0, 1.5):
-        bound = tracking(Gamma)
+        bound = verify_tracking(flights(Gamma, 3, seed=1), tracking(Gamma), VEHICLE, L_U)
         assert list(tracking_problems(bound, MASS, L_U)) == []
         weaker = copy.deepcopy(bound)
-        weaker["numbers"]["s_ball_m_s"] *= 1.5
-        weaker["numbers"]["decay_rate_1_s"] *= 0.5
+        for name in FOLLOWING:
+            weaker["entries"][name]["value"] *= 0.5 if name == "decay_rate" else 1.5
         assert list(tracking_problems(weaker, MASS, L_U)) == []
 
 
-def edit(where: str, key: str, factor: float) -> Any:
+def scaled(name: str, factor: float) -> Any:
     def change(bound: dict[str, Any]) -> None:
-        bound[where][key] *= factor
+        bound["entries"][name]["value"] *= factor
+
+    return change
+
+
+def relabelled(name: str, key: str, to: str) -> Any:
+    def change(bound: dict[str, Any]) -> None:
+        bound["entries"][name][key] = to
 
     return change
 
 
 def gains_of_another_controller(bound: dict[str, Any]) -> None:
-    bound["gains"]["K_v_kg_s"] /= 2
-    g = bound["gains"]
-    bound["gains_sha256"] = gains_sha256(g["Lambda_1_s"], g["K_v_kg_s"], g["Gamma_1_s"])
+    entries = bound["entries"]
+    entries["K_v"]["value"] /= 2
+    bound["gains_sha256"] = gains_sha256(*(entries[name]["value"] for name in ("Lambda", "K_v", "Gamma")))
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        *(edit("numbers", k, 0.99) for k in ("s_ball_m_s", "height_ball_m", "vertical_speed_ball_m_s")),
-        edit("numbers", "gain_of_size_s", 0.99),
-        edit("numbers", "decay_rate_1_s", 1.01),
-        edit("measured", "disturbance_N", 1.02),
-        edit("measured", "disturbance_vertical_N", 1.02),
-        edit("measured", "disturbance_N", float("nan")),
-        edit("measured", "disturbance_N", -1.0),
-        edit("gains", "Lambda_1_s", 1.1),
-        edit("gains", "Gamma_1_s", 0.9),
+        *(scaled(name, 0.99) for name in FOLLOWING if name != "decay_rate"),
+        scaled("decay_rate", 1.01),
+        *(scaled(name, 1.02) for name in ("disturbance", "disturbance_vertical", "start_impulse", "start_s")),
+        *(scaled("disturbance", bad) for bad in (float("nan"), -1.0, float("inf"))),
+        scaled("Lambda", 1.1),
+        scaled("Gamma", 0.9),
         gains_of_another_controller,
-        lambda bound: bound.update(step_s=0.1),
+        relabelled("s_ball", "unit", "mm/s"),
+        relabelled("disturbance", "status", "proved"),
+        relabelled("height_ball", "norm", "Euclidean norm"),
+        relabelled("height_ball", "source", ""),
+        lambda bound: bound["entries"]["controller_step"].update(value=0.1),
+        lambda bound: bound["entries"]["start_time"].update(value=1e9),
+        lambda bound: bound["entries"]["quantile"].update(value="0.99"),
+        lambda bound: bound["entries"]["disturbance_quantile"].update(value=99.0),
+        lambda bound: bound["entries"]["input_gap_per_s"].update(value=1.0),
+        lambda bound: bound["entries"].pop("disturbance_rate"),
+        lambda bound: bound["entries"].update(more=bound["entries"]["s_ball"]),
+        lambda bound: bound["entries"].update(
+            tracking_entries({"verified_flights": 5, "verified_violations": 6})
+        ),
         lambda bound: bound.update(gains_sha256="0" * 64),
     ],
 )  # fmt: skip
@@ -185,6 +267,16 @@ def test_the_checker_names_a_claim_that_does_not_follow(change: Any) -> None:
     assert list(tracking_problems(bound, MASS, L_U))
 
 
-def test_a_certificate_with_it_fits_the_schema() -> None:
-    document = certify(random_network(VEHICLE, 0), VEHICLE, tracking=[tracking(), tracking(0.0)])
-    jsonschema.Draft202012Validator(SCHEMA).validate(document)
+def test_a_certificate_with_it_fits_the_schema_which_holds_the_same_labels() -> None:
+    verified = verify_tracking(flights(1.5, 3, seed=1), tracking(), VEHICLE, L_U)
+    document = certify(random_network(VEHICLE, 0), VEHICLE, tracking=[verified, tracking(0.0)])
+    validator = jsonschema.Draft202012Validator(SCHEMA)
+    validator.validate(document)
+    form = SCHEMA["$defs"]["tracking"]["properties"]["entries"]
+    assert set(form["properties"]) == set(LABELS)
+    assert set(form["required"]) == set(LABELS) - OPTIONAL
+    for name in verified["entries"]:
+        for key, to in (("unit", "furlong"), ("status", "hoped"), ("norm", "L7"), ("value", -1), ("source", "")):
+            forged = copy.deepcopy(document)
+            forged["tracking"][0]["entries"][name][key] = to
+            assert not validator.is_valid(forged), (name, key)

@@ -23,7 +23,7 @@ import numpy as np
 
 from neural_lander.certificate.check_tracking import tracking_problems
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 FILES = ("residual.safetensors", "bundle.json", "vehicle.toml", "certificate.json")
 ROTORS = 4
 ROUNDING = 1e-13  # relative, of products of a few float64 numbers and of singular values of matrices this small

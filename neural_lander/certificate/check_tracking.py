@@ -10,10 +10,56 @@ from typing import Any
 
 import numpy as np
 
-FILTERS = (math.inf, 3.0, 1.0, 0.3, 0.1)
-"""s, time constants that a disturbance may be split by; infinite: all of it counts by its size."""
+FILTERS = (3.0, 1.0, 0.3, 0.1)
+"""s, time constants that a disturbance may be split by."""
 DECAYED = 1e-9  # relative: where the recursion may stop; what is left is bounded by the last slope, and added
 ROUNDING = 1e-9
+NORM, ONE_AXIS = "Euclidean norm", "absolute value"
+LABELS = {
+    "Lambda": ("1/s", "none", "assumed"),
+    "K_v": ("kg/s", "none", "assumed"),
+    "Gamma": ("1/s", "none", "assumed"),
+    "controller_step": ("s", "none", "assumed"),
+    "start_time": ("s", "none", "assumed"),
+    "settled_time": ("s", "none", "assumed"),
+    "split_time_constant": ("s", "none", "assumed"),
+    "quantile": ("1", "none", "assumed"),
+    "input_gap_per_s": ("N s/m", NORM, "assumed"),
+    "start_s": ("m/s", NORM, "measured"),
+    "start_s_vertical": ("m/s", ONE_AXIS, "measured"),
+    "start_height_error": ("m", ONE_AXIS, "measured"),
+    "start_level": ("N", NORM, "measured"),
+    "start_impulse": ("N s", NORM, "measured"),
+    "start_impulse_vertical": ("N s", ONE_AXIS, "measured"),
+    "disturbance": ("N", NORM, "measured"),
+    "disturbance_quantile": ("N", NORM, "measured"),
+    "disturbance_rate": ("N/s", NORM, "measured"),
+    "disturbance_vertical": ("N", ONE_AXIS, "measured"),
+    "input_gap": ("N", NORM, "measured"),
+    "decay_rate": ("1/s", "none", "proved"),
+    "gain_of_size": ("s", "peak to peak", "proved"),
+    "gain_of_rate": ("s^2", "peak to peak", "proved"),
+    "s_ball": ("m/s", NORM, "measured"),
+    "p_ball": ("m", NORM, "measured"),
+    "height_ball": ("m", ONE_AXIS, "measured"),
+    "vertical_speed_ball": ("m/s", ONE_AXIS, "measured"),
+    "s_worst": ("m/s", NORM, "measured"),
+    "height_worst": ("m", ONE_AXIS, "measured"),
+    "height_settled": ("m", ONE_AXIS, "measured"),
+    "vertical_speed_settled": ("m/s", ONE_AXIS, "measured"),
+    "verified_flights": ("1", "none", "measured"),
+    "verified_violations": ("1", "none", "measured"),
+    "verified_height_violations": ("1", "none", "measured"),
+    "verified_outside_domain": ("1", "none", "measured"),
+    "verified_worst_s": ("m/s", NORM, "measured"),
+    "verified_envelope_over_worst_s": ("1", "none", "measured"),
+    "verified_envelope_over_worst_s_settled": ("1", "none", "measured"),
+    "verified_time_above_disturbance": ("1", "none", "measured"),
+    "verified_time_above_quantile": ("1", "none", "measured"),
+}
+"""Unit, norm and status of every number of a tracking bound. What follows from a measured number counts as measured."""
+FOLLOWING = [*LABELS][[*LABELS].index("decay_rate") : [*LABELS].index("verified_flights")]
+OPTIONAL = {"split_time_constant"} | {name for name in LABELS if name.startswith("verified")}
 
 
 def gains_sha256(Lambda: float, K_v: float, Gamma: float) -> str:
@@ -30,7 +76,7 @@ def responses(lam: float, Lam: float, Gamma: float, dt: float, least: int = 1) -
     if Gamma == 0:
         A = A[np.ix_([0, 2], [0, 2])]
     slowest = float(np.max(np.abs(np.linalg.eigvals(A))))
-    if not (0 < dt * lam < 1 and 0 < dt * Lam < 1 and slowest < 1):
+    if not (0 < dt * lam < 1 and 0 < dt * Lam < 1 and slowest < 1 - 1e-4):
         raise ValueError("the sampled loop is not stable")
     n = max(least, math.ceil(math.log(DECAYED) / math.log(slowest)) + 1)
     x, states = np.eye(len(A))[0], np.empty((n, len(A)))
@@ -41,44 +87,118 @@ def responses(lam: float, Lam: float, Gamma: float, dt: float, least: int = 1) -
     return {"s": s, "p": p, "v": s - Lam * p, "step": dt * np.concatenate([[0.0], np.cumsum(s)[:-1]])}
 
 
-def tracking_numbers(
-    measured: Mapping[str, Any], mass: float, lam: float, Lam: float, Gamma: float, L_u: float, dt: float
-) -> dict[str, float]:
-    """What follows: decay, gains and balls; SI, the unit in each key."""
-    of = responses(lam, Lam, Gamma, dt)
-    s, p, v, rate = (dt * float(np.abs(of[name]).sum()) * (1 + 10 * DECAYED) for name in ("s", "p", "v", "step"))
-    gap = L_u * measured["input_gap_N"]
-    slow = measured["disturbance_rate_N_s"] * rate if measured["split_time_constant_s"] is not None else 0.0
-    vertical = measured["disturbance_vertical_N"] + gap
+def kicked(response: np.ndarray, last: int) -> np.ndarray:
+    """Largest |response| since a kick of size 1 at any of the first ``last`` steps, at each step."""
+    size = np.concatenate([[0.0], np.abs(response[:-1])])  # a kick at step j acts from j + 1 on
+    padded = np.concatenate([np.zeros(last - 1), size])
+    return np.asarray(np.lib.stride_tricks.sliding_window_view(padded, last).max(axis=1))
+
+
+def envelopes(
+    value: Mapping[str, float], mass: float, L_u: float, steps: int = 1, start: Mapping[str, float] | None = None
+) -> dict[str, np.ndarray]:
+    """Bounds on |s|, |height error| and |vertical speed error| at each step after a start, by name; SI.
+
+    Parameters
+    ----------
+    value
+        Gains and measured sizes by the names of ``LABELS``.
+    start
+        ``start_s``, ``start_s_vertical``, ``start_height_error``; default: the largest that were measured.
+    """
+    start = start or value
+    lam, Lam, dt = value["K_v"] / mass, value["Lambda"], value["controller_step"]
+    window = max(1, round(value["start_time"] / dt))
+    of = responses(lam, Lam, value["Gamma"], dt, max(steps, window + 1, round(value["settled_time"] / dt) + 1))
+    ball = _balls(value, of, mass, L_u, dt)
+    left = (1 - dt * Lam) ** np.arange(len(of["s"]))  # of a start in p~ alone
+    impulse, vertical = value["start_impulse"] / mass, value["start_impulse_vertical"] / mass
+    p_0, s_z = start["start_height_error"], start["start_s_vertical"]
     return {
-        "decay_rate_1_s": lam if Gamma == 0 else (lam - math.sqrt(max(lam * lam - 4 * Gamma * lam, 0.0))) / 2,
-        "gain_of_size_s": s,
-        "gain_of_rate_s2": rate if Gamma > 0 else 0.0,
-        "s_ball_m_s": ((measured["disturbance_N"] + gap) * s + slow) / mass,
-        "height_ball_m": vertical * p / mass,
-        "vertical_speed_ball_m_s": vertical * v / mass,
+        "s": np.abs(of["s"]) * start["start_s"] + impulse * kicked(of["s"], window) + ball["s_ball"],
+        "height": np.abs(of["p"]) * s_z + p_0 * left + vertical * kicked(of["p"], window) + ball["height_ball"],
+        "vertical_speed": np.abs(of["v"]) * s_z
+        + Lam * p_0 * left
+        + vertical * kicked(of["v"], window)
+        + ball["vertical_speed_ball"],
+    }
+
+
+def _balls(
+    value: Mapping[str, float], of: Mapping[str, np.ndarray], mass: float, L_u: float, dt: float
+) -> dict[str, float]:
+    """Where errors end once the start has died out, and the gains from w to them."""
+    s, p, v, rate = (dt * float(np.abs(of[name]).sum()) * (1 + 10 * DECAYED) for name in ("s", "p", "v", "step"))
+    gap = L_u * value["input_gap"]
+    slow = value["disturbance_rate"] * rate if "split_time_constant" in value else 0.0
+    vertical = value["disturbance_vertical"] + gap
+    s_ball = ((value["disturbance"] + gap) * s + slow) / mass
+    return {
+        "gain_of_size": s,
+        "gain_of_rate": rate if value["Gamma"] > 0 else 0.0,
+        "s_ball": s_ball,
+        "p_ball": s_ball / value["Lambda"],
+        "height_ball": vertical * p / mass,
+        "vertical_speed_ball": vertical * v / mass,
+    }
+
+
+def tracking_numbers(value: Mapping[str, float], mass: float, L_u: float) -> dict[str, float]:
+    """What follows from gains and measured sizes by the names of ``LABELS``: decay, gains, balls and worst cases."""
+    lam, Gamma, dt = value["K_v"] / mass, value["Gamma"], value["controller_step"]
+    bounds, settled = envelopes(value, mass, L_u), round(value["settled_time"] / dt)
+    of = responses(lam, value["Lambda"], Gamma, dt)
+    return {
+        "decay_rate": lam if Gamma == 0 else (lam - math.sqrt(max(lam * lam - 4 * Gamma * lam, 0.0))) / 2,
+        **_balls(value, of, mass, L_u, dt),
+        "s_worst": float(bounds["s"].max()),
+        "height_worst": float(bounds["height"].max()),
+        "height_settled": float(bounds["height"][settled:].max()),
+        "vertical_speed_settled": float(bounds["vertical_speed"][settled:].max()),
     }
 
 
 def tracking_problems(tracking: Mapping[str, Any], mass: float, L_u: float) -> Iterator[str]:
     """Claims of a certificate's ``tracking`` that do not follow from its own measured numbers and gains."""
-    gains, measured, numbers, dt = tracking["gains"], tracking["measured"], tracking["numbers"], tracking["step_s"]
-    Lam, K_v, Gamma = gains["Lambda_1_s"], gains["K_v_kg_s"], gains["Gamma_1_s"]
-    values = [Lam, K_v, dt, *(v for v in measured.values() if v is not None), *numbers.values()]
-    if (
-        not all(isinstance(v, (int, float)) and math.isfinite(v) and v >= 0 for v in values)
-        or not min(Lam, K_v, dt) > 0
+    entries = tracking["entries"]
+    if missing := LABELS.keys() - OPTIONAL - entries.keys():
+        yield f"tracking.{min(missing)} is missing"
+        return
+    for name, entry in entries.items():
+        if (entry["unit"], entry["norm"], entry["status"]) != LABELS.get(name):
+            yield (
+                f"tracking.{name} is labelled {entry['unit']}, {entry['norm']}, {entry['status']}: "
+                f"expected {LABELS.get(name)}"
+            )
+            return
+        value = entry["value"]
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number or not 0 <= value <= 1e300 or not entry["source"]:
+            yield f"tracking.{name} = {value!r} is no number of at least 0 with a source"
+            return
+    value = {name: entry["value"] for name, entry in entries.items()}
+    Lam, K_v, Gamma = value["Lambda"], value["K_v"], value["Gamma"]
+    times = [value["start_time"], value["settled_time"]]
+    if not min(Lam, K_v, value["controller_step"]) > 0 or not all(
+        1 <= t / value["controller_step"] <= 1e5 for t in times
     ):
-        yield "tracking holds a number that is negative or not finite"
+        yield "tracking: Lambda, K_v and controller_step must be positive, start and settled_time 1 to 1e5 such steps"
         return
     if tracking["gains_sha256"] != gains_sha256(Lam, K_v, Gamma):
         yield "tracking was made for other gains: gains_sha256 differs"
-    if measured["split_time_constant_s"] is not None and measured["split_time_constant_s"] not in FILTERS:
-        yield f"tracking.split_time_constant_s = {measured['split_time_constant_s']!r} is not one of {FILTERS[1:]}"
-        return
-    true = tracking_numbers(measured, mass, K_v / mass, Lam, Gamma, L_u, dt)
-    for name, value in true.items():
-        claimed = numbers[name]
-        holds = claimed <= value * (1 + ROUNDING) if name == "decay_rate_1_s" else claimed >= value * (1 - ROUNDING)
+    if value.get("split_time_constant", FILTERS[0]) not in FILTERS:
+        yield f"tracking.split_time_constant = {value['split_time_constant']!r} is not one of {FILTERS}"
+    if value["input_gap_per_s"] != 0:
+        yield f"tracking.input_gap_per_s = {value['input_gap_per_s']!r}: all of the gap stands in input_gap"
+    if value["disturbance_quantile"] > value["disturbance"] or not value["quantile"] < 1:
+        yield "tracking.disturbance_quantile is no quantile of a disturbance that is at most tracking.disturbance"
+    if value.get("verified_violations", 0) > value.get("verified_flights", 0):
+        yield "tracking.verified_violations exceed tracking.verified_flights"
+    true = tracking_numbers(value, mass, L_u)
+    for name in FOLLOWING:
+        claimed = value[name]
+        holds = (
+            claimed <= true[name] * (1 + ROUNDING) if name == "decay_rate" else claimed >= true[name] * (1 - ROUNDING)
+        )
         if not holds:
-            yield f"tracking.{name} = {claimed!r} does not follow from the measured numbers and the gains ({value!r})"
+            yield f"tracking.{name} = {claimed!r} does not follow from measured numbers and gains ({true[name]!r})"

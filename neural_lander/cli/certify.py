@@ -12,8 +12,9 @@ from rich.text import Text
 from neural_lander.bundle import load_uncertified, replace_certificate
 from neural_lander.certificate.document import certify as certificate_of
 from neural_lander.certificate.evidence import proved_slopes
+from neural_lander.certificate.meaning import tracking_lines
 from neural_lander.cli.output import emit, progress
-from neural_lander.cli.tables import certificate_table, tracking_lines
+from neural_lander.cli.tables import certificate_table
 from neural_lander.errors import UserError
 
 
@@ -28,7 +29,9 @@ def certify(
     ] = None,
     airframe: Annotated[int, typer.Option(min=0, help="Copy of the vehicle that flies them; as in collect.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
-    out: Annotated[Path | None, typer.Option(help="Page that plots the envelope and the landings.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Page that explains each number, and plots envelope and landings.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the search for the steepest slopes, and of the landings.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -36,23 +39,26 @@ def certify(
 
     Check it without this program: python -m neural_lander.certificate.check BUNDLE
     """
-    if (verify or out) and not landings:
-        raise UserError("--verify and --out hold landings against what others measured: give --landings as well")
+    if verify and not landings:
+        raise UserError("--verify holds landings against what others measured: give --landings as well")
     network, vehicle = load_uncertified(bundle)
     with progress() as bars:
         task = bars.add_task("slopes", total=1.0)
         slopes = proved_slopes(network, vehicle, seed, lambda fraction: bars.update(task, completed=fraction))
     certificate = replace_certificate(bundle, certificate_of(network, vehicle, slopes)).certificate
+    measured = []
     if landings and certificate["contracts"]:
         from neural_lander.cli.results import stages  # the simulator's, as what follows
-        from sim.envelope import measure_envelope, write_envelope_page
+        from sim.envelope import measure_envelope
 
         with stages() as stage:
             measured = measure_envelope(bundle, effect or [], airframe, landings, verify, seed, workers, stage)
         document = certificate_of(network, vehicle, slopes, [m.tracking for m in measured])
         certificate = replace_certificate(bundle, document).certificate
-        if out is not None:
-            write_envelope_page(measured, vehicle, out)
+    if out is not None:
+        from sim.envelope import write_envelope_page
+
+        write_envelope_page(measured, certificate, vehicle, out)
     verdict = "contracts" if certificate["contracts"] else "is not shown to contract"
     emit(
         {"bundle": bundle, **certificate},

@@ -67,25 +67,6 @@ def certificate_table(certificate: Mapping[str, Any]) -> Table:
     return table
 
 
-def tracking_lines(tracking: Mapping[str, Any]) -> list[str]:
-    """What a certificate says of the closed loop at one choice of gains, for a pilot."""
-    gains, numbers, measured = tracking["gains"], tracking["numbers"], tracking["measured"]
-    trim = f"trim {gains['Gamma_1_s']:g} 1/s" if gains["Gamma_1_s"] else "no trim"
-    on = tracking["measured_on"]
-    lines = [
-        f"closed loop, {trim}: a descent is off by at most {1e3 * numbers['height_ball_m']:.0f} mm in height and "
-        f"{numbers['vertical_speed_ball_m_s']:.2f} m/s in vertical speed, while the disturbance stays below "
-        f"{measured['disturbance_N']:.2g} N, the largest in {on['flights']} flights ({on['what']})"
-    ]
-    if verified := tracking.get("verified"):
-        lines.append(
-            f"  of {verified['flights']} other flights {verified['violations']} left the envelope on |s|; it is "
-            f"{verified['envelope_over_worst_s']:.1f} times the worst |s|, and the disturbance was larger for "
-            f"{100 * verified['share_of_time_disturbance_exceeded']:.2g} % of the time"
-        )
-    return lines
-
-
 def slope_line(slope: Mapping[str, Any]) -> str:
     """The learned slope in collective thrust in one line."""
     least, mean, largest = (_number(slope[key]) for key in ("min", "mean", "max"))

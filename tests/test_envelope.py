@@ -1,0 +1,102 @@
+"""The envelope of a bundle's closed loop: measured by ``certify --landings``, held against others, shown."""
+
+import re
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from neural_lander.bundle import load_bundle
+from neural_lander.certificate import check
+from neural_lander.certificate.check_tracking import LABELS as TRACKING
+from neural_lander.certificate.meaning import SAYS, explained
+from neural_lander.certificate.tracking import SOURCES, values_of
+from neural_lander.cli.main import main
+from neural_lander.vehicle import load_vehicle
+from sim.campaign import Copy
+from sim.descents import CALIBRATION_STREAM, TIME_STEP, VERIFICATION_STREAM, fly_descents
+from sim.plant import Plant
+from sim.study import learned_from, study_airframe
+
+LANDINGS = 60  # the whole run of a thousand is `certify B --landings 200 --verify 1000`
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The default bundle of the first simulated airframe."""
+    folder = tmp_path_factory.mktemp("study")
+    plant = Plant(load_vehicle("intel-aero")).with_airframe(0)
+    return study_airframe(plant, 0, 0, folder, keep_logs=False).bundle.path
+
+
+@pytest.fixture(scope="module")
+def certified(bundle: Path) -> Path:
+    """It again, with the closed loop measured on 30 landings and held against others."""
+    page = bundle.parent / "page.html"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("neural_lander.certificate.steepest.ROUNDS", 10)
+        options = ["--landings", "30", "--verify", str(LANDINGS), "--out", str(page), "--json"]
+        assert main(["certify", str(bundle), *options]) == 0
+    return page
+
+
+@pytest.mark.slow
+def test_landings_stay_under_an_envelope_that_others_were_measured_for(certified: Path, bundle: Path) -> None:
+    tracking = load_bundle(bundle).certificate["tracking"]
+    assert [values_of(t)["Gamma"] for t in tracking] == [1.5, 0.0]
+    for value in map(values_of, tracking):
+        assert value["verified_flights"] == LANDINGS
+        assert value["verified_violations"] == value["verified_height_violations"] == 0
+        assert 1 < value["verified_envelope_over_worst_s"] < 5
+        assert value["verified_time_above_disturbance"] < 0.001
+        assert value["verified_time_above_quantile"] < 0.03
+        assert value["height_settled"] < 0.1 and value["vertical_speed_settled"] < 0.2
+    assert not list(check.problems({name: (bundle / name).read_bytes() for name in check.FILES}))
+
+
+@pytest.mark.slow
+def test_nothing_of_a_descent_is_left_out(bundle: Path) -> None:
+    """It begins with the reference's step, which s holds, and ends within a step of contact or of the reference."""
+    loaded = load_bundle(bundle)
+    plant = Plant(loaded.vehicle).with_airframe(0)
+    flights = fly_descents(
+        Copy(plant, learned_from(loaded)), loaded.domain, "neural-lander-trim", ["land-1d"], 2, 0, CALIBRATION_STREAM
+    )
+    others = fly_descents(
+        Copy(plant, learned_from(loaded)), loaded.domain, "neural-lander-trim", ["land-1d"], 2, 0, VERIFICATION_STREAM
+    )
+    assert not {f.seed for f in flights} & {f.seed for f in others}
+    for f in flights:
+        assert f.s[0, 2] == pytest.approx(0.3, abs=0.05)  # at rest under a reference that sinks at 0.3 m/s
+        assert len(f.s) == len(f.input_gap)
+        assert 3.2 < len(f.s) * TIME_STEP < 3.34
+        assert np.all(np.isfinite(f.s)) and f.domain_score > 0
+
+
+@pytest.mark.slow
+def test_the_page_explains_every_number_and_plots_flights_under_the_envelope(certified: Path, bundle: Path) -> None:
+    html = certified.read_text()
+    headings = re.findall(r"<h2>(.*?)</h2>", html)
+    assert headings[:2] == ["With trim: envelope and flights", "Without trim: envelope and flights"]
+    certificate = load_bundle(bundle).certificate
+    for entry in explained(certificate):
+        assert entry["name"].replace("_", " ") in html
+    figures = html.split("<script")
+    assert any('"envelope"' in part and '"worst flight"' in part for part in figures)
+    for tracking in certificate["tracking"]:
+        for text in tracking["assumed"]:
+            assert escape(text) in html
+
+
+def test_each_number_of_a_certificate_has_a_sentence() -> None:
+    bare = {name for name in check.LABELS if not name.endswith("_reached") and "_rotors_" not in name}
+    assert bare | set(TRACKING) == set(SAYS)
+    assert set(SOURCES) == set(TRACKING)
+    assert all(says.endswith(".") for _, says in SAYS.values())
+
+
+def test_other_landings_without_any_to_measure_on_are_refused(tmp_path: Path, capsys: Any) -> None:
+    assert main(["certify", str(tmp_path), "--verify", "5"]) == 2
+    assert "--landings" in capsys.readouterr().err
