@@ -37,7 +37,10 @@ LOW_STEP = 0.05  # m, sideways
 TOUCH_SPEEDS = (0.15, 0.4)  # m/s, down to the floor
 SLANT = 0.3  # m/s, sideways on the way down
 EASE = 0.3  # s, from rest to the velocity of a descent
-HEIGHT_BANDS = ((0.0, 0.05, 0.24), (0.05, 0.10, 0.16), (0.10, 0.20, 0.15), (0.20, 0.60, 0.20), (0.60, 1.50, 0.25))
+PRESS = 0.12  # m, largest depth below the floor that a descent aims at: ground effect keeps off who aims at the floor
+SKIM = 0.02  # m: below it ground effect is steepest, and trim needs
+SKIM_TIME = 2.5  # s to bring the vehicle to where the reference is
+HEIGHT_BANDS = ((0.0, SKIM, 0.15), (SKIM, 0.05, 0.12), (0.05, 0.10, 0.13), (0.10, 0.20, 0.15), (0.20, 0.60, 0.20), (0.60, 1.50, 0.25))
 """(from m, to m, share of the time between way points): near the ground in the main, where the effect is."""
 
 
@@ -79,20 +82,24 @@ class _Way:
         side = np.clip(here[:2] + rng.uniform(-reach, reach, 2), pad[:2] - LATERAL_REACH, pad[:2] + LATERAL_REACH)
         target = np.array([*side, pad[2] + height])
         pace = rng.uniform(*(LOW_SPEEDS if near else SPEEDS))
-        self.go(target, max(float(np.linalg.norm(target - here)) / pace, rng.uniform(0.5, 1.5)))
+        least = SKIM_TIME if height < SKIM else rng.uniform(0.5, 1.5)
+        self.go(target, max(float(np.linalg.norm(target - here)) / pace, least))
 
     def touch_and_go(self, pad: np.ndarray) -> None:
-        """Down to the floor at constant velocity, as in a landing, every other time on a slant, and up again."""
+        """Down to the floor at constant velocity, as in a landing, every other time on a slant, and up again.
+
+        As a pilot does, it presses on until the floor is felt: the aim is up to ``PRESS`` below it.
+        """
         here, rng = self.points[-1], self.rng
         slant = rng.uniform(-SLANT, SLANT, 2) * rng.integers(0, 2)
         velocity = np.array([*slant, -rng.uniform(*TOUCH_SPEEDS)])
-        down = (here[2] - pad[2]) / -velocity[2] - EASE / 2
+        down = (here[2] - pad[2] + rng.uniform(0.0, PRESS)) / -velocity[2] - EASE / 2
         if down > 0:
             self.go(here + velocity * EASE / 2, EASE, velocity)
             self.go(self.points[-1] + velocity * down, down, velocity)
-        floor = np.array([*self.points[-1][:2], pad[2]])
-        self.go(floor, 0.2)
-        self.go(floor + [0.0, 0.0, rng.uniform(0.02, 0.3)], rng.uniform(0.8, 1.5))
+        end = self.points[-1]
+        self.go(end, 0.2)
+        self.go(np.array([*end[:2], pad[2] + rng.uniform(0.02, 0.3)]), rng.uniform(0.8, 1.5))
 
 
 def random_tour(pad: np.ndarray, duration: float, rng: np.random.Generator) -> Tour:

@@ -71,7 +71,7 @@ def test_too_short_a_flight_says_so(excited: ResidualSamples) -> None:
 
 
 def test_without_evidence_the_bound_on_the_slope_is_tight_unless_the_user_insists() -> None:
-    assert TrainingOptions().with_evidence(False).thrust_slope == UNIDENTIFIED_THRUST_SLOPE
-    assert TrainingOptions().with_evidence(True).thrust_slope == TrainingOptions().thrust_slope
-    assert TrainingOptions(thrust_slope=0.05).with_evidence(False).thrust_slope == 0.05
-    assert TrainingOptions(thrust_input="on").with_evidence(False).thrust_slope == TrainingOptions().thrust_slope
+    assert TrainingOptions().with_evidence(False, 0.0, VEHICLE).thrust_slope == UNIDENTIFIED_THRUST_SLOPE
+    assert TrainingOptions().with_evidence(True, 0.0, VEHICLE).thrust_slope == TrainingOptions().thrust_slope
+    assert TrainingOptions(thrust_slope=0.05).with_evidence(False, 0.0, VEHICLE).thrust_slope == 0.05
+    assert TrainingOptions(thrust_input="on").with_evidence(False, 0.0, VEHICLE).thrust_slope == TrainingOptions().thrust_slope

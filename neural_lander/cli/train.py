@@ -28,8 +28,12 @@ def train(
     out: Annotated[Path, typer.Option(help="Bundle to write: a folder; an existing bundle is replaced.")],
     seed: Annotated[int, typer.Option(help="Of the split, the first weights and the order of samples.")] = 0,
     gamma: Annotated[
-        float, typer.Option(help="Lipschitz bound over the whole input, in vehicle weights per metre.")
-    ] = DEFAULT_GAMMA,
+        float | None,
+        typer.Option(
+            help="Lipschitz bound over the whole input, in vehicle weights per metre; "
+            f"default: {DEFAULT_GAMMA:g}, more where the flights are steep in height."
+        ),
+    ] = None,
     thrust_slope: Annotated[
         float, typer.Option(help="Bound on the contraction factor of the thrust iteration, below 1.")
     ] = DEFAULT_THRUST_SLOPE,

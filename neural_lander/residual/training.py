@@ -23,6 +23,7 @@ from neural_lander.residual.options import TrainingOptions
 from neural_lander.residual.resample import SAMPLE_PERIOD
 from neural_lander.residual.samples import ResidualSamples, residual_samples
 from neural_lander.residual.slope import SlopeEvidence, identify_thrust_slope
+from neural_lander.residual.steepness import steepest_slope
 from neural_lander.residual.trim import flight_biases, flight_trim, trim_height
 from neural_lander.vehicle import Vehicle
 
@@ -206,7 +207,9 @@ def fit_predictors(
         if features.heading_frame:
             lag_force = np.stack(to_heading(list(lag_force.T), cosine, sine), axis=-1)
         data = replace(data, lag_force=lag_force)
-    fitted = train_network(data, features, vehicle, options.with_evidence(slope.identified), progress)
+    steepest = steepest_slope(gather(lambda f: f.height), label[:, 2])
+    options = options.with_evidence(slope.identified, steepest, vehicle)
+    fitted = train_network(data, features, vehicle, options, progress)
     law = fit_cheeseman_bennett(vehicle, gather(lambda f: f.centre_height), rotor_thrust.sum(-1), label[:, 2])
     return fitted, Predictors(fitted.network, law, label.mean(axis=0), fitted.thrust_lag), slope
 
