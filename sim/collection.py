@@ -40,7 +40,10 @@ EASE = 0.3  # s, from rest to the velocity of a descent
 PRESS = 0.12  # m, largest depth below the floor that a descent aims at: ground effect keeps off who aims at the floor
 SKIM = 0.02  # m: below it ground effect is steepest, and trim needs
 SKIM_TIME = 2.5  # s to bring the vehicle to where the reference is
-HEIGHT_BANDS = ((0.0, SKIM, 0.15), (SKIM, 0.05, 0.12), (0.05, 0.10, 0.13), (0.10, 0.20, 0.15), (0.20, 0.60, 0.20), (0.60, 1.50, 0.25))
+HEIGHT_BANDS = (
+    (0.0, SKIM, 0.15), (SKIM, 0.05, 0.12), (0.05, 0.10, 0.13),
+    (0.10, 0.20, 0.15), (0.20, 0.60, 0.20), (0.60, 1.50, 0.25),
+)  # fmt: skip
 """(from m, to m, share of the time between way points): near the ground in the main, where the effect is."""
 
 

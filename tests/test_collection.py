@@ -9,7 +9,7 @@ from scipy.signal import periodogram
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.rotation import quaternion_to_matrix
 from neural_lander.vehicle import load_vehicle
-from sim.collection import FLIGHT_TIME, FLIGHTS, collect_flight, random_tour, thrust_dither
+from sim.collection import FLIGHT_TIME, FLIGHTS, PRESS, collect_flight, random_tour, thrust_dither
 from sim.plant import Plant
 from sim.world import TIME_STEP
 
@@ -32,9 +32,9 @@ def seconds_within(log: FlightLog, low: float, high: float) -> float:
     return float(np.mean((height >= low) & (height < high)) * log.duration)
 
 
-def test_even_a_short_flight_spends_half_of_its_time_low(flight: FlightLog) -> None:
+def test_even_a_short_flight_goes_low(flight: FlightLog) -> None:
     assert flight.duration == pytest.approx(12.0, abs=0.02)
-    assert sum(seconds_within(flight, *band) for band in BANDS) > 0.35 * flight.duration
+    assert sum(seconds_within(flight, *band) for band in BANDS) > 0.2 * flight.duration
     assert flight.height is not None and flight.height.max() > 0.8  # hover before the first manoeuvre
 
 
@@ -78,13 +78,13 @@ def test_the_mass_in_the_log_is_what_was_believed_not_what_flew() -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_the_tour_is_smooth_and_presses_against_the_floor_by_a_centimetre_at_most(seed: int) -> None:
+def test_the_tour_is_smooth_and_aims_no_deeper_below_the_floor_than_it_says(seed: int) -> None:
     pad = PLANT.pad
     tour = random_tour(pad, 50.0, np.random.default_rng(seed))
     t = np.arange(0, 50 * 240) * TIME_STEP
     p = np.array([tour(s).position for s in t])
     v = np.array([tour(s).velocity for s in t])
-    assert p[:, 2].min() >= pad[2] - 0.015
+    assert pad[2] - PRESS - 0.03 <= p[:, 2].min() < pad[2] - 0.02  # a cubic overshoots where it turns
     assert p[:, 2].max() <= pad[2] + 1.5 + 1e-9
     np.testing.assert_allclose((p[2:] - p[:-2]) / (2 * TIME_STEP), v[1:-1], atol=0.03)
     assert np.linalg.norm(v, axis=-1).max() < 1.5

@@ -1,6 +1,7 @@
 """Identifiability of the slope in thrust: excited flights give it, quasi-static ones are told from them."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -71,7 +72,10 @@ def test_too_short_a_flight_says_so(excited: ResidualSamples) -> None:
 
 
 def test_without_evidence_the_bound_on_the_slope_is_tight_unless_the_user_insists() -> None:
-    assert TrainingOptions().with_evidence(False, 0.0, VEHICLE).thrust_slope == UNIDENTIFIED_THRUST_SLOPE
-    assert TrainingOptions().with_evidence(True, 0.0, VEHICLE).thrust_slope == TrainingOptions().thrust_slope
-    assert TrainingOptions(thrust_slope=0.05).with_evidence(False, 0.0, VEHICLE).thrust_slope == 0.05
-    assert TrainingOptions(thrust_input="on").with_evidence(False, 0.0, VEHICLE).thrust_slope == TrainingOptions().thrust_slope
+    def bound(identified: bool, **options: Any) -> float:
+        return TrainingOptions(**options).with_evidence(identified, 0.0, VEHICLE).thrust_slope
+
+    assert bound(False) == UNIDENTIFIED_THRUST_SLOPE
+    assert bound(True) == TrainingOptions().thrust_slope
+    assert bound(False, thrust_slope=0.05) == 0.05
+    assert bound(False, thrust_input="on") == TrainingOptions().thrust_slope

@@ -120,8 +120,8 @@ class TrainingOptions:
         gamma, slope = weights_per_metre * vehicle.weight, self.rotor_thrust_lipschitz(vehicle)
         if gamma <= slope:
             raise UserError(
-                f"gamma = {weights_per_metre:g} weights per metre is {gamma:.3g} N/m for '{vehicle.name}' and must exceed "
-                f"the bound of {slope:.3g} N/N in the rotor thrusts: raise --gamma or lower --thrust-slope"
+                f"gamma = {weights_per_metre:g} weights per metre is {gamma:.3g} N/m for '{vehicle.name}' and must "
+                f"exceed the bound of {slope:.3g} N/N in the rotor thrusts: raise --gamma or lower --thrust-slope"
             )
         return gamma
 
