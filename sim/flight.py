@@ -78,7 +78,9 @@ def fly(
             u = command * command + excitation(t) / (4 * c_T)
             command = np.sqrt(clip(u, 0.0, u_max))
         if touchdown is not None:
-            command = command * math.sqrt(touchdown(t, bool(seen.contact)))
+            asked = c_T * float(command.dot(command))
+            climb, upright = float(seen.velocity[2]), seen.rows[2][2]
+            command = command * math.sqrt(touchdown(t, bool(seen.contact), asked, climb, upright))
             if touchdown.landed:
                 break
         before = world.state

@@ -1,52 +1,168 @@
-"""Touchdown: contact that lasts. One detector and one motor cut for every controller."""
+"""Touchdown: contact that lasts and carries weight. One detector and one motor cut for every controller.
+
+A vehicle that carries its whole weight on its rotors hops on the floor for as long as it holds its position there, so
+that contact never lasts. Autopilots take thrust away as soon as they feel the ground; so does this. With contact the
+share of the thrust that is left falls towards ``resting_share``, without it it recovers, and once contact has lasted
+the motors stop. It acts on contact, never on the reference: a bump costs a short dip of the thrust, and a vehicle that
+floats gains nothing.
+
+A contact flag lies: it drops out on rough ground, and a shock or a broken wire raises it in the air, where stopping the
+motors is the end. Two things are asked besides. Gaps shorter than ``GAP`` do not break a contact. And what is felt must
+carry: with J the velocity per unit of time that something else than the rotors gives to the vehicle,
+
+    J' = v_z' + g (1 - T / T_0) - J / tau,
+
+T the thrust that is left and T_0 its mean in the air before, J / (g tau) is the share of the weight that the ground
+carries: 0.3 and more for one who stands there at 0.7 of his thrust, nothing for one who falls. Contact that carries
+nothing is not believed for a while. One who lies on his side, in contact, stops his motors at once.
+
+The law is written once, over floats for one vehicle and arrays for a batch.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import NamedTuple
+
+from neural_lander.arrays import Array
+from neural_lander.components import Scalar, choose, maximum, minimum
+from neural_lander.vehicle import GRAVITY
 
 CONTACT_TIME = 0.2  # s, definition of touchdown in every table
 RESTING_SHARE = 0.7  # of the thrust: with a third of the weight on the gear no controller hops, guess
 SPOOL_TIME = 0.05  # s of contact to the resting share: about two time constants of a motor, guess
 RECOVERY_TIME = 0.2  # s without contact from the resting share to all of the thrust, guess
+GAP = 0.025  # s without contact that do not end it: six steps of 240 Hz, in which one falls 3 mm; guess
+SUPPORT = 0.12  # of the weight: half of what a vehicle at rest on its gear lays down within CONTACT_TIME, guess
+SUPPORT_TIME = 0.3  # s, tau: as long as it takes to tell standing from falling, guess
+PATIENCE = 0.2  # s beyond the contact time within which contact must have carried SUPPORT, guess
+DOUBT_TIME = 1.0  # s for which contact is not believed after it carried nothing, guess
+AIR_TIME = 1.0  # s, time constant of the mean of the thrust in the air, guess
+TIPPED = math.cos(math.radians(60.0))  # cosine of the tilt beyond which a vehicle in contact does not come up again
+TIP_TIME = 0.05  # s of contact in that attitude, guess
 
 
-@dataclass
-class TouchdownDetector:
-    """Lays weight on the gear while contact is felt, and says when contact has lasted.
+class Touch(NamedTuple):
+    """What the detector remembers. Floats and bools for one vehicle, arrays for a batch."""
 
-    A vehicle that carries its whole weight on its rotors hops on the floor for as long as it holds its position
-    there, so that contact never lasts. Autopilots take thrust away as soon as they feel the ground; so does
-    this. With contact the share of thrust that is left falls towards ``resting_share``, without it it recovers,
-    and once contact has lasted ``contact_time`` the motors stop. It acts on contact, never on the reference: a
-    bump costs a short dip of the thrust, and a vehicle that floats gains nothing.
-    """
+    since: Scalar
+    """Start of the present contact in s, NaN in the air."""
+    felt: Scalar
+    """When contact was felt last, s."""
+    share: Scalar
+    """Share of the thrust that the rotors may keep, 0..1."""
+    doubt: Scalar
+    """Until when contact is not believed, s."""
+    air_thrust: Scalar
+    """Mean of the thrust in the air, N; NaN before the first one."""
+    q: Scalar
+    """J - v_z of the module's equation, m/s."""
+    landed: Scalar
+    """Whether the motors are off for good."""
+
+
+@dataclass(frozen=True)
+class TouchdownLaw:
+    """One step of the detector."""
 
     contact_time: float = CONTACT_TIME  # s
     resting_share: float = RESTING_SHARE
     """Share of the thrust kept in contact; 1 leaves the controller alone until contact has lasted."""
-    since: float | None = None
-    """Start of the present contact in s, None in the air."""
-    landed: bool = False
-    """Whether contact has lasted; stays so until :meth:`reset`."""
-    share: float = 1.0
-    """Share of the thrust that the rotors may keep, 0..1."""
-    _updated: float | None = None
 
-    def reset(self) -> None:
-        """Back in the air."""
-        self.since, self.landed, self.share, self._updated = None, False, 1.0, None
+    def start(self, like: Scalar = 0.0) -> Touch:
+        """In the air; ``like`` gives library and shape of a batch."""
+        zero = 0.0 * like
+        return Touch(zero + math.nan, zero - 1.0, zero + 1.0, zero - 1e9, zero + math.nan, zero, zero > 0)
 
-    def __call__(self, t: float, contact: bool) -> float:
-        """Share of the thrust that the rotors may keep at time t in s; 0 means landed, motors off."""
+    def __call__(
+        self,
+        memory: Touch,
+        t: float,
+        dt: float,
+        contact: bool | Array,
+        thrust: Scalar | None = None,
+        climb: Scalar = 0.0,
+        upright: Scalar = 1.0,
+    ) -> Touch:
+        """The memory at time t in s, dt after the last.
+
+        Parameters
+        ----------
+        contact
+            Whether the gear is felt to touch.
+        thrust
+            Collective thrust in N that the controller asks for, before any of it is taken away; None leaves out the
+            question whether the ground carries.
+        climb
+            Vertical velocity in m/s.
+        upright
+            Cosine of the tilt.
+        """
+        since, felt, share, doubt, air_thrust, q, landed = memory
+        believed = contact & (doubt < t)
+        felt = choose(believed, 0.0 * felt + t, felt)
+        touching = believed | ((since == since) & (t - felt < GAP))  # not NaN
+        since = choose(touching, choose(since == since, since, 0.0 * felt + t), 0.0 * felt + math.nan)
+        held = t - since
+        down, up = (1 - self.resting_share) / SPOOL_TIME * dt, (1 - self.resting_share) / RECOVERY_TIME * dt
+        share = choose(believed, maximum(share - down, self.resting_share), minimum(share + up, 1.0))
+        ready = believed & (held >= self.contact_time - 1e-9)
+        if thrust is not None:
+            air_thrust = choose(air_thrust == air_thrust, air_thrust, thrust + 0.0 * share)
+            J = q + climb
+            lift = share * thrust * upright / air_thrust
+            air_thrust = choose(touching, air_thrust, air_thrust + min(dt / AIR_TIME, 1.0) * (thrust - air_thrust))
+            q = choose(touching, q + dt * (GRAVITY * (1.0 - lift) - J / SUPPORT_TIME), -climb + 0.0 * q)
+            carried = J >= SUPPORT * GRAVITY * SUPPORT_TIME
+            hollow = touching & (held > self.contact_time + PATIENCE) & (J < SUPPORT * GRAVITY * SUPPORT_TIME)
+            doubt = choose(hollow, 0.0 * doubt + t + DOUBT_TIME, doubt)
+            ready = ready & carried
+        tipped = (held >= TIP_TIME) & (upright < TIPPED)
+        landed = landed | ready | tipped
+        return Touch(since, felt, choose(landed, 0.0 * share, share), doubt, air_thrust, q, landed)
+
+
+class TouchdownDetector:
+    """The law with its memory: lays weight on the gear while contact is felt, and says when contact has lasted."""
+
+    def __init__(self, contact_time: float = CONTACT_TIME, resting_share: float = RESTING_SHARE) -> None:
+        self.law = TouchdownLaw(contact_time, resting_share)
+        self.reset()
+
+    def reset(self, like: Scalar = 0.0) -> None:
+        """Back in the air; ``like`` gives library and shape of a batch. A go-around begins with it."""
+        self._memory = self.law.start(like)
+        self._updated: float | None = None
+
+    @property
+    def landed(self) -> bool | Array:
+        """Whether contact has lasted; stays so until :meth:`reset`."""
+        return self._memory.landed
+
+    @property
+    def share(self) -> Scalar:
+        """Share of the thrust that the rotors may keep, 0..1; 0 means landed, motors off."""
+        return self._memory.share
+
+    @property
+    def since(self) -> Scalar | None:
+        """Start of the present contact in s; None in the air, in a batch NaN."""
+        since = self._memory.since
+        return None if isinstance(since, float) and math.isnan(since) else since
+
+    def __call__(
+        self,
+        t: float,
+        contact: bool | Array,
+        thrust: Scalar | None = None,
+        climb: Scalar = 0.0,
+        upright: Scalar = 1.0,
+    ) -> Scalar:
+        """Share of the thrust that the rotors may keep at time t in s; arguments as in :class:`TouchdownLaw`."""
         dt = 0.0 if self._updated is None else max(t - self._updated, 0.0)
         self._updated = t
-        if self.landed:
+        if self._memory.landed is True:
             return 0.0
-        if contact:
-            self.since = t if self.since is None else self.since
-            self.landed = t - self.since >= self.contact_time - 1e-9
-            self.share = max(self.share - (1 - self.resting_share) / SPOOL_TIME * dt, self.resting_share)
-        else:
-            self.since = None
-            self.share = min(self.share + (1 - self.resting_share) / RECOVERY_TIME * dt, 1.0)
-        return 0.0 if self.landed else self.share
+        self._memory = self.law(self._memory, t, dt, contact, thrust, climb, upright)
+        return self._memory.share
