@@ -99,5 +99,6 @@ class Heard:
         position = estimate.position - [0.0, 0.0, ground]
         state = State(position, estimate.velocity, estimate.attitude, estimate.body_rates, np.float64(math.nan))
         height = self.vehicle.lowest_point(position, state.R)
-        state = State(position, state.velocity, state.attitude, state.body_rates, height)
+        felt = estimate.specific_force
+        state = State(position, state.velocity, state.attitude, state.body_rates, height, specific_force=felt)
         return View(now, estimate, state, ground, age, self._restarted)

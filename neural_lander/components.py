@@ -76,7 +76,7 @@ def choose(condition: bool | Array, a: Scalar, b: Scalar) -> Scalar:
     if isinstance(condition, bool | np.bool_):
         return a if condition else b
     if isinstance(a, float):
-        a = a + 0 * b
+        a = namespace(b).full_like(b, a)
     return namespace(condition).where(condition, a, b)
 
 

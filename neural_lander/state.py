@@ -28,6 +28,8 @@ class State:
     """Whether the gear is felt to touch."""
     battery: float | Array | None = None  # (...) V
     """At the terminals; None where it is not measured."""
+    specific_force: Array | None = None  # (..., 3) m/s^2
+    """Acceleration minus gravity, world: the accelerometer, turned by the attitude; None where it is not measured."""
 
     @cached_property
     def R(self) -> Array:

@@ -83,6 +83,8 @@ def fly(
             command = command * math.sqrt(touchdown(t, bool(seen.contact), asked, climb, upright))
             if touchdown.landed:
                 break
+        if excitation is not None or touchdown is not None:
+            controller.flown_thrust = c_T * command * command
         before = world.state
         world.step(command)
         wanted = controller.wanted

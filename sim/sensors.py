@@ -12,7 +12,7 @@ from neural_lander.components import join, quaternion_product, split
 from neural_lander.state import State
 from sim.draws import BLOCK, Draws
 
-STATE_STREAM, LOG_STREAM = 0x5E5, 0x106
+STATE_STREAM, LOG_STREAM, IMU_STREAM = 0x5E5, 0x106, 0x1AC
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,13 @@ def pose_scale(noise: SensorNoise) -> np.ndarray:
     return np.repeat([noise.position, noise.velocity, noise.attitude / 2, noise.body_rates], 3)
 
 
-def disturbed(truth: State, e: Array) -> State:
-    """The state as measured with the errors e, ``(..., 12)``. Height is that of the pose, over a known terrain."""
+def disturbed(truth: State, e: Array, e_felt: Array | None = None) -> State:
+    """The state as measured with the errors e, ``(..., 12)``. Height is that of the pose, over a known terrain.
+
+    With ``e_felt`` ``(..., 3)`` in m/s^2 it holds the specific force too. The accelerometer is turned into the world by
+    the true attitude: what the noise of the attitude would add is a tenth of its own.
+    """
+    felt = truth.specific_force
     return State(
         truth.position + e[..., :3],
         truth.velocity + e[..., 3:6],
@@ -47,6 +52,7 @@ def disturbed(truth: State, e: Array) -> State:
         truth.body_rates + e[..., 9:12],
         truth.height + e[..., 2],
         truth.contact,
+        specific_force=None if felt is None or e_felt is None else felt + e_felt,
     )
 
 
@@ -72,11 +78,12 @@ class Sensors:
         self._state_noise = _Noise(Draws(seed, STATE_STREAM), pose_scale(noise))
         log_scale = np.repeat([noise.specific_force, noise.rotor_speed], [3, 4])
         self._log_noise = _Noise(Draws(seed, LOG_STREAM), log_scale)
+        self._imu_noise = _Noise(Draws(seed, IMU_STREAM), np.repeat(noise.specific_force, 3))
         self._pipe: deque[State] = deque(maxlen=noise.delay + 1)
 
     def measure(self, truth: State) -> State:
         """The state as measured at this instant."""
-        return disturbed(truth, self._state_noise())
+        return disturbed(truth, self._state_noise(), self._imu_noise())
 
     def delayed(self, state: State) -> State:
         """What the controller sees now: the measurement of ``delay`` steps ago."""

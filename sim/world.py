@@ -15,7 +15,7 @@ import numpy as np
 from neural_lander.components import quaternion_rows, rotate, rotate_back
 from neural_lander.errors import UserError
 from neural_lander.state import State
-from neural_lander.vehicle import G_VECTOR, GRAVITY, Vehicle
+from neural_lander.vehicle import GRAVITY, Vehicle
 from sim.aerodynamics import AerodynamicEffect, RandomEffect
 from sim.airframe import Airframe
 from sim.motors import FirstOrderMotors
@@ -151,11 +151,14 @@ class PyBulletWorld:
             if isinstance(effect, RandomEffect):
                 effect.reset(seed + 7919 * k, self.dt)
         self._read()
-        self._previous = self.state
 
-    def _read(self) -> None:
+    def _read(self, before: State | None = None) -> None:
+        """Take the state from Bullet; the one before it gives the acceleration over the step."""
         (px, py, pz), (qx, qy, qz, qw) = self._bullet.getBasePositionAndOrientation(self._body)
         velocity, (wx, wy, wz) = self._bullet.getBaseVelocity(self._body)
+        vx, vy, vz = velocity
+        ux, uy, uz = velocity if before is None else before.velocity.tolist()
+        felt = np.array(((vx - ux) / self.dt, (vy - uy) / self.dt, (vz - uz) / self.dt + GRAVITY))
         rows = quaternion_rows((qw, qx, qy, qz))
         rates = rotate_back(rows, (wx, wy, wz))
         self.surface = self.terrain.at(self.t)
@@ -169,6 +172,7 @@ class PyBulletWorld:
             np.array(rates),
             np.float64(height),
             self.contact,
+            specific_force=felt,
         )
         vars(self.state)["rows"] = rows  # known here: spares the effects to compute them again
 
@@ -201,14 +205,13 @@ class PyBulletWorld:
         self.terrain.move(b, self._ground, self.t)
         b.stepSimulation()
         self.t += self.dt
-        self._read()
-        self._previous = state
+        self._read(state)
         self.applied_force = force
 
     @property
     def specific_force(self) -> np.ndarray:
         """(3,) m/s^2, world: acceleration over the last step minus gravity."""
-        return (self.state.velocity - self._previous.velocity) / self.dt - G_VECTOR
+        return np.asarray(self.state.specific_force)
 
     def _blame(self, state: State) -> None:
         """Name the effect that returned something other than finite numbers."""

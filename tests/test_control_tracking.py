@@ -79,7 +79,7 @@ def double_integrator(
     p, v = np.zeros(3), np.zeros(3)
     for k in range(round(seconds / DT)):
         force = law(at(p, v), Reference(ZERO, ZERO, ZERO))
-        law.update_trim(k * DT, hold(k * DT))
+        law.update(k * DT, hold(k * DT))
         v = v + DT * ((force + disturbance) / M - [0, 0, GRAVITY])
         p = p + DT * v
     return p
@@ -113,9 +113,9 @@ def test_after_a_pause_trim_does_not_jump() -> None:
     law = TrackingLaw(VEHICLE, TrackingGains.critically_damped(VEHICLE))
     law(at(np.ones(3)), Reference(ZERO, ZERO, ZERO))
     for t in (0.0, 5.0, 4.0):  # first call, a pause, a clock that goes backwards
-        law.update_trim(t, False)
+        law.update(t, False)
     assert np.all(law.d_hat == 0)
-    law.update_trim(4.01, False)
+    law.update(4.01, False)
     assert_allclose(law.d_hat, 0.01 * law.gains.Gamma * law.gains.K_v * law.s)
 
 

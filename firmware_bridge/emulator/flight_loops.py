@@ -84,7 +84,7 @@ class FlightLoops:
     def _track(self, now: float, contact: bool, share: float) -> np.ndarray:
         state, reference = self._estimator.state, self._reference
         force = self._tracking(state, reference)
-        self._tracking.update_trim(now, contact)
+        self._tracking.update(now, contact)
         R_d = desired_attitude(split(force), reference.yaw)
         thrust = share * dot(split(force), [row[2] for row in state.rows])
         return self._allocate(thrust, self._attitude(state.rows, split(state.body_rates), R_d))

@@ -12,6 +12,7 @@ from neural_lander.arrays import Array, along, clip, constant, inner, namespace
 from neural_lander.components import Rows, join, split
 from neural_lander.control.allocation import Allocation
 from neural_lander.control.attitude import AttitudeGains, AttitudeLaw, desired_attitude
+from neural_lander.control.estimate import ForceEstimate
 from neural_lander.control.tracking import TrackingGains, TrackingLaw
 from neural_lander.errors import UserError
 from neural_lander.residual.model import NoResidual, ResidualModel
@@ -47,6 +48,8 @@ class Controller:
     contraction_factor : float
         Certified bound on the contraction of the thrust iteration; it turns the last step into a bound on the
         remaining error, |T_k - T*| <= factor / (1 - factor) |T_k - T_(k-1)| (Banach).
+    estimate : ForceEstimate, optional
+        Of the force that f_a_hat leaves. The default is the trim, by the gains' ``Gamma``.
     """
 
     def __init__(
@@ -56,10 +59,11 @@ class Controller:
         gains: TrackingGains | None = None,
         attitude_gains: AttitudeGains | None = None,
         contraction_factor: float = 0.5,
+        estimate: ForceEstimate | None = None,
     ) -> None:
         self.vehicle = vehicle
         self.residual: ResidualModel = residual or NoResidual()
-        self.tracking = TrackingLaw(vehicle, gains or TrackingGains.critically_damped(vehicle))
+        self.tracking = TrackingLaw(vehicle, gains or TrackingGains.critically_damped(vehicle), estimate)
         self.attitude = AttitudeLaw(vehicle, attitude_gains)
         self.allocation = Allocation(vehicle)
         self.wanted: Wanted | None = None
@@ -83,10 +87,14 @@ class Controller:
         self.attitude.tau_hat = np.zeros(3) if moment_trim is None else moment_trim
         self.wanted = None
         self.rotor_thrust: Array = np.full(4, self.vehicle.weight / 4)  # (..., 4) N, as commanded last
+        self.flown_thrust: Array = self.rotor_thrust
+        """(..., 4) N, what the rotors were really told; whoever changes the command behind the controller says so."""
+        self._f_a_hat: Array = np.zeros(3)
 
     def __call__(self, t: float, state: State, reference: Reference) -> Array:
         """Rotor speeds in rad/s, ``(..., 4)``, at time t in s. What was asked for is in :attr:`wanted`."""
         R = state.rows
+        self.tracking.estimate.observe(t, state, self.flown_thrust, self._f_a_hat)
         f_a_hat = self.residual.at(state)
         f_bar_d = self.tracking(state, reference)
         estimate = f_a_hat(constant(self.rotor_thrust, f_bar_d))
@@ -95,8 +103,9 @@ class Controller:
         k = join([row[2] for row in R])  # body z axis
         thrust, estimate, asked = self._solve_thrust(f_bar_d, f_a_hat, estimate, k, tau_d)
         u, saturated = self.allocation(thrust, tau_d)
-        self.tracking.update_trim(t, saturated | state.contact)
-        self.rotor_thrust = self._c_T * u
+        self.tracking.update(t, saturated | state.contact)
+        self.rotor_thrust = self.flown_thrust = self._c_T * u
+        self._f_a_hat = estimate
         self.wanted = Wanted(thrust, R_d, tau_d, estimate, asked)
         return namespace(u).sqrt(u)
 

@@ -1,9 +1,9 @@
-"""The tracking law of Shi et al. 2019, section III, with trim: from errors to the force that is wanted.
+"""The tracking law of Shi et al. 2019, section III, with an estimate d_hat: from errors to the force that is wanted.
 
     p~ = p - p_d      v_r = p_d' - Lambda p~      s = v - v_r
     f_bar_d = m v_r' - K_v s - m g - d_hat        f_d = f_bar_d - f_a_hat(zeta, u)
 
-PD is this law with f_a_hat = 0: k_p = K_v Lambda, k_d = m Lambda + K_v.
+PD is this law with f_a_hat = 0 and d_hat = 0: k_p = K_v Lambda, k_d = m Lambda + K_v.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neural_lander.arrays import Array, clip, constant, namespace
+from neural_lander.arrays import Array, constant
+from neural_lander.control.estimate import DISTURBANCE_LIMIT, ForceEstimate
+from neural_lander.control.trim import Trim
 from neural_lander.errors import UserError
 from neural_lander.state import Reference, State
 from neural_lander.vehicle import G_VECTOR, Vehicle
 
 DEFAULT_NATURAL_FREQUENCY = 3.0  # rad/s, fixed before any landing was run
 DEFAULT_TRIM_RATE = 1.5  # 1/s, Gamma; 1 to 2 is useful: slower waits, faster rings with the position loop
-DEFAULT_TRIM_LIMIT = 0.3  # of the weight: battery, payload and thrust scale; beyond it something is broken
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class TrackingGains:
     K_v: np.ndarray  # (3,) kg/s
     Gamma: float = DEFAULT_TRIM_RATE  # 1/s
     """Rate of the trim d_hat' = Gamma K_v s; 0 switches it off."""
-    trim_limit: float = DEFAULT_TRIM_LIMIT
+    trim_limit: float = DISTURBANCE_LIMIT
     """Bound on every component of d_hat as a fraction of the weight."""
 
     def __post_init__(self) -> None:
@@ -55,23 +56,32 @@ class TrackingGains:
 
 
 class TrackingLaw:
-    """f_bar_d of the tracking law; keeps the trim d_hat."""
+    """f_bar_d of the tracking law.
 
-    def __init__(self, vehicle: Vehicle, gains: TrackingGains) -> None:
+    Parameters
+    ----------
+    vehicle : Vehicle
+    gains : TrackingGains
+    estimate : ForceEstimate, optional
+        Of the force that is missing from the model. Default: the trim with the rate and limit of the gains.
+    """
+
+    def __init__(self, vehicle: Vehicle, gains: TrackingGains, estimate: ForceEstimate | None = None) -> None:
         self.gains = gains
+        self.estimate: ForceEstimate = estimate or Trim(gains.Gamma * gains.K_v, gains.trim_limit * vehicle.weight)
         self._mass = vehicle.mass
         self._minus_mg = -vehicle.mass * G_VECTOR
-        self._limit = gains.trim_limit * vehicle.weight
-        self._rate = gains.Gamma * gains.K_v
-        self._updated = float("nan")
-        self.d_hat: Array = np.zeros(3)  # (..., 3) N, world
         self.s: Array = np.zeros(3)  # (..., 3) m/s
 
+    @property
+    def d_hat(self) -> Array:
+        """(..., 3) N, world: what is subtracted besides f_a_hat."""
+        return self.estimate.d_hat
+
     def reset(self, d_hat: Array | None = None) -> None:
-        """Forget the trim, or start from a known one in N."""
-        self.d_hat = np.zeros(3) if d_hat is None else d_hat
+        """Forget the estimate, or start from a known force in N."""
+        self.estimate.reset(d_hat)
         self.s = np.zeros(3)
-        self._updated = float("nan")
 
     def __call__(self, state: State, reference: Reference) -> Array:
         """f_bar_d in N, world, ``(..., 3)``: everything but the learned part."""
@@ -80,18 +90,9 @@ class TrackingLaw:
         velocity_error = state.velocity - reference.velocity
         self.s = velocity_error + Lambda * (state.position - reference.position)
         v_r_dot = reference.acceleration - Lambda * velocity_error
-        self.d_hat = constant(self.d_hat, like)
-        return self._mass * v_r_dot - K_v * self.s + constant(self._minus_mg, like) - self.d_hat
+        d_hat = constant(self.estimate.d_hat, like)
+        return self._mass * v_r_dot - K_v * self.s + constant(self._minus_mg, like) - d_hat
 
-    def update_trim(self, t: float, hold: bool | Array) -> None:
-        """Integrate d_hat' = Gamma K_v s up to time t in s, except where ``hold`` (saturation, contact), ``(...)``."""
-        dt = t - self._updated
-        self._updated = t
-        if not 0 < dt < 0.1 or self.gains.Gamma == 0:  # first call, a pause, or a clock that went backwards
-            return
-        step = (dt * constant(self._rate, self.s)) * self.s
-        moved = clip(self.d_hat + step, -self._limit, self._limit)
-        if isinstance(hold, bool | np.bool_):  # one vehicle
-            self.d_hat = self.d_hat if hold else moved
-        else:
-            self.d_hat = namespace(step).where(hold[..., None], self.d_hat, moved)
+    def update(self, t: float, hold: bool | Array) -> None:
+        """Let the estimate learn from s at time t in s, except where ``hold`` (saturation, contact), ``(...)``."""
+        self.estimate.update(t, self.s, hold)
