@@ -107,6 +107,14 @@ def identify_moment_trim(plant: Plant, world: PyBulletWorld) -> np.ndarray:
     return np.mean(settled, axis=0)
 
 
+def place(world: PyBulletWorld, plant: Plant, trajectory: Trajectory, seed: int, t: float) -> None:
+    """Put the vehicle near the reference's start, as the seed draws it, at time t in s."""
+    rng = np.random.default_rng([seed, 0x57A])
+    start = trajectory(0.0).position + START_SPREAD * rng.standard_normal(3) * [1.0, 1.0, 0.5]
+    start[2] = max(start[2], plant.pad[2] + 0.02)
+    world.reset(start, velocity=0.05 * rng.standard_normal(3), seed=seed, t=t)
+
+
 def fly_once(
     world: PyBulletWorld,
     plant: Plant,
@@ -120,10 +128,7 @@ def fly_once(
 ) -> tuple[FlightLog, Truth, Trajectory, dict[str, float]]:
     """One flight and its figures. The seed draws start, noise and turbulence, alike for every controller."""
     trajectory = scenario.trajectory(plant.pad)
-    rng = np.random.default_rng([seed, 0x57A])
-    start = trajectory(0.0).position + START_SPREAD * rng.standard_normal(3) * [1.0, 1.0, 0.5]
-    start[2] = max(start[2], plant.pad[2] + 0.02)
-    world.reset(start, velocity=0.05 * rng.standard_normal(3), seed=seed, t=-WARM_UP)
+    place(world, plant, trajectory, seed, -WARM_UP)
     controller.reset(moment_trim)
     log, truth = fly(
         world,
