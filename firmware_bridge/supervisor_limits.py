@@ -28,7 +28,7 @@ class Limits:
     """Oldest position or attitude that a setpoint is made from: at 0.3 m/s the vehicle moves 15 mm in it. Streams
     of 30 Hz and more stay below it; the link's delay counts."""
     stale_time: float = 0.25  # s
-    """Without a fresh state, until we hand back: half of what the autopilot itself may wait for (``LONGEST_LOSS``)."""
+    """Without a fresh state, until we hand back: half of PX4's and a twelfth of ArduPilot's own default timeout."""
     status_age: float = 3.0  # s
     """Heartbeats come at 1 Hz: three in a row are missing then."""
     height_age: float = 0.2  # s
@@ -46,8 +46,8 @@ class Limits:
     """Without height, until the descent stops: enough to finish one of 0.9 m over the ground that was last known."""
     hold_time: float = 5.0  # s
     """Enough to switch by hand."""
-    disarm_time: float = 3.0  # s
-    """After touchdown, until the autopilot's own land mode is asked to finish: ArduCopter sees no landing in guided."""
+    disarm_time: float = 5.0  # s
+    """After touchdown, until the autopilot's own land mode is asked to finish."""
     tilt: float = math.radians(50.0)  # rad
     """The controller asks for 35 degrees at most; beyond this something is broken."""
     descent_speed: float = 1.0  # m/s

@@ -49,8 +49,8 @@ class Situation:
     restarted: bool = False
     """The autopilot booted anew since the last tick."""
     status: StatusReport | None = None
-    position_age: float = float("inf")  # s, at most
-    attitude_age: float = float("inf")  # s, at most
+    position_age: float = float("inf")  # s
+    attitude_age: float = float("inf")  # s
     height_age: float = float("inf")  # s
     """Of the height above the ground; infinite where there is none."""
     on_ground: bool = True
@@ -72,13 +72,9 @@ class Situation:
     checks_passed: bool = True
     controller_alive: bool = True
     """The last step of the controller returned finite numbers."""
-    disobedience: float = 0.0  # m/s^2
-    """Thrust that is felt beyond the one that was sent, where that lasts; see ``obedience``."""
     touchdown: bool = False
     overdue: bool = False
     """The flight plan should have ended in a touchdown long ago."""
-    stuck: bool = False
-    """It should have left the ground long ago."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +95,6 @@ class Memory:
     """Since when no reason to fade has been there."""
     granted: bool = False
     """Whether the mode that follows setpoints has been seen while ready."""
-    touched_down: bool = False
-    """Whether our landing has ended on the ground; what is left is to disarm."""
     was_armed: bool = False
     """Whether the vehicle has been armed since the program began."""
     asked: float = float("-inf")  # s

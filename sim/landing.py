@@ -107,12 +107,12 @@ def identify_moment_trim(plant: Plant, world: PyBulletWorld) -> np.ndarray:
     return np.mean(settled, axis=0)
 
 
-def place(world: PyBulletWorld, plant: Plant, trajectory: Trajectory, seed: int, t: float) -> None:
-    """Put the vehicle near the reference's start, as the seed draws it, at time t in s."""
+def drawn_start(trajectory: Trajectory, pad: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where the hover before time 0 begins, (3,) m, and how fast, (3,) m/s: a little off, drawn from the seed."""
     rng = np.random.default_rng([seed, 0x57A])
     start = trajectory(0.0).position + START_SPREAD * rng.standard_normal(3) * [1.0, 1.0, 0.5]
-    start[2] = max(start[2], plant.pad[2] + 0.02)
-    world.reset(start, velocity=0.05 * rng.standard_normal(3), seed=seed, t=t)
+    start[2] = max(start[2], pad[2] + 0.02)
+    return start, 0.05 * rng.standard_normal(3)
 
 
 def fly_once(
@@ -128,7 +128,8 @@ def fly_once(
 ) -> tuple[FlightLog, Truth, Trajectory, dict[str, float]]:
     """One flight and its figures. The seed draws start, noise and turbulence, alike for every controller."""
     trajectory = scenario.trajectory(plant.pad)
-    place(world, plant, trajectory, seed, -WARM_UP)
+    start, velocity = drawn_start(trajectory, plant.pad, seed)
+    world.reset(start, velocity, seed=seed, t=-WARM_UP)
     controller.reset(moment_trim)
     log, truth = fly(
         world,
