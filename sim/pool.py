@@ -86,7 +86,8 @@ class DaskPool:
                 raise UserError(f"--scheduler {self.address} has no workers: start dask worker {self.address}")
             waiting = iter(tasks)
             running = as_completed(
-                [client.submit(work, task, pure=False) for _, task in zip(range(AHEAD * cores), waiting, strict=False)]
+                [client.submit(work, task, pure=False) for _, task in zip(range(AHEAD * cores), waiting, strict=False)],
+                loop=client.loop,
             )
             for future in running:
                 try:

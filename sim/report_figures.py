@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from sim.report_tables import metric_keys, metric_named
+from sim.metrics import metric_keys, metric_named
 
 Figure = dict[str, Any]
 

@@ -3,59 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from html import escape
 from typing import Any
 
 from rich.table import Table
 
 from neural_lander.pages.html_page import MISSING, number, plain_table
+from sim.metrics import metric_keys, metric_named
 
-
-@dataclass(frozen=True)
-class Metric:
-    """How one figure of a landing is shown."""
-
-    label: str
-    unit: str
-    scale: float = 1.0
-    """Shown value over the stored SI value."""
-    smaller_is_better: bool = True
-    until_touchdown: bool = False
-    """Without any touchdown the value is the time that was watched: a lower bound."""
-
-    @property
-    def heading(self) -> str:
-        """Label with its unit."""
-        return f"{self.label} ({self.unit})" if self.unit else self.label
-
-
-METRICS: Mapping[str, Metric] = {
-    "final_error_m": Metric("Final error", "mm", 1e3),
-    "hang_height_m": Metric("Hang", "mm", 1e3),
-    "arrival_error_m": Metric("Arrival error", "mm", 1e3),
-    "lateness_s": Metric("Lateness", "s", until_touchdown=True),
-    "low_hover_error_m": Metric("Low-hover error", "mm", 1e3),
-    "touchdown_speed_m_s": Metric("Touchdown speed", "m/s", smaller_is_better=False),  # nearest the reference is best
-    "drift_m": Metric("Drift", "mm", 1e3),
-}
-SCENARIOS = {"land-1d": "Landing, vertical", "land-3d": "Landing from the side", "hover-low": "Low hover"}
-
-
-def metric_named(key: str) -> Metric:
-    """How to show a metric; one that is not known here keeps its key as label."""
-    return METRICS.get(key, Metric(key, ""))
+SCENARIOS = {"land-1d": "Landing, vertical", "land-3d": "Landing from the side", "hover-low": "Low hover",
+    "cross-table": "Past a table", "figure-8-low": "Low figure of eight", "deck": "Landing on a moving deck"}
 
 
 def scenario_label(key: str) -> str:
     """Heading of a scenario."""
     return SCENARIOS.get(key, key)
-
-
-def metric_keys(controllers: Mapping[str, Any]) -> list[str]:
-    """Metrics of any controller: the known ones in our order, then others in theirs."""
-    present = dict.fromkeys(key for c in controllers.values() for key in c["metrics"])
-    return [key for key in METRICS if key in present] + [key for key in present if key not in METRICS]
 
 
 def cell(key: str, controller: Mapping[str, Any]) -> tuple[str, str]:
@@ -150,7 +112,7 @@ def losses(results: Mapping[str, Any]) -> list[str]:
 def _losses(scenario: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[str]:
     for key in metric_keys({"ours": ours, "theirs": theirs}):
         metric, a, b = metric_named(key), ours["metrics"].get(key), theirs["metrics"].get(key)
-        if not metric.smaller_is_better or not a or not b or a.get("median") is None or b.get("median") is None:
+        if metric.target or not a or not b or a.get("median") is None or b.get("median") is None:
             continue
         if (a.get("ci95") or [a["median"]])[0] > (b.get("ci95") or [b["median"]])[-1]:
             values = f"{cell(key, ours)[0]} against {cell(key, theirs)[0]} {metric.unit}".strip()

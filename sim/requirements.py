@@ -31,7 +31,7 @@ def _landing(name: str, controllers: Mapping[str, Any]) -> Iterator[dict[str, An
     def length(share: float, baseline: float) -> float:
         return share * baseline if baseline > RATIO_COUNTS_ABOVE else max(share * baseline, SMALLEST_BOUND)
 
-    have = set(controllers)
+    have = {name for name, controller in controllers.items() if controller["n"]}
     if {"pd", "neural-lander"} <= have:
         bound = length(HANG_SHARE, median("pd", "final_error_m"))
         yield _row(

@@ -62,15 +62,15 @@ class PyBullet:
         """See :class:`FlightWorld`."""
         flown = build_controller(controller_named(controller), copy.plant, copy.learned, omega_n)
         found: list[Scores | str] = []
-        with copy.plant.build() as world:
-            for seed in seeds:
-                try:
+        for seed in seeds:
+            try:
+                with copy.plant.build() as world:  # a new one each: Bullet's contacts remember the flight before
                     *_, scores = fly_once(
                         world, copy.plant, flown, scenario, seed, moment_trim, resting_share=resting_share
                     )
-                    found.append(scores)
-                except (UserError, ArithmeticError) as error:
-                    found.append(str(error))
+                found.append(scores)
+            except (UserError, ArithmeticError) as error:
+                found.append(str(error))
         return found
 
 

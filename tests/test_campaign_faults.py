@@ -320,12 +320,12 @@ def test_a_scheduler_that_does_not_answer_is_one_line(monkeypatch: pytest.Monkey
 def test_ctrl_c_ends_in_a_line_and_the_same_command_goes_on(tmp_path: Path) -> None:
     command = [
         sys.executable, "-m", "neural_lander.cli.main", "compare", "--controllers", "pd,oracle", "--scenario",
-        "hover-low", "-n", "24", "--airframes", "1", "--workers", "2", "--no-learning", "--out", "out", "--json",
+        "hover-low", "-n", "24", "--airframes", "1", "--workers", "2", "--out", "out", "--json",
     ]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     stopped = subprocess.Popen(
         command, cwd=tmp_path, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        start_new_session=True,
+        start_new_session=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     for _ in range(1200):
         if list(tmp_path.glob("out/shards/*/*.parquet")):

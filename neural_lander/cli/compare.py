@@ -17,14 +17,16 @@ from neural_lander.errors import UserError
 from neural_lander.flightlog import FlightLog
 from neural_lander.vehicle import load_vehicle
 from sim.campaign import Copy
-from sim.comparison import Comparison, PlantChange, Stage, add_learning
+from sim.comparison import STANDARD_ROBUSTNESS, Comparison, PlantChange, Stage, add_learning
 from sim.comparison import compare as run
 from sim.landing import CONTROLLERS, controller_named
 from sim.plant import Plant, load_effects
+from sim.pool import DaskPool, LocalPool
 from sim.scenarios import SCENARIOS, scenario_named
 from sim.study import copies_of_bundles, study_airframes
 
 STANDARD_CHANGES = ("mass=1.1", "mass=0.9", "thrust=0.9")
+LEARNED = ("network", "cheeseman-bennett")  # residuals that come from logs
 MAX_SEED = 2**31 - 1  # of what training takes
 STANDARD_SWEEP = (1.5, 2.0, 3.0, 4.0, 5.0, 6.0)  # rad/s
 
@@ -63,8 +65,21 @@ def compare(
     seed: Annotated[
         int, typer.Option(min=0, max=MAX_SEED, help="Of the test flights, and of learning where no bundle is given.")
     ] = 0,
-    out: Annotated[Path | None, typer.Option(help="Folder for results.json and report.html.")] = None,
+    robust: Annotated[
+        bool, typer.Option(help="Success rates in plants that are wrong in one way each, and in all at once.")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for report.html, results.json, flights.parquet (one row per flight), and shards/: what is "
+            "finished. The same command goes on from there after Ctrl-C, a full disk or a crash; another is refused."
+        ),
+    ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(help="Fly on a cluster: a Dask scheduler like tcp://10.0.0.1:8786. Learning stays here."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Fly every controller with the same gains, starts and noise; print medians and 95 % intervals."""
@@ -80,10 +95,26 @@ def compare(
             raise UserError(f"natural frequency {frequency!r} rad/s must lie in [0.1, 30]")
     if out is not None:
         check_folder(out)
+    local = LocalPool(workers)
+    pool = local if scheduler is None else DaskPool(scheduler)
+    learning = any(CONTROLLERS[name].residual in LEARNED for name in names)
     with stages() as stage:
-        copies, bundles, logs = _copies(bundle or [], vehicle, effects, airframe, airframes, seed, out, workers, stage)
-        comparison = Comparison(copies, names, scenarios, flights, seed, omega_n, changes, resting_share, frequencies)
-        results = run(comparison, workers, stage)
+        if bundle:
+            copies, bundles = _bundled(bundle, vehicle, effects, airframe, airframes)
+            logs: list[list[FlightLog]] = []
+        else:
+            plant_ = Plant(load_vehicle(vehicle or "intel-aero"), effects)
+            numbers = range(airframe, airframe + (airframes or 5))
+            copies, bundles, logs = (
+                _learned(plant_, numbers, seed, out, local, stage)
+                if learning
+                else ([Copy(plant_.with_airframe(k), None) for k in numbers], [], [])
+            )
+        comparison = Comparison(
+            copies, names, scenarios, flights, seed, omega_n, changes,
+            robustness=STANDARD_ROBUSTNESS if robust else (), resting_share=resting_share, sweep=frequencies,
+        )  # fmt: skip
+        results = run(comparison, pool, out, stage)
     if bundles:
         add_learning(results, copies, bundles[0], logs)
     if out is not None:
@@ -98,38 +129,32 @@ def _frequencies(text: str) -> tuple[float, ...]:
         raise UserError(f"--sweep '{text}' must be frequencies in rad/s like 1.5,3,6") from error
 
 
-def _copies(
-    paths: list[Path],
-    vehicle: str | None,
-    effects: tuple[Any, ...],
-    first: int,
-    count: int | None,
-    seed: int,
-    out: Path | None,
-    workers: int,
-    stage: Stage,
-) -> tuple[list[Copy], list[Bundle], list[list[FlightLog]]]:
-    """Airframes with what was learned on them, from bundles or anew."""
-    if paths:
-        if count not in (None, len(paths)):
-            raise UserError(f"--airframes {count} does not match {len(paths)} bundles: give one --bundle per airframe")
-        from neural_lander.bundle import load_bundle
+def _bundled(
+    paths: list[Path], vehicle: str | None, effects: tuple[Any, ...], first: int, count: int | None
+) -> tuple[list[Copy], list[Bundle]]:
+    """Airframes with the bundles that were learned on them."""
+    if count not in (None, len(paths)):
+        raise UserError(f"--airframes {count} does not match {len(paths)} bundles: give one --bundle per airframe")
+    from neural_lander.bundle import load_bundle
 
-        profile = load_vehicle(vehicle) if vehicle else load_bundle(paths[0]).vehicle
-        for path in paths:
-            learned_for = load_bundle(path).vehicle
-            if learned_for.sha256 != profile.sha256:
-                raise UserError(
-                    f"bundle {path} was learned for another vehicle ('{learned_for.name}') than '{profile.name}'"
-                )
-        copies, bundles = copies_of_bundles(Plant(profile, effects), paths, range(first, first + len(paths)))
-        return copies, bundles, []
-    plant = Plant(load_vehicle(vehicle or "intel-aero"), effects)
-    airframes = range(first, first + (count or 5))
+    profile = load_vehicle(vehicle) if vehicle else load_bundle(paths[0]).vehicle
+    for path in paths:
+        learned_for = load_bundle(path).vehicle
+        if learned_for.sha256 != profile.sha256:
+            raise UserError(
+                f"bundle {path} was learned for another vehicle ('{learned_for.name}') than '{profile.name}'"
+            )
+    return copies_of_bundles(Plant(profile, effects), paths, range(first, first + len(paths)))
+
+
+def _learned(
+    plant: Plant, airframes: range, seed: int, out: Path | None, pool: LocalPool, stage: Stage
+) -> tuple[list[Copy], list[Bundle], list[list[FlightLog]]]:
+    """Airframes that are flown and learned now; with ``out`` what was learned there before is taken."""
     stage("collect and learn", 0, len(airframes))
     with TemporaryDirectory() as scratch:
         folder = out / "learned" if out is not None else Path(scratch)
         studies = study_airframes(
-            plant, airframes, seed, folder, workers, lambda done, of: stage("collect and learn", done, of)
+            plant, airframes, seed, folder, pool, lambda done, of: stage("collect and learn", done, of)
         )
         return [s.copy for s in studies], [s.bundle for s in studies], [s.logs for s in studies]
