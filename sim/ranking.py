@@ -8,6 +8,9 @@ from typing import Any
 from sim.metrics import metric_keys, metric_named
 from sim.statistics import Interval
 
+PLAIN = ("pd", "pd-cb", "neural-lander", "oracle")
+"""Controllers that estimate nothing in flight: what is off stays off, whatever the cause."""
+
 
 def ranking(controllers: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Metric -> ``best`` and ``ties``, from the ``controllers`` of a scenario in results.json.
@@ -35,6 +38,18 @@ def is_oracle(name: str) -> bool:
 def is_ours(name: str) -> bool:
     """Whether a controller flies with the network."""
     return "neural" in name
+
+
+def estimates(name: str) -> bool:
+    """Whether a controller finds out in flight what its model misses: trim, INDI, L1, adaptation."""
+    return name not in PLAIN
+
+
+def worse(key: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
+    """Whether the first is further off the target than the second, beyond both 95 % intervals."""
+    if not metric_named(key).judged or not (_full(key, ours) and _full(key, theirs)):
+        return False
+    return _off(key, ours)[1][0] > _off(key, theirs)[1][1]
 
 
 def _full(key: str, controller: Mapping[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""Data of the replay in three dimensions: two flights of a scenario side by side, any two controllers to choose from."""
+"""Data of the replay in three dimensions: flights of any two controllers in a scenario, side by side."""
 
 from __future__ import annotations
 

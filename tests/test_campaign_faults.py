@@ -316,16 +316,24 @@ def test_a_scheduler_that_does_not_answer_is_one_line(monkeypatch: pytest.Monkey
         list(DaskPool("tcp://127.0.0.1:9").run(fingerprint, [1]))
 
 
+LISTENING = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell's background jobs ignore
+from neural_lander.cli.main import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 @pytest.mark.slow
 def test_ctrl_c_ends_in_a_line_and_the_same_command_goes_on(tmp_path: Path) -> None:
     command = [
-        sys.executable, "-m", "neural_lander.cli.main", "compare", "--controllers", "pd,oracle", "--scenario",
+        sys.executable, "-c", LISTENING, "compare", "--controllers", "pd,oracle", "--scenario",
         "hover-low", "-n", "24", "--airframes", "1", "--workers", "2", "--out", "out", "--json",
     ]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     stopped = subprocess.Popen(
         command, cwd=tmp_path, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        start_new_session=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        start_new_session=True,
     )  # fmt: skip
     for _ in range(1200):
         if list(tmp_path.glob("out/shards/*/*.parquet")):

@@ -15,7 +15,7 @@ from rich.text import Text
 from neural_lander.cli.output import progress, to_json
 from neural_lander.errors import UserError
 from sim.comparison import Stage
-from sim.report import terminal_table, write_report
+from sim.report import terminal_tables, write_report
 
 
 def check_folder(out: Path) -> None:
@@ -61,7 +61,7 @@ def without_series(results: Mapping[str, Any]) -> dict[str, Any]:
 
 def render(results: Mapping[str, Any], out: Path | None) -> RenderableType:
     """The table, what was asked for and missed, and where the report is."""
-    parts: list[RenderableType] = [terminal_table(to_json(results))]
+    parts: list[RenderableType] = [*terminal_tables(to_json(results))]
     hang = results.get("hang")
     if hang:
         parts.append(
