@@ -50,6 +50,8 @@ def write_report(results: Mapping[str, Any], path: Path) -> None:
 def _sections(results: Mapping[str, Any], page: Page) -> Iterator[str]:
     colour = figures.colours(results)
     scenarios = results.get("scenarios", {})
+    if scenarios:
+        yield f"<p class=explanation>{escape(READING)}</p>"
     for name, scenario in scenarios.items():
         yield _scenario(name, scenario, results, colour, page)
     if "tuned" in results:
@@ -91,13 +93,14 @@ def _scenario(
     flights = replay(scenario, results["geometry"], colour) if "geometry" in results else None
     if flights is not None:
         body += "<h3>Side by side</h3>" + page.widget("replay", flights) + f"<p><small>{REPLAY}</small></p>"
-    return section(scenario_label(name), f"{scenario.get('definition', '')} {READING}".strip(), body)
+    return section(scenario_label(name), scenario.get("definition", ""), body)
 
 
 READING = (
-    "Medians over the seeds with their 95 % intervals. A star marks the best of a column, ≈ what cannot be told from "
-    "it, because the intervals overlap; an oracle knows the plant and takes no part. In the plot the first seed is "
-    "strong, the others are faint; it opens on the last part of the descent, and a double click shows all of it."
+    "Tables show medians over the seeds with their 95 % intervals. A star marks the best of a column, ≈ what cannot be "
+    "told from it, because the intervals overlap; an oracle knows the plant and takes no part. In the plots the first "
+    "seed is strong, the others are faint; those of landings open on the last part of the descent, and a double click "
+    "shows all of it."
 )
 REPLAY = (
     "The first seed, flown in PyBullet. Dotted: the reference; the cross is where it is now. Grey arrow: thrust; red "

@@ -59,13 +59,17 @@ function replay(place, data) {
       scene(pane.querySelector("canvas"), data, flight, now, view, colour);
       const over = view.t > flight.t.at(-1) + 0.1;
       pane.querySelector("p").innerHTML =
-        `gear <b>${(1000 * now.height).toFixed(0)} mm</b> above the ground, reference ${(1000 * now.aim).toFixed(0)} mm` +
+        `gear <b>${millimetres(now.height)}</b> above the ground, reference ${millimetres(now.aim)}` +
         `<br>${over ? (data.lands ? "landed, motors off" : "over") : `thrust ${now.thrust.toFixed(1)} N, residual ${now.residual[2].toFixed(2)} N`}`;
     }
   }
   new ResizeObserver(draw).observe(place);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
   draw();
+}
+
+function millimetres(metres) {
+  return `${Math.round(1000 * metres) || 0} mm`; // never -0
 }
 
 // Everything of a flight at time t, between two samples on the straight line.
