@@ -46,7 +46,8 @@ VERBS: Mapping[str, Verb] = {
 # Module that may be missing -> extra that brings it. What is not here belongs to the base install.
 EXTRAS: Mapping[str, str] = {
     "torch": "train", "scipy": "train", "pandas": "train", "joblib": "train", "plotly": "train",
-    "pybullet": "sim", "pybullet_utils": "sim",
+    "pybullet": "sim", "pybullet_utils": "sim", "pyarrow": "sim",
+    "distributed": "cluster",
     "cvxpy": "certify",
     "pyulog": "logs", "rosbags": "logs", "matplotlib": "logs",
 }  # fmt: skip
