@@ -15,24 +15,16 @@ from neural_lander.control.touchdown import RESTING_SHARE
 from neural_lander.control.tracking import DEFAULT_NATURAL_FREQUENCY
 from neural_lander.errors import NeuralLanderWarning, UserError
 from sim.fingerprint import code_fingerprint, fingerprint
-from sim.landing import Learned, build_controller, controller_named
+from sim.landing import build_controller, controller_named
 from sim.plant import Plant
 from sim.pool import LocalPool, Pool
 from sim.scenarios import scenario_named
 from sim.shards import ShardStore
-from sim.worlds import FlightWorld, world_named
+from sim.worlds import Copy, FlightWorld, Part, world_named
 
 TEST_STREAM = 0x7E57  # keeps the test seeds apart from those of collection
 Progress = Callable[[int, int], None]
 """(done, of) after every shard."""
-
-
-@dataclass(frozen=True)
-class Copy:
-    """One airframe and what was learned on it."""
-
-    plant: Plant
-    learned: Learned | None
 
 
 @dataclass(frozen=True)
@@ -94,23 +86,18 @@ class Outcome:
 
 @dataclass(frozen=True)
 class _Shard:
-    """Flights of one controller on one airframe."""
+    """A block of flights: some seeds of some controllers on some airframes."""
 
     world: FlightWorld
-    copy: Copy
-    k: int
-    controller: str
     scenario: str
-    indices: tuple[int, ...]
-    seeds: tuple[int, ...]
     omega_n: float
     resting_share: float
-    moment_trim: np.ndarray | str
-    """N m, body; or why there is none."""
+    parts: tuple[Part, ...]
 
     @property
     def name(self) -> str:
-        return f"{self.controller}-{self.k}-{self.indices[0]}-{len(self.indices)}"
+        """Of its first flight, which no other shard has."""
+        return f"{self.parts[0].controller}-{self.parts[0].indices[0]}"
 
 
 def run_campaign(
@@ -129,7 +116,7 @@ def run_campaign(
     folder
         Where finished shards are kept, and from where an interrupted campaign goes on.
     shard_size
-        Flights per task; by default what suits the world. It changes no number.
+        Flights per task; by default what suits the world. It changes no number where the world is exact.
 
     Raises
     ------
@@ -144,20 +131,15 @@ def run_campaign(
     for name in campaign.controllers:
         build_controller(controller_named(name), copies[0].plant, copies[0].learned, campaign.omega_n)
         world.check(name, scenario, copies[0])
-    store = None if folder is None else ShardStore(folder, campaign.question)
+    size = shard_size or world.shard
+    question = campaign.question | ({} if world.exact else {"flights_per_shard": size})
+    store = None if folder is None else ShardStore(folder, question)
     rows = [] if store is None else store.open()
-    missing = _missing(campaign, rows)
-    trims = dict(zip(missing, _moment_trims([copies[k] for k in missing], pool), strict=True))
-    shards = [
-        _Shard(
-            world, copies[k], k, name, campaign.scenario, indices,
-            tuple(flight_seed(campaign.seed, index) for index in indices),
-            campaign.omega_n, campaign.resting_share, trims[k],
-        )
-        for k, names in missing.items()
-        for name, wanted in names.items()
-        for indices in _blocks(wanted, shard_size or world.shard)
-    ]  # fmt: skip
+    blocks = list(_blocks(campaign, rows, size))
+    needed = sorted({index % len(copies) for block in blocks for _, index in block})
+    trims = dict(zip(needed, _moment_trims([copies[k] for k in needed], pool), strict=True))
+    parts = [_parts(campaign, copies, trims, block) for block in blocks]
+    shards = [_Shard(world, campaign.scenario, campaign.omega_n, campaign.resting_share, some) for some in parts]
     done, of = 0, len(shards)
     try:
         for shard_name, found in pool.run(_fly, shards):
@@ -175,21 +157,37 @@ def run_campaign(
     return _outcomes(campaign, rows)
 
 
-def _missing(campaign: Campaign, rows: Sequence[Mapping[str, Any]]) -> dict[int, dict[str, list[int]]]:
-    """Airframe -> controller -> indices that no row answers yet."""
+def _blocks(campaign: Campaign, rows: Sequence[Mapping[str, Any]], size: int) -> Iterator[list[tuple[str, int]]]:
+    """Controller and index of the flights that no row answers yet, in blocks with neighbours on the same airframe.
+
+    The blocks are cut from all flights, so that one that was not flown is the same whatever else is finished.
+    """
     there = {(row["controller"], int(row["index"])) for row in rows}
-    found: dict[int, dict[str, list[int]]] = {}
-    for k in range(len(campaign.copies)):
-        for name in campaign.controllers:
-            indices = [i for i in range(k, campaign.flights, len(campaign.copies)) if (name, i) not in there]
-            if indices:
-                found.setdefault(k, {})[name] = indices
-    return found
+    flights = [
+        (name, index)
+        for name in campaign.controllers
+        for k in range(len(campaign.copies))
+        for index in range(k, campaign.flights, len(campaign.copies))
+    ]
+    for first in range(0, len(flights), size):
+        missing = [flight for flight in flights[first : first + size] if flight not in there]
+        if missing:
+            yield missing
 
 
-def _blocks(indices: Sequence[int], size: int) -> Iterator[tuple[int, ...]]:
-    for first in range(0, len(indices), size):
-        yield tuple(indices[first : first + size])
+def _parts(
+    campaign: Campaign,
+    copies: Sequence[Copy],
+    trims: Mapping[int, np.ndarray | str],
+    flights: Sequence[tuple[str, int]],
+) -> tuple[Part, ...]:
+    """The flights by controller and airframe."""
+    parts = []
+    for (name, k), some in groupby(flights, key=lambda flight: (flight[0], flight[1] % len(copies))):
+        indices = tuple(index for _, index in some)
+        seeds = tuple(flight_seed(campaign.seed, index) for index in indices)
+        parts.append(Part(copies[k], k, name, indices, seeds, trims[k]))
+    return tuple(parts)
 
 
 def _moment_trims(copies: Sequence[Copy], pool: Pool) -> list[np.ndarray | str]:
@@ -212,18 +210,16 @@ def _moment_trim(task: tuple[int, Plant]) -> tuple[int, np.ndarray | str]:
 
 def _fly(shard: _Shard) -> tuple[str, list[dict[str, Any]]]:
     """Rows of a shard: every flight has one, with its scores or with why it has none."""
-    if isinstance(shard.moment_trim, str):
-        scores: list[dict[str, float] | str] = [shard.moment_trim] * len(shard.seeds)
-    else:
-        scores = shard.world.fly_shard(
-            shard.copy, shard.controller, scenario_named(shard.scenario), shard.seeds, shard.omega_n,
-            shard.resting_share, shard.moment_trim,
-        )  # fmt: skip
+    ready = [part for part in shard.parts if not isinstance(part.moment_trim, str)]
+    flown = shard.world.fly(ready, scenario_named(shard.scenario), shard.omega_n, shard.resting_share) if ready else []
+    found = dict(zip(map(id, ready), flown, strict=True))
     rows = []
-    for index, seed, score in zip(shard.indices, shard.seeds, scores, strict=True):
-        reason = score if isinstance(score, str) else ""
-        about = {"controller": shard.controller, "copy": shard.k, "index": index, "seed": seed, "failed": reason}
-        rows.append(about | ({} if isinstance(score, str) else score))
+    for part in shard.parts:
+        reasons = [str(part.moment_trim)] * len(part.seeds)
+        for index, seed, score in zip(part.indices, part.seeds, found.get(id(part), reasons), strict=True):
+            failed = score if isinstance(score, str) else ""
+            about = {"controller": part.controller, "copy": part.k, "index": index, "seed": seed, "failed": failed}
+            rows.append(about | ({} if isinstance(score, str) else score))
     return shard.name, rows
 
 
@@ -242,6 +238,9 @@ def _outcomes(campaign: Campaign, rows: Sequence[Mapping[str, Any]]) -> dict[str
     if not any(outcome.rows for outcome in outcomes.values()):
         raise UserError(f"none of {len(failures)} flights has a result; seed {failures[0].seed}: {failures[0].reason}")
     return outcomes
+
+
+__all__ = ["Campaign", "Copy", "Failure", "Outcome", "Progress", "flight_seed", "run_campaign"]
 
 
 def flight_seed(seed: int, index: int) -> int:

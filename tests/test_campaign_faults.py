@@ -78,9 +78,9 @@ def test_an_interrupted_campaign_goes_on_where_it_stopped(
     assert len(kept) == 5
     seen: list[int] = []
     assert same(run_campaign(CAMPAIGN, folder=tmp_path, progress=lambda done, of: seen.append(of)), expected)
-    assert len(seen) == 12 - 5  # six shards of two or one per controller
+    assert len(seen) == 11 - 5  # shards of two
     assert kept.items() <= {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.parquet")}.items()
-    monkeypatch.setattr(CheapWorld, "fly_shard", None)  # nothing is flown twice
+    monkeypatch.setattr(CheapWorld, "fly", None)  # nothing is flown twice
     assert same(run_campaign(CAMPAIGN, folder=tmp_path), expected)
 
 
@@ -206,7 +206,7 @@ def test_an_effect_that_fails_is_named_with_its_seed_and_the_other_flights_go_on
 
 
 def test_where_no_flight_has_a_result_the_first_reason_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(CheapWorld, "fly_shard", lambda self, copy, name, scenario, seeds, *rest: ["bad"] * len(seeds))
+    monkeypatch.setattr(CheapWorld, "scores", lambda self, controller, seed: "bad")
     with pytest.raises(UserError, match=rf"none of 22 flights has a result; seed {flight_seed(0, 0)}: bad"):
         run_campaign(CAMPAIGN)
 

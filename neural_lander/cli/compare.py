@@ -24,8 +24,10 @@ from sim.plant import Plant, load_effects
 from sim.pool import DaskPool, LocalPool
 from sim.scenarios import SCENARIOS, scenario_named
 from sim.study import copies_of_bundles, study_airframes
+from sim.worlds import fitting_world, world_named
 
 STANDARD_CHANGES = ("mass=1.1", "mass=0.9", "thrust=0.9")
+FEW = 100  # flights per controller: some minutes in PyBullet
 LEARNED = ("network", "cheeseman-bennett")  # residuals that come from logs
 MAX_SEED = 2**31 - 1  # of what training takes
 STANDARD_SWEEP = (1.5, 2.0, 3.0, 4.0, 5.0, 6.0)  # rad/s
@@ -75,6 +77,13 @@ def compare(
             "finished. The same command goes on from there after Ctrl-C, a full disk or a crash; another is refused."
         ),
     ] = None,
+    world: Annotated[
+        str | None,
+        typer.Option(
+            help="pybullet: one vehicle at a time, with contact and shapes; batched: thousands at once in torch. "
+            f"Default: pybullet up to {FEW} flights, above it batched where controllers, effects and terrain can be."
+        ),
+    ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     scheduler: Annotated[
         str | None,
@@ -86,6 +95,8 @@ def compare(
     names = [controller_named(name.strip()).name for name in controllers.split(",") if name.strip()]
     scenarios = [scenario_named(name).name for name in scenario or ["land-1d", "land-3d"]]
     changes = [PlantChange.parse(text) for text in plant or (STANDARD_CHANGES if full else [])]
+    if world is not None:
+        world_named(world)
     frequencies = _frequencies(sweep) or (STANDARD_SWEEP if full else ())
     effects = load_effects(effect or [])
     if not names:
@@ -113,6 +124,7 @@ def compare(
         comparison = Comparison(
             copies, names, scenarios, flights, seed, omega_n, changes,
             robustness=STANDARD_ROBUSTNESS if robust else (), resting_share=resting_share, sweep=frequencies,
+            world=world or _fitting(names, scenarios, flights, copies[0]),
         )  # fmt: skip
         results = run(comparison, pool, out, stage)
     if bundles:
@@ -120,6 +132,13 @@ def compare(
     if out is not None:
         write_results(results, out)
     emit(without_series(results), as_json, lambda: render(results, out))
+
+
+def _fitting(controllers: list[str], scenarios: list[str], flights: int, copy: Copy) -> str:
+    """PyBullet for what it can fly in minutes, else the batched world where that can fly all of it."""
+    if flights <= FEW:
+        return "pybullet"
+    return fitting_world(controllers, [SCENARIOS[name] for name in scenarios], copy)
 
 
 def _frequencies(text: str) -> tuple[float, ...]:
