@@ -14,6 +14,8 @@ import numpy as np
 from neural_lander.control.touchdown import RESTING_SHARE
 from neural_lander.control.tracking import DEFAULT_NATURAL_FREQUENCY
 from neural_lander.errors import NeuralLanderWarning, UserError
+from sim.controllers import EXAMPLE
+from sim.extension import load_named
 from sim.fingerprint import code_fingerprint, fingerprint
 from sim.landing import build_controller, controller_named
 from sim.plant import Plant
@@ -40,6 +42,8 @@ class Campaign:
     resting_share: float = RESTING_SHARE
     """Of the touchdown detector, the same for every controller."""
     world: str = "pybullet"
+    tuned: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Controller -> gains of its own instead of those at ``omega_n``; others keep these."""
 
     @property
     def question(self) -> dict[str, Any]:
@@ -49,7 +53,8 @@ class Campaign:
             "code": code_fingerprint(),
             "world": self.world,
             "scenario": {"name": scenario.name, "definition": scenario.definition},
-            "controllers": {name: fingerprint(controller_named(name)) for name in self.controllers},
+            "controllers": {name: _identity(name) for name in self.controllers},
+            **({"tuned": {name: dict(gains) for name, gains in self.tuned.items()}} if self.tuned else {}),
             "flights": self.flights,
             "seed": self.seed,
             "omega_n_rad_s": self.omega_n,
@@ -59,6 +64,11 @@ class Campaign:
                 for copy in self.copies
             ],
         }
+
+
+def _identity(name: str) -> str:
+    """Of a controller; a user's own counts with its source."""
+    return fingerprint([controller_named(name), load_named(name, "controller", EXAMPLE) if ":" in name else None])
 
 
 @dataclass(frozen=True)
@@ -97,7 +107,7 @@ class _Shard:
     @property
     def name(self) -> str:
         """Of its first flight, which no other shard has."""
-        return f"{self.parts[0].controller}-{self.parts[0].indices[0]}"
+        return f"{self.parts[0].controller.replace(':', '_')}-{self.parts[0].indices[0]}"
 
 
 def run_campaign(
@@ -129,7 +139,8 @@ def run_campaign(
     scenario, world, pool = scenario_named(campaign.scenario), world_named(campaign.world), pool or LocalPool()
     copies = [replace(copy, plant=scenario.over(copy.plant)) for copy in campaign.copies]
     for name in campaign.controllers:
-        build_controller(controller_named(name), copies[0].plant, copies[0].learned, campaign.omega_n)
+        kind, tuned = controller_named(name), campaign.tuned.get(name)
+        build_controller(kind, copies[0].plant, copies[0].learned, campaign.omega_n, tuned)
         world.check(name, scenario, copies[0])
     size = shard_size or world.shard
     question = campaign.question | ({} if world.exact else {"flights_per_shard": size})
@@ -186,7 +197,7 @@ def _parts(
     for (name, k), some in groupby(flights, key=lambda flight: (flight[0], flight[1] % len(copies))):
         indices = tuple(index for _, index in some)
         seeds = tuple(flight_seed(campaign.seed, index) for index in indices)
-        parts.append(Part(copies[k], k, name, indices, seeds, trims[k]))
+        parts.append(Part(copies[k], k, name, indices, seeds, trims[k], campaign.tuned.get(name)))
     return tuple(parts)
 
 

@@ -94,6 +94,8 @@ class Comparison:
     sweep: Sequence[float] = ()
     """Other omega_n in rad/s."""
     world: str = "pybullet"
+    tuned: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Controller -> gains of its own; with them the scenarios are flown a second time, for the tuned table."""
 
     def campaign(self, scenario: str) -> Campaign:
         """The campaign of one scenario on the nominal plant at the common gains."""
@@ -116,7 +118,8 @@ class _Flown:
         """Outcomes of a campaign; ``what`` names it, ``about`` goes into its rows."""
         folder = None if self.folder is None else self.folder / SHARDS / re.sub(r"[^\w.+-]+", "_", what)
         outcomes = run_campaign(campaign, self.pool, folder, lambda done, of: self.stage(what, done, of))
-        about = {"scenario": campaign.scenario, "omega_n_rad_s": campaign.omega_n, "world": campaign.world, **about}
+        common = {"scenario": campaign.scenario, "omega_n_rad_s": campaign.omega_n, "world": campaign.world}
+        about = {**common, "tuned": False, **about}
         for name, outcome in outcomes.items():
             self.flights += [{**about, "controller": name, "failed": "", **_whole(row)} for row in outcome.rows]
             self.flights += [
@@ -163,6 +166,8 @@ def compare(
             scenarios[s] = {"controllers": summarise(outcomes, c.seed)}
         results["plants"].append({"name": change.name, "scenarios": scenarios})
         requirements += [row for row in landing_requirements(scenarios, f", {change.name}") if "trim" in row["name"]]
+    if c.tuned:
+        results["tuned"] = _tuned(c, fly)
     if c.robustness:
         results["robustness"] = _robustness(c, fly)
     if requirements:
@@ -192,6 +197,21 @@ def _scenario(c: Comparison, name: str, fly: _Flown) -> dict[str, Any]:
         "contribution": contribution(outcomes, controllers, c.seed),
     }
     return {key: value for key, value in found.items() if value}
+
+
+def _tuned(c: Comparison, fly: _Flown) -> dict[str, Any]:
+    """The same seeds once more, each controller with its own gains."""
+    scenarios = {}
+    for name in c.scenarios:
+        campaign = replace(c.campaign(name), tuned=c.tuned)
+        outcomes = fly(campaign, f"{name}, tuned", plant="nominal", tuned=True)
+        controllers = summarise(outcomes, c.seed)
+        scenarios[name] = {
+            "controllers": controllers,
+            "best": ranking(controllers),
+            "contribution": contribution(outcomes, controllers, c.seed),
+        }
+    return {"gains": {name: dict(c.tuned[name]) for name in c.controllers if name in c.tuned}, "scenarios": scenarios}
 
 
 def _robustness(c: Comparison, fly: _Flown) -> dict[str, Any]:

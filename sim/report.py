@@ -10,7 +10,7 @@ from typing import Any
 
 from neural_lander.errors import UserError
 from neural_lander.pages.certificate_page import certificate_sections, quantity
-from neural_lander.pages.html_page import Page, number, plain_table, row, section
+from neural_lander.pages.html_page import MISSING, Page, number, plain_table, row, section
 from sim import report_figures as figures
 from sim.report_details import contribution_table, paired_table, robustness_table, tail_table
 from sim.report_replay import replay
@@ -110,6 +110,13 @@ REPLAY = (
 
 def _tuned(tuned: Mapping[str, Any]) -> str:
     body = "".join(f"<h3>{escape(scenario_label(n))}</h3>{html_table(s)}" for n, s in tuned["scenarios"].items())
+    gains = dict.fromkeys(key for own in tuned["gains"].values() for key in own)
+    heads = ("Controller", *gains)
+    rows = [
+        row(heads, escape(name), *(f"{own[key]:.4g}" if key in own else MISSING for key in gains))
+        for name, own in tuned["gains"].items()
+    ]
+    body += f"<details><summary>Gains</summary>{plain_table(heads, rows)}</details>"
     return section(
         "Tuned",
         "Each controller with gains of its own, PD included: the same budget, on training seeds, frozen before these "

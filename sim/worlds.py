@@ -40,6 +40,8 @@ class Part:
     seeds: tuple[int, ...]
     moment_trim: np.ndarray | str
     """(3,) N m, body; or why there is none."""
+    tuned: Mapping[str, float] | None = None
+    """Gains of its own; None for those that all have."""
 
 
 class FlightWorld(Protocol):
@@ -80,7 +82,7 @@ class PyBullet:
 def _fly_alone(part: Part, seed: int, scenario: Scenario, omega_n: float, resting_share: float) -> Scores | str:
     plant, moment_trim = part.copy.plant, part.moment_trim
     assert not isinstance(moment_trim, str)
-    controller = build_controller(controller_named(part.controller), plant, part.copy.learned, omega_n)
+    controller = build_controller(controller_named(part.controller), plant, part.copy.learned, omega_n, part.tuned)
     try:
         with plant.build() as world:  # a new one for each: Bullet's contacts remember the flight before
             return fly_once(world, plant, controller, scenario, seed, moment_trim, resting_share=resting_share)[-1]
@@ -130,7 +132,7 @@ class Batched:
 def _in_batch(parts: Sequence[Part], scenario: Scenario, omega_n: float, resting_share: float) -> list[list[Scores]]:
     from sim.batch.flight import Task, fly_batch
 
-    tasks = [Task(p.copy, p.controller, p.seeds, np.asarray(p.moment_trim)) for p in parts]
+    tasks = [Task(p.copy, p.controller, p.seeds, np.asarray(p.moment_trim), p.tuned) for p in parts]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NeuralLanderWarning)  # what it says of failures is told in their rows

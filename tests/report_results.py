@@ -98,7 +98,7 @@ def results() -> dict[str, Any]:
             "radius_m": 0.1, "gear_m": [[0.1, 0.1, -0.11], [-0.1, 0.1, -0.11], [-0.1, -0.1, -0.11], [0.1, -0.1, -0.11]],
             "clearance_m": 0.11, "weight_N": 14.4,
         },
-        "tuned": {"scenarios": {"land-1d": scenario(0.1)}},
+        "tuned": {"gains": {"pd": {"Lambda_1_s": 4.2}}, "scenarios": {"land-1d": scenario(0.1)}},
         "robustness": {"scenario": "land-1d", "plants": [{"name": "thrust -15 %", **scenario(0.1)}]},
         "created": "2000-01-01T00:00:00Z",
         "settings": {"seed": 0, "gains": {"Lambda_1_s": [3, 3, 3], "K_v_kg_s": [4.4, 4.4, 4.4]}, "rate_Hz": 240},

@@ -108,7 +108,7 @@ def compare(
         check_folder(out)
     local = LocalPool(workers)
     pool = local if scheduler is None else DaskPool(scheduler)
-    learning = any(CONTROLLERS[name].residual in LEARNED for name in names)
+    learning = any(controller_named(name).residual in LEARNED for name in names)
     with stages() as stage:
         if bundle:
             copies, bundles = _bundled(bundle, vehicle, effects, airframe, airframes)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,8 @@ class Task:
     controller: str
     seeds: Sequence[int]
     moment_trim: np.ndarray  # (3,) N m
+    tuned: Mapping[str, float] | None = None
+    """Gains of its own, for :func:`sim.controllers.build_controller`."""
 
 
 def fly_shard(
@@ -108,20 +110,23 @@ class Flights:
     def _controllers(self, plants: Sequence[Any], omega_n: float) -> list[tuple[slice, Any]]:
         """Neighbouring tasks of one kind of controller fly as one."""
         groups: list[list[int]] = []
-        for k, task in enumerate(self.tasks):
-            if groups and self.tasks[groups[-1][0]].controller == task.controller:
+        for k in range(len(self.tasks)):
+            if groups and self._kind(groups[-1][0]) == self._kind(k):
                 groups[-1].append(k)
             else:
                 groups.append([k])
         made, end = [], 0
         for group in groups:
-            kind = controller_named(self.tasks[group[0]].controller)
-            built = [build_controller(kind, plants[k], self.tasks[k].copy.learned, omega_n) for k in group]
+            kind, tuned = controller_named(self.tasks[group[0]].controller), self.tasks[group[0]].tuned
+            built = [build_controller(kind, plants[k], self.tasks[k].copy.learned, omega_n, tuned) for k in group]
             sizes, trims = [len(self.tasks[k].seeds) for k in group], [self.tasks[k].moment_trim for k in group]
             rows = slice(end, end + sum(sizes))
             made.append((rows, batched(built, sizes, trims, self.like)))
             end = rows.stop
         return made
+
+    def _kind(self, k: int) -> tuple[str, Any]:
+        return self.tasks[k].controller, self.tasks[k].tuned
 
     def fly(self) -> None:
         """From the warm-up to the end; what scores need is kept step by step."""
