@@ -289,6 +289,19 @@ def test_a_flight_is_taken_out_again_and_stays_in_the_manifest(
     assert [(e["log"], e["role"]) for e in back] == [("again.mcap", "train")]
 
 
+def test_a_flight_that_is_lost_is_taken_out_against_the_old_model_itself(
+    place: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (place / "old/f2.mcap").unlink()
+    code, out, err = run(capsys, "B", "--without", "f2.mcap", "--json")
+    assert code in (0, 1), err  # the old model saw the flights that judge
+    assert "the old model is compared as it is, which saw the flights that judge" in err
+    report, entries = json.loads(out), load_bundle("B").info["datasets"]
+    figures = gate(report, "near ground")
+    assert figures["flights"] == 2 and figures["difference_low"] != 0.0
+    assert entries[2]["role"] == ("withdrawn" if code == 0 else "train")
+
+
 def test_old_logs_that_were_moved_are_asked_for_and_found(place: Path, capsys: pytest.CaptureFixture) -> None:
     before = held(place / "B")
     (place / "old").rename(place / "archive")
