@@ -108,7 +108,7 @@ def fly(
     if touchdown is not None and touchdown.landed and touchdown.since is not None:
         landed_at = touchdown.since
     unknown_weight = (world.vehicle.mass - controller.vehicle.mass) * G_VECTOR
-    return _log(logged, metadata or {}), _truth(truth, c_T, unknown_weight, landed_at)
+    return _log(logged, metadata or {}), truth_of(truth, c_T, unknown_weight, landed_at)
 
 
 def _log(rows: Sequence[tuple[Any, ...]], metadata: Mapping[str, Any]) -> FlightLog:
@@ -128,7 +128,12 @@ def _log(rows: Sequence[tuple[Any, ...]], metadata: Mapping[str, Any]) -> Flight
     )
 
 
-def _truth(rows: Sequence[tuple[Any, ...]], c_T: float, unknown_weight: np.ndarray, landed_at: float) -> Truth:
+def truth_of(rows: Sequence[tuple[Any, ...]], c_T: float, unknown_weight: np.ndarray, landed_at: float) -> Truth:
+    """Columns of (t, state, reference position, applied force, rotor speeds, f_a_hat, d_hat), one row per step.
+
+    ``c_T`` is the thrust coefficient that is believed in, ``unknown_weight`` (3,) N what the true mass adds to the
+    believed one's weight; what acts beyond them is f_a.
+    """
     t, states, reference, force, rotor_speeds, f_a_hat, d_hat = zip(*rows, strict=True)
     axis = quaternion_to_matrix(np.array([s.attitude for s in states]))[:, :, 2]
     nominal = c_T * np.sum(np.square(rotor_speeds), axis=-1, keepdims=True) * axis

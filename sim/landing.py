@@ -49,6 +49,12 @@ def drawn_start(trajectory: Trajectory, pad: np.ndarray, seed: int) -> tuple[np.
     return start, 0.05 * rng.standard_normal(3)
 
 
+def place(world: PyBulletWorld, plant: Plant, trajectory: Trajectory, seed: int, t: float) -> None:
+    """Put the vehicle near the reference's start, as the seed draws it, at time t in s."""
+    start, velocity = drawn_start(trajectory, plant.pad, seed)
+    world.reset(start, velocity, seed=seed, t=t)
+
+
 def fly_once(
     world: PyBulletWorld,
     plant: Plant,
@@ -62,8 +68,7 @@ def fly_once(
 ) -> tuple[FlightLog, Truth, Trajectory, dict[str, float]]:
     """One flight and its figures. The seed draws start, noise and turbulence, alike for every controller."""
     trajectory = scenario.trajectory(plant.pad)
-    start, velocity = drawn_start(trajectory, plant.pad, seed)
-    world.reset(start, velocity, seed=seed, t=-WARM_UP)
+    place(world, plant, trajectory, seed, -WARM_UP)
     controller.reset(moment_trim)
     log, truth = fly(
         world,
