@@ -71,7 +71,7 @@ def table(record: TickRecord, session: Session, recorder: Recorder | None) -> Ta
     grid.add_row("phase", f"[bold]{decision.phase}[/bold] {record.stage}", decision.reason)
     grid.add_row("autopilot", f"{record.mode or '-'}, {'armed' if record.armed else 'disarmed'}", record.in_control)
     if estimate is not None:
-        age = 1e3 * max(estimate.position_age, estimate.attitude_age)
+        age = 1e3 * max(estimate.position_age_at_most, estimate.attitude_age_at_most)
         grid.add_row("position, m", _vector(estimate.position), f"{age:.0f} ms old")
         grid.add_row("velocity, m/s", _vector(estimate.velocity), "")
     height = "none" if record.height is None else f"{record.height:.3f}"

@@ -39,12 +39,24 @@ class Estimate:
     attitude: np.ndarray  # (4,) unit quaternion (w, x, y, z), body to world
     body_rates: np.ndarray  # (3,) rad/s, body
     specific_force: np.ndarray | None  # (3,) m/s^2, world; None where no young one is there
-    position_age: float  # s, at the tick
+    position_age: float  # s, at the tick, as well as is known
     attitude_age: float  # s
     jumped: bool
     """A report since the last tick lies where the one before does not lead."""
     moved: bool
     """It was the position: whatever was measured in its frame is void."""
+    position_error: float = 0.0  # s by which it may be older than ``position_age``
+    attitude_error: float = 0.0  # s
+
+    @property
+    def position_age_at_most(self) -> float:
+        """s, at the tick, whatever is not known of the clocks."""
+        return self.position_age + self.position_error
+
+    @property
+    def attitude_age_at_most(self) -> float:
+        """s."""
+        return self.attitude_age + self.attitude_error
 
 
 @dataclass
@@ -119,6 +131,8 @@ class Estimator:
             max(now - q.t, 0.0),
             moved or turned,
             moved,
+            p.error,
+            q.error,
         )
 
     def _not_newer(self, report: _Stateful) -> str:

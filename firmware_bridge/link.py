@@ -26,6 +26,7 @@ class PositionReport:
     received: float  # s
     position: np.ndarray  # (3,) m, world, relative to the autopilot's own origin
     velocity: np.ndarray  # (3,) m/s, world
+    error: float = 0.0  # s by which it may be older than ``t`` says
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class AttitudeReport:
     received: float  # s
     attitude: np.ndarray  # (4,) unit quaternion (w, x, y, z), body to world
     body_rates: np.ndarray  # (3,) rad/s, body
+    error: float = 0.0  # s by which it may be older than ``t`` says
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,12 @@ from firmware_bridge.guidance import Guidance, Step
 from firmware_bridge.heard import Heard, View
 from firmware_bridge.height import HeightSource
 from firmware_bridge.link import AttitudeReport, Link, LinkLost, PositionReport, Report
+from firmware_bridge.obedience import Obedience
 from firmware_bridge.supervisor import decide
 from firmware_bridge.supervisor_limits import Limits, Permission
 from firmware_bridge.supervisor_types import IN_CONTROL, Decision, Memory, Output, Phase, Situation
 from firmware_bridge.tick_record import MEASURED, TickRecord
+from neural_lander.components import dot
 from neural_lander.errors import UserError
 from neural_lander.state import State
 
@@ -74,6 +76,7 @@ class FlightLoop:
         self.heard, self.memory = Heard(guidance.vehicle, height), Memory()
         self._record, self._score, self._reopen = record, domain_score, reopen
         self._controller_alive = True
+        self._obedience = Obedience()
         self._home: np.ndarray | None = None
         self._problems: list[str] = []
         self._pending: list[Report] = []
@@ -95,6 +98,7 @@ class FlightLoop:
         sent = step if step is not None and decision.output is not Output.NOTHING and self._send(step, now) else None
         self._request(decision, now)
         ours = account.is_ours(decision) and not self.dry_run
+        self._feel(view, sent if ours and decision.phase in IN_CONTROL else None)
         thrust = sent.setpoint.thrust if sent and ours else None
         rotor_speed, source = account.rotor_speed(heard, now, thrust)
         predicted, failure = account.predict(self.guidance.residual.model, view.state, rotor_speed, heard.vehicle)
@@ -170,8 +174,8 @@ class FlightLoop:
             connected=self.link is not None,
             restarted=view.restarted,
             status=self.heard.status,
-            position_age=math.inf if lost or estimate is None else estimate.position_age,
-            attitude_age=math.inf if estimate is None else estimate.attitude_age,
+            position_age=math.inf if lost or estimate is None else estimate.position_age_at_most,
+            attitude_age=math.inf if estimate is None else estimate.attitude_age_at_most,
             height_age=view.height_age,
             on_ground=state is not None and float(state.height) < GROUND_HEIGHT and not airborne,
             domain_score=self._domain(state),
@@ -185,6 +189,7 @@ class FlightLoop:
             stop=stop,
             checks_passed=self.checks_passed,
             controller_alive=self._controller_alive,
+            disobedience=self._obedience.mismatch,
             touchdown=self.guidance.touchdown.landed,
             overdue=self.guidance.plan.overdue(view.now),
         )
@@ -197,6 +202,16 @@ class FlightLoop:
         except Exception as error:  # noqa: BLE001 - it may come from outside, and must not stop the loop
             self._problems.append(f"the domain score failed: {type(error).__name__}: {error}")
             return math.nan
+
+    def _feel(self, view: View, sent: Step | None) -> None:
+        """Compare the thrust that was sent with the one that is felt, in the air."""
+        force = None if view.estimate is None else view.estimate.specific_force
+        if sent is None or force is None or view.state is None or not view.state.height >= GROUND_HEIGHT:
+            self._obedience.reset()
+            return
+        z = [row[2] for row in view.state.rows]
+        expected = sent.setpoint.thrust + dot(z, (sent.f_a_hat + sent.d_hat).tolist())
+        self._obedience(view.now, dot(z, force.tolist()), expected / self.guidance.vehicle.mass)
 
     def _note_start(self, decision: Decision, before: Phase) -> None:
         """Which part of the plan has to begin at the next state that there is: a jump may leave none in this tick."""

@@ -13,7 +13,9 @@ from firmware_bridge.thrust import VOLTAGE_EXPONENT, ThrustMap
 from neural_lander.errors import UserError
 from neural_lander.vehicle import Vehicle
 
-LONGEST_LOSS = 1.0  # s that an autopilot may hold our last setpoint after we died; PX4's default; a guess for a landing
+LONGEST_LOSS = 0.5
+"""s that an autopilot may hold our last setpoint after we died; a guess for a landing: a thrust that was a fifth of the
+weight short makes 1 m/s of it. By default PX4 waits for 1 s, ArduPilot for 3 s."""
 HOVER_RATIO = 2.0  # between measured and expected hover fraction, either way; a guess: a wrong vehicle or battery
 STATUS_RATE = 5.0  # 1/s of HEARTBEAT: at its usual 1 Hz the pilot's switch is seen up to a second late; a guess
 THRUST_AS_THRUST = 8  # GUID_OPTIONS bit 3, "SetAttitudeTarget interprets Thrust As Thrust"
@@ -79,7 +81,7 @@ def _loss_check(values: Values, name: str) -> CheckResult:
     if value is None:
         return _unread(name)
     words = f"{name} = {value:g} s: after we fall silent it holds our last setpoint for that long"
-    remedy = "" if value <= LONGEST_LOSS else f"; set it to {LONGEST_LOSS:g} s or less"
+    remedy = "" if value <= LONGEST_LOSS else f"; set it to {LONGEST_LOSS:g} s or less: a landing is soon over"
     return CheckResult(name, value <= LONGEST_LOSS, words + remedy)
 
 

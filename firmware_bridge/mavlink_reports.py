@@ -122,7 +122,7 @@ class ReportReader:
     def _position(self, m: Any, received: float) -> Sequence[Report]:
         position = swap_world(_vector(m.x, m.y, m.z))
         velocity = swap_world(_vector(m.vx, m.vy, m.vz))
-        return (PositionReport(self._time(m, received), received, position, velocity),)
+        return (PositionReport(self._time(m, received), received, position, velocity, self._sync.error(received)),)
 
     def _attitude(self, m: Any, received: float) -> Sequence[Report]:
         self.has_quaternion = True
@@ -142,7 +142,7 @@ class ReportReader:
         norm = float(np.linalg.norm(q))
         attitude = normalise(swap_attitude(q)) if 0.9 < norm < 1.1 else np.full(4, np.nan)
         rates = swap_body(_vector(m.rollspeed, m.pitchspeed, m.yawspeed))
-        return (AttitudeReport(self._time(m, received), received, attitude, rates),)
+        return (AttitudeReport(self._time(m, received), received, attitude, rates, self._sync.error(received)),)
 
     def _highres_imu(self, m: Any, received: float) -> Sequence[Report]:
         return self._imu(m, 1.0, 1.0, received) if m.id == 0 else ()

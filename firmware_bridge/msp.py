@@ -166,7 +166,7 @@ class MspLink:
                 self._schedule.every(self._period, Request(msg.ATTITUDE))
             return ()
         was_armed, t = self.telemetry.armed, now - self.pipeline.least_round_trip / 2
-        reports = self.telemetry.read(request.command, frame.payload, self.identity, t, now)
+        reports = self.telemetry.read(request.command, frame.payload, self.identity, t, now, t - self.pipeline.asked)
         if request.command == msg.RC and (self._aux is None or not self.identity.receiver_is_msp):
             channels = self.telemetry.channels[4:CHANNELS]  # the switches are the pilot's, and stay as they are
             self._aux = channels + [1500] * (CHANNELS - 4 - len(channels))

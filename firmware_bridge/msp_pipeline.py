@@ -33,6 +33,8 @@ class Pipeline:
     def __init__(self) -> None:
         self.least_round_trip = math.inf
         """s; half of it is the delay of a measurement, as well as MSP lets one know."""
+        self.asked = -math.inf
+        """s, when the request went out that was answered last: what its answer tells is not older."""
         self._window = float(LEAST_OUTSTANDING)
         self._outstanding: deque[tuple[Request, float]] = deque()
         self._answers: deque[float] = deque(maxlen=4096)
@@ -71,6 +73,7 @@ class Pipeline:
             request, sent = self._outstanding.popleft()
             if request.command == command:
                 break
+        self.asked = sent
         self.least_round_trip = min(now - sent, self.least_round_trip * ROUND_TRIP_MEMORY)
         lags = now - sent > self.least_round_trip + LAG
         self._window += -GROWTH if lags else GROWTH

@@ -54,8 +54,10 @@ class Telemetry:
         self._rest: list[float] = []
         self._rotors_seen = False
 
-    def read(self, command: int, payload: bytes, identity: Identity, t: float, now: float) -> Sequence[Report]:
-        """Reports of one answer, measured at ``t`` and received at ``now`` (s); perhaps none.
+    def read(
+        self, command: int, payload: bytes, identity: Identity, t: float, now: float, error: float = 0.0
+    ) -> Sequence[Report]:
+        """Reports of one answer, measured at ``t``, at most ``error`` before, and received at ``now`` (s); perhaps none.
 
         Raises
         ------
@@ -66,9 +68,9 @@ class Telemetry:
             case msg.RAW_IMU:
                 return self._imu(payload, identity, t, now)
             case msg.ATTITUDE:
-                return self._attitude(msg.attitude(payload), t, now)
+                return self._attitude(msg.attitude(payload), t, now, error)
             case msg.ATTITUDE_QUATERNION:
-                return self._attitude(msg.attitude_quaternion(payload), t, now)
+                return self._attitude(msg.attitude_quaternion(payload), t, now, error)
             case msg.STATUS_EX:
                 return self._status(msg.betaflight_status(payload), identity, now)
             case msg.INAV_STATUS:
@@ -91,11 +93,11 @@ class Telemetry:
                 return (AltitudeReport(now, centimetres / 100, climb / 100),)
         return ()
 
-    def _attitude(self, attitude: np.ndarray | None, t: float, now: float) -> Sequence[Report]:
+    def _attitude(self, attitude: np.ndarray | None, t: float, now: float, error: float) -> Sequence[Report]:
         if attitude is None:
             return ()
         self.attitude, self.attitude_at = attitude, now
-        return (AttitudeReport(t, now, attitude, self._rates),)
+        return (AttitudeReport(t, now, attitude, self._rates, error),)
 
     def _imu(self, payload: bytes, identity: Identity, t: float, now: float) -> Sequence[Report]:
         counts, self._rates = msg.raw_imu(payload, msg.RATE_UNIT[identity.variant])

@@ -28,8 +28,9 @@ def check_vehicle(heard: Heard, limits: Limits, now: float) -> list[CheckResult]
     if estimate is None:
         words = "position and attitude have not both come; look at the port, its speed, and the autopilot's streams"
         return [CheckResult("state", False, words)]
-    age = max(estimate.position_age, estimate.attitude_age)
-    words = f"position {1e3 * estimate.position_age:.0f} ms old, attitude {1e3 * estimate.attitude_age:.0f} ms"
+    position, attitude = estimate.position_age_at_most, estimate.attitude_age_at_most
+    age = max(position, attitude)
+    words = f"position at most {1e3 * position:.0f} ms old, attitude {1e3 * attitude:.0f} ms"
     young = age <= limits.state_age
     remedy = "" if young else f"; at most {1e3 * limits.state_age:.0f} ms: raise the streams' rates or the line's speed"
     results = [CheckResult("state", young, words + remedy), _height(heard, view.height_age, limits)]

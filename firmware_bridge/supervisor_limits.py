@@ -28,7 +28,7 @@ class Limits:
     """Oldest position or attitude that a setpoint is made from: at 0.3 m/s the vehicle moves 15 mm in it. Streams
     of 30 Hz and more stay below it; the link's delay counts."""
     stale_time: float = 0.25  # s
-    """Without a fresh state, until we hand back: half of PX4's and a twelfth of ArduPilot's own default timeout."""
+    """Without a fresh state, until we hand back: half of what the autopilot itself may wait for (``LONGEST_LOSS``)."""
     status_age: float = 3.0  # s
     """Heartbeats come at 1 Hz: three in a row are missing then."""
     height_age: float = 0.2  # s

@@ -49,8 +49,8 @@ class Situation:
     restarted: bool = False
     """The autopilot booted anew since the last tick."""
     status: StatusReport | None = None
-    position_age: float = float("inf")  # s
-    attitude_age: float = float("inf")  # s
+    position_age: float = float("inf")  # s, at most
+    attitude_age: float = float("inf")  # s, at most
     height_age: float = float("inf")  # s
     """Of the height above the ground; infinite where there is none."""
     on_ground: bool = True
@@ -72,6 +72,8 @@ class Situation:
     checks_passed: bool = True
     controller_alive: bool = True
     """The last step of the controller returned finite numbers."""
+    disobedience: float = 0.0  # m/s^2
+    """Thrust that is felt beyond the one that was sent, where that lasts; see ``obedience``."""
     touchdown: bool = False
     overdue: bool = False
     """The flight plan should have ended in a touchdown long ago."""

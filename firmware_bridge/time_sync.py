@@ -8,6 +8,7 @@ seconds is the one to believe: the minimum-delay filter of NTP (RFC 5905, sectio
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from enum import Enum
 
@@ -15,6 +16,7 @@ WINDOW = 64  # exchanges, 6.4 s at 10 Hz; two crystals 50 ppm apart (usual) drif
 ENOUGH = 5  # exchanges before the offset is believed; a guess
 LONGEST = 1.0  # s: a longer round trip says nothing
 BACK = 0.3  # s by which a time stamp may lie behind the newest: messages carry times of different samples; a guess
+DRIFT = 1e-4  # of a second per second: two crystals, 50 ppm each, apart
 CONFIRM = 5  # stamps in a row that lie behind: an old frame that was repeated is not a restart; a guess
 
 
@@ -30,15 +32,15 @@ class TimeSync:
     """Offset between the clocks from exchanges of TIMESYNC. All times in s."""
 
     def __init__(self) -> None:
-        self._samples: deque[tuple[float, float]] = deque(maxlen=WINDOW)  # (round trip, offset)
-        self._best: tuple[float, float] | None = None
+        self._samples: deque[tuple[float, float, float]] = deque(maxlen=WINDOW)  # (round trip, offset, received)
+        self._best: tuple[float, float, float] | None = None
 
     def add(self, sent: float, remote: float, received: float) -> None:
         """One exchange: sent and received by our clock, ``remote`` by the autopilot's."""
         round_trip = received - sent
         if not 0 <= round_trip <= LONGEST:
             return
-        self._samples.append((round_trip, remote - (sent + received) / 2))
+        self._samples.append((round_trip, remote - (sent + received) / 2, received))
         self._best = min(self._samples)
 
     def clear(self) -> None:
@@ -65,6 +67,15 @@ class TimeSync:
     def delay(self) -> float:
         """One way, s, taken as half the shortest round trip; 0 while nothing is known."""
         return self._best[0] / 2 if self._best else 0.0
+
+    def error(self, now: float) -> float:
+        """s by which the offset may be off at time ``now`` in s: half the round trip, and what the clocks drift since.
+
+        Infinite until there are enough exchanges: then nothing tells how long a frame was under way.
+        """
+        if self._best is None or not self.ready:
+            return math.inf
+        return self._best[0] / 2 + DRIFT * max(now - self._best[2], 0.0)
 
     def to_ours(self, remote: float, received: float) -> float:
         """Our time of an instant of the autopilot's clock, never later than its arrival.

@@ -309,10 +309,10 @@ class TestParameters:
         "script, name, good, bad, remedy",
         [
             (copter, "GUID_OPTIONS", 8.0, 1.0, "set it to 9"),
-            (copter, "GUID_TIMEOUT", 1.0, 3.0, "set it to 1 s or less"),
+            (copter, "GUID_TIMEOUT", 0.5, 1.0, "set it to 0.5 s or less"),
             (copter, "MOT_THST_HOVER", 0.4, 0.08, "profile"),
             (copter, "PILOT_THR_FILT", 0.0, 2.0, "set it to 0"),
-            (px4, "COM_OF_LOSS_T", 1.0, 5.0, "set it to 1 s or less"),
+            (px4, "COM_OF_LOSS_T", 0.5, 1.0, "set it to 0.5 s or less"),
             (px4, "COM_OBL_RC_ACT", 4, 7, "set 4 (Land)"),
             (px4, "MPC_THR_HOVER", 0.5, 0.95, "profile"),
         ],

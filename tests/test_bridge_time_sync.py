@@ -1,5 +1,6 @@
 """Offset between two clocks, and a clock that began anew."""
 
+import math
 import random
 
 import pytest
@@ -43,6 +44,24 @@ def test_it_follows_a_drift() -> None:
     assert 600.0 - sync.to_ours(600.0, received=1e9) == pytest.approx(
         5.03, abs=sync.round_trip / 2 + 50e-6 * 0.1 * WINDOW
     )
+
+
+def test_the_error_is_half_the_round_trip_and_a_drift() -> None:
+    sync = TimeSync()
+    assert sync.error(0.0) == math.inf
+    for k in range(ENOUGH):
+        sync.add(float(k), k + 7.0, k + (0.004 if k == 2 else 0.02))
+    assert sync.error(2.004) == pytest.approx(0.002)
+    assert sync.error(12.004) == pytest.approx(0.002 + 1e-3)
+
+
+def test_no_state_is_older_than_the_error_allows() -> None:
+    rng, sync = random.Random(3), TimeSync()
+    for k in range(600):
+        now, offset = 0.1 * k, 5.0 + 90e-6 * 0.1 * k
+        exchange(sync, rng, now, offset, jitter=0.03)
+        if sync.ready:
+            assert sync.to_ours(now + offset, received=1e9) - sync.error(now) <= now
 
 
 def test_arrival_stands_for_the_time_until_there_are_enough() -> None:

@@ -11,6 +11,7 @@ from firmware_bridge.emulator.autopilot import Autopilot
 from firmware_bridge.emulator.modes import Mode, OnLoss, Settings
 
 HOVER_ERROR = 1.02  # stored over true hover throttle: a vehicle that was calibrated on another battery, guess
+LOSS_TIME = 0.5  # s without a setpoint that either is set to wait for
 MOTOR_CURVE = 0.65  # e of the motors: what ArduPilot takes for propellers of 10 inches, MOT_THST_EXPO
 ARM_BY_RADIO, THRUST_AS_THRUST = 1, 8  # bits of GUID_OPTIONS
 _REAL = dialect.MAV_PARAM_TYPE_REAL32
@@ -112,7 +113,7 @@ def _ardupilot_parameters(autopilot: Autopilot) -> dict[str, Parameter]:
         "ARMING_CHECK": Parameter(1, dialect.MAV_PARAM_TYPE_INT32),
         "FRAME_CLASS": Parameter(1, int8),
         "GUID_OPTIONS": Parameter(ARM_BY_RADIO | THRUST_AS_THRUST, dialect.MAV_PARAM_TYPE_INT32, _guided_options),
-        "GUID_TIMEOUT": Parameter(1.0, _REAL, _timeout),
+        "GUID_TIMEOUT": Parameter(LOSS_TIME, _REAL, _timeout),
         "MOT_THST_HOVER": Parameter(round(HOVER_ERROR * autopilot.hover_throttle, 4)),
         "MOT_THST_EXPO": Parameter(MOTOR_CURVE, _REAL, _thrust_factor),
         "ATC_ANGLE_BOOST": Parameter(1, int8, _angle_boost),
@@ -130,11 +131,14 @@ def _ardupilot_parameters(autopilot: Autopilot) -> dict[str, Parameter]:
 
 
 def _px4_parameters(autopilot: Autopilot) -> dict[str, Parameter]:
-    """Defaults of PX4 1.15, but for what is measured on a vehicle: hover throttle and thrust curve."""
+    """Defaults of PX4 1.15, but for what is measured on a vehicle (hover throttle, thrust curve), and COM_OF_LOSS_T.
+
+    That is as a companion needs it; its default is 1 s.
+    """
     integer = dialect.MAV_PARAM_TYPE_INT32
     return {
         "MAV_SYS_ID": Parameter(1, integer),
-        "COM_OF_LOSS_T": Parameter(1.0, _REAL, _timeout),
+        "COM_OF_LOSS_T": Parameter(LOSS_TIME, _REAL, _timeout),
         "COM_OBL_RC_ACT": Parameter(0, integer, _on_loss),
         "COM_RC_IN_MODE": Parameter(0, integer),
         "COM_RCL_EXCEPT": Parameter(0, integer),
@@ -158,7 +162,7 @@ ARDUPILOT = Firmware(
     modes={Mode.LEVEL: (0, 0), Mode.HOLD: (5, 0), Mode.TAKEOFF: (5, 0), Mode.COMPANION: (4, 0), Mode.LAND: (9, 0)},
     parameters=_ardupilot_parameters,
     settings=lambda: Settings(
-        setpoint_timeout=1.0,
+        setpoint_timeout=LOSS_TIME,
         on_loss=OnLoss.LEVEL,
         disarm_delay=10.0,
         land_disarm_delay=0.0,
@@ -179,7 +183,7 @@ PX4 = Firmware(
     modes={Mode.LEVEL: (7, 0), Mode.HOLD: (3, 0), Mode.TAKEOFF: (4, 2), Mode.COMPANION: (6, 0), Mode.LAND: (4, 6)},
     parameters=_px4_parameters,
     settings=lambda: Settings(
-        setpoint_timeout=1.0,
+        setpoint_timeout=LOSS_TIME,
         on_loss=OnLoss.HOLD,
         stream_before_switch=1.0,
         disarm_delay=2.0,
