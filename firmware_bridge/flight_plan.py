@@ -16,7 +16,11 @@ from neural_lander.state import Reference
 from neural_lander.trajectory import LANDING_SPEED, LANDING_START_HEIGHT, Hover, Landing, Trajectory
 from neural_lander.vehicle import Vehicle
 
-SPOOL_TIME = 1.0  # s from no thrust to all of it at the take-off, guess
+SPOOL_TIME = 1.0  # s from no thrust to the weight's at the take-off, guess
+SURPLUS_RATE = 0.05  # of the weight per s by which thrust grows on until it lifts, since a thrust map may be off; guess
+MOST_SURPLUS = 0.3  # of the weight, the limit of the trim: beyond it something is broken
+LIFTED = 0.05  # m above where it stood: a rangefinder is off by a centimetre or two, guess
+LIFT_TIME = 10.0  # s without having lifted; ArduCopter alone gives no thrust for 2.5 s after arming; guess
 CLIMB_SPEED = 0.5  # m/s, guess
 SETTLE_TIME = 5.0  # s of hover before the landing: the trim settles at 1.5 per s
 LOWEST_HOLD = 0.3  # m above the ground: a hold is flown without the network, so out of ground effect, guess
@@ -79,20 +83,29 @@ class FlightPlan:
         self._height, self._settle_time, self._landing_speed = height, settle_time, landing_speed
         self._stages: list[Stage] = []
         self._yaw = 0.0
-        self._spool_from = -math.inf
+        self._stands_since = math.inf
+        self._surplus, self._lifted_at = 0.0, -math.inf
         self._rests = math.inf
 
     def begin(self, now: float, position: np.ndarray, yaw: float, on_ground: bool) -> None:
         """Start at ``position`` (3,) in m over the ground, at heading ``yaw`` in rad, which is kept."""
         self._yaw = yaw
-        self._spool_from = now if on_ground else -math.inf
+        if not on_ground:
+            self.lift(now, position)
+            return
+        self._replace(Stage("take-off", now, Hover(np.array(position))))
+        self._stands_since = now
+
+    def lift(self, now: float, position: np.ndarray) -> None:
+        """Begin the climb at ``position``: nobody knows when an autopilot that was armed lets the motors turn."""
+        self._surplus, self._lifted_at = max(self.thrust_share(now) - 1.0, 0.0), now
+        self._stands_since = math.inf
         top = np.array([position[0], position[1], self._clearance + self._height])
         climb = Line(np.array(position), top, CLIMB_SPEED)
         landing = Landing(top, top - [0.0, 0.0, self._height], self._landing_speed)
-        up = now + SPOOL_TIME if on_ground else now
-        hover = up + climb.arrival
+        hover = now + climb.arrival
         down = hover + self._settle_time
-        self._stages = [Stage("climb", up, climb), Stage("hover", hover, Hover(top)), Stage("land", down, landing)]
+        self._stages = [Stage("climb", now, climb), Stage("hover", hover, Hover(top)), Stage("land", down, landing)]
         self._rests = down + landing.arrival
 
     def hold(self, now: float, position: np.ndarray) -> None:
@@ -106,7 +119,7 @@ class FlightPlan:
         self._replace(Stage("go around", now, Line(np.array(position), top, CLIMB_SPEED)))
 
     def _replace(self, stage: Stage) -> None:
-        self._stages, self._rests, self._spool_from = [stage], math.inf, -math.inf
+        self._stages, self._rests, self._stands_since = [stage], math.inf, math.inf
 
     def stage(self, now: float) -> str:
         """Name of the part that is flown; empty before the plan has begun."""
@@ -119,9 +132,28 @@ class FlightPlan:
         assert stage is not None
         return replace(stage.trajectory(now - stage.begin), yaw=self._yaw)
 
+    @property
+    def standing(self) -> bool:
+        """Whether it has not left the ground yet."""
+        return self._stands_since < math.inf
+
     def thrust_share(self, now: float) -> float:
-        """Share of the thrust that the rotors may have while they spool up, 0..1."""
-        return min(max((now - self._spool_from) / SPOOL_TIME, 0.0), 1.0)
+        """Of the thrust that the controller wants: up to all of it, and slowly beyond, until the vehicle lifts.
+
+        What it took beyond is given back as slowly as the trim learns it.
+        """
+        if not self.standing:
+            return 1.0 + self._surplus * max(1.0 - (now - self._lifted_at) / SPOOL_TIME, 0.0)
+        since = now - self._stands_since
+        return min(since / SPOOL_TIME, 1.0 + SURPLUS_RATE * max(since - SPOOL_TIME, 0.0), 1.0 + MOST_SURPLUS)
+
+    def has_lifted(self, position: np.ndarray) -> bool:
+        """Whether ``position`` (3,) in m is above the one where it stood."""
+        return self.standing and bool(position[2] > self.reference(self._stands_since).position[2] + LIFTED)
+
+    def stuck(self, now: float) -> bool:
+        """Whether it should have left the ground long ago."""
+        return self.standing and now - self._stands_since > LIFT_TIME
 
     def overdue(self, now: float) -> bool:
         """Whether the reference has been at rest on the ground for so long that something is wrong."""

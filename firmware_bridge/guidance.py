@@ -113,8 +113,10 @@ class Guidance:
         flying = output in (Output.FOLLOW, Output.HOLD)
         self.residual.share = share
         if flying:
+            if self.plan.has_lifted(state.position):
+                self.plan.lift(now, state.position)
             self._feel(now, state, landed)
-            standing = self._touching or self.plan.thrust_share(now) < 1.0  # holds the trim
+            standing = self._touching or self.plan.standing  # holds the trim
             reference, state = self.plan.reference(now), replace(state, contact=standing)
         else:
             self.controller.reset()

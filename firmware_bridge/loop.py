@@ -192,6 +192,7 @@ class FlightLoop:
             disobedience=self._obedience.mismatch,
             touchdown=self.guidance.touchdown.landed,
             overdue=self.guidance.plan.overdue(view.now),
+            stuck=controlled and self.guidance.plan.stuck(view.now),
         )
 
     def _domain(self, state: State | None) -> float:

@@ -57,7 +57,7 @@ class Telemetry:
     def read(
         self, command: int, payload: bytes, identity: Identity, t: float, now: float, error: float = 0.0
     ) -> Sequence[Report]:
-        """Reports of one answer, measured at ``t``, at most ``error`` before, and received at ``now`` (s); perhaps none.
+        """Reports of one answer, measured at ``t`` or up to ``error`` before and received at ``now`` (s).
 
         Raises
         ------

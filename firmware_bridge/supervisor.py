@@ -6,6 +6,7 @@ from                  to                    when
 any                   disconnected, locked  the port is gone or no status has come for ``status_age``
 any but disconnected  observing, locked     the autopilot booted anew
 disconnected          observing             status comes in
+observing, locked     landed, locked        disarmed after our touchdown, by the autopilot's land mode
 observing             observing, locked     the mode that was granted while ready is gone: the pilot's switch
 observing             ready                 not locked, more than observing is allowed, no obstacle, disarmed
 observing             armed                 the same, but the pilot flies in a mode of his own
@@ -18,8 +19,8 @@ armed                 tracking              the autopilot follows setpoints
 in control            landed                disarmed after touchdown, or where the autopilot says landed
 in control            observing, locked     disarmed in the air; the mode was left: the pilot's switch
 in control            handing back          stopped by the user; controller failed; no fresh state for ``stale_time``;
-                                            tilt; battery; thrust felt that was not sent; a tick later than
-                                            ``worst_lateness``
+                                            tilt; battery; stuck on the ground; thrust felt that was not sent;
+                                            a tick later than ``worst_lateness``
 in control            landed                touchdown
 holding               handing back          the abort key, or ``hold_time`` is over
 tracking, fading      holding, going round  the abort key
@@ -28,6 +29,7 @@ tracking, fading      holding               outside of the flight volume; descen
 tracking              fading                residual out of its domain; height stale or none; certificate not valid;
                                             a tick later than ``lateness``
 fading                tracking              nothing of that for ``recovery_time``
+handing back          landed, locked        disarmed after our touchdown
 handing back          observing, locked     disarmed, or the autopilot has left the mode
 landed                landed, locked        disarmed
 landed                observing, locked     armed again; the mode was left while armed
@@ -78,7 +80,10 @@ def decide(limits: Limits, permission: Permission, memory: Memory, s: Situation)
     move = _move(limits, permission, memory, s, concern)
     if move is not None:
         locked = memory.locked or (move.reason if move.lock else "")
+        locked = move.reason if move.to is Phase.LANDED and move.lock else locked
+        touched = memory.touched_down or move.to is Phase.LANDED
         memory = replace(memory, phase=move.to, since=s.now, locked=locked, asked=float("-inf"), requests=0)
+        memory = replace(memory, touched_down=touched)
     share = _share(limits, memory, s, concern)
     memory = replace(memory, share=share, updated=s.now)
     output = _output(memory, s) if fresh and s.controller_alive else Output.NOTHING
@@ -128,6 +133,8 @@ def _move(limits: Limits, permission: Permission, memory: Memory, s: Situation, 
     if phase in IN_CONTROL:
         return _in_control(limits, memory, s, status, concern)
     if phase is Phase.HANDING_BACK:
+        if not status.armed and memory.touched_down:
+            return _Move(Phase.LANDED, "landed and disarmed", lock=True)
         if not status.armed:
             return _Move(Phase.OBSERVING, "handed back and disarmed", lock=True)
         if not status.accepts_setpoints:
@@ -139,6 +146,8 @@ def _move(limits: Limits, permission: Permission, memory: Memory, s: Situation, 
 def _from_observing(
     limits: Limits, permission: Permission, memory: Memory, s: Situation, status: StatusReport
 ) -> _Move | None:
+    if memory.locked and memory.touched_down and not status.armed:
+        return _Move(Phase.LANDED, "landed and disarmed", lock=True)
     if memory.locked or permission.observe:
         return None
     if _mode_withdrawn(memory, status):

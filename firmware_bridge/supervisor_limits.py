@@ -46,8 +46,8 @@ class Limits:
     """Without height, until the descent stops: enough to finish one of 0.9 m over the ground that was last known."""
     hold_time: float = 5.0  # s
     """Enough to switch by hand."""
-    disarm_time: float = 5.0  # s
-    """After touchdown, until the autopilot's own land mode is asked to finish."""
+    disarm_time: float = 3.0  # s
+    """After touchdown, until the autopilot's own land mode is asked to finish: ArduCopter sees no landing in guided."""
     tilt: float = math.radians(50.0)  # rad
     """The controller asks for 35 degrees at most; beyond this something is broken."""
     descent_speed: float = 1.0  # m/s

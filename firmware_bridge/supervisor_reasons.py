@@ -46,6 +46,8 @@ def failure(limits: Limits, memory: Memory, s: Situation) -> str:
         return f"tilt {s.tilt:.2f} rad over {limits.tilt:.2f} rad"
     if s.battery_low:
         return "battery low"
+    if s.stuck:
+        return "it does not leave the ground: look at the thrust map, the battery and the propellers"
     if s.disobedience != 0.0:
         off = f"{s.disobedience:+.1f} m/s^2 off what was sent"
         return f"the vehicle does not do what it is told: its thrust is {off} (not heard, or the thrust map is wrong)"

@@ -77,6 +77,8 @@ class Situation:
     touchdown: bool = False
     overdue: bool = False
     """The flight plan should have ended in a touchdown long ago."""
+    stuck: bool = False
+    """It should have left the ground long ago."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,8 @@ class Memory:
     """Since when no reason to fade has been there."""
     granted: bool = False
     """Whether the mode that follows setpoints has been seen while ready."""
+    touched_down: bool = False
+    """Whether our landing has ended on the ground; what is left is to disarm."""
     was_armed: bool = False
     """Whether the vehicle has been armed since the program began."""
     asked: float = float("-inf")  # s

@@ -20,6 +20,7 @@ COMPANION_PORT, PILOT_PORT = 5760, 5762
 BOOT_TIME = 90.0  # s until its estimator knows where it is
 TAKEOFF_HEIGHT = 1.0  # m
 GUIDED, LOITER = 4, 5
+STREAMS = ((dialect.MAVLINK_MSG_ID_LOCAL_POSITION_NED, 50), (dialect.MAVLINK_MSG_ID_SYS_STATUS, 5))
 MIDDLE, LOWEST = 1500, 1000  # us
 MASS, HOVER_THROTTLE, GEAR = 3.0, 0.39, 0.1  # kg, 1, m: of its simulated quadrotor, and a rangefinder that high
 SETTINGS = {
@@ -29,7 +30,7 @@ SETTINGS = {
     "SIM_SONAR_POS_Z": -GEAR, "FENCE_ENABLE": 0, "FS_THR_ENABLE": 0, "FS_GCS_ENABLE": 0, "LOG_BACKEND_TYPE": 0,
     **{f"INS_ACC{k}OFFS_{axis}": 0.001 for k in ("", "2") for axis in "XYZ"},
     **{f"INS_ACC{k}SCAL_{axis}": 1.001 for k in ("", "2") for axis in "XYZ"},
-    **{f"COMPASS_OFS{k}_{axis}": offset for k in ("", "2", "3") for axis, offset in zip("XYZ", (5, 13, -18))},
+    **{f"COMPASS_OFS{k}_{axis}": offset for k in ("", "2", "3") for axis, offset in (("X", 5), ("Y", 13), ("Z", -18))},
     **{f"RC{k}_{end}": us for k in range(1, 9) for end, us in (("MIN", 1000), ("TRIM", 1500), ("MAX", 2000))},
 }  # fmt: skip
 PROFILE = f"""
@@ -37,7 +38,7 @@ name = "arducopter-sitl"
 description = "The quadrotor that ArduCopter simulates by itself, frame x"
 mass = {{ value = {MASS}, unit = "kg", source = "the firmware's simulation" }}
 rotor_radius = {{ value = 0.175, unit = "m", source = "its rotor discs" }}
-thrust_coefficient = {{ value = {MASS * 9.80665 / HOVER_THROTTLE / 4 / 1000**2}, unit = "N s^2/rad^2", source = "hover" }}
+thrust_coefficient = {{ value = {MASS * 9.8 / HOVER_THROTTLE / 4 / 1000**2}, unit = "N s^2/rad^2", source = "hover" }}
 torque_ratio = {{ value = 0.02, unit = "m", source = "guess" }}
 rotor_speed_max = {{ value = 1000.0, unit = "rad/s", source = "guess" }}
 motor_time_constant = {{ value = 0.02, unit = "s", source = "guess" }}
@@ -75,7 +76,7 @@ class Pilot(threading.Thread):
             if time.monotonic() - asked > 1.0:
                 asked = time.monotonic()
                 self.line.mav.heartbeat_send(dialect.MAV_TYPE_GCS, dialect.MAV_AUTOPILOT_INVALID, 0, 0, 0)
-                for number, rate in ((dialect.MAVLINK_MSG_ID_LOCAL_POSITION_NED, 50), (dialect.MAVLINK_MSG_ID_SYS_STATUS, 5)):
+                for number, rate in STREAMS:
                     self.command(dialect.MAV_CMD_SET_MESSAGE_INTERVAL, number, 1e6 / rate)
                 throttle = MIDDLE if self._flown else LOWEST
                 self.line.mav.rc_channels_override_send(1, 1, MIDDLE, MIDDLE, throttle, MIDDLE, 0, 0, 0, 0)
@@ -151,7 +152,7 @@ def main(binary: str, folder: Path, gives_control: bool, more: list[str]) -> Non
         pilot = Pilot(gives_control)
         pilot.start()
         began = time.monotonic()
-        while not pilot.ready and time.monotonic() - began < BOOT_TIME:
+        while not (pilot.ready and pilot.track) and time.monotonic() - began < BOOT_TIME:
             time.sleep(0.1)
         ready = time.monotonic() - began
         pilot.companion.set()

@@ -526,7 +526,9 @@ def test_a_flight_plan_that_cannot_be_flown_is_refused(change: dict) -> None:
 def test_the_plan_has_no_jump_in_position_from_stage_to_stage() -> None:
     plan = FlightPlan(VEHICLE)
     start = np.array([0.3, -0.2, VEHICLE.gear_clearance])
-    plan.begin(10.0, start, 0.5, on_ground=True)
+    plan.begin(8.0, start, 0.5, on_ground=True)
+    assert plan.standing and not plan.has_lifted(start + [0, 0, 0.03]) and plan.has_lifted(start + [0, 0, 0.06])
+    plan.lift(10.0, start)
     positions = np.array([plan.reference(10.0 + 0.01 * k).position for k in range(2000)])
     assert np.abs(np.diff(positions, axis=0)).max() < 0.0051  # 0.5 m/s
     np.testing.assert_allclose(positions[0], start)
@@ -534,6 +536,17 @@ def test_the_plan_has_no_jump_in_position_from_stage_to_stage() -> None:
     assert positions[:, 2].max() == pytest.approx(VEHICLE.gear_clearance + 1.0)
     assert plan.reference(12.0).yaw == 0.5
     assert not plan.overdue(20.0) and plan.overdue(40.0)
+
+
+def test_thrust_grows_slowly_beyond_the_weight_until_the_vehicle_lifts_and_not_for_ever() -> None:
+    plan = FlightPlan(VEHICLE)
+    plan.begin(10.0, np.zeros(3), 0.0, on_ground=True)
+    assert [plan.thrust_share(t) for t in (10.0, 10.5, 11.0)] == pytest.approx([0.0, 0.5, 1.0])
+    assert plan.thrust_share(13.0) == pytest.approx(1.1) and plan.thrust_share(60.0) == pytest.approx(1.3)
+    assert not plan.stuck(19.0) and plan.stuck(21.0)
+    plan.lift(12.0, np.zeros(3))
+    assert [plan.thrust_share(t) for t in (12.0, 12.5, 13.0)] == pytest.approx([1.05, 1.025, 1.0])
+    assert not plan.stuck(60.0)
 
 
 def test_ticks_stay_on_their_grid_and_lateness_is_measured() -> None:

@@ -25,7 +25,6 @@ CRASH_TILT = math.radians(60.0)  # guess
 CRASH_TIME = 0.5  # s, guess
 ARMING_TILT = math.radians(20.0)  # guess
 ALIGNMENT = 1.0  # s after boot until it may arm, guess: real ones take ten times as long
-SPOOL_TIME = 0.5  # s between arming and thrust, MOT_SPOOL_TIME of ArduCopter
 PATIENCE = 10.0  # s that it waits armed for a take-off: default of both, DISARM_DELAY and COM_DISARM_PRFLT
 SLOWEST_STREAM = 0.5  # s between setpoints: PX4 wants more than 2 Hz
 
@@ -247,7 +246,8 @@ class Autopilot:
                 self._lose()
         contact = bool(truth.contact)
         self._touched_for = self._touching(now, contact)
-        if self._still(now, contact and self._resting) > CONTACT_TIME and not self.landed:
+        notices = self.mode is not Mode.COMPANION or self.settings.lands_in_companions_mode
+        if self._still(now, contact and self._resting and notices) > CONTACT_TIME and not self.landed:
             self.landed, self._landed_at = True, now
             self.note("landed")
         if self.landed and not self._resting:
@@ -277,7 +277,7 @@ class Autopilot:
     def _rotor_speeds(self) -> np.ndarray:
         """(4,) rad/s."""
         idle = np.full(4, IDLE_SHARE * self.vehicle.hover_speed)
-        if self.now - self._armed_at < SPOOL_TIME:
+        if self.now - self._armed_at < self.settings.spool_time:
             self._loops.thrust = 0.0
             return idle
         demand = self.demand

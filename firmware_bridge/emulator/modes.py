@@ -42,10 +42,15 @@ class Settings:
     thrust_is_climb_rate: bool = False
     climb_speed: float = 2.5  # m/s at thrust 1, WPNAV_SPEED_UP
     sink_speed: float = 1.5  # m/s at thrust 0, WPNAV_SPEED_DN
+    spool_time: float = 1.0  # s
+    """From arming to the first thrust: COM_SPOOLUP_TIME of PX4."""
     disarm_delay: float = 2.0  # s on the ground before it disarms by itself
     land_disarm_delay: float = 0.0  # s, the same in the landing mode
     thrust_curve: float = 0.0
     """Its belief of e in T/T_full = (1 - e) s + e s^2, with s the signal to the motors."""
+    lands_in_companions_mode: bool = True
+    """Whether it notices that it stands while it follows setpoints. ArduCopter does not: its land detector wants a
+    descent that its own altitude control has asked for. Nor does it then let itself be disarmed."""
     landed_share: float = 0.45
     """Of the weight; with more thrust than that it does not believe that it stands. PX4's low-thrust threshold."""
     pilot_arms_in_companions_mode: bool = True
