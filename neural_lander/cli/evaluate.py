@@ -177,10 +177,19 @@ def _unexplained_lines(found: dict[str, Any]) -> Iterator[str]:
 
 def _domain_line(domain: dict[str, Any]) -> str:
     """How much of the flights lies outside the training, and what the fade-out does there."""
+    beyond = (
+        f"; thrust beyond what they hold in {domain['samples_beyond_thrust']} samples, "
+        f"by {domain['furthest_beyond_thrust_N']:.3g} N at most"
+        if domain["samples_beyond_thrust"]
+        else ""
+    )
     if not domain["samples_outside"]:
-        return "outside the domain of the training flights: no scored sample"
-    errors = ", ".join(f"{words} {domain[f'rmse_{name}_N']:.4g}" for name, words in OUTSIDE.items())
+        return f"outside the domain of the training flights: no scored sample{beyond}"
+    errors = ", ".join(
+        f"{words} {domain[f'rmse_{name}_N']:.4g} (bias {domain[f'bias_{name}_N']:+.3g})"
+        for name, words in OUTSIDE.items()
+    )
     return (
         f"outside the domain of the training flights: {100 * domain['share_outside']:.1f} % of the scored samples; "
-        f"RMSE there in N: {errors}"
+        f"RMSE there in N: {errors}{beyond}"
     )
