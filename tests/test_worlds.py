@@ -46,7 +46,9 @@ def test_an_unknown_world_is_refused_with_the_known_ones() -> None:
 
 
 PARTS = [
-    Part(COPY, k, name, (k, k + 2, k + 4), (10 + k, 12 + k, 14 + k), np.zeros(3)) for name in ("pd", "oracle") for k in (0, 1)
+    Part(COPY, k, name, (k, k + 2, k + 4), (10 + k, 12 + k, 14 + k), np.zeros(3))
+    for name in ("pd", "oracle")
+    for k in (0, 1)
 ]  # fmt: skip
 
 
