@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -15,7 +15,7 @@ from neural_lander.control.touchdown import RESTING_SHARE
 from neural_lander.control.tracking import DEFAULT_NATURAL_FREQUENCY
 from neural_lander.errors import UserError
 from neural_lander.flightlog import FlightLog
-from neural_lander.vehicle import load_vehicle
+from neural_lander.vehicle import Vehicle, load_vehicle
 from sim.campaign import Copy
 from sim.comparison import STANDARD_ROBUSTNESS, Comparison, PlantChange, Stage, add_learning
 from sim.comparison import compare as run
@@ -24,6 +24,7 @@ from sim.plant import Plant, load_effects
 from sim.pool import DaskPool, LocalPool
 from sim.scenarios import SCENARIOS, scenario_named
 from sim.study import copies_of_bundles, study_airframes
+from sim.tuning import load_tuned
 from sim.worlds import fitting_world, world_named
 
 STANDARD_CHANGES = ("mass=1.1", "mass=0.9", "thrust=0.9")
@@ -77,6 +78,10 @@ def compare(
             "finished. The same command goes on from there after Ctrl-C, a full disk or a crash; another is refused."
         ),
     ] = None,
+    tuned: Annotated[
+        Path | None,
+        typer.Option(help="Gains from 'neural-lander tune': every scenario once more, each controller with its own."),
+    ] = None,
     world: Annotated[
         str | None,
         typer.Option(
@@ -104,29 +109,28 @@ def compare(
     for frequency in (omega_n, *frequencies):
         if not 0.1 <= frequency <= 30:
             raise UserError(f"natural frequency {frequency!r} rad/s must lie in [0.1, 30]")
+    nominal = Plant(_profile(bundle or [], vehicle), effects)
+    gains = {} if tuned is None else load_tuned(tuned, nominal.vehicle, names)
     if out is not None:
         check_folder(out)
     local = LocalPool(workers)
-    pool = local if scheduler is None else DaskPool(scheduler)
-    learning = any(controller_named(name).residual in LEARNED for name in names)
     with stages() as stage:
+        numbers = range(airframe, airframe + (airframes or len(bundle or []) or 5))
+        bundles: list[Bundle] = []
+        logs: list[list[FlightLog]] = []
         if bundle:
-            copies, bundles = _bundled(bundle, vehicle, effects, airframe, airframes)
-            logs: list[list[FlightLog]] = []
+            copies, bundles = _bundled(nominal, bundle, numbers)
+        elif any(controller_named(name).residual in LEARNED for name in names):
+            copies, bundles, logs = _learned(nominal, numbers, seed, out, local, stage)
         else:
-            plant_ = Plant(load_vehicle(vehicle or "intel-aero"), effects)
-            numbers = range(airframe, airframe + (airframes or 5))
-            copies, bundles, logs = (
-                _learned(plant_, numbers, seed, out, local, stage)
-                if learning
-                else ([Copy(plant_.with_airframe(k), None) for k in numbers], [], [])
-            )
+            copies = [Copy(nominal.with_airframe(k), None) for k in numbers]
         comparison = Comparison(
             copies, names, scenarios, flights, seed, omega_n, changes,
             robustness=STANDARD_ROBUSTNESS if robust else (), resting_share=resting_share, sweep=frequencies,
             world=world or _fitting(names, scenarios, flights, copies[0]),
+            tuned=gains,
         )  # fmt: skip
-        results = run(comparison, pool, out, stage)
+        results = run(comparison, local if scheduler is None else DaskPool(scheduler), out, stage)
     if bundles:
         add_learning(results, copies, bundles[0], logs)
     if out is not None:
@@ -148,22 +152,28 @@ def _frequencies(text: str) -> tuple[float, ...]:
         raise UserError(f"--sweep '{text}' must be frequencies in rad/s like 1.5,3,6") from error
 
 
-def _bundled(
-    paths: list[Path], vehicle: str | None, effects: tuple[Any, ...], first: int, count: int | None
-) -> tuple[list[Copy], list[Bundle]]:
-    """Airframes with the bundles that were learned on them."""
-    if count not in (None, len(paths)):
-        raise UserError(f"--airframes {count} does not match {len(paths)} bundles: give one --bundle per airframe")
+def _profile(bundles: list[Path], vehicle: str | None) -> Vehicle:
+    """The vehicle that is named, else the first bundle's, else the paper's."""
+    if vehicle or not bundles:
+        return load_vehicle(vehicle or "intel-aero")
     from neural_lander.bundle import load_bundle
 
-    profile = load_vehicle(vehicle) if vehicle else load_bundle(paths[0]).vehicle
-    for path in paths:
-        learned_for = load_bundle(path).vehicle
-        if learned_for.sha256 != profile.sha256:
+    return load_bundle(bundles[0]).vehicle
+
+
+def _bundled(plant: Plant, paths: list[Path], airframes: range) -> tuple[list[Copy], list[Bundle]]:
+    """Airframes with the bundles that were learned on them."""
+    if len(airframes) != len(paths):
+        raise UserError(
+            f"--airframes {len(airframes)} does not match {len(paths)} bundles: give one --bundle per airframe"
+        )
+    copies, bundles = copies_of_bundles(plant, paths, airframes)
+    for path, bundle in zip(paths, bundles, strict=True):
+        if bundle.vehicle.sha256 != plant.vehicle.sha256:
             raise UserError(
-                f"bundle {path} was learned for another vehicle ('{learned_for.name}') than '{profile.name}'"
+                f"bundle {path} was learned for another vehicle ('{bundle.vehicle.name}') than '{plant.vehicle.name}'"
             )
-    return copies_of_bundles(Plant(profile, effects), paths, range(first, first + len(paths)))
+    return copies, bundles
 
 
 def _learned(
