@@ -44,6 +44,6 @@ def test_one_json_object_and_a_folder_from_which_another_question_is_refused(
     controllers = found["scenarios"]["hover-low"]["controllers"]
     assert controllers["pd"]["n"] == 2 and controllers["pd"]["success"]["rate"] == 1.0
     assert found["settings"]["world"] == "pybullet"
-    assert {"report.html", "results.json", "flights.parquet", "shards"} <= {p.name for p in (tmp_path / "out").iterdir()}
+    assert {"report.html", "results.json", "flights.parquet"} <= {p.name for p in (tmp_path / "out").iterdir()}
     assert cli.main([*command, "-n", "3"]) == 2
     assert "holds flights of another campaign: flights is 2 there and 3 here" in capsys.readouterr().err
