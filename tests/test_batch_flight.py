@@ -60,11 +60,12 @@ def test_every_controller_flies_in_the_batch_as_it_does_alone(controller: str) -
 SHORT_SCORELESS = replace(SHORT, score=lambda truth, trajectory: {})
 
 
-def test_a_flight_does_not_depend_on_what_flies_along() -> None:
+@pytest.mark.parametrize("name", ["neural-lander-trim", "neural-lander-adaptive"])
+def test_a_flight_does_not_depend_on_what_flies_along(name: str) -> None:
     """Airframes, networks and seeds of others: not a bit of it."""
-    alone = short([task("neural-lander-trim", range(1, 2))])
-    others = [task("pd-cb", range(3)), task("neural-lander-trim"), task("neural-lander-trim", range(3), COPIES[1])]
-    assert_allclose(short(others)[4], alone[0], rtol=0, atol=1e-13)
+    alone = short([task(name, range(1, 2))])
+    others = [task("pd-cb", range(3)), task(name, range(2), COPIES[1]), task(name), task(name, range(3), COPIES[1])]
+    assert_allclose(short(others)[6], alone[0], rtol=0, atol=1e-13)
 
 
 def test_single_precision_flies_the_same_way() -> None:

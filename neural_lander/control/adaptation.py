@@ -175,7 +175,7 @@ class LastLayerAdaptation:
         x = xp.concat([phi, xp.ones_like(phi[..., :1])], axis=-1)
         s = constant(self._last_s, v) + 0 * v
         push = join(to_heading(split(dt * constant(self._kappa, v) * s), *frame))
-        kept = constant(np.exp(-dt * self._forget), v)
+        kept = xp.exp(-dt * constant(self._forget, v))
         moved, spread = A * kept, P
         if missing is not None:
             error = join(to_heading(split(missing), *frame))

@@ -108,10 +108,11 @@ class Flights:
         self.steps = round((WARM_UP + scenario.duration) / self.world.dt)
 
     def _controllers(self, plants: Sequence[Any], omega_n: float) -> list[tuple[slice, Any]]:
-        """Neighbouring tasks of one kind of controller fly as one."""
+        """Neighbouring tasks of one kind of controller fly as one; whatever adapts its network flies by itself."""
         groups: list[list[int]] = []
         for k in range(len(self.tasks)):
-            if groups and self._kind(groups[-1][0]) == self._kind(k):
+            adapts = controller_named(self.tasks[k].controller).estimate == "adaptive"
+            if groups and self._kind(groups[-1][0]) == self._kind(k) and not adapts:
                 groups[-1].append(k)
             else:
                 groups.append([k])
