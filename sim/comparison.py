@@ -25,7 +25,12 @@ from sim.pool import LocalPool, Pool
 from sim.ranking import ranking
 from sim.replay import fly_replays, geometry, ground_half
 from sim.report import SCHEMA
-from sim.requirements import landing_requirements, learning_requirements
+from sim.requirements import (
+    apart_requirements,
+    landing_requirements,
+    learning_requirements,
+    robust_requirements,
+)
 from sim.scenarios import SCENARIOS
 from sim.shards import write_rows
 from sim.summary import summarise
@@ -155,7 +160,7 @@ def compare(
         "geometry": geometry(c.copies[0].plant.vehicle),
         "scenarios": {s: _scenario(c, s, fly) for s in c.scenarios},
     }
-    requirements = landing_requirements(results["scenarios"])
+    requirements = landing_requirements(results["scenarios"]) + apart_requirements(results["scenarios"])
     if c.changes:
         results["plants"] = []
     for change in c.changes:
@@ -168,8 +173,10 @@ def compare(
         requirements += [row for row in landing_requirements(scenarios, f", {change.name}") if "trim" in row["name"]]
     if c.tuned:
         results["tuned"] = _tuned(c, fly)
+        requirements += apart_requirements(results["tuned"]["scenarios"], ", tuned")
     if c.robustness:
         results["robustness"] = _robustness(c, fly)
+        requirements += robust_requirements(results["robustness"])
     if requirements:
         results["requirements"] = requirements
     results.update(_hang(c, results["scenarios"]))

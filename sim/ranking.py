@@ -21,7 +21,7 @@ def ranking(controllers: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """
     found = {}
     for key in metric_keys(controllers):
-        off = {name: _off(key, c) for name, c in controllers.items() if not is_oracle(name) and _full(key, c)}
+        off = {name: distance(key, c) for name, c in controllers.items() if not is_oracle(name) and known(key, c)}
         if len(off) < 2 or not metric_named(key).judged:
             continue
         best = min(off, key=lambda name: off[name][0])
@@ -47,12 +47,13 @@ def estimates(name: str) -> bool:
 
 def worse(key: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
     """Whether the first is further off the target than the second, beyond both 95 % intervals."""
-    if not metric_named(key).judged or not (_full(key, ours) and _full(key, theirs)):
+    if not metric_named(key).judged or not (known(key, ours) and known(key, theirs)):
         return False
-    return _off(key, ours)[1][0] > _off(key, theirs)[1][1]
+    return distance(key, ours)[1][0] > distance(key, theirs)[1][1]
 
 
-def _full(key: str, controller: Mapping[str, Any]) -> bool:
+def known(key: str, controller: Mapping[str, Any]) -> bool:
+    """Whether all of a controller's flights have a value, and not only a lower bound of it."""
     entry = controller["metrics"].get(key)
     if not entry or entry.get("median") is None or entry["ci95"][0] is None:
         return False
@@ -60,7 +61,7 @@ def _full(key: str, controller: Mapping[str, Any]) -> bool:
     return bool(entry.get("n") == controller.get("n")) and not never
 
 
-def _off(key: str, controller: Mapping[str, Any]) -> tuple[float, Interval]:
+def distance(key: str, controller: Mapping[str, Any]) -> tuple[float, Interval]:
     """Distance to the target of a median, and the interval of it."""
     entry, target = controller["metrics"][key], metric_named(key).target
     low, high = (end - target for end in entry["ci95"])

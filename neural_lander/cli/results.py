@@ -70,9 +70,8 @@ def render(results: Mapping[str, Any], out: Path | None) -> RenderableType:
     rows = results.get("requirements", [])
     if rows:
         parts.append(Text(f"requirements met: {sum(bool(r['met']) for r in rows)} of {len(rows)}"))
-    parts += [
-        Text(f"missed: {r['name']}: {r['value']:.4g} > {r['bound']:.4g} {r['unit']}") for r in rows if not r["met"]
-    ]
+    missed = [f"{r['name']}: {r['value']:.4g} against {r['bound']:.4g} {r['unit']}" for r in rows if not r["met"]]
+    parts += [Text(f"missed: {text}") for text in missed]
     if out is not None:
         parts.append(Text(f"report: {out / 'report.html'}"))
     return Group(*parts)
