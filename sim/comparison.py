@@ -14,13 +14,13 @@ from neural_lander.bundle import Bundle
 from neural_lander.certificate.meaning import explained
 from neural_lander.control.touchdown import CONTACT_TIME, RESTING_SHARE, SPOOL_TIME
 from neural_lander.control.tracking import DEFAULT_NATURAL_FREQUENCY, TrackingGains
-from neural_lander.errors import UserError
 from neural_lander.flightlog import FlightLog
 from sim.campaign import Campaign, Copy, Outcome, run_campaign
 from sim.contribution import contribution
 from sim.insight import coverage, learned_curve, thrust_slope
 from sim.landing import CONTROLLERS
 from sim.oracle import closed_form_hang
+from sim.plant_change import PlantChange
 from sim.pool import LocalPool, Pool
 from sim.ranking import ranking
 from sim.replay import fly_replays, geometry, ground_half
@@ -39,47 +39,6 @@ SWEEP_METRICS = ("final_error_m", "arrival_error_m", "lateness_s")
 SHARDS, FLIGHTS = "shards", "flights.parquet"  # in the folder of a comparison
 Stage = Callable[[str, int, int], None]
 """(what, done, of)."""
-
-
-@dataclass(frozen=True)
-class PlantChange:
-    """A plant that is not what the profile says; the bundle stays as it was learned."""
-
-    mass_scale: float = 1.0
-    thrust_scale: float = 1.0
-
-    @property
-    def name(self) -> str:
-        """For tables."""
-        parts = [
-            f"{what} {100 * (scale - 1):+.0f} %"
-            for what, scale in (("mass", self.mass_scale), ("thrust", self.thrust_scale))
-            if scale != 1
-        ]
-        return ", ".join(parts) or "nominal"
-
-    def of(self, copy: Copy) -> Copy:
-        """The same airframe and bundle in the changed plant."""
-        return replace(copy, plant=replace(copy.plant, mass_scale=self.mass_scale, thrust_scale=self.thrust_scale))
-
-    @classmethod
-    def parse(cls, text: str) -> PlantChange:
-        """From ``mass=1.1,thrust=0.9``."""
-        scales = {"mass": 1.0, "thrust": 1.0}
-        for part in text.split(","):
-            key, _, value = part.partition("=")
-            try:
-                scale = float(value)
-            except ValueError:
-                scale = 0.0
-            if key.strip() not in scales or not 0.5 <= scale <= 2.0:
-                raise UserError(f"plant '{text}' must be written like mass=1.1,thrust=0.9 with factors in 0.5..2")
-            scales[key.strip()] = scale
-        return cls(scales["mass"], scales["thrust"])
-
-
-STANDARD_ROBUSTNESS = tuple(PlantChange.parse(text) for text in ("thrust=0.85", "mass=1.1", "thrust=0.85,mass=1.1"))
-"""One at a time, then together."""
 
 
 @dataclass(frozen=True)

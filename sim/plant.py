@@ -37,15 +37,19 @@ class Plant:
     """True mass over believed mass."""
     thrust_scale: float = 1.0
     """True over believed thrust at the same rotor speed."""
+    motor_time_constant: float | None = None  # s
+    """The true one; None where it is as believed."""
 
     @property
     def true_vehicle(self) -> Vehicle:
         """The vehicle that flies."""
-        if self.mass_scale == self.thrust_scale == 1.0:
-            return self.vehicle
-        believed = self.vehicle
+        believed, lag = self.vehicle, self.motor_time_constant
+        if self.mass_scale == self.thrust_scale == 1.0 and lag is None:
+            return believed
         return believed.with_(
-            mass=believed.mass * self.mass_scale, thrust_coefficient=believed.thrust_coefficient * self.thrust_scale
+            mass=believed.mass * self.mass_scale,
+            thrust_coefficient=believed.thrust_coefficient * self.thrust_scale,
+            motor_time_constant=believed.motor_time_constant if lag is None else lag,
         )
 
     def build(self) -> PyBulletWorld:

@@ -99,8 +99,9 @@ class PyBulletWorld:
     ) -> None:
         self.vehicle, self.effects, self.dt = vehicle, tuple(effects), dt
         self.terrain: Terrain = terrain or Flat()
-        self.motors = FirstOrderMotors(vehicle.motor_time_constant, vehicle.u_max)
-        self._wrench_map = vehicle.thrust_coefficient * (airframe or Airframe.nominal()).wrench_map(vehicle)
+        airframe = airframe or Airframe.nominal()
+        self.motors = FirstOrderMotors(airframe.motor_time_constants(vehicle), vehicle.u_max)
+        self._wrench_map = vehicle.thrust_coefficient * airframe.wrench_map(vehicle)
         self._J: list[float] = vehicle.inertia.tolist()
         self._gear: list[list[float]] = vehicle.gear_points.tolist()
         self._bullet = _Client()

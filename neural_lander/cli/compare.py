@@ -17,10 +17,11 @@ from neural_lander.errors import UserError
 from neural_lander.flightlog import FlightLog
 from neural_lander.vehicle import Vehicle, load_vehicle
 from sim.campaign import Copy
-from sim.comparison import STANDARD_ROBUSTNESS, Comparison, PlantChange, Stage, add_learning
+from sim.comparison import Comparison, Stage, add_learning
 from sim.comparison import compare as run
 from sim.landing import CONTROLLERS, controller_named
 from sim.plant import Plant, load_effects
+from sim.plant_change import CHANGES, STANDARD_ROBUSTNESS, PlantChange
 from sim.pool import DaskPool, LocalPool
 from sim.scenarios import SCENARIOS, scenario_named
 from sim.study import copies_of_bundles, study_airframes
@@ -56,7 +57,10 @@ def compare(
     omega_n: Annotated[
         float, typer.Option(help="Natural frequency of the position loop, rad/s.")
     ] = DEFAULT_NATURAL_FREQUENCY,
-    plant: Annotated[list[str] | None, typer.Option(help="Another plant like mass=1.1,thrust=0.9, repeatable.")] = None,
+    plant: Annotated[
+        list[str] | None,
+        typer.Option(help=f"Another plant like mass=1.1,wind=2, repeatable; any of {', '.join(CHANGES)}."),
+    ] = None,
     sweep: Annotated[str, typer.Option(help="Other omega_n, comma-separated, rad/s.")] = "",
     full: Annotated[
         bool, typer.Option(help="Mass +-10 %, thrust -10 % and omega_n from 1.5 to 6 rad/s as well.")
