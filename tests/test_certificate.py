@@ -121,7 +121,7 @@ def test_no_start_is_farther_from_the_fixed_point_than_said() -> None:
     slope, limit = -0.8, VEHICLE.thrust_coefficient * VEHICLE.u_max
     network = aligned_network(slope)
     apart = network(np.zeros(8), np.full(4, limit))[2] - network(np.zeros(8), np.zeros(4))[2]
-    assert abs(apart) == pytest.approx(farthest_start(network_bounds(network).rotor_thrust, VEHICLE))
+    assert abs(apart) == pytest.approx(farthest_start(network_bounds(network).rotor_thrust, limit))
 
 
 def test_every_number_has_status_unit_norm_and_source() -> None:

@@ -1,8 +1,10 @@
 """LipSDP against cvxpy, against what activation patterns reach, and on networks that break naive certificates."""
 
+import json
 import math
 from fractions import Fraction
 from itertools import pairwise, product
+from pathlib import Path
 
 import cvxpy as cp
 import numpy as np
@@ -11,11 +13,15 @@ from learning_flights import flight
 from lipsdp_reference import constraint, unit_layers
 from random_network import random_network
 
-from neural_lander.certificate.check import input_maps, product_bound, proves, slope_at
+from neural_lander.bundle import save_bundle
+from neural_lander.certificate import check
+from neural_lander.certificate.check import input_maps, product_bound, proves, silent, slope_at, without
 from neural_lander.certificate.contraction import thrust_direction
 from neural_lander.certificate.evidence import product_slopes, proved_slopes
 from neural_lander.certificate.lipsdp import lipschitz_bound
+from neural_lander.certificate.lipsdp_cvxpy import cvxpy_bound
 from neural_lander.certificate.steepest import Domain, slopes, steepest
+from neural_lander.cli.main import main
 from neural_lander.residual.model import ReluNetwork
 from neural_lander.residual.options import TrainingOptions
 from neural_lander.residual.training import train_residual
@@ -63,6 +69,69 @@ def test_the_bound_is_that_of_cvxpy(sizes: tuple[int, ...], solver: str) -> None
     )
     assert t is not None
     assert bound == pytest.approx(reference, rel=2e-5 if solver == "SCS" else 3e-6)
+
+
+@pytest.mark.parametrize(
+    "sizes, solver", [((2, 3, 2), "CLARABEL"), ((12, 8, 8, 3), "CLARABEL"), ((12, 8, 8, 3), "SCS")]
+)
+def test_a_solver_of_cvxpy_gives_the_same_bound_and_multipliers_that_prove_it(
+    sizes: tuple[int, ...], solver: str
+) -> None:
+    """With layers a thousand times apart in norm, which the programme is not to feel."""
+    F, *rest = random_layers(sizes, seed=1)
+    F, rest = 1e3 * F, [1e-3 * rest[0], *rest[1:]]
+    bound, t = cvxpy_bound(solver)(F, rest)
+    ours, _ = lipschitz_bound(F, rest)
+    assert t is not None and proves(t, bound, F, rest)
+    assert bound == pytest.approx(ours, rel=1e-4 if solver == "SCS" else 1e-5)
+    assert cvxpy_bound(solver)(0.0 * F, rest) == (0.0, None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("solver", ["scs", "clarabel"])
+def test_certify_by_a_solver_of_cvxpy_writes_a_certificate_that_the_checker_accepts(
+    solver: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    options = TrainingOptions(hidden=(6, 5), epochs=2, held_out=0.0)
+    save_bundle(tmp_path / "B", train_residual([flight(VEHICLE, 12.0, seed=0)], VEHICLE, options))
+    bounds = {}
+    for name in ("newton", solver):
+        assert main(["certify", str(tmp_path / "B"), "--solver", name, "--json"]) == 0
+        bounds[name] = json.loads(capsys.readouterr().out)["entries"]
+        contents = {name: (tmp_path / "B" / name).read_bytes() for name in check.FILES}
+        assert list(check.problems(contents)) == []
+    for name in MAIN:
+        assert bounds[solver][name]["value"] == pytest.approx(bounds["newton"][name]["value"], rel=1e-3)
+
+
+def test_a_solver_that_is_not_known_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["certify", str(tmp_path), "--solver", "mosek"]) == 2
+    assert "newton, scs, clarabel" in capsys.readouterr().err
+
+
+def test_neurons_that_no_input_activates_do_not_count() -> None:
+    """And those that some input does are kept: sampled inputs activate none of the silent ones."""
+    rng = np.random.default_rng(5)
+    W = random_layers((4, 9, 8, 3), seed=5)
+    b = [rng.normal(size=len(V)) - 0.7 for V in W]
+    low, high = -np.ones(4), np.array([1.0, 0.5, 2.0, 1.0])
+    dead = silent(W, b, low, high)
+    assert [len(d) for d in dead] == [9, 8] and 0 < sum(d.sum() for d in dead) < 17
+    x = rng.uniform(low, high, (20_000, 4))
+    for k, gone in enumerate(dead):
+        z = x @ W[k].T + b[k]
+        assert not np.any(z[:, gone] > 0)
+        x = np.maximum(z, 0)
+    F, rest = without(W[0], W[1:], dead)
+    thin = [c[~d] for c, d in zip(b, dead, strict=False)]
+    x = rng.uniform(low, high, (100, 4))
+    y = [x, x]
+    for k in range(2):
+        y = [np.maximum(v @ V.T + c, 0) for v, V, c in zip(y, (W[k], [F, *rest][k]), (b[k], thin[k]), strict=True)]
+    np.testing.assert_allclose(y[0] @ W[2].T, y[1] @ rest[1].T, atol=1e-12)
+    assert product_bound(F, rest) <= product_bound(W[0], W[1:])
+    F, rest = without(W[0], W[1:], [np.ones(9, bool), np.zeros(8, bool)])
+    assert [len(F), *map(len, rest)] == [1, 8, 3]
 
 
 @pytest.mark.slow

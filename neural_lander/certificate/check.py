@@ -7,6 +7,8 @@ vehicle profile and multipliers alone. With F the first layer folded with the in
 
 proves |df_a| <= sqrt(rho) |dx_0|, since a ReLU's slopes lie in [0, 1] (LipSDP-Neuron, Fazlyab et al. 2019), whatever
 the biases. The form is shown positive definite by a Cholesky factorisation that leaves room for rounding (Rump 2006).
+What flies clips its inputs to the network's state range and to the certificate's range of rotor thrusts; neurons that
+no input within activates, by interval arithmetic, are left out.
 """
 
 import hashlib
@@ -55,6 +57,8 @@ LABELS = {
     "contraction_factor_reached": ("1", "absolute value", "measured"),
     "iterations_to_tolerance": ("1", "absolute value", "proved"),
     "thrust_tolerance": ("N", "absolute value", "assumed"),
+    "rotor_thrust_low": ("N", "none", "assumed"),
+    "rotor_thrust_high": ("N", "none", "assumed"),
     "rotor_speed_max": ("rad/s", "none", "assumed"),
     "attitude_and_torque_held": HELD,
 }
@@ -77,6 +81,26 @@ def input_maps(inputs: int, direction: np.ndarray) -> dict[str, np.ndarray]:
 def product_bound(F: np.ndarray, rest: list[np.ndarray]) -> float:
     """Product of spectral norms."""
     return math.prod(float(np.linalg.norm(W, 2)) for W in (F, *rest)) * (1 + ROUNDING)
+
+
+def silent(W: list[np.ndarray], b: list[np.ndarray], low: np.ndarray, high: np.ndarray) -> list[np.ndarray]:
+    """Per hidden layer (h_k,) bool: neurons that no input within low..high activates, by interval arithmetic."""
+    found = []
+    for V, c in zip(W[:-1], b[:-1], strict=True):
+        size = np.abs(V) @ np.maximum(np.abs(low), np.abs(high)) + np.abs(c)
+        middle, half = V @ (low + high) / 2 + c, np.abs(V) @ (high - low) / 2 + 1e-12 * size
+        found.append(middle + half <= 0)
+        low, high = np.maximum(middle - half, 0.0), np.maximum(middle + half, 0.0)
+    return found
+
+
+def without(F: np.ndarray, rest: list[np.ndarray], dead: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The layers without these neurons; one of a layer stays, since a layer of none is no matrix."""
+    kept = [~d if not d.all() else np.arange(len(d)) == 0 for d in dead]
+    layers = [F, *rest]
+    layers = [W[kept[k]] if k < len(kept) else W for k, W in enumerate(layers)]
+    layers = [W[:, kept[k - 1]] if k else W for k, W in enumerate(layers)]
+    return layers[0], layers[1:]
 
 
 def proves(t: Any, bound: float, F: np.ndarray, rest: list[np.ndarray]) -> bool:
@@ -190,17 +214,22 @@ def false_claims(document: Mapping[str, Any], tensors: Mapping[str, np.ndarray],
     turns = np.asarray(profile["rotor_directions"]["value"], dtype=np.float64)
     direction = np.linalg.inv(np.stack([np.ones(ROTORS), y, -x, -turns * torque_ratio]))[:, 0]  # c_T B0^-1 e_1
     column, full = float(np.linalg.norm(direction)), c_T * n_max**2
-    low = np.concatenate([tensors["state_low"], np.zeros(ROTORS)])
-    high = np.concatenate([tensors["state_high"], np.full(ROTORS, full)])
+    low = np.concatenate([tensors["state_low"], np.full(ROTORS, value["rotor_thrust_low"])])
+    high = np.concatenate([tensors["state_high"], np.full(ROTORS, value["rotor_thrust_high"])])
+    if not np.all(low < high):
+        yield "rotor_thrust_low and rotor_thrust_high, or state_low and state_high, leave no input between them"
+        return
+    dead = silent(W, b, low, high)
 
     for name, E in input_maps(W[0].shape[1], direction).items():
-        F, t = W[0] @ E, document["multipliers"].get(name)
-        if not (product_bound(F, W[1:]) <= value[name] or (t is not None and proves(t, value[name], F, W[1:]))):
+        F, rest = without(W[0] @ E, W[1:], dead)
+        t = document["multipliers"].get(name)
+        if not (product_bound(F, rest) <= value[name] or (t is not None and proves(t, value[name], F, rest))):
             yield f"{name} = {value[name]!r} does not follow from the weights"
         if (reached := value.get(f"{name}_reached")) is not None:
             at = np.asarray(document["reached_at"][name], dtype=np.float64)
             saturated = [i for i in range(len(at) - ROTORS, len(at)) if "collective" in name and not E[i].any()]
-            inside = np.all(low <= at) and np.all(at <= high) and all(at[i] in (0.0, high[i]) for i in saturated)
+            inside = np.all(low <= at) and np.all(at <= high) and all(at[i] in (low[i], high[i]) for i in saturated)
             if not inside or not reached <= slope_at(at, E, W, b) * (1 + ROUNDING):
                 yield f"{name}_reached = {reached!r} is not the slope at the input that it names"
 
@@ -209,7 +238,8 @@ def false_claims(document: Mapping[str, Any], tensors: Mapping[str, np.ndarray],
     shown = min(column * L_u, max(value[name] for name in patterns))
     found = max(value.get(f"{name}_reached", 0.0) for name in patterns)
     tolerance, factor = value["thrust_tolerance"], value["contraction_factor"]
-    start = 2 * full * L_u  # |T_0 - T*| <= L_u |u_0 - u*|, both within 0..full in each of four rotors
+    spread = value["rotor_thrust_high"] - value["rotor_thrust_low"]
+    start = 2 * spread * L_u  # |T_0 - T*| <= L_u |u_0 - u*|, both clipped to this range in each of four rotors
     count = value.get("iterations_to_tolerance")
     for name, true in {
         "thrust_column": value["thrust_column"] >= column * (1 + ROUNDING),
@@ -221,6 +251,7 @@ def false_claims(document: Mapping[str, Any], tensors: Mapping[str, np.ndarray],
         or (isinstance(count, int) and count >= 1 and factor**count * start <= tolerance),
         "thrust_tolerance": tolerance > 0,
         "rotor_speed_max": value["rotor_speed_max"] == n_max,
+        "rotor_thrust_high": value["rotor_thrust_high"] <= full * (1 + ROUNDING),
         "attitude_and_torque_held": value["attitude_and_torque_held"] is True,
     }.items():
         if not true:

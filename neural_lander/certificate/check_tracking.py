@@ -12,7 +12,8 @@ import numpy as np
 
 FILTERS = (3.0, 1.0, 0.3, 0.1)
 """s, time constants that a disturbance may be split by."""
-DECAYED = 1e-9  # relative: where the recursion may stop; what is left is bounded by the last slope, and added
+DECAYED = 1e-13  # relative: where the recursion stops; two equal poles leave some 30 times as much, and it is added
+LEFT = 1e-9  # relative, added to sums for what comes after and for rounding
 ROUNDING = 1e-9
 NORM, ONE_AXIS = "Euclidean norm", "absolute value"
 LABELS = {
@@ -128,7 +129,7 @@ def _balls(
     value: Mapping[str, float], of: Mapping[str, np.ndarray], mass: float, L_u: float, dt: float
 ) -> dict[str, float]:
     """Where errors end once the start has died out, and the gains from w to them."""
-    s, p, v, rate = (dt * float(np.abs(of[name]).sum()) * (1 + 10 * DECAYED) for name in ("s", "p", "v", "step"))
+    s, p, v, rate = (dt * float(np.abs(of[name]).sum()) * (1 + LEFT) for name in ("s", "p", "v", "step"))
     gap = L_u * value["input_gap"]
     slow = value["disturbance_rate"] * rate if "split_time_constant" in value else 0.0
     vertical = value["disturbance_vertical"] + gap

@@ -27,12 +27,13 @@ def contraction_factor(bounds: NetworkBounds, vehicle: Vehicle) -> float:
     return float(np.linalg.norm(thrust_direction(vehicle))) * bounds.rotor_thrust
 
 
-def farthest_start(rotor_thrust_slope: float, vehicle: Vehicle) -> float:
-    """Largest distance in N of T_0 = (f_bar_d - f_a_hat(zeta, u_0)) . k from the fixed point, for any u_0 in 0..u_max.
+def farthest_start(rotor_thrust_slope: float, spread: float) -> float:
+    """Largest distance in N of T_0 = (f_bar_d - f_a_hat(zeta, u_0)) . k from the fixed point, for any u_0.
 
-    |T_0 - T*| = |(f_a_hat(u_0) - f_a_hat(u*)) . k| <= L_u |u_0 - u*|, both in the same box of four rotors.
+    |T_0 - T*| = |(f_a_hat(u_0) - f_a_hat(u*)) . k| <= L_u |u_0 - u*|, both in the same box of four rotors, ``spread`` N
+    from its lower to its upper end.
     """
-    return 2 * vehicle.thrust_coefficient * vehicle.u_max * rotor_thrust_slope
+    return 2 * spread * rotor_thrust_slope
 
 
 def iterations_for(tolerance: float, factor: float, start: float) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 
 from neural_lander.certificate.check import FORMAT_VERSION, LABELS, PATTERNS, ROUND_UP, pattern_name
 from neural_lander.certificate.contraction import farthest_start, iterations_for, thrust_direction
-from neural_lander.certificate.evidence import Slope, product_slopes
+from neural_lander.certificate.evidence import Slope, ThrustRange, full_range, product_slopes
 from neural_lander.residual.model import ReluNetwork
 from neural_lander.vehicle import Vehicle
 
@@ -49,6 +49,7 @@ def certify(
     vehicle: Vehicle,
     slopes: Mapping[str, Slope] | None = None,
     tracking: Sequence[Mapping[str, Any]] = (),
+    thrusts: ThrustRange | None = None,
 ) -> dict[str, Any]:
     """The certificate of a network on a vehicle as JSON values.
 
@@ -58,15 +59,18 @@ def certify(
         What is known of each slope, as from ``evidence.proved_slopes``. Default: product bounds.
     tracking
         What was measured of the closed loop, as from ``tracking.measure_tracking``, for each choice of gains.
+    thrusts
+        Rotor thrusts that the slopes hold for, and that the network is then asked for; default all.
     """
     slopes = slopes or product_slopes(network, vehicle)
+    thrusts = thrusts or full_range(vehicle)
     column, bound = float(np.linalg.norm(thrust_direction(vehicle))), {n: s.bound for n, s in slopes.items()}
     patterns = [pattern_name(p) for p in PATTERNS]
     worst = max(patterns, key=bound.__getitem__)
     general = column * bound["lipschitz_rotor_thrust"]
     factor = min(general, bound[worst]) * ROUND_UP
     tolerance = TOLERANCE * vehicle.weight
-    start = farthest_start(bound["lipschitz_rotor_thrust"], vehicle) * ROUND_UP
+    start = farthest_start(bound["lipschitz_rotor_thrust"], thrusts.high - thrusts.low) * ROUND_UP
     numbers: dict[str, tuple[Any, str]] = {}
     for name, slope in slopes.items():
         how = BY_PRODUCT if slope.multipliers is None else BY_LIPSDP
@@ -90,6 +94,8 @@ def certify(
             True,
             "R_d and tau_d are fixed within the thrust iteration, and allocation comes once, after it",
         ),
+        "rotor_thrust_low": (thrusts.low, "the slopes hold from here on; the network is asked for nothing below"),
+        "rotor_thrust_high": (thrusts.high, "the slopes hold up to here; the network is asked for nothing above"),
         "rotor_speed_max": (vehicle.rotor_speed_max, "vehicle profile; it bounds how far off the iteration starts"),
     }
     reached = [s.reached for n, s in slopes.items() if n in patterns and s.reached is not None]
@@ -101,7 +107,7 @@ def certify(
     if factor < 1:
         numbers["iterations_to_tolerance"] = (
             iterations_for(tolerance, factor, start),
-            "to thrust_tolerance from any rotor thrusts: contraction_factor^k 2 c_T n_max^2 L_u (Banach)",
+            "to thrust_tolerance from any rotor thrusts: contraction_factor^k 2 L_u times their range (Banach)",
         )
     return {
         "format": "neural-lander-certificate",

@@ -7,13 +7,28 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neural_lander.certificate.check import ROUND_UP, SLOPES, input_maps, product_bound
+from neural_lander.certificate.check import (
+    PATTERNS,
+    ROUND_UP,
+    SLOPES,
+    input_maps,
+    pattern_name,
+    product_bound,
+    silent,
+    without,
+)
 from neural_lander.certificate.contraction import thrust_direction
 from neural_lander.certificate.lipsdp import lipschitz_bound
 from neural_lander.certificate.steepest import Domain, steepest
 from neural_lander.residual.features import ROTORS
 from neural_lander.residual.model import ReluNetwork
 from neural_lander.vehicle import Vehicle
+
+CONTRACTS = 0.95  # largest contraction factor that is sought where a range of thrusts must be found; 90 passes
+LEAST_RANGE = 0.25  # of the way from hover to no thrust and to all of it: less lands nothing, guess
+
+Solver = Callable[[np.ndarray, list[np.ndarray]], tuple[float, np.ndarray | None]]
+"""Of LipSDP: first layer and the others -> bound, and the multipliers that prove it or None."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +45,24 @@ class Slope:
     """State in the units of the features, rotor thrusts in N."""
 
 
+@dataclass(frozen=True)
+class ThrustRange:
+    """Rotor thrusts in N that the network is asked for; what flies clips them."""
+
+    low: float
+    high: float
+
+
+def full_range(vehicle: Vehicle) -> ThrustRange:
+    """All that the rotors give."""
+    return ThrustRange(0.0, vehicle.thrust_coefficient * vehicle.u_max)
+
+
 def product_slopes(network: ReluNetwork, vehicle: Vehicle) -> dict[str, Slope]:
-    """Product bounds alone: milliseconds."""
-    first, *rest = _float64(network.weights)
-    maps = input_maps(first.shape[1], thrust_direction(vehicle))
-    return {name: Slope(product_bound(first @ E, rest) * ROUND_UP) for name, E in maps.items()}
+    """Product bounds alone, all rotor thrusts: milliseconds."""
+    W, b, low, high = _layers(network, full_range(vehicle))
+    dead, maps = silent(W, b, low, high), input_maps(W[0].shape[1], thrust_direction(vehicle))
+    return {name: Slope(product_bound(*without(W[0] @ E, W[1:], dead)) * ROUND_UP) for name, E in maps.items()}
 
 
 def proved_slopes(
@@ -42,6 +70,8 @@ def proved_slopes(
     vehicle: Vehicle,
     seed: int = 0,
     progress: Callable[[float], None] = lambda fraction: None,
+    solve: Solver = lipschitz_bound,
+    thrusts: ThrustRange | None = None,
 ) -> dict[str, Slope]:
     """LipSDP bounds and what a search reaches: some 5 s at the default size.
 
@@ -53,24 +83,65 @@ def proved_slopes(
         Of the search.
     progress
         Called with the fraction done in 0..1.
+    solve
+        Of LipSDP: ``lipsdp.lipschitz_bound``, or one of ``lipsdp_cvxpy``. What it returns is checked.
+    thrusts
+        That the network is asked for; default all.
     """
-    W, b = _float64(network.weights), _float64(network.biases)
-    full = vehicle.thrust_coefficient * vehicle.u_max
-    low = np.concatenate([_float64([network.state_low])[0], np.zeros(ROTORS)])
-    high = np.concatenate([_float64([network.state_high])[0], np.full(ROTORS, full)])
+    W, b, low, high = _layers(network, thrusts or full_range(vehicle))
+    dead, maps = silent(W, b, low, high), input_maps(W[0].shape[1], thrust_direction(vehicle))
     found: dict[str, Slope] = {}
+    starts: list[np.ndarray] = []  # what is steep along some inputs is a start for more of them
     worst = 0.0
-    for name, E in input_maps(W[0].shape[1], thrust_direction(vehicle)).items():
-        bound, multipliers = lipschitz_bound(W[0] @ E, W[1:])
-        held = [i for i in range(len(low) - ROTORS, len(low)) if "collective" in name and not E[i].any()]
-        if "collective" in name and bound <= worst:
+    for name in sorted(maps, key=lambda name: maps[name].shape[1]):
+        E, pattern = maps[name], "collective" in name
+        bound, multipliers = solve(*without(W[0] @ E, W[1:], dead))
+        if pattern and bound <= worst:
             found[name] = Slope(bound, multipliers)
         else:
-            reached, at = steepest(W, b, E, Domain(low, high, tuple(held)), seed)
+            held = [i for i in range(len(low) - ROTORS, len(low)) if pattern and not E[i].any()]
+            reached, at = steepest(W, b, E, Domain(low, high, tuple(held)), seed, starts)
             found[name] = Slope(bound, multipliers, reached, at)
-            worst = max(worst, reached) if "collective" in name else worst
+            starts.append(at)
+            worst = max(worst, reached) if pattern else worst
         progress(len(found) / len(SLOPES))
-    return found
+    return {name: found[name] for name in SLOPES}
+
+
+def contracting_range(network: ReluNetwork, vehicle: Vehicle, solve: Solver = lipschitz_bound) -> ThrustRange | None:
+    """The widest range of rotor thrusts around hover that a contraction factor below 1 is proved for, to 1 %.
+
+    None where not even the narrowest that a vehicle can be landed with has one.
+    """
+    hover, full = vehicle.weight / ROTORS, full_range(vehicle).high
+
+    def reach(share: float) -> ThrustRange:
+        return ThrustRange(hover * (1 - share), hover + share * (full - hover))
+
+    def contracts(share: float) -> bool:
+        W, b, low, high = _layers(network, reach(share))
+        dead, maps = silent(W, b, low, high), input_maps(W[0].shape[1], thrust_direction(vehicle))
+        return all(
+            min(product_bound(F, rest), solve(F, rest)[0]) < CONTRACTS
+            for F, rest in (without(W[0] @ maps[pattern_name(p)], W[1:], dead) for p in PATTERNS)
+        )
+
+    if not contracts(LEAST_RANGE):
+        return None
+    low, high = LEAST_RANGE, 1.0
+    while high - low > 0.01:
+        middle = (low + high) / 2
+        low, high = (middle, high) if contracts(middle) else (low, middle)
+    return reach(low)
+
+
+def _layers(
+    network: ReluNetwork, thrusts: ThrustRange
+) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray, np.ndarray]:
+    """Weights, biases, and the ends of the inputs, in float64."""
+    low, high = _float64([network.state_low, network.state_high])
+    ends = (np.concatenate([e, np.full(ROTORS, t)]) for e, t in ((low, thrusts.low), (high, thrusts.high)))
+    return _float64(network.weights), _float64(network.biases), *ends
 
 
 def _float64(arrays: tuple[np.ndarray, ...] | list[np.ndarray]) -> list[np.ndarray]:

@@ -36,6 +36,14 @@ SAYS: Mapping[str, tuple[str, str]] = {
         ITERATION,
         "After so many passes the thrust is within thrust_tolerance of the solution, wherever it began.",
     ),
+    "rotor_thrust_low": (
+        ITERATION,
+        "The network is never asked for a rotor thrust below this: the slopes hold from here on.",
+    ),
+    "rotor_thrust_high": (
+        ITERATION,
+        "The network is never asked for a rotor thrust above this: the slopes hold up to here.",
+    ),
     "thrust_tolerance": (ITERATION, "How exactly the controller wants its thrust."),
     "rotor_speed_max": (ITERATION, "As fast as the rotors turn; from it follows how far off the iteration can begin."),
     "attitude_and_torque_held": (

@@ -6,6 +6,7 @@ A ReLU network's slope is constant on polytopes, so that gradients lead nowhere:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,11 +50,20 @@ def slopes(W: list[np.ndarray], b: list[np.ndarray], E: np.ndarray, x: np.ndarra
 
 
 def steepest(
-    W: list[np.ndarray], b: list[np.ndarray], E: np.ndarray, domain: Domain, seed: int = 0
+    W: list[np.ndarray],
+    b: list[np.ndarray],
+    E: np.ndarray,
+    domain: Domain,
+    seed: int = 0,
+    starts: Sequence[np.ndarray] = (),
 ) -> tuple[float, np.ndarray]:
-    """Largest slope found along the inputs E (inputs, m), and the input (inputs,) where it is."""
+    """Largest slope found along the inputs E (inputs, m), and the input (inputs,) where it is.
+
+    ``starts`` are inputs to begin with beside the samples.
+    """
     rng, span, size = np.random.default_rng(seed), domain.high - domain.low, len(domain.low)
-    x = domain.confine(domain.low + span * rng.random((SAMPLES, size)))
+    x = domain.low + span * rng.random((SAMPLES, size))
+    x = domain.confine(np.concatenate([x, *(start[None] for start in starts)]))
     value = slopes(W, b, E, x)
     best = np.argsort(-value)[:POPULATION]
     x, value = x[best], value[best]

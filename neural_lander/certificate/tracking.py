@@ -45,6 +45,7 @@ SETTLED_TIME = 2.0  # s after which the numbers for a pilot are given as well: a
 ASSUMED = (
     "the next flight's disturbance is no larger than those measured: same vehicle, surroundings and estimator, and a "
     "reference that begins with no larger a step in velocity",
+    "what is left of the force is estimated by the trim at these gains, or not at all",
     "the flight stays within the domain of the network, in the air, and no rotor is saturated for long",
     "lag of motors and attitude, discretisation and the estimator's errors act through w, as they did where it was "
     "measured",

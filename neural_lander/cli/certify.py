@@ -11,7 +11,8 @@ from rich.text import Text
 
 from neural_lander.bundle import load_uncertified, replace_certificate
 from neural_lander.certificate.document import certify as certificate_of
-from neural_lander.certificate.evidence import proved_slopes
+from neural_lander.certificate.evidence import Slope, Solver, ThrustRange, contracting_range, proved_slopes
+from neural_lander.certificate.lipsdp import lipschitz_bound
 from neural_lander.certificate.meaning import tracking_lines
 from neural_lander.cli.output import emit, progress
 from neural_lander.cli.tables import certificate_table
@@ -33,6 +34,9 @@ def certify(
         Path | None, typer.Option(help="Page that explains each number, and plots envelope and landings.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the search for the steepest slopes, and of the landings.")] = 0,
+    solver: Annotated[
+        str, typer.Option(help="Of the bounds: newton (ours: seconds), or scs or clarabel by cvxpy (minutes).")
+    ] = "newton",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Prove the tightest bounds we know, search for what is reached, and put the certificate into the bundle.
@@ -41,11 +45,21 @@ def certify(
     """
     if verify and not landings:
         raise UserError("--verify holds landings against what others measured: give --landings as well")
+    solve = _solver(solver)
     network, vehicle = load_uncertified(bundle)
     with progress() as bars:
         task = bars.add_task("slopes", total=1.0)
-        slopes = proved_slopes(network, vehicle, seed, lambda fraction: bars.update(task, completed=fraction))
-    certificate = replace_certificate(bundle, certificate_of(network, vehicle, slopes)).certificate
+
+        def prove(thrusts: ThrustRange | None) -> dict[str, Slope]:
+            return proved_slopes(
+                network, vehicle, seed, lambda done: bars.update(task, completed=done), solve=solve, thrusts=thrusts
+            )
+
+        slopes, thrusts = prove(None), None
+        if not certificate_of(network, vehicle, slopes)["contracts"]:
+            thrusts = contracting_range(network, vehicle, solve)
+            slopes = slopes if thrusts is None else prove(thrusts)
+    certificate = replace_certificate(bundle, certificate_of(network, vehicle, slopes, thrusts=thrusts)).certificate
     measured = []
     if landings and certificate["contracts"]:
         from neural_lander.cli.results import stages  # the simulator's, as what follows
@@ -53,7 +67,7 @@ def certify(
 
         with stages() as stage:
             measured = measure_envelope(bundle, effect or [], airframe, landings, verify, seed, workers, stage)
-        document = certificate_of(network, vehicle, slopes, [m.tracking for m in measured])
+        document = certificate_of(network, vehicle, slopes, [m.tracking for m in measured], thrusts)
         certificate = replace_certificate(bundle, document).certificate
     if out is not None:
         from sim.envelope import write_envelope_page
@@ -69,3 +83,15 @@ def certify(
             *(Text(line) for entry in certificate["tracking"] for line in tracking_lines(entry)),
         ),
     )
+
+
+def _solver(name: str) -> Solver:
+    if name == "newton":
+        return lipschitz_bound
+    if name not in ("scs", "clarabel"):
+        raise UserError(f"--solver '{name}' is not known; use one of: newton, scs, clarabel")
+    try:
+        from neural_lander.certificate.lipsdp_cvxpy import cvxpy_bound
+    except ImportError as error:
+        raise UserError(f"--solver {name} needs cvxpy: pip install 'neural-lander[certify]'") from error
+    return cvxpy_bound(name.upper())
