@@ -1,8 +1,10 @@
 """The checker: it stands alone, and every forged bundle whose claim is no longer true is named, however well sealed."""
 
+import cmath
 import copy
 import hashlib
 import json
+import math
 import subprocess
 import sys
 from collections import Counter
@@ -12,16 +14,20 @@ from typing import Any
 
 import jsonschema
 import numpy as np
+import pandas as pd
 import pytest
 import safetensors.numpy
 import torch
 from learning_flights import flight
 from lipsdp_reference import constraint, unit_layers
+from scipy.signal import dimpulse
 
 from neural_lander.bundle import load_bundle, replace_certificate, save_bundle
-from neural_lander.certificate import check
+from neural_lander.certificate import check, check_tracking
 from neural_lander.certificate.document import certify, network_sha256
 from neural_lander.certificate.evidence import proved_slopes
+from neural_lander.certificate.tracking import LoopFlight, measure_tracking, verify_tracking
+from neural_lander.control.tracking import TrackingGains
 from neural_lander.errors import UserError
 from neural_lander.residual.model import ReluNetwork
 from neural_lander.residual.options import TrainingOptions
@@ -31,6 +37,22 @@ from neural_lander.vehicle import Vehicle, load_vehicle, parse_vehicle
 ROOT = Path(__file__).parents[1]
 VEHICLE = load_vehicle("intel-aero")
 SCHEMA = json.loads((Path(check.__file__).parent / "certificate.schema.json").read_text())
+
+
+GAMMAS = (1.5, 0.0)
+
+
+def closed_loop(Gamma: float, L_u: float) -> dict[str, Any]:
+    """A tracking bound measured on flights that were made up, held against others."""
+    gains = TrackingGains.critically_damped(VEHICLE, 3.0, Gamma)
+    flights = []
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        walk = rng.normal(size=(601, 3)).cumsum(axis=0)
+        s = np.array([0.0, 0.0, 0.3]) * np.exp(-3 * np.arange(601) / 240)[:, None] + 1e-3 * walk
+        flights.append(LoopFlight(seed, s, s / 3, np.full(601, 1e-3)))
+    bound = measure_tracking(flights[:2], gains, VEHICLE, L_u, 1 / 240, "made up")
+    return verify_tracking(flights[2:], bound, VEHICLE, L_u)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +67,10 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
             path = folder / f"B{seed}"
             bundle = save_bundle(path, train_residual([flight(VEHICLE, 12.0, seed=seed)], VEHICLE, options))
             slopes = proved_slopes(bundle.model, bundle.vehicle)
-            replace_certificate(path, certify(bundle.model, bundle.vehicle, slopes))
+            L_u = slopes["lipschitz_rotor_thrust"].bound
+            replace_certificate(
+                path, certify(bundle.model, bundle.vehicle, slopes, [closed_loop(g, L_u) for g in GAMMAS])
+            )
             paths.append(path)
     return paths
 
@@ -80,6 +105,9 @@ class Forgery:
     def sealed(self) -> dict[str, bytes]:
         self.document["network_sha256"] = network_sha256(self.network)
         self.document["vehicle_sha256"] = self.info["vehicle"]["sha256"] = self.vehicle.sha256
+        for tracking in self.document["tracking"]:
+            gains = [tracking["entries"].get(name, {"value": 0.0})["value"] for name in ("Lambda", "K_v", "Gamma")]
+            tracking["gains_sha256"] = check_tracking.gains_sha256(*gains)
         contents = {
             "residual.safetensors": safetensors.numpy.save(self.tensors),
             "vehicle.toml": self.profile.encode(),
@@ -106,6 +134,99 @@ def derivatives(network: ReluNetwork, inputs: dict[str, list[float]]) -> dict[st
     return dict(zip(inputs, torch.stack(rows, dim=1).numpy(), strict=True))
 
 
+def never_active(network: ReluNetwork, low: float, high: float) -> list[list[int]]:
+    """Neurons that interval arithmetic, a sum at a time, shows to be 0 for all inputs that are asked for."""
+    ends = [*zip(network.state_low.tolist(), network.state_high.tolist(), strict=True), *[(low, high)] * 4]
+    found = []
+    for W, b in zip(network.weights[:-1], network.biases[:-1], strict=True):
+        sums = []
+        for row, c in zip(W.tolist(), b.tolist(), strict=True):
+            products = [sorted((w * a, w * z)) for w, (a, z) in zip(row, ends, strict=True)]
+            sums.append((c + math.fsum(p[0] for p in products), c + math.fsum(p[1] for p in products)))
+        found.append([i for i, (_, most) in enumerate(sums) if most < -1e-10])
+        ends = [(max(a, 0.0), max(z, 0.0)) for a, z in sums]
+    return found
+
+
+def thinned(layers: list[np.ndarray], dead: list[list[int]]) -> list[np.ndarray]:
+    """The layers without these neurons, but for one where a layer would have none."""
+    for k, gone in enumerate(dead):
+        gone = gone[len(gone) == len(layers[k]) :]
+        layers = [np.delete(W, gone, axis=int(j > k)) if j in (k, k + 1) else W for j, W in enumerate(layers)]
+    return layers
+
+
+def margins(v: dict[str, float], mass: float, L_u: float) -> dict[str, float]:
+    """By how much each number of a tracking bound is above what follows: responses by SciPy, maxima by pandas."""
+    lam, Lam, Gamma, dt = v["K_v"] / mass, v["Lambda"], v["Gamma"], v["controller_step"]
+    window, settled = round(v["start_time"] / dt), round(v["settled_time"] / dt)
+    A = np.array([[1 - dt * lam, -dt, 0], [dt * Gamma * lam, float(Gamma > 0), 0], [dt, 0, 1 - dt * Lam]])
+    slowest = np.abs(np.linalg.eigvals(A)).max()
+    if dt * lam >= 1 or dt * Lam >= 1 or slowest >= 1 - 1e-4:
+        return {"stable": -1.0}
+    n = max(math.ceil(math.log(1e-13) / math.log(slowest)), window + 2, settled + 2)
+    kick = dimpulse((A, np.eye(3)[:, :1], np.eye(3), np.zeros((3, 1)), dt), n=n + 1)[1][0][1:]
+    s, p, steps = kick[:, 0], kick[:, 2], dt * np.concatenate([[0.0], np.cumsum(kick[:-1, 0])])
+    after = {"s": s, "height": p, "vertical_speed": s - Lam * p}
+    size, rate, gap = dt * np.abs(s).sum(), dt * np.abs(steps).sum(), L_u * v["input_gap"]
+    ball = ((v["disturbance"] + gap) * size + ("split_time_constant" in v) * v["disturbance_rate"] * rate) / mass
+    vertical = (v["disturbance_vertical"] + gap) * dt / mass
+    balls = {"s": ball, "height": vertical * np.abs(p).sum(), "vertical_speed": vertical * np.abs(s - Lam * p).sum()}
+    bounds = {}
+    for name, response in after.items():
+        up = "" if name == "s" else "_vertical"
+        pushed = pd.Series(np.abs(np.concatenate([[0.0], response[:-1]]))).rolling(window, min_periods=1).max()
+        bounds[name] = np.abs(response) * v[f"start_s{up}"] + v[f"start_impulse{up}"] / mass * pushed + balls[name]
+    left = (1 - dt * Lam) ** np.arange(n) * v["start_height_error"]
+    bounds["height"] += left
+    bounds["vertical_speed"] += Lam * left
+    true = {
+        "decay_rate": lam if Gamma == 0 else (lam - cmath.sqrt(lam * lam - 4 * Gamma * lam).real) / 2,
+        "gain_of_size": size,
+        "gain_of_rate": rate if Gamma else 0.0,
+        "s_ball": ball,
+        "p_ball": ball / Lam,
+        "height_ball": balls["height"],
+        "vertical_speed_ball": balls["vertical_speed"],
+        "s_worst": bounds["s"].max(),
+        "height_worst": bounds["height"].max(),
+        "height_settled": bounds["height"][settled:].max(),
+        "vertical_speed_settled": bounds["vertical_speed"][settled:].max(),
+    }
+    return {n: (v[n] - t) * (-1 if n == "decay_rate" else 1) / (t or 1.0) for n, t in true.items()}
+
+
+def follows(
+    entries: dict[str, Any], original: dict[str, Any], of: tuple[float, float], true: tuple[float, float]
+) -> bool | None:
+    """Whether a tracking bound follows from its gains and sizes; ``of``, ``true``: mass and L_u, and the original's."""
+    if entries == original and of == true:
+        return True
+    optional = {n for n in check_tracking.LABELS if n.startswith("verified")}
+    if (set(entries) ^ set(original)) - optional or set(entries) - set(check_tracking.LABELS):
+        return False
+    if any(e[k] != original[n][k] for n, e in entries.items() for k in ("unit", "norm", "status")):
+        return False
+    v = {n: e["value"] for n, e in entries.items()}
+    times = [v[n] / (v["controller_step"] or 1.0) for n in ("start_time", "settled_time")]
+    sane = (
+        min(v.values()) >= 0
+        and min(v[n] for n in ("Lambda", "K_v", "controller_step")) > 0
+        and all(1 <= t <= 1e5 for t in times)
+        and v["disturbance_quantile"] <= v["disturbance"]
+        and v["quantile"] < 1
+        and v["input_gap_per_s"] == 0
+        and v.get("split_time_constant", 1.0) in check_tracking.FILTERS
+        and v.get("verified_violations", 0) <= v.get("verified_flights", 0)
+    )
+    if not sane:
+        return False
+    now, before = margins(v, *of), margins({n: e["value"] for n, e in original.items()}, *true)
+    if min(now.values()) < -2e-9:
+        return False
+    return None if any(m < min(before[n], 1e-8) - 1e-10 for n, m in now.items()) else True  # the checker rounds up
+
+
 def truth(f: Forgery, original: Forgery) -> bool | None:
     """Whether all that a well-formed forgery claims holds, by other means than the checker's.
 
@@ -122,11 +243,15 @@ def truth(f: Forgery, original: Forgery) -> bool | None:
     direction = vehicle.thrust_coefficient * vehicle.B0_inverse[:, 0]
     full, unclear = vehicle.thrust_coefficient * vehicle.u_max, False
     jacobians = derivatives(network, f.document["reached_at"])
+    low, high = value["rotor_thrust_low"], value["rotor_thrust_high"]
+    if not low < high <= full * (1 + UNCLEAR) or np.any(network.state_low >= network.state_high):
+        return False
+    dead = never_active(network, low, high)
     for name, E in check.input_maps(12, direction).items():
-        layers, gain = unit_layers([W[0] @ E, *W[1:]])
+        layers, gain = unit_layers(thinned([W[0] @ E, *W[1:]], dead))
         t = np.asarray(f.document["multipliers"].get(name, []), dtype=np.float64)
         margin = value[name] / gain - 1.0
-        if len(t) == sum(len(w) for w in W[:-1]) and np.all(t >= 0):
+        if len(t) == sum(len(w) for w in layers[:-1]) and np.all(t >= 0):  # NaN is not
             least = np.linalg.eigvalsh(constraint(layers, (value[name] / gain) ** 2, np.diag(t)))[0]
             margin = max(margin, float(least)) if least < 0 else max(margin, 1.0)
         if margin < -UNCLEAR:
@@ -136,9 +261,9 @@ def truth(f: Forgery, original: Forgery) -> bool | None:
             continue
         at, u = np.split(np.array(f.document["reached_at"][name]), [8])
         held = [i for i in range(4) if "collective" in name and E[8 + i, 0] == 0]
-        if np.any(at < network.state_low) or np.any(at > network.state_high) or np.any(u < 0) or np.any(u > full):
+        if np.any(at < network.state_low) or np.any(at > network.state_high) or np.any(u < low) or np.any(u > high):
             return False
-        if any(u[i] not in (0.0, full) for i in held):
+        if any(u[i] not in (low, high) for i in held):
             return False
         slope = np.linalg.norm(jacobians[name] @ E, 2)
         if reached > slope * (1 + UNCLEAR):
@@ -146,8 +271,14 @@ def truth(f: Forgery, original: Forgery) -> bool | None:
         unclear |= reached > slope * (1 + 1e-14)
     patterns = [name for name in value if name.startswith("lipschitz_collective") and not name.endswith("reached")]
     L_u, factor, column = value["lipschitz_rotor_thrust"], value["contraction_factor"], np.linalg.norm(direction)
-    start = 2 * full * L_u
-    return None if unclear else bool(
+    start = 2 * (high - low) * L_u
+    of = vehicle.mass, L_u
+    was = original.vehicle.mass, original.entries["lipschitz_rotor_thrust"]["value"]
+    pairs = zip(f.document["tracking"], original.document["tracking"], strict=True)
+    loops = [follows(forged["entries"], first["entries"], of, was) for forged, first in pairs]
+    if False in loops:
+        return False
+    return None if unclear or None in loops else bool(
         factor >= min(column * L_u, max(value[name] for name in patterns))
         and value["thrust_column"] >= column
         and value["lipschitz_rotor_speed_squared"] >= vehicle.thrust_coefficient * L_u
@@ -262,6 +393,64 @@ def change_reached_input(f: Forgery, rng: np.random.Generator) -> None:
     at[rng.integers(len(at))] += size(rng)
 
 
+def any_tracking(f: Forgery, rng: np.random.Generator) -> dict[str, Any]:
+    return f.document["tracking"][rng.integers(len(GAMMAS))]["entries"]
+
+
+def change_tracking_number(f: Forgery, rng: np.random.Generator) -> None:
+    entries = any_tracking(f, rng)
+    entries[rng.choice(list(entries))]["value"] *= 1 + size(rng)
+
+
+def claim_less_error(f: Forgery, rng: np.random.Generator) -> None:
+    any_tracking(f, rng)[rng.choice(check_tracking.FOLLOWING[3:])]["value"] *= 1 - 10 ** rng.uniform(-6, 0)
+
+
+def change_tracking_gain(f: Forgery, rng: np.random.Generator) -> None:
+    any_tracking(f, rng)[rng.choice(["Lambda", "K_v", "Gamma"])]["value"] *= 1 + 0.3 * size(rng)
+
+
+def change_tracking_label(f: Forgery, rng: np.random.Generator) -> None:
+    entries = any_tracking(f, rng)
+    key, values = [("unit", ["m", "mm", "m/s", "N", "1"]), ("status", ["proved", "measured", "assumed"])][
+        rng.integers(2)
+    ]
+    entries[rng.choice(list(entries))][key] = str(rng.choice(values))
+
+
+def change_tracking_entries(f: Forgery, rng: np.random.Generator) -> None:
+    entries = any_tracking(f, rng)
+    name = str(rng.choice(list(entries)))
+    entries.update({f"{name}_too": entries[name]}) if rng.random() < 0.3 else entries.pop(name)
+
+
+def swap_tracking(f: Forgery, rng: np.random.Generator) -> None:
+    """The numbers of one choice of gains under the gains of the other."""
+    one, other = (t["entries"] for t in f.document["tracking"])
+    for name in ("Lambda", "K_v", "Gamma"):
+        one[name], other[name] = other[name], one[name]
+
+
+def spoil_multiplier(f: Forgery, rng: np.random.Generator) -> None:
+    """Negative, not a number, or one too few; the bound is proved by them alone."""
+    name = str(rng.choice(list(f.document["multipliers"])))
+    t = f.document["multipliers"][name]
+    kind = rng.integers(3)
+    if kind == 2:
+        del t[rng.integers(len(t))]
+    else:
+        t[rng.integers(len(t))] = [-(10 ** rng.uniform(-9, 2)), math.nan][kind]
+
+
+def loosen_tracking(f: Forgery, rng: np.random.Generator) -> None:
+    """Claim a larger error, or leave out how other flights did."""
+    entries = any_tracking(f, rng)
+    for name in rng.choice(check_tracking.FOLLOWING, 4):
+        entries[name]["value"] *= 1 - 0.1 * rng.random() if name == "decay_rate" else 1 + rng.random()
+    if rng.random() < 0.5:
+        entries.pop("verified_violations")
+
+
 def loosen(f: Forgery, rng: np.random.Generator) -> None:
     """Claim less: larger bounds and tolerance, smaller slopes found."""
     names = [*check.SLOPES, "thrust_tolerance", "lipschitz_rotor_speed_squared"]
@@ -294,7 +483,9 @@ EDITS: dict[Edit, int] = {
     change_weight: 200, change_bias: 80, change_scale: 80, change_range: 40, change_multiplier: 100,
     scale_multipliers: 20, swap_multipliers: 30, drop_multipliers: 30, change_geometry: 60, change_thrust_law: 40,
     change_number: 120, change_label: 100, change_entries: 30, change_count: 20, change_reached_input: 60,
-    loosen: 40, reword: 10, negate_flag: 6,
+    loosen: 40, reword: 10, negate_flag: 6, spoil_multiplier: 60, change_tracking_number: 150, claim_less_error: 60,
+    change_tracking_gain: 60, change_tracking_label: 60, change_tracking_entries: 30, swap_tracking: 1,
+    loosen_tracking: 40,
 }  # fmt: skip
 
 
@@ -309,11 +500,16 @@ def forgeries(original: Forgery) -> Iterator[tuple[Edit, Forgery]]:
 def judged(original: Forgery, every: int) -> Counter[bool | None]:
     """How many forgeries, of every so many, were false, true or unclear; the checker must say the same."""
     verdicts: Counter[bool | None] = Counter()
+    false: Counter[str] = Counter()
     for k, (edit, forged) in enumerate(forgeries(original)):
         if k % every == 0:
             true, found = truth(forged, original), list(check.problems(forged.sealed()))
             verdicts[true] += 1
+            false[edit.__name__] += true is False
             assert true is None or true is not bool(found), (edit.__name__, true, found[:3])
+    if every == 1:  # each kind of lie was told
+        told = {edit.__name__ for edit in EDITS} - {"loosen", "reword", "loosen_tracking"}
+        assert told <= {name for name, count in false.items() if count}
     return verdicts
 
 
@@ -323,13 +519,14 @@ def test_sealed_forgeries_are_refused_where_their_claim_is_false_and_accepted_wh
     original = Forgery(bundles[0])
     assert truth(original, original) is True
     assert list(check.problems(original.sealed())) == []
-    verdicts = judged(original, every=10)
-    assert verdicts[False] > 50 and verdicts[True] > 20
+    verdicts = judged(original, every=30)
+    assert verdicts[False] > 20 and verdicts[True] > 8
 
 
 @pytest.mark.slow
 def test_five_hundred_sealed_forgeries_are_refused_and_fifty_true_ones_accepted(bundles: list[Path]) -> None:
     verdicts = judged(Forgery(bundles[0]), every=1)
+    print(f"false {verdicts[False]}, true {verdicts[True]}, too close to call {verdicts[None]}")
     assert verdicts[False] >= 500
     assert verdicts[True] >= 50
     assert verdicts[None] <= 0.02 * verdicts.total()
