@@ -73,12 +73,15 @@ class Guidance:
         plan: FlightPlan,
         *,
         contraction_factor: float = 0.5,
+        iterations: int | None = None,
         gains: TrackingGains | None = None,
         rates: bool = False,
     ) -> None:
         self.vehicle, self.plan = vehicle, plan
         self.residual = FadedResidual(model)
-        self.controller = Controller(vehicle, self.residual, gains, _NO_MOMENTS, contraction_factor)
+        self.controller = Controller(
+            vehicle, self.residual, gains, _NO_MOMENTS, contraction_factor, iterations=iterations
+        )
         self.touchdown = TouchdownDetector(CONTACT_TIME)
         self.contact = GroundContact(vehicle.weight)
         self._rates = rates

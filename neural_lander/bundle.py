@@ -32,7 +32,7 @@ from neural_lander.errors import UserError
 from neural_lander.residual.analytic import CheesemanBennett
 from neural_lander.residual.domain import Domain, FadingResidual
 from neural_lander.residual.features import ROTORS, features_named
-from neural_lander.residual.model import ReluNetwork
+from neural_lander.residual.model import ReluNetwork, WithinThrusts
 from neural_lander.vehicle import Vehicle, parse_vehicle
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ FORMAT_VERSION = 2
 WEIGHTS, INFO, VEHICLE, CERTIFICATE = "residual.safetensors", "bundle.json", "vehicle.toml", "certificate.json"
 FILES = (WEIGHTS, INFO, VEHICLE, CERTIFICATE)
 HISTORY = "history.zip"
+UNPROVED_FACTOR = 0.95  # reckoned with where nothing is proved and the bundle flies for research: some 200 passes
 
 
 @dataclass(frozen=True)
@@ -63,16 +64,45 @@ class Bundle:
     info: Mapping[str, Any]
     """``bundle.json``."""
     path: Path
+    uncertified: str = ""
+    """Why no certificate lets it fly; empty where one does. What flies all the same writes it into every log."""
 
     @property
     def flying(self) -> FadingResidual:
-        """What a controller subtracts: the network, faded out where it was not trained."""
-        return FadingResidual(self.model, self.domain)
+        """What a controller subtracts: the network, faded out where it was not trained.
+
+        It is asked within the range of rotor thrusts that the certificate holds for, and nowhere else.
+        """
+        low, high = (self._value(f"rotor_thrust_{end}") for end in ("low", "high"))
+        whole = low <= 0 and high >= self.vehicle.thrust_coefficient * self.vehicle.u_max
+        return FadingResidual(self.model if whole else WithinThrusts(self.model, low, high), self.domain)
 
     @property
     def contraction_factor(self) -> float:
         """Proved bound on the contraction of the thrust iteration."""
-        return float(self.certificate["entries"]["contraction_factor"]["value"])
+        return self._value("contraction_factor")
+
+    @property
+    def flown_factor(self) -> float:
+        """The factor that a controller reckons with: the proved one, and below 1 even where none is proved.
+
+        Raises
+        ------
+        UserError
+            Where the thrust iteration is not shown to contract, and it was not loaded for research.
+        """
+        if self.contraction_factor >= 1 and not self.uncertified:
+            raise UserError(f"bundle {self.path} must not fly: {_not_contracting(self.certificate)}")
+        return min(self.contraction_factor, UNPROVED_FACTOR) if self.uncertified else self.contraction_factor
+
+    @property
+    def iterations(self) -> int | None:
+        """Passes of the thrust iteration that the certificate counts to its tolerance; None without one."""
+        entry = self.certificate["entries"].get("iterations_to_tolerance")
+        return None if entry is None or self.uncertified else int(entry["value"])
+
+    def _value(self, name: str) -> float:
+        return float(self.certificate["entries"][name]["value"])
 
 
 def save_bundle(path: str | Path, result: TrainingResult) -> Bundle:
@@ -152,35 +182,28 @@ def load_bundle(path: str | Path) -> Bundle:
         Where a file is missing, was changed, is of another version, or does not fit the others.
     """
     path = Path(path)
-    contents, info, network, vehicle = _read_parts(path)
-    if info["files"].get(CERTIFICATE) != _sha256(contents[CERTIFICATE]):
-        raise UserError(f"{path / CERTIFICATE} was changed after it was written (its hash differs): {_AGAIN} {path}'")
-    certificate = _decode(contents[CERTIFICATE], path / CERTIFICATE)
-    if not isinstance(certificate, dict) or certificate.get("format_version") != check.FORMAT_VERSION:
-        raise UserError(
-            f"{path / CERTIFICATE} is not a certificate of version {check.FORMAT_VERSION}: {_AGAIN} {path}'"
-        )
-    problem = next(check.problems(contents), None)
-    if problem:
-        raise UserError(f"{path / CERTIFICATE} is not true: {problem}; the bundle must not fly: {_AGAIN} {path}'")
+    parts = _read_parts(path)
+    certificate = _checked_certificate(path, *parts[:2])
+    return _bundle(path, parts, certificate, "")
+
+
+def load_for_research(path: str | Path) -> Bundle:
+    """Read a bundle whatever its certificate says: one that does not let it fly is named in ``uncertified``.
+
+    Bounds are then those that follow at once from weights and vehicle, and nothing is claimed. Never for real flights.
+
+    Raises
+    ------
+    UserError
+        As :func:`load_bundle`, but for the certificate.
+    """
+    path = Path(path)
+    parts = _read_parts(path)
     try:
-        law = info["cheeseman_bennett"]
-        numbers = [float(law[key]) for key in ("mu", "c_N", "rotor_radius_m", "gear_clearance_m")]
-        mean = np.asarray(info["mean_fa_N"], dtype=np.float64)
-        domain, thrust_lag = Domain.from_json(info["domain"]), float(info["thrust_lag_s"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path / INFO} lacks or garbles {error}: train the bundle again") from error
-    return Bundle(
-        model=network,
-        cheeseman_bennett=CheesemanBennett(*numbers),
-        mean=mean,
-        vehicle=vehicle,
-        thrust_lag=thrust_lag,
-        domain=domain,
-        certificate=certificate,
-        info=info,
-        path=path,
-    )
+        certificate = _checked_certificate(path, *parts[:2])
+    except UserError as error:
+        return _bundle(path, parts, certify(*parts[2:]), str(error))
+    return _bundle(path, parts, certificate, "" if certificate["contracts"] else _not_contracting(certificate))
 
 
 def load_uncertified(path: str | Path) -> tuple[ReluNetwork, Vehicle]:
@@ -213,9 +236,59 @@ def replace_certificate(path: str | Path, certificate: Mapping[str, Any]) -> Bun
 
 
 _AGAIN = "run 'neural-lander certify"
+_Parts = tuple[dict[str, bytes], dict[str, Any], ReluNetwork, Vehicle]
 
 
-def _read_parts(path: Path) -> tuple[dict[str, bytes], dict[str, Any], ReluNetwork, Vehicle]:
+def _not_contracting(certificate: Mapping[str, Any]) -> str:
+    factor = certificate["entries"]["contraction_factor"]["value"]
+    return f"its iteration is not shown to contract (factor {factor:.3g}): train it with a smaller --thrust-slope"
+
+
+def _checked_certificate(path: Path, contents: Mapping[str, bytes], info: Mapping[str, Any]) -> dict[str, Any]:
+    """The certificate, where it is whole and true.
+
+    Raises
+    ------
+    UserError
+        Where it is not.
+    """
+    if info["files"].get(CERTIFICATE) != _sha256(contents[CERTIFICATE]):
+        raise UserError(f"{path / CERTIFICATE} was changed after it was written (its hash differs): {_AGAIN} {path}'")
+    certificate = _decode(contents[CERTIFICATE], path / CERTIFICATE)
+    if not isinstance(certificate, dict) or certificate.get("format_version") != check.FORMAT_VERSION:
+        raise UserError(
+            f"{path / CERTIFICATE} is not a certificate of version {check.FORMAT_VERSION}: {_AGAIN} {path}'"
+        )
+    problem = next(check.problems(contents), None)
+    if problem:
+        raise UserError(f"{path / CERTIFICATE} is not true: {problem}; the bundle must not fly: {_AGAIN} {path}'")
+    return certificate
+
+
+def _bundle(path: Path, parts: _Parts, certificate: Mapping[str, Any], uncertified: str) -> Bundle:
+    _, info, network, vehicle = parts
+    try:
+        law = info["cheeseman_bennett"]
+        numbers = [float(law[key]) for key in ("mu", "c_N", "rotor_radius_m", "gear_clearance_m")]
+        mean = np.asarray(info["mean_fa_N"], dtype=np.float64)
+        domain, thrust_lag = Domain.from_json(info["domain"]), float(info["thrust_lag_s"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path / INFO} lacks or garbles {error}: train the bundle again") from error
+    return Bundle(
+        model=network,
+        cheeseman_bennett=CheesemanBennett(*numbers),
+        mean=mean,
+        vehicle=vehicle,
+        thrust_lag=thrust_lag,
+        domain=domain,
+        certificate=certificate,
+        info=info,
+        path=path,
+        uncertified=uncertified,
+    )
+
+
+def _read_parts(path: Path) -> _Parts:
     """The files of a bundle, and what they hold but for the certificate."""
     contents = read_files(path)
     info = _decode(contents[INFO], path / INFO)

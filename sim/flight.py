@@ -61,7 +61,8 @@ def fly(
     """Fly from time ``start`` to ``end`` in s, or until touchdown has been detected.
 
     Every controller has the same detector and spool-down, which act on felt contact alone; the last rows of the
-    truth are those at the cut. Without one the flight touches and goes.
+    truth are those at the cut. Without one the flight touches and goes. What flies without a certificate is named in
+    the log's metadata.
     """
     dt = world.dt
     c_T, u_max = controller.vehicle.thrust_coefficient, controller.vehicle.u_max
@@ -107,8 +108,9 @@ def fly(
     landed_at = math.nan
     if touchdown is not None and touchdown.landed and touchdown.since is not None:
         landed_at = touchdown.since
+    about = dict(metadata or {}) | ({"uncertified": controller.uncertified} if controller.uncertified else {})
     unknown_weight = (world.vehicle.mass - controller.vehicle.mass) * G_VECTOR
-    return _log(logged, metadata or {}), truth_of(truth, c_T, unknown_weight, landed_at)
+    return _log(logged, about), truth_of(truth, c_T, unknown_weight, landed_at)
 
 
 def _log(rows: Sequence[tuple[Any, ...]], metadata: Mapping[str, Any]) -> FlightLog:

@@ -91,7 +91,7 @@ def test_the_disturbance_is_recovered_from_s_alone(Gamma: float) -> None:
 
 
 def test_gains_are_the_peak_to_peak_gains_of_the_continuous_loop() -> None:
-    dt = 1e-4
+    dt = 4e-4
     a, b = 1.5, np.sqrt(1.5 * 3 - 1.5**2)  # s / (w / m) = p / (p^2 + 3 p + 4.5)
     numbers = tracking_numbers({**values(), "controller_step": dt}, MASS, L_U)
     impulse = quad(lambda t: abs(np.exp(-a * t) * (np.cos(b * t) - a / b * np.sin(b * t))), 0, 30, limit=500)[0]

@@ -27,7 +27,7 @@ from firmware_bridge.recorder import Recorder
 from firmware_bridge.session import Session, Wishes
 from firmware_bridge.supervisor_limits import Limits, Permission
 from neural_lander import __version__
-from neural_lander.bundle import Bundle, load_bundle
+from neural_lander.bundle import Bundle, load_bundle, load_for_research
 from neural_lander.cli.link_options import (
     check_forward,
     height_source,
@@ -49,6 +49,10 @@ def fly(
     bundle: Annotated[
         Path | None, typer.Option(help="Bundle of 'train'; without it the controller flies alone.")
     ] = None,
+    uncertified: Annotated[
+        bool,
+        typer.Option("--uncertified", help="Research: a bundle that no certificate lets fly; the log says so."),
+    ] = False,
     vehicle: Annotated[str | None, typer.Option(help="Profile, where no bundle names it.")] = None,
     observe: Annotated[bool, typer.Option("--observe", help="Log and predict; send nothing.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Everything but sending.")] = False,
@@ -96,7 +100,8 @@ def fly(
     The exit code is 1 where a flight was to be flown and did not end in our landing.
     """
     check_rate(rate)
-    loaded = None if bundle is None else load_bundle(bundle)
+    load = load_for_research if uncertified else load_bundle
+    loaded = None if bundle is None else load(bundle)
     profile = _profile(loaded, vehicle)
     plan = FlightPlan(profile, height, hover, speed)
     limits = Limits(state_age=max_age, domain_score=1.0 if loaded is None else loaded.domain.gone)
@@ -106,7 +111,8 @@ def fly(
         profile,
         NoResidual() if loaded is None else loaded.flying,
         plan,
-        contraction_factor=0.5 if loaded is None else loaded.contraction_factor,
+        contraction_factor=0.5 if loaded is None else loaded.flown_factor,
+        iterations=None if loaded is None else loaded.iterations,
         rates=body_rates,
     )
     log = log or Path(f"flight-{datetime.now(UTC):%Y%m%d-%H%M%S}.mcap")
@@ -160,6 +166,8 @@ def fly(
             display.show(session, recorder)
         left_out = _fly(session, wishes, rate, cpu, priority, arm, follow_state)
     result = _result(session, recorder, link, rate, left_out) | pose_result(poses)
+    if loaded is not None and loaded.uncertified:
+        result["uncertified"] = loaded.uncertified
     emit(result, as_json, lambda: _render(result))
     if not (observe or dry_run or result["landed"]):
         raise typer.Exit(1)
@@ -217,6 +225,8 @@ def _profile(bundle: Bundle | None, vehicle: str | None) -> Vehicle:
 def _certificate(bundle: Bundle | None, guidance: Guidance) -> CheckResult:
     if bundle is None:
         return CheckResult("certificate", True, "no bundle: PD with trim, no network")
+    if bundle.uncertified:
+        return CheckResult("certificate", True, f"NONE, flown by --uncertified: {bundle.uncertified}")
     factor = bundle.contraction_factor
     words = f"{bundle.path} is sealed and its certificate holds; contraction factor {factor:.3f}"
     return CheckResult("certificate", guidance.residual.model is not None, words)
@@ -231,6 +241,7 @@ def _metadata(
         "mass_kg": vehicle.mass,
         "bundle": None if bundle is None else str(bundle.path),
         "bundle_sha256": None if bundle is None else bundle.info["sha256"],
+        **({"uncertified": bundle.uncertified} if bundle is not None and bundle.uncertified else {}),
         "link": link,
         "height_source": source.name,
         "loop_rate_Hz": rate,

@@ -50,6 +50,11 @@ class Controller:
         remaining error, |T_k - T*| <= factor / (1 - factor) |T_k - T_(k-1)| (Banach).
     estimate : ForceEstimate, optional
         Of the force that f_a_hat leaves. The default is the trim, by the gains' ``Gamma``.
+    iterations : int, optional
+        The most passes of the thrust iteration; default: so many that any start ends within the tolerance. A
+        certificate knows better how far off it can start.
+    uncertified : str
+        Why no certificate stands behind the residual, where one should; goes into every log.
     """
 
     def __init__(
@@ -60,8 +65,10 @@ class Controller:
         attitude_gains: AttitudeGains | None = None,
         contraction_factor: float = 0.5,
         estimate: ForceEstimate | None = None,
+        iterations: int | None = None,
+        uncertified: str = "",
     ) -> None:
-        self.vehicle = vehicle
+        self.vehicle, self.uncertified = vehicle, uncertified
         self.residual: ResidualModel = residual or NoResidual()
         self.tracking = TrackingLaw(vehicle, gains or TrackingGains.critically_damped(vehicle), estimate)
         self.attitude = AttitudeLaw(vehicle, attitude_gains)
@@ -74,7 +81,7 @@ class Controller:
         factor = max(contraction_factor, LEAST_FACTOR)
         start = 4 * vehicle.thrust_coefficient * vehicle.u_max  # N: it begins no further off than full thrust
         tolerance = FIXED_POINT_TOLERANCE * vehicle.weight
-        self._iterations = math.ceil(math.log(tolerance * (1 - factor) / start) / math.log(factor))
+        self.iterations = iterations or math.ceil(math.log(tolerance * (1 - factor) / start) / math.log(factor))
         self._step_tolerance = tolerance * (1 - factor) / factor
         self._c_T = vehicle.thrust_coefficient
         self._thrust_max = vehicle.thrust_coefficient * vehicle.u_max
@@ -120,13 +127,11 @@ class Controller:
         direction = constant(self._thrust_direction, tau_d)
         moments = self._c_T * self.allocation.moment_part(tau_d)
         rotor_thrust, thrust = self.rotor_thrust, inner(f_bar_d - estimate, k)
-        given = thrust  # each vehicle of a batch keeps the thrust at which its own iteration has settled
-        for _ in range(self._iterations):
-            rotor_thrust = clip(moments + along(given, direction), 0.0, self._thrust_max)
+        for _ in range(self.iterations):
+            rotor_thrust = clip(moments + along(thrust, direction), 0.0, self._thrust_max)
             estimate = f_a_hat(rotor_thrust)
-            thrust = inner(f_bar_d - estimate, k)
-            settled = abs(thrust - given) <= self._step_tolerance
-            if settled.all():
+            previous, thrust = thrust, inner(f_bar_d - estimate, k)
+            step = abs(thrust - previous)
+            if (step if type(step) is np.float64 else step.max()) <= self._step_tolerance:
                 break
-            given = thrust if type(thrust) is np.float64 else namespace(thrust).where(settled, given, thrust)
         return thrust, estimate, rotor_thrust

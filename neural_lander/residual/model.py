@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from neural_lander.arrays import Array, constant, namespace, relu, rows_times
+from neural_lander.arrays import Array, clip, constant, namespace, relu, rows_times
 from neural_lander.components import join, split
 from neural_lander.residual.features import ROTORS, Features, Observed, features_named, heading, to_world
 from neural_lander.state import State
@@ -56,35 +56,18 @@ class ReluNetwork:
 
     def at_features(self, zeta: Array) -> Callable[[Array], Array]:
         """f_a_hat at the state features ``(..., n)`` as a function of the rotor thrusts, in the features' frame."""
-        head, layers = self._first_layer(zeta)
+        xp = namespace(zeta)
+        (low, high), (state_columns, bias), thrust_columns, layers = self._inference(zeta)
+        # minimum/maximum: xp.clip costs five times as much for one vehicle
+        state_part = rows_times(xp.minimum(xp.maximum(zeta, low), high), state_columns) + bias
 
         def force(rotor_thrust: Array) -> Array:
-            x = head(rotor_thrust)
+            x = state_part + rows_times(rotor_thrust, thrust_columns)
             for W, b in layers:
                 x = rows_times(relu(x), W) + b
             return x
 
         return force
-
-    def hidden_at_features(self, zeta: Array) -> Callable[[Array], Array]:
-        """What the last layer reads, ``(..., n_(L-1))``, as a function of the rotor thrusts, for laws that adapt it."""
-        head, layers = self._first_layer(zeta)
-
-        def hidden(rotor_thrust: Array) -> Array:
-            x = head(rotor_thrust)
-            for W, b in layers[:-1]:
-                x = rows_times(relu(x), W) + b
-            return relu(x)
-
-        return hidden
-
-    def _first_layer(self, zeta: Array) -> tuple[Callable[[Array], Array], list[tuple[Array, Array]]]:
-        """The first layer before its ReLU as a function of the rotor thrusts, and the later ones."""
-        xp = namespace(zeta)
-        (low, high), (state_columns, bias), thrust_columns, layers = self._inference(zeta)
-        # minimum/maximum: xp.clip costs five times as much for one vehicle
-        state_part = rows_times(xp.minimum(xp.maximum(zeta, low), high), state_columns) + bias
-        return lambda rotor_thrust: state_part + rows_times(rotor_thrust, thrust_columns), layers
 
     def __call__(self, zeta: Array, rotor_thrust: Array) -> Array:
         """f_a_hat in N, in the frame of the features, ``(..., n), (..., 4) -> (..., 3)``."""
@@ -109,6 +92,23 @@ class ReluNetwork:
 
 
 _Inference = tuple[tuple[Array, Array], tuple[Array, Array], Array, list[tuple[Array, Array]]]
+
+
+@dataclass(frozen=True)
+class WithinThrusts:
+    """A model that is asked within a range of rotor thrusts alone: clipping is 1-Lipschitz, as for the state.
+
+    A bound on its slope that holds in that range then holds for whatever the rotors do.
+    """
+
+    model: ResidualModel
+    low: float  # N, per rotor
+    high: float  # N, per rotor
+
+    def at(self, state: State) -> Callable[[Array], Array]:
+        """See :class:`ResidualModel`."""
+        force = self.model.at(state)
+        return lambda rotor_thrust: force(clip(rotor_thrust, self.low, self.high))
 
 
 @dataclass(frozen=True)

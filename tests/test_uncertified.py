@@ -1,0 +1,217 @@
+"""Nothing flies without a certificate that matches; the override flies it and is written into every log."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fake_link import FakeLink, SimulatedClock
+from learning_flights import flight
+from test_bundle import resealed
+from test_certificate_check import Forgery
+
+import neural_lander.cli.fly as fly_module
+from firmware_bridge.flight_plan import FlightPlan
+from firmware_bridge.guidance import Guidance
+from neural_lander.bundle import Bundle, load_bundle, load_for_research, replace_certificate, save_bundle
+from neural_lander.certificate import check
+from neural_lander.certificate.document import certify
+from neural_lander.certificate.evidence import Slope, ThrustRange, contracting_range, product_slopes
+from neural_lander.cli.main import main
+from neural_lander.errors import UserError
+from neural_lander.flightlog import read_log, write_mcap
+from neural_lander.residual.model import ReluNetwork
+from neural_lander.residual.options import TrainingOptions
+from neural_lander.residual.training import train_residual
+from neural_lander.state import State
+from neural_lander.vehicle import load_vehicle
+from sim.campaign import Copy
+from sim.landing import build_controller, controller_named, fly_once
+from sim.plant import Plant
+from sim.scenarios import scenario_named
+from sim.study import learned_from
+
+VEHICLE = load_vehicle("intel-aero")
+
+
+@pytest.fixture(scope="module")
+def certified(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    options = TrainingOptions(hidden=(6, 5), epochs=2, held_out=0.0)
+    path = tmp_path_factory.mktemp("bundle") / "B"
+    save_bundle(path, train_residual([flight(VEHICLE, 12.0, seed=0)], VEHICLE, options))
+    return path
+
+
+def without_certificate(certified: Path, folder: Path, what: str) -> Path:
+    """The bundle with a certificate that lets it not fly, in one of the ways there are."""
+    for file in certified.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    document = json.loads((folder / "certificate.json").read_text())
+    if what == "changed":
+        (folder / "certificate.json").write_text("{}")
+    elif what == "false":
+        document["entries"]["contraction_factor"]["value"] /= 2
+        sealed(folder, document)
+    elif what == "older":
+        document["format_version"] -= 1
+        sealed(folder, document)
+    else:
+        network = load_bundle(folder).model
+        loose = {name: Slope(1000 * slope.bound) for name, slope in product_slopes(network, VEHICLE).items()}
+        replace_certificate(folder, certify(network, VEHICLE, loose))
+    return folder
+
+
+def sealed(folder: Path, document: dict[str, Any]) -> None:
+    (folder / "certificate.json").write_text(json.dumps(document))
+    resealed(folder)
+
+
+WAYS = ("changed", "false", "older", "does not contract")
+
+
+@pytest.mark.parametrize("what", WAYS)
+def test_such_a_bundle_flies_by_the_override_alone(certified: Path, tmp_path: Path, what: str) -> None:
+    path = without_certificate(certified, tmp_path, what)
+    if what == "does not contract":  # it is read, as what it is
+        with pytest.raises(UserError, match="must not fly.*not shown to contract"):
+            learned_from(load_bundle(path))
+    else:
+        with pytest.raises(UserError, match="certificate"):
+            load_bundle(path)
+    bundle = load_for_research(path)
+    assert bundle.uncertified
+    learned = learned_from(bundle)
+    assert learned.uncertified == bundle.uncertified
+    assert 0 < learned.contraction_factor < 1
+    assert learned.iterations is None
+
+
+def test_a_certified_bundle_is_no_less_certified_when_loaded_for_research(certified: Path) -> None:
+    bundle = load_for_research(certified)
+    assert bundle.uncertified == ""
+    assert learned_from(bundle).contraction_factor == load_bundle(certified).contraction_factor
+
+
+def test_controllers_use_the_count_of_the_certificate(certified: Path) -> None:
+    bundle = load_bundle(certified)
+    count = bundle.certificate["entries"]["iterations_to_tolerance"]["value"]
+    kind, plant = controller_named("neural-lander-trim"), Plant(VEHICLE)
+    assert build_controller(kind, plant, learned_from(bundle)).iterations == count
+    guidance = Guidance(
+        VEHICLE,
+        bundle.flying,
+        FlightPlan(VEHICLE),
+        contraction_factor=bundle.flown_factor,
+        iterations=bundle.iterations,
+    )
+    assert guidance.controller.iterations == count
+
+
+def flown(bundle: Bundle, folder: Path, controller: str) -> dict[str, Any]:
+    """Metadata of the log of a second of flight, read back from its file."""
+    copy = Copy(Plant(VEHICLE), learned_from(bundle))
+    task = scenario_named("hover-low")
+    brief = replace(task, duration=1.0)
+    with copy.plant.build() as world:
+        log, *_ = fly_once(
+            world, copy.plant, build_controller(controller_named(controller), copy.plant, copy.learned), brief, 1,
+            np.zeros(3), {"mass_kg": VEHICLE.mass},
+        )  # fmt: skip
+    write_mcap(log, folder / "flight.mcap")
+    return dict(read_log(folder / "flight.mcap").metadata)
+
+
+def test_every_log_of_a_simulated_flight_names_it(certified: Path, tmp_path: Path) -> None:
+    path = tmp_path / "U"
+    path.mkdir()
+    bundle = load_for_research(without_certificate(certified, path, "false"))
+    assert flown(bundle, tmp_path, "neural-lander")["uncertified"] == bundle.uncertified
+    assert "uncertified" not in flown(bundle, tmp_path, "pd")  # no network in it
+    assert "uncertified" not in flown(load_bundle(certified), tmp_path, "neural-lander")
+
+
+@pytest.mark.slow
+def test_compare_refuses_it_and_says_so_in_results_and_report_where_it_is_overridden(
+    certified: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "U").mkdir()
+    path = without_certificate(certified, tmp_path / "U", "false")
+    options = ["compare", "--bundle", str(path), "--controllers", "pd,neural-lander", "-n", "1", "--workers", "1"]
+    options += ["--scenario", "land-1d", "--out", str(tmp_path / "out")]
+    assert main(options) == 2
+    assert "is not true" in capsys.readouterr().err
+    assert main([*options, "--uncertified"]) == 0
+    assert "FLOWN WITHOUT A CERTIFICATE" in capsys.readouterr().out
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert len(results["uncertified"]) == 1 and "is not true" in results["uncertified"][0]
+    html = (tmp_path / "out" / "report.html").read_text()
+    assert html.index("FLOWN WITHOUT A CERTIFICATE") < html.index("<h2>")
+
+
+def test_fly_refuses_it_and_writes_the_override_into_its_log(
+    certified: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fly_module, "open_link", lambda *_, **__: FakeLink(VEHICLE, rotors=True))
+    monkeypatch.setattr(fly_module, "MonotonicClock", SimulatedClock)
+    (tmp_path / "U").mkdir()
+    path, log = without_certificate(certified, tmp_path / "U", "false"), tmp_path / "flight.mcap"
+    options = ["fly", "--link", "mavlink:nowhere", "--bundle", str(path), "--log", str(log), "--observe", "--json"]
+    options += ["--duration", "5", "--rate", "100"]
+    assert main(options) == 2
+    assert "must not fly" in capsys.readouterr().err and not log.exists()
+    assert main([*options, "--uncertified"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    check = next(c for c in result["checks"] if c["name"] == "certificate")
+    assert check["finding"].startswith("NONE, flown by --uncertified")
+    assert "is not true" in result["uncertified"]
+    assert "is not true" in read_log(log).metadata["uncertified"]
+
+
+def steep_above(kink: float) -> ReluNetwork:
+    """f_a,z = -0.2 T in all, and 2 newtons per newton more of whatever rotor 1 gives beyond ``kink`` N."""
+    W1 = np.zeros((2, 12), np.float32)
+    W1[0, 8:], W1[1, 8] = 1.0, 1.0
+    W2 = np.array([[0, 0], [0, 0], [-0.2, -8.0]], np.float32)
+    wide = np.full(8, 9.0, np.float32)
+    return ReluNetwork((W1, W2), (np.array([0, -kink], np.float32), np.zeros(3, np.float32)), "paper", -wide, wide)
+
+
+def test_a_network_that_contracts_in_a_part_of_the_range_is_flown_there_and_nowhere_else(
+    certified: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("neural_lander.certificate.steepest.ROUNDS", 5)
+    kink = 0.75 * VEHICLE.weight / 4 + 0.25 * VEHICLE.thrust_coefficient * VEHICLE.u_max
+    f, network = Forgery(certified), steep_above(kink)
+    f.tensors = {"state_low": network.state_low, "state_high": network.state_high}
+    for k in range(2):
+        f.tensors[f"W{k}"], f.tensors[f"b{k}"] = network.weights[k], network.biases[k]
+    for name, data in f.sealed().items():
+        (tmp_path / name).write_bytes(data)
+    assert main(["certify", str(tmp_path), "--json"]) == 0
+    entries = json.loads(capsys.readouterr().out)["entries"]
+    low, high = (entries[f"rotor_thrust_{end}"]["value"] for end in ("low", "high"))
+    assert entries["contraction_factor"]["value"] == pytest.approx(0.2, rel=0.02)
+    assert 0 <= low < VEHICLE.weight / 4 < 0.97 * kink < high <= kink
+    bundle = load_bundle(tmp_path)
+    zero = np.zeros(3)
+    state = State(zero, zero, np.array([1.0, 0, 0, 0]), zero, np.array(1.0))
+    within, beyond = bundle.flying.at(state)(np.full(4, high)), bundle.flying.at(state)(np.full(4, 2 * high))
+    np.testing.assert_array_equal(within, beyond)
+    assert main(["certify", str(certified), "--json"]) == 0
+    whole = json.loads(capsys.readouterr().out)["entries"]
+    assert (whole["rotor_thrust_low"]["value"], whole["rotor_thrust_high"]["value"]) == (
+        0.0,
+        pytest.approx(VEHICLE.thrust_coefficient * VEHICLE.u_max),
+    )
+    f = Forgery(tmp_path)  # a wider range than was proved
+    f.entries["rotor_thrust_high"]["value"] = float(kink * 1.1)
+    assert [p for p in check.problems(f.sealed()) if "contraction_factor" in p or "lipschitz" in p]
+
+
+def test_a_network_that_contracts_nowhere_near_hover_is_certified_as_that() -> None:
+    assert contracting_range(steep_above(0.8 * VEHICLE.weight / 4), VEHICLE) is None
+    found = contracting_range(steep_above(1.5 * VEHICLE.weight / 4), VEHICLE)
+    assert isinstance(found, ThrustRange)
