@@ -140,8 +140,8 @@ def _layers(
 ) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray, np.ndarray]:
     """Weights, biases, and the ends of the inputs, in float64."""
     low, high = _float64([network.state_low, network.state_high])
-    ends = (np.concatenate([e, np.full(ROTORS, t)]) for e, t in ((low, thrusts.low), (high, thrusts.high)))
-    return _float64(network.weights), _float64(network.biases), *ends
+    low, high = (np.concatenate([e, np.full(ROTORS, t)]) for e, t in ((low, thrusts.low), (high, thrusts.high)))
+    return _float64(network.weights), _float64(network.biases), low, high
 
 
 def _float64(arrays: tuple[np.ndarray, ...] | list[np.ndarray]) -> list[np.ndarray]:

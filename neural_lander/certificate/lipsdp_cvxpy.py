@@ -54,7 +54,7 @@ def _solve(layers: list[np.ndarray], solver: str) -> tuple[float, np.ndarray]:
         row, column = row + len(W), column + W.shape[1]
     out = np.hstack([np.zeros((len(layers[-1]), size - layers[-1].shape[1])), layers[-1]])
     rho, t = cp.Variable(), cp.Variable(hidden, nonneg=True)
-    half = neurons.T @ cp.diag(t) @ (neurons - mapped)
+    half = neurons.T @ cp.diag(t) @ (neurons - mapped)  # type: ignore[attr-defined]  # of cvxpy's types
     problem = cp.Problem(cp.Minimize(rho), [rho * inputs.T @ inputs + half + half.T - out.T @ out >> 0])
     problem.solve(solver=solver, **OPTIONS[solver])
     if rho.value is None or t.value is None:
