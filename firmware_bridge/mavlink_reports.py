@@ -92,6 +92,7 @@ class ReportReader:
         self._order = list(order)
         self._sync = sync
         self._battery_seen = -math.inf
+        self._turned = False
         self._readers: Mapping[int, Callable[[Any, float], Sequence[Report]]] = {
             dialect.MAVLINK_MSG_ID_LOCAL_POSITION_NED: self._position,
             dialect.MAVLINK_MSG_ID_ATTITUDE_QUATERNION: self._attitude,
@@ -178,6 +179,10 @@ class ReportReader:
         return () if silent else self._rotors(m, received)
 
     def _rotors(self, m: Any, received: float) -> Sequence[Report]:
+        """Zeros are believed once another speed was seen: ArduCopter in software counts, and tells zeros for ever."""
+        self._turned = self._turned or any(m.rpm)
+        if not self._turned:
+            return ()
         speed = RPM * np.abs(np.array(m.rpm, dtype=float))[self._order]
         return (RotorReport(self._time(m, received), received, speed),)
 

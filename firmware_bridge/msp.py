@@ -105,7 +105,7 @@ class MspLink:
         """Of full throttle, as last sent: what a calibration needs."""
         self._port, self._vehicle, self._thrust_map = port, vehicle, thrust_map
         self._period = 1 / rate
-        self._decoder = Decoder()
+        self.decoder = Decoder()
         self._schedule = Schedule()
         self._schedule.once(FIRST)
         self._now = 0.0
@@ -124,7 +124,7 @@ class MspLink:
         """See :class:`firmware_bridge.link.Link`."""
         self._now = now
         reports: list[Report] = []
-        for frame in self._decoder.feed(self._port.read()):
+        for frame in self.decoder.feed(self._port.read()):
             if frame.arrow in (REPLY, REFUSAL) and (request := self.pipeline.answered(frame.command, now)):
                 self._heard = now
                 try:

@@ -52,6 +52,9 @@ class Telemetry:
         self._order = None if order is None else list(order)
         self._rates = np.zeros(3)
         self._rest: list[float] = []
+        self._counts = b""
+        self._counted = self._before = -math.inf  # s, of the last inertial data, and of those before it changed
+        self._still_since: float | None = None
         self._rotors_seen = False
 
     def read(
@@ -97,15 +100,29 @@ class Telemetry:
         if attitude is None:
             return ()
         self.attitude, self.attitude_at = attitude, now
+        if self.armed and self._still_since is not None:
+            error = max(error, t - self._still_since)
         return (AttitudeReport(t, now, attitude, self._rates, error),)
 
     def _imu(self, payload: bytes, identity: Identity, t: float, now: float) -> Sequence[Report]:
         counts, self._rates = msg.raw_imu(payload, msg.RATE_UNIT[identity.variant])
+        self._live(payload, t)
         if self.counts_per_g is None:
             self.counts_per_g = msg.INAV_ACC_1G if identity.variant == "INAV" else self._learn_scale(counts)
         if self.counts_per_g is None:
             return ()
         return (ImuReport(t, now, counts * (msg.STANDARD_GRAVITY / self.counts_per_g), self._rates),)
+
+    def _live(self, payload: bytes, t: float) -> None:
+        """MSP has no time stamps, but sensors make noise: while they repeat themselves in flight, nothing is new.
+
+        What was told since may be as old as the last time before that they told something else.
+        """
+        if payload != self._counts:
+            self._counts, self._before, self._still_since = payload, self._counted, None
+        elif self._still_since is None:
+            self._still_since = self._before
+        self._counted = t
 
     def _learn_scale(self, counts: np.ndarray) -> float | None:
         """The scale of Betaflight's accelerometer depends on the sensor and is told nowhere: learnt at rest."""

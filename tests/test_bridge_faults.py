@@ -10,8 +10,9 @@ from mcap.reader import make_reader
 from pymavlink.dialects.v20 import ardupilotmega as dialect
 
 from firmware_bridge.emulator.campaign import Flight
-from firmware_bridge.emulator.faults import FAULTS, Dropped, Duplicated, Flipped, Garbage, Merged, Split, Stalled, lost
+from firmware_bridge.emulator.faults import Dropped, Duplicated, Flipped, Garbage, Merged, Split, Stalled, lost
 from firmware_bridge.emulator.line import Wire
+from firmware_bridge.emulator.rigs import faults_of
 from firmware_bridge.mavlink_framing import LONGEST, FrameParser
 from firmware_bridge.recorder import Recorder
 from firmware_bridge.supervisor_limits import Limits
@@ -19,7 +20,10 @@ from firmware_bridge.supervisor_types import Phase
 from neural_lander.vehicle import load_vehicle
 
 VEHICLE = load_vehicle("intel-aero")
-SEEDS = 60  # per fault: 1020 flights in all
+MSP, MAVLINK = ("betaflight", "inav"), ("px4", "ardupilot")
+NOISY = ("dropped-bytes", "flipped-bits", "garbage")
+SEEDS = 32  # per fault and protocol: 1056 flights in all
+HARD = 1.0  # m/s: twice what the autopilots' own landings touch down at
 
 
 def frames(count=200):
@@ -113,20 +117,23 @@ class TestLineFaults:
 
 def assert_held(flight):
     """The four things that must hold, whatever breaks."""
-    witness, limit = flight.witness, Limits().state_age
+    rig, witness, limit = flight.rig, flight.rig.witness, Limits().state_age
     what = f"{flight.fault}, seed {flight.seed}, {flight.firmware}"
     assert flight.began == flight.began, f"{what}: control was never given"
     assert witness.setpoints, what
     assert witness.oldest <= limit, f"{what}: a setpoint from a state of {witness.oldest:.3f} s"
     assert witness.not_finite == 0, what
-    assert flight.emulator.dropped["not finite"] == flight.emulator.dropped["quaternion"] == 0, what
-    assert witness.intact > 500, what
-    assert witness.lost == 0, f"{what}: {witness.lost} frames that came whole were not parsed"
-    assert all(parser.most_held < LONGEST for parser in flight.parsers), what
+    assert witness.intact > 300, what
+    # A checksum of 8 bits takes one frame of noise in 256 for whole, and swallows what that covers.
+    allowed = 1 if flight.firmware in MSP and flight.fault in NOISY else 0
+    assert witness.lost_in_a_row <= allowed, f"{what}: {witness.lost} frames that came whole were not parsed"
+    assert all(parser.most_held < rig.longest_frame for parser in rig.parsers), what
     assert flight.armed_again == 0, f"{what}: armed or took control again"
     landed = [r.height for r in flight.records if r.decision.phase is Phase.LANDED]
     assert not landed or landed[0] < 0.1, f"{what}: taken for landed at {landed[0]:.2f} m"
-    assert not any(t > flight.began and what == "armed by companion" for t, what in flight.autopilot.events), what
+    assert not any(t > flight.began and event in ("armed", "armed by companion") for t, event in rig.events), what
+    if flight.firmware not in MSP and flight.fault != "restart":  # which stops the motors in the air
+        assert (flight.watch.touchdown_speed or 0.0) < HARD, f"{what}: down at {flight.watch.touchdown_speed:.2f} m/s"
 
 
 def assert_log_whole(path, flight):
@@ -151,6 +158,7 @@ REACTS = {  # fault -> longest time in s until the loop stops sending or leaves 
     "half-open-mute": 2.2,  # the autopilot's own timeout, told by its next heartbeat; or felt, for ArduPilot tells none
 }
 UNTOUCHED = ("split-frames", "duplicated-frames", "foreign-ids")
+"""What the loop need not notice; by MSP a request that is heard twice may delay the answers by more than is allowed."""
 
 
 def assert_reacted(flight):
@@ -158,19 +166,23 @@ def assert_reacted(flight):
     what = f"{flight.fault}, seed {flight.seed}, {flight.firmware}: reaction after {flight.reaction:.3f} s"
     if flight.fault in REACTS:
         assert flight.reaction <= REACTS[flight.fault], what
-    if flight.fault in UNTOUCHED:
+    if flight.fault in UNTOUCHED and not (flight.firmware in MSP and flight.fault == "duplicated-frames"):
         assert math.isnan(flight.reaction), what
-        assert flight.end in (Phase.TRACKING, Phase.LANDED), what
+        phases = {record.decision.phase for record in flight.records if record.t > flight.began}
+        assert Phase.LANDED in phases or flight.end is Phase.TRACKING, what
 
 
 @functools.cache
-def flown(fault, seed):
-    return Flight(VEHICLE, fault, seed).run()
+def flown(fault, seed, firmware="px4"):
+    return Flight(VEHICLE, fault, seed, firmware).run()
 
 
-@pytest.mark.parametrize("fault, seed", [("flipped-bits", 0), ("restart", 0), ("unplugged", 1)])
-def test_what_must_hold_holds_in_a_flight(fault, seed, tmp_path):
-    flight = flown(fault, seed)
+@pytest.mark.parametrize(
+    "fault, seed, firmware",
+    [("flipped-bits", 0, "px4"), ("restart", 0, "px4"), ("unplugged", 1, "px4"), ("stale-state", 0, "betaflight")],
+)
+def test_what_must_hold_holds_in_a_flight(fault, seed, firmware, tmp_path):
+    flight = flown(fault, seed, firmware)
     assert_held(flight)
     assert_reacted(flight)
     recorder = Recorder(tmp_path / "log.mcap", {}, commands=True)
@@ -182,41 +194,43 @@ def test_what_must_hold_holds_in_a_flight(fault, seed, tmp_path):
 
 def test_a_flight_repeats_to_the_last_bit():
     first, second = flown("flipped-bits", 0), Flight(VEHICLE, "flipped-bits", seed=0).run()
-    assert first.witness.setpoints == second.witness.setpoints
-    np.testing.assert_array_equal(first.autopilot.world.state.position, second.autopilot.world.state.position)
+    assert first.rig.witness.setpoints == second.rig.witness.setpoints
+    np.testing.assert_array_equal(first.rig.world.state.position, second.rig.world.state.position)
 
 
 def test_the_companion_does_arm_before_the_fault():
     """Else that it does not arm after the fault would say nothing."""
     flight = flown("unplugged", 1)
-    assert len(flight.witness.armings) == 1 and flight.witness.armings[0] < flight.began
-    assert "armed by companion" in [what for _, what in flight.autopilot.events]
+    assert len(flight.rig.witness.armings) == 1 and flight.rig.witness.armings[0] < flight.began
+    assert "armed by companion" in [what for _, what in flight.rig.events]
 
 
 def test_an_autopilot_that_hears_nothing_is_not_taken_for_landed():
     """ArduCopter then holds its height in guided, while the companion asks for less and less thrust."""
     flight = Flight(VEHICLE, "half-open-mute", seed=9, firmware="ardupilot").run()
     assert_held(flight)
-    assert flight.autopilot.watch.touchdown_speed is None  # nor does it fall when it hears again
+    assert flight.watch.touchdown_speed is None  # nor does it fall when it hears again
 
 
 def test_the_witness_sees_an_old_state():
     """Else that no setpoint was made from one would say nothing."""
     flight = flown("restart", 0)
     flight.now += 2.0
-    flight.witness.written(dialect.MAVLink_set_attitude_target_message(
+    flight.rig.witness.written(dialect.MAVLink_set_attitude_target_message(
         0, 1, 1, 7, [1.0, 0.0, 0.0, 0.0], 0.0, 0.0, 0.0, math.nan).pack(dialect.MAVLink(None, 1, 191)))  # fmt: skip
-    assert flight.witness.oldest > 1.9
-    assert flight.witness.not_finite == 1
+    assert flight.rig.witness.oldest > 1.9
+    assert flight.rig.witness.not_finite == 1
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", FAULTS)
-def test_what_must_hold_holds_in_sixty_flights(fault, tmp_path):
+@pytest.mark.parametrize(
+    "firmwares, fault", [(names, fault) for names in (MAVLINK, MSP) for fault in faults_of(names[0])], ids=str
+)
+def test_what_must_hold_holds_in_many_flights(firmwares, fault, tmp_path):
     for seed in range(SEEDS):
         path = tmp_path / f"{seed}.mcap"
         recorder = Recorder(path, {}, commands=True)
-        flight = Flight(VEHICLE, fault, seed, ("px4", "ardupilot")[seed // 3 % 2], recorder.put).run()
+        flight = Flight(VEHICLE, fault, seed, firmwares[seed // 3 % 2], recorder.put).run()
         recorder.close()
         assert_held(flight)
         assert_reacted(flight)

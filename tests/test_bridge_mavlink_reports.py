@@ -153,6 +153,7 @@ class TestRotors:
 
         assert say([1, 2, 3, 0], [1, 1, 1, 0]) == [], "the fourth has never spoken"
         assert say(none, none) == []
+        assert say(none, [1, 2, 3, 4]) == [], "none has ever turned"
         for counts in ([1, 2, 3, 4], none):
             (report,) = say(rpm, counts)
             np.testing.assert_allclose(report.rotor_speed, np.array(rpm) * math.pi / 30)

@@ -62,7 +62,7 @@ def test_an_autopilot_that_hears_nothing_is_left_while_it_keeps_its_mode():
 
 def test_a_hand_that_holds_the_vehicle_is_felt_but_ground_effect_and_ten_percent_of_thrust_are_not():
     flight = Flight(VEHICLE, "foreign-ids", seed=0, firmware="ardupilot")
-    fly = flight.autopilot.world.step
-    assert isinstance(flight.autopilot.world, RigidBodyWorld)
-    flight.autopilot.world.step = lambda speeds, dt: fly(speeds * math.sqrt(1.1), dt)
+    fly = flight.rig.world.step
+    assert isinstance(flight.rig.world, RigidBodyWorld)
+    flight.rig.world.step = lambda speeds, dt: fly(speeds * math.sqrt(1.1), dt)
     assert flight.run().end in (Phase.TRACKING, Phase.LANDED)

@@ -8,19 +8,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from firmware_bridge.emulator.autopilot import Autopilot
 from firmware_bridge.emulator.faults import FAULTS, FaultKind, Target
-from firmware_bridge.emulator.line import Line, LinePort
-from firmware_bridge.emulator.mavlink import MavlinkAutopilot
-from firmware_bridge.emulator.mavlink_firmware import FIRMWARES, MOTOR_CURVE
-from firmware_bridge.emulator.modes import TICK, Mode
-from firmware_bridge.emulator.witness import Witness, WitnessedParser, WitnessedPort
-from firmware_bridge.emulator.world import RigidBodyWorld
+from firmware_bridge.emulator.modes import TICK
+from firmware_bridge.emulator.rigs import RIGS
+from firmware_bridge.emulator.vehicle import FlightWatch
 from firmware_bridge.flight_plan import FlightPlan
 from firmware_bridge.guidance import Guidance
-from firmware_bridge.height import Rangefinder
 from firmware_bridge.loop import FlightLoop
-from firmware_bridge.mavlink import MavlinkLink
 from firmware_bridge.supervisor_limits import Permission
 from firmware_bridge.supervisor_types import IN_CONTROL, Phase
 from firmware_bridge.tick_record import TickRecord
@@ -29,8 +23,9 @@ from neural_lander.state import State
 from neural_lander.vehicle import Vehicle
 
 TICKS_PER_STEP = 4  # of the autopilot per tick of the companion: 100 Hz
-STREAM_RATE = 100.0  # Hz of position and attitude
 SETTLE = 0.5  # s of hover before the landing
+EARLIEST, LATEST_IN_AIR, LATEST_FROM_GROUND = 0.2, 3.2, 5.2
+"""s from control until the fault begins: down to 0.2 m in the landing, or from the spooling up to the climb."""
 WATCHED = 3.5  # s after the fault began: longer than three heartbeats
 LONGEST = 30.0  # s of a flight
 
@@ -59,6 +54,7 @@ class Flight:
         Of the fault, its moment, the noise; an odd third of them begins on the ground, armed by the companion, the
         others in the air, where the pilot gives control.
     firmware : str
+        Key of :data:`~firmware_bridge.emulator.rigs.RIGS`.
     record : callable, optional
         Takes every tick's record.
     """
@@ -78,35 +74,18 @@ class Flight:
         self._rng = np.random.default_rng([self.seed, 0xFA1])
         self.kind: FaultKind = FAULTS[self.fault]
         self.from_ground = self.seed % 3 == 1
-        world = RigidBodyWorld(self.vehicle, 0.0 if self.from_ground else 1.0)
-        kind = FIRMWARES[self.firmware]
-        self.autopilot = Autopilot(
-            self.vehicle, world, kind.settings(), seed=self.seed, motor_curve=MOTOR_CURVE, boot_time=0.5
-        )
-        if not self.from_ground:
-            world.hover()
-            self.autopilot.begin_airborne(0.0)
-        self.emulator = MavlinkAutopilot(self.autopilot, kind, seed=self.seed)
-        self.witness = Witness(self.emulator, lambda: self.now)
-        self.line = Line(self.witness)
-        self.parsers: list[WitnessedParser] = []
+        self.rig = RIGS[self.firmware](self.vehicle, self.firmware, self.seed, self.from_ground, lambda: self.now)
+        self.watch = FlightWatch(self.rig.world)
         self.residual = FailingResidual()
         plan = FlightPlan(self.vehicle, height=1.0, settle_time=SETTLE)
         self.loop = FlightLoop(
-            self._open(),
+            self.rig.open(),
             Guidance(self.vehicle, self.residual, plan),
-            Rangefinder(),
+            self.rig.height,
             permission=Permission(take_control=self.from_ground, arm=self.from_ground),
             record=self._keep,
-            reopen=self._open,
+            reopen=self.rig.open,
         )
-
-    def _open(self) -> MavlinkLink:
-        port = WitnessedPort(LinePort(self.line, lambda: self.now), self.witness)
-        link = MavlinkLink(port, self.vehicle, rate=STREAM_RATE)
-        self.parsers.append(WitnessedParser(self.witness))
-        link.parser = self.parsers[-1]
-        return link
 
     def _keep(self, record: TickRecord) -> None:
         self.records.append(record)
@@ -118,13 +97,13 @@ class Flight:
 
     def run(self) -> Flight:
         """Fly, break, watch."""
-        target = Target(self.line, self.emulator, self._poison)
+        target = Target(self.rig.line, self.rig.faulty, self._poison)
         due, over, k = math.inf, math.inf, 0
         while self.now < min(self.began + WATCHED if self.began == self.began else LONGEST, LONGEST):
             k += 1
             self.now = k * TICK
-            self.line.step(self.now)
-            self._pilot()
+            self.rig.step(self.now, self.loop.memory.phase)
+            self.watch.look()
             if self.now >= due:
                 self.began, over, due = self.now, self.now + self.kind.duration, math.inf
                 self.kind.begin(target, self._rng, self.now)
@@ -134,15 +113,9 @@ class Flight:
             if k % TICKS_PER_STEP == 0:
                 record = self.loop.tick(self.now)
                 if record.decision.phase is Phase.TRACKING and due == math.inf and self.began != self.began:
-                    due = self.now + float(self._rng.uniform(0.2, 1.7))
+                    latest = LATEST_FROM_GROUND if self.from_ground else LATEST_IN_AIR
+                    due = self.now + float(self._rng.uniform(EARLIEST, latest))
         return self
-
-    def _pilot(self) -> None:
-        """Gives control once, in the air, as soon as the autopilot would accept it."""
-        if self.from_ground or self.now < 1.0 or self.began == self.began or self.autopilot.mode is not Mode.HOLD:
-            return
-        if self.loop.memory.phase is Phase.ARMED:
-            self.autopilot.switch(Mode.COMPANION, "pilot")
 
     @property
     def reaction(self) -> float:
@@ -162,4 +135,4 @@ class Flight:
     @property
     def armed_again(self) -> int:
         """How often arming or the companion's mode was asked for after the fault."""
-        return sum(t > self.began for t in self.witness.armings + self.witness.takings)
+        return sum(t > self.began for t in self.rig.witness.armings + self.rig.witness.takings)

@@ -151,6 +151,14 @@ class StickAutopilot:
             if r.box == box:
                 self.radio[r.channel] = r.on if on else r.off
 
+    def begin_airborne(self, now: float) -> None:
+        """Fly level where the world has put the vehicle, armed by the pilot's radio, as if booted long ago."""
+        self.now, self._powered = now, now - self.boot_time - 60.0
+        self.armed = self.ever_armed = True
+        self._arm_refused, self.refusals, self._heard = False, Refusal(0), now
+        self.switch(ARM, True)
+        self.switch(ANGLE, True)
+
     def reboot(self) -> None:
         """Lose power for a moment."""
         self.events.append((self.now, "reboot"))

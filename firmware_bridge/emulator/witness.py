@@ -1,7 +1,8 @@
-"""Sees what passes between a MAVLink companion and an emulated autopilot, without the companion's own parser.
+"""Sees what passes between a companion and an emulated autopilot, without the companion's own parser.
 
 A frame has arrived intact where the very bytes that the autopilot sent are found in what the companion was given. From
-that, and from the time stamps inside, follows how old the state really was that a setpoint was made from.
+that, and from when the autopilot made what is inside, follows how old the state really was that a setpoint was made
+from.
 """
 
 from __future__ import annotations
@@ -9,23 +10,24 @@ from __future__ import annotations
 import math
 import struct
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any
 
 from pymavlink.dialects.v20 import ardupilotmega as dialect
 
+from firmware_bridge import msp_messages as msp
+from firmware_bridge.emulator.line import Peer
 from firmware_bridge.emulator.mavlink import MavlinkAutopilot
 from firmware_bridge.emulator.modes import Mode
-from firmware_bridge.mavlink_framing import LONGEST, Frame, FrameParser
+from firmware_bridge.emulator.msp import MspAutopilot
+from firmware_bridge.emulator.sticks import RANGES
+from firmware_bridge.mavlink_framing import LONGEST, FrameParser
+from firmware_bridge.mavlink_framing import Frame as MavlinkFrame
+from firmware_bridge.msp_codec import MAX_FRAME, Decoder, encode
+from firmware_bridge.msp_codec import Frame as MspFrame
 from firmware_bridge.port import Port
 
-HEAD = 10  # bytes before the payload
 GIVEN_UP = 2.5  # s after which a frame that was damaged is looked for no longer
-_STATES = (dialect.MAVLINK_MSG_ID_LOCAL_POSITION_NED, dialect.MAVLINK_MSG_ID_ATTITUDE_QUATERNION)
-
-
-def message_id(frame: bytes) -> int:
-    """Of a MAVLink 2 frame."""
-    return int.from_bytes(frame[7:10], "little")
 
 
 class Witness:
@@ -33,14 +35,15 @@ class Witness:
 
     Parameters
     ----------
-    emulator : MavlinkAutopilot
+    emulator : Peer
     clock : callable
         The companion's time in s.
+    longest : int
+        Bytes of a frame.
     """
 
-    def __init__(self, emulator: MavlinkAutopilot, clock: Callable[[], float]) -> None:
-        self.emulator, self._clock = emulator, clock
-        self._mode, _ = emulator.firmware.modes[Mode.COMPANION]
+    def __init__(self, emulator: Peer, clock: Callable[[], float], longest: int) -> None:
+        self._emulator, self._clock, self._longest = emulator, clock, longest
         self.oldest = 0.0  # s
         """Of the position or attitude that lay behind any setpoint."""
         self.setpoints: list[float] = []
@@ -50,67 +53,123 @@ class Witness:
         self.takings: list[float] = []
         """When the companion's mode was asked for, s."""
         self.not_finite = 0
-        """Setpoints with something other than numbers."""
+        """Setpoints with something other than numbers, or out of range."""
         self.intact = self.late = 0
         """Frames that arrived as they were sent; those of them that the parser gave out after a later read only."""
-        self._true_time = dict.fromkeys(_STATES, -math.inf)
-        self._sent: deque[tuple[float, float, bytes]] = deque()  # (s sent, s powered up, frame)
+        self._sent: deque[tuple[float, Any, bytes]] = deque()  # (s sent, what is known of it, frame)
         self._past = b""
-        self._unparsed: dict[tuple[int, int, int, bytes], int] = {}
+        self._unparsed: dict[Hashable, int] = {}
+        self._order: list[Hashable] = []
 
     @property
     def lost(self) -> int:
         """Intact frames that the parser has not given out."""
         return len(self._unparsed)
 
-    def step(self, now: float, received: bytes = b"", room: int = 0) -> Iterable[bytes]:
+    @property
+    def lost_in_a_row(self) -> int:
+        """Of those, the most one after the other."""
+        longest = run = 0
+        for key in self._order:
+            run = run + 1 if key in self._unparsed else 0
+            longest = max(longest, run)
+        return longest
+
+    def step(self, now: float, received: bytes = b"", room: int = 1 << 30) -> Iterable[bytes]:
         """As the emulator's."""
-        frames = self.emulator.step(now, received, room)
-        pilot = self.emulator.autopilot
-        powered = pilot.asked - pilot.uptime
-        self._sent.extend((now, powered, frame) for frame in frames)
+        frames = self._emulator.step(now, received, room)
+        self._sent.extend((now, self._made(now, frame), frame) for frame in frames)
         return frames
 
     def arrived(self, data: bytes) -> None:
         """Bytes that the companion was given."""
         if not data:
             return
-        now, heard = self._clock(), self._past + data
-        self._past = heard[-LONGEST:]  # a frame may come in pieces; one that is older is another, with the same number
-        missing: deque[tuple[float, float, bytes]] = deque()
-        for sent, powered, frame in self._sent:
-            if frame in heard:
-                self._intact(frame, powered)
+        now, heard, before = self._clock(), self._past + data, len(self._past)
+        self._past = heard[-self._longest :]  # a frame may come in pieces; an older one is another, as its number tells
+        missing: deque[tuple[float, Any, bytes]] = deque()
+        for sent, made, frame in self._sent:
+            if heard.find(frame, max(before - len(frame) + 1, 0)) >= 0:  # not wholly in what was heard before
+                self.intact += 1
+                key = self._key(frame)
+                self._unparsed[key] = 0
+                self._order.append(key)
+                self._told(frame, made)
             elif now - sent < GIVEN_UP:
-                missing.append((sent, powered, frame))
+                missing.append((sent, made, frame))
         self._sent = missing
 
-    def _intact(self, frame: bytes, powered: float) -> None:
-        self.intact += 1
-        self._unparsed[frame[4], message_id(frame), frame[5], frame[HEAD:-2]] = 0
-        kind = message_id(frame)
-        if kind in _STATES and (frame[5], frame[6]) == (self.emulator.system, 1):
-            stamp, *numbers = struct.unpack_from("<I3f", frame[HEAD:-2].ljust(16, b"\0"))
-            if all(math.isfinite(x) for x in numbers):
-                true_time = powered + stamp * 1e-3 / self.emulator.telemetry.clock_rate
-                self._true_time[kind] = max(self._true_time[kind], true_time)
-
-    def parsed(self, frames: Iterable[Frame]) -> None:
+    def parsed(self, keys: Iterable[Hashable]) -> None:
         """What the companion's parser gave out after a read."""
-        for f in frames:
-            waited = self._unparsed.pop((f.sequence, f.message, f.system, f.payload), 0)
-            self.late += waited > 0
+        for key in keys:
+            self.late += self._unparsed.pop(key, 0) > 0
         for key in self._unparsed:
             self._unparsed[key] += 1
 
+    def _setpoint(self, now: float, true_time: float, finite: bool) -> None:
+        self.setpoints.append(now)
+        self.oldest = max(self.oldest, now - true_time)
+        self.not_finite += not finite
+
+    # What a protocol adds
+
+    def _made(self, now: float, frame: bytes) -> Any:
+        """What has to be kept of a frame that is sent at ``now`` in s."""
+
+    def _key(self, frame: bytes) -> Hashable:
+        """What tells a frame from the others, before and after parsing."""
+        raise NotImplementedError
+
+    def _told(self, frame: bytes, made: Any) -> None:
+        """A frame has arrived as it was sent."""
+        raise NotImplementedError
+
     def written(self, frame: bytes) -> None:
         """A frame of the companion."""
+        raise NotImplementedError
+
+
+_HEAD = 10  # bytes of MAVLink 2 before the payload
+_STATES = (dialect.MAVLINK_MSG_ID_LOCAL_POSITION_NED, dialect.MAVLINK_MSG_ID_ATTITUDE_QUATERNION)
+
+
+def message_id(frame: bytes) -> int:
+    """Of a MAVLink 2 frame."""
+    return int.from_bytes(frame[7:10], "little")
+
+
+class MavlinkWitness(Witness):
+    """By the time stamps inside."""
+
+    def __init__(self, emulator: MavlinkAutopilot, clock: Callable[[], float]) -> None:
+        super().__init__(emulator, clock, LONGEST)
+        self.emulator = emulator
+        self._mode, _ = emulator.firmware.modes[Mode.COMPANION]
+        self._true_time = dict.fromkeys(_STATES, -math.inf)
+
+    def _made(self, now: float, frame: bytes) -> float:
+        """When it was switched on, s."""
+        pilot = self.emulator.autopilot
+        return pilot.asked - pilot.uptime
+
+    def _key(self, frame: bytes) -> Hashable:
+        return frame[4], message_id(frame), frame[5], frame[_HEAD:-2]
+
+    def _told(self, frame: bytes, made: float) -> None:
+        kind = message_id(frame)
+        if kind in _STATES and (frame[5], frame[6]) == (self.emulator.system, 1):
+            stamp, *numbers = struct.unpack_from("<I3f", frame[_HEAD:-2].ljust(16, b"\0"))
+            if all(math.isfinite(x) for x in numbers):
+                true_time = made + stamp * 1e-3 / self.emulator.telemetry.clock_rate
+                self._true_time[kind] = max(self._true_time[kind], true_time)
+
+    def written(self, frame: bytes) -> None:
+        """See :class:`Witness`."""
         now, kind = self._clock(), message_id(frame)
-        payload = frame[HEAD:-2].ljust(40, b"\0")
+        payload = frame[_HEAD:-2].ljust(40, b"\0")
         if kind == dialect.MAVLINK_MSG_ID_SET_ATTITUDE_TARGET:
-            self.setpoints.append(now)
-            self.oldest = max(self.oldest, now - min(self._true_time.values()))
-            self.not_finite += not all(math.isfinite(x) for x in struct.unpack_from("<8f", payload, 4))
+            finite = all(math.isfinite(x) for x in struct.unpack_from("<8f", payload, 4))
+            self._setpoint(now, min(self._true_time.values()), finite)
         elif kind == dialect.MAVLINK_MSG_ID_COMMAND_LONG:
             first, second = struct.unpack_from("<2f", payload)
             (command,) = struct.unpack_from("<H", payload, 28)
@@ -118,6 +177,55 @@ class Witness:
                 self.armings.append(now)
             elif command == dialect.MAV_CMD_DO_SET_MODE and second == self._mode:
                 self.takings.append(now)
+
+
+_LEVEL = (1500, 1500, 1500)  # us: the frame by which the link lets the sticks go, which comes of no state
+
+
+class MspWitness(Witness):
+    """By when an answer was served; positions come another way, and ``located`` tells when the newest was true."""
+
+    def __init__(self, emulator: MspAutopilot, clock: Callable[[], float], located: Callable[[], float]) -> None:
+        super().__init__(emulator, clock, MAX_FRAME)
+        self.emulator = emulator
+        self._located = located
+        self._served: tuple[float, bytes] = (-math.inf, b"")
+        self._attitude = -math.inf
+        self._switches: dict[int, bool] = {}
+
+    def _made(self, now: float, frame: bytes) -> float:
+        """When its content was true, s; frozen content keeps its time."""
+        if _command(frame) == msp.ATTITUDE and not (self.emulator.frozen and self._served[1] == frame):
+            self._served = (now, frame)
+        return self._served[0]
+
+    def _key(self, frame: bytes) -> Hashable:
+        return frame
+
+    def _told(self, frame: bytes, made: float) -> None:
+        if _command(frame) == msp.ATTITUDE:
+            self._attitude = max(self._attitude, made)
+
+    def written(self, frame: bytes) -> None:
+        """See :class:`Witness`."""
+        if _command(frame) != msp.SET_RAW_RC:
+            return
+        now, channels = self._clock(), struct.unpack_from("<16H", frame[8:-1])
+        if (channels[0], channels[1], channels[3]) != _LEVEL:
+            in_range = all(1000 <= channel <= 2000 for channel in channels)
+            self._setpoint(now, min(self._attitude, self._located()), in_range)
+        if self.emulator.autopilot.has_radio:
+            return  # the switches are the pilot's
+        for box, asked in ((msp.ARM, self.armings), (msp.ANGLE, self.takings)):
+            on = any(r.low <= channels[r.channel] <= r.high for r in RANGES if r.box == box)
+            if on and not self._switches.get(box, False):
+                asked.append(now)
+            self._switches[box] = on
+
+
+def _command(frame: bytes) -> int:
+    """Of an MSP frame of version 2."""
+    return int.from_bytes(frame[4:6], "little")
 
 
 class WitnessedPort:
@@ -143,7 +251,7 @@ class WitnessedPort:
 
 
 class WitnessedParser(FrameParser):
-    """The companion's parser, looked at."""
+    """The companion's MAVLink parser, looked at."""
 
     def __init__(self, witness: Witness) -> None:
         super().__init__()
@@ -151,9 +259,26 @@ class WitnessedParser(FrameParser):
         self.most_held = 0
         """Bytes."""
 
-    def feed(self, data: bytes) -> list[Frame]:
+    def feed(self, data: bytes) -> list[MavlinkFrame]:
         """See :class:`~firmware_bridge.mavlink_framing.FrameParser`."""
         found = super().feed(data)
-        self._witness.parsed(found)
+        self._witness.parsed((f.sequence, f.message, f.system, f.payload) for f in found)
         self.most_held = max(self.most_held, self.held)
+        return found
+
+
+class WitnessedDecoder(Decoder):
+    """The companion's MSP decoder, looked at."""
+
+    def __init__(self, witness: Witness) -> None:
+        super().__init__()
+        self._witness = witness
+        self.most_held = 0
+        """Bytes."""
+
+    def feed(self, data: bytes) -> list[MspFrame]:
+        """See :class:`~firmware_bridge.msp_codec.Decoder`."""
+        found = super().feed(data)
+        self._witness.parsed(encode(frame) for frame in found)
+        self.most_held = max(self.most_held, self.kept)
         return found

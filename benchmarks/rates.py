@@ -1,0 +1,205 @@
+"""Setpoints and telemetry in real time by pyserial and a pseudo-terminal: what is missed, and how late answers are.
+
+The autopilot is emulated in a process of its own. On a paced line the vehicle takes off and hovers, all in real time;
+for the delay from state to setpoint the line is not paced, and the autopilot does nothing but wait for the answer.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pymavlink.dialects.v20 import ardupilotmega as dialect
+
+from firmware_bridge.emulator.autopilot import Autopilot
+from firmware_bridge.emulator.mavlink import MavlinkAutopilot
+from firmware_bridge.emulator.mavlink_firmware import FIRMWARES, MOTOR_CURVE
+from firmware_bridge.emulator.modes import TICK, Mode
+from firmware_bridge.emulator.pty import PseudoTerminal
+from firmware_bridge.emulator.witness import message_id
+from firmware_bridge.emulator.world import RigidBodyWorld
+from firmware_bridge.flight_plan import FlightPlan
+from firmware_bridge.guidance import Guidance
+from firmware_bridge.height import Rangefinder
+from firmware_bridge.link import AttitudeReport, ImuReport, Link, PositionReport
+from firmware_bridge.links import open_link
+from firmware_bridge.loop import FlightLoop
+from firmware_bridge.realtime import MonotonicClock, undisturbed
+from firmware_bridge.realtime import run as ticks
+from firmware_bridge.supervisor_types import IN_CONTROL
+from neural_lander.vehicle import Vehicle, load_vehicle
+
+STREAMS = (PositionReport, AttitudeReport, ImuReport)
+PRIORITY = 50  # of the loop's thread, where the system allows it
+PATIENCE = 60.0  # s until the pilot must have given control
+ROOM = 0.5  # s at the end for what is still on its way
+
+
+class Hover:
+    """A loop that hovers for so long once it is given control, and what came in meanwhile."""
+
+    def __init__(self, link: Link, vehicle: Vehicle, seconds: float) -> None:
+        self._link, self._poll, self._seconds = link, link.poll, seconds
+        plan = FlightPlan(vehicle, settle_time=10 * PATIENCE)
+        self.loop = FlightLoop(link, Guidance(vehicle, _no_residual(), plan), Rangefinder())
+        self.sent = 0
+        self.flown_sent = 0
+        self.flown = 0.0  # s
+        self.times: dict[type, list[float]] = {kind: [] for kind in STREAMS}
+        """s, when each report in control was true."""
+        self.lateness: list[float] = []
+        self._began = time.monotonic()
+        self._control: float | None = None
+        link.poll = self._counted  # type: ignore[method-assign]
+
+    def _counted(self, now: float) -> Any:
+        reports = self._poll(now)
+        if self._control is not None:
+            for report in reports:
+                if type(report) in self.times:
+                    self.times[type(report)].append(report.t)
+        return reports
+
+    def tick(self, now: float, lateness: float) -> bool:
+        """One tick of the loop; False once it is over."""
+        record = self.loop.tick(now, lateness)
+        self.sent += record.setpoint is not None
+        if record.decision.phase in IN_CONTROL:
+            self._control = now if self._control is None else self._control
+            self.flown, self.flown_sent = now - self._control, self.flown_sent + (record.setpoint is not None)
+            self.lateness.append(lateness)
+            return self.flown < self._seconds
+        return self._control is None and now - self._began < PATIENCE
+
+
+def _no_residual() -> Any:
+    from neural_lander.residual.model import NoResidual
+
+    return NoResidual()
+
+
+def missed(times: list[float], rate: float) -> int:
+    """Reports that a stream of ``rate`` in Hz lacks, by the gaps between those that came."""
+    gaps = np.diff(np.array(times)) * rate
+    return int(np.maximum(np.round(gaps) - 1, 0).sum())
+
+
+def paced(rate: float, baud: int, seconds: float) -> dict[str, Any]:
+    """Setpoints at ``rate`` in Hz for so long over a line of ``baud``, with three streams at up to 400 Hz."""
+    vehicle = load_vehicle("intel-aero")
+    with tempfile.TemporaryDirectory() as folder:
+        port = Path(folder) / "autopilot"
+        command = [sys.executable, "-m", "neural_lander.cli.main", "emulate", "--autopilot", "px4", "--light",
+                   "--baud", str(baud), "--link", str(port), "--json"]  # fmt: skip
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as emulator:
+            while not port.exists():
+                if emulator.poll() is not None:
+                    raise RuntimeError("the emulator has ended")
+                time.sleep(0.05)
+            link = open_link(f"mavlink:{port}?baud={baud}", vehicle, rate=rate)
+            hover = Hover(link, vehicle, seconds)
+            with undisturbed(priority=PRIORITY):
+                left_out = ticks(hover.tick, rate, MonotonicClock())
+            time.sleep(ROOM)
+            hover.loop.close()
+            emulator.send_signal(signal.SIGTERM)
+            told = json.loads(emulator.communicate(timeout=20)[0])
+    stream = min(rate, 1 / TICK)  # the autopilot's main loop
+    late = 1e3 * np.array(hover.lateness or [np.nan])
+    return {
+        "setpoints Hz": rate,
+        "baud": baud,
+        "s": hover.flown,
+        "setpoints": hover.flown_sent,
+        "ticks left out": left_out,
+        "not taken": hover.sent - told["setpoints_taken"],
+        "telemetry": sum(len(times) for times in hover.times.values()),
+        "telemetry missed": sum(missed(times, stream) for times in hover.times.values()),
+        "late ms p99": float(np.percentile(late, 99)),
+        "worst": float(late.max()),
+    }
+
+
+def serve(told: Connection, seconds: float) -> None:
+    """An autopilot that waits for the answer to each state: tells its port, then the delays in s.
+
+    The vehicle stands still in the air, so that no physics stands between question and answer.
+    """
+    kind, vehicle = FIRMWARES["px4"], load_vehicle("intel-aero")
+    world = RigidBodyWorld(vehicle, 1.0)
+    world.step = lambda rotor_speeds, dt: None  # type: ignore[method-assign]
+    pilot = Autopilot(vehicle, world, kind.settings(), motor_curve=MOTOR_CURVE, boot_time=0.1)
+    pilot.begin_airborne(0.0)
+    emulator, line = MavlinkAutopilot(pilot, kind), PseudoTerminal()
+    told.send(line.address)
+    begin, delays, due = time.monotonic(), [], 0.0
+    while (now := time.monotonic() - begin) < seconds:
+        frames = emulator.step(now, line.read())
+        line.write(b"".join(frames))
+        written = time.monotonic()
+        asked = any(message_id(frame) == dialect.MAVLINK_MSG_ID_ATTITUDE_QUATERNION for frame in frames)
+        if pilot.mode is Mode.HOLD and now > 5.0 and pilot.streamed_for(1.0):
+            pilot.switch(Mode.COMPANION, "pilot")
+        due = max(due + TICK, now)
+        while time.monotonic() - begin < due:
+            data = line.read()
+            if data:
+                answered = time.monotonic()
+                before = emulator.taken
+                emulator.step(now, data)
+                if emulator.taken > before and asked and pilot.mode is Mode.COMPANION:
+                    delays.append(answered - written)
+                    asked = False
+    told.send(delays)
+
+
+def answers(rate: float, seconds: float) -> dict[str, Any]:
+    """Delays from the last byte of a state written to the first of its setpoint read, at the autopilot's end."""
+    vehicle = load_vehicle("intel-aero")
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=serve, args=(theirs, seconds + 8.0), daemon=True)
+    process.start()
+    hover = Hover(open_link(f"mavlink:{ours.recv()}", vehicle, rate=rate), vehicle, 10 * PATIENCE)
+    end = time.monotonic() + seconds + 7.0
+
+    def tick(now: float, lateness: float) -> bool:
+        return hover.tick(now, lateness) and now < end
+
+    with undisturbed(priority=PRIORITY):
+        ticks(tick, rate, MonotonicClock(), hover.loop.listen)
+    delays = 1e3 * np.array(ours.recv())
+    process.join()
+    hover.loop.close()
+    quantiles = np.percentile(delays, [50, 99, 99.9]) if len(delays) else [np.nan] * 3
+    return {
+        "state to setpoint at Hz": rate,
+        "n": len(delays),
+        "ms p50": float(quantiles[0]),
+        "p99": float(quantiles[1]),
+        "p99.9": float(quantiles[2]),
+        "worst": float(delays.max(initial=0.0)),
+    }
+
+
+def run() -> dict[str, Any]:
+    """Both lines of the requirement, and the delays at 400 Hz."""
+    load = os.getloadavg()[0]
+    rows = [paced(200.0, 460_800, 60.0), paced(500.0, 921_600, 20.0)]
+    delay = answers(400.0, 20.0)
+    words = ", ".join(f"{key} {value:.4g}" for key, value in delay.items())
+    return {
+        "what": f"real time over a pseudo-terminal, NumPy controller; {words}; load {load:.1f} before",
+        "rows": rows,
+        "delays": delay,
+    }
