@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from learning_flights import flight
+from mcap.reader import make_reader
 
 from neural_lander import bundle_folder
 from neural_lander.bundle import FILES, check_bundle_destination, load_bundle, save_bundle
@@ -95,6 +96,27 @@ def test_a_certificate_of_other_weights_is_refused_even_with_right_hashes(
     resealed(tmp_path / "A")
     with pytest.raises(UserError, match="another network: network_sha256 differs"):
         load_bundle(tmp_path / "A")
+
+
+def test_a_bundle_without_a_valid_certificate_is_not_flown_and_the_reason_is_shown_and_logged(
+    tmp_path: Path,
+    result: TrainingResult,
+    other: TrainingResult,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("neural_lander.cli.fly.open_link", lambda *a, **k: pytest.fail("the link was opened"))
+    save_bundle(tmp_path / "A", result)
+    save_bundle(tmp_path / "B", other)
+    (tmp_path / "A" / "certificate.json").write_bytes((tmp_path / "B" / "certificate.json").read_bytes())
+    resealed(tmp_path / "A")
+    log = tmp_path / "flight.mcap"
+    assert main(["fly", "--link", "mavlink:loop://", "--bundle", str(tmp_path / "A"), "--log", str(log)]) == 2
+    said = capsys.readouterr().err
+    assert "another network: network_sha256 differs" in said and said.count("\n") == 1
+    with log.open("rb") as file:
+        told = [record.metadata for record in make_reader(file).iter_metadata()]
+    assert any("another network: network_sha256 differs" in str(metadata) for metadata in told)
 
 
 def test_a_heavier_vehicle_is_refused_even_with_right_hashes(tmp_path: Path, result: TrainingResult) -> None:

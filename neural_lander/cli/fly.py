@@ -39,6 +39,7 @@ from neural_lander.cli.link_options import (
 )
 from neural_lander.cli.output import console, emit
 from neural_lander.errors import UserError
+from neural_lander.flightlog import McapLogWriter
 from neural_lander.residual.model import NoResidual
 from neural_lander.trajectory import LANDING_SPEED, LANDING_START_HEIGHT
 from neural_lander.vehicle import Vehicle, load_vehicle
@@ -100,8 +101,9 @@ def fly(
     The exit code is 1 where a flight was to be flown and did not end in our landing.
     """
     check_rate(rate)
+    log = log or Path(f"flight-{datetime.now(UTC):%Y%m%d-%H%M%S}.mcap")
     load = load_for_research if uncertified else load_bundle
-    loaded = None if bundle is None else load(bundle)
+    loaded = None if bundle is None else _load(load, bundle, log)
     profile = _profile(loaded, vehicle)
     plan = FlightPlan(profile, height, hover, speed)
     limits = Limits(state_age=max_age, domain_score=1.0 if loaded is None else loaded.domain.gone)
@@ -115,7 +117,6 @@ def fly(
         iterations=None if loaded is None else loaded.iterations,
         rates=body_rates,
     )
-    log = log or Path(f"flight-{datetime.now(UTC):%Y%m%d-%H%M%S}.mcap")
     metadata = _metadata(loaded, profile, link, source, rate, observe, dry_run) | {"pose": pose}
     wishes, clock = Wishes(), MonotonicClock()
     options = link_options(thrust_map, system, rotor_order)
@@ -171,6 +172,26 @@ def fly(
     emit(result, as_json, lambda: _render(result))
     if not (observe or dry_run or result["landed"]):
         raise typer.Exit(1)
+
+
+def _load(load: Callable[[Path], Bundle], bundle: Path, log: Path) -> Bundle:
+    """The bundle; why one that is there is refused is left in the log too, which then holds no record."""
+    try:
+        return load(bundle)
+    except UserError as error:
+        if bundle.is_dir():
+            with contextlib.suppress(UserError), McapLogWriter(log, metadata=_refusal(bundle, error)):
+                pass
+        raise
+
+
+def _refusal(bundle: Path, error: UserError) -> dict[str, Any]:
+    return {
+        "bundle": str(bundle),
+        "refused": str(error),
+        "program": f"neural-lander {__version__}",
+        "start_utc": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+    }
 
 
 def _open(reopen: Callable[[], Link], address: str) -> Link:
