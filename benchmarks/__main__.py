@@ -46,6 +46,12 @@ def table(name: str, result: dict[str, Any]) -> Table:
     return drawn
 
 
+def keep(results: dict[str, Any]) -> None:
+    """Write results into ``results.json``, beside those of other benchmarks that are there."""
+    kept = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
+    RESULTS.write_text(json.dumps({**kept, **results}, indent=2) + "\n", encoding="utf-8")
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run all benchmarks, or those named."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
@@ -62,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         results[name] = importlib.import_module(f"benchmarks.{name}").run()
         console.print(table(name, results[name]))
     if not options.names:
-        RESULTS.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+        keep(results)
         console.print(f"wrote {RESULTS.relative_to(Path.cwd()) if RESULTS.is_relative_to(Path.cwd()) else RESULTS}")
     if options.json:
         sys.stdout.write(json.dumps(results) + "\n")

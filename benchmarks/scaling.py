@@ -1,8 +1,8 @@
 """From raw µSD logs to a trained bundle: cost and memory against the amount of data.
 
 ``python -m benchmarks scaling`` measures 1 and 10 times sixteen flights of a minute, ``python -m benchmarks.scaling
-1 10 100`` any multiples. The flights are synthetic, no two alike: sweeps over the ground with thrust dither, a ground
-effect, drag, noise, and a bias of each flight's own.
+1 10 100`` any multiples, kept as ``scaling_chosen`` in ``results.json``. The flights are synthetic, no two alike:
+sweeps over the ground with thrust dither, a ground effect, drag, noise, and a bias of each flight's own.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from benchmarks.__main__ import table
+from benchmarks.__main__ import keep, machine, table
 from benchmarks.reading import BLOCK, FIELDS, with_crc
 from neural_lander.bundle import save_bundle
 from neural_lander.flightlog.read import read_logs
@@ -181,4 +181,6 @@ def run(multiples: Sequence[int] = MULTIPLES) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    Console().print(table("scaling", run([int(argument) for argument in sys.argv[1:]] or MULTIPLES)))
+    result = run([int(argument) for argument in sys.argv[1:]] or MULTIPLES)
+    Console().print(table("scaling", result))
+    keep({"scaling_chosen": {"machine": machine(), **result}})

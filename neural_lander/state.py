@@ -31,6 +31,9 @@ class State:
     specific_force: Array | None = None  # (..., 3) m/s^2
     """Acceleration minus gravity, world: the accelerometer, turned by the attitude; None where it is not measured."""
 
+    age: float | Array = 0.0  # (...) s
+    """For how long no newer state has come: more than 0 where this is the last one that was heard of."""
+
     @cached_property
     def R(self) -> Array:
         """Rotation matrix body to world, (..., 3, 3); computed once."""

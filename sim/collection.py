@@ -37,7 +37,7 @@ LOW_STEP = 0.05  # m, sideways
 TOUCH_SPEEDS = (0.15, 0.4)  # m/s, down to the floor
 SLANT = 0.3  # m/s, sideways on the way down
 EASE = 0.3  # s, from rest to the velocity of a descent
-PRESS = 0.12  # m, largest depth below the floor that a descent aims at: ground effect keeps off who aims at the floor
+PRESS = 0.4  # m, largest depth below the floor that a descent aims at: ground effect keeps off who aims at the floor
 SKIM = 0.02  # m: below it ground effect is steepest, and trim needs
 SKIM_TIME = 2.5  # s to bring the vehicle to where the reference is
 HEIGHT_BANDS = (
@@ -117,7 +117,7 @@ def random_tour(pad: np.ndarray, duration: float, rng: np.random.Generator) -> T
             before = way.times[-1]
             way.wander(pad, float(height))
             spent[band] += way.times[-1] - before
-        if low == 0.0 or low >= 0.6:
+        if low == 0.0 or low >= 0.1:
             way.touch_and_go(pad)
     spline = CubicHermiteSpline(np.array(way.times), np.array(way.points), np.array(way.velocities), axis=0)
     t = TIME_STEP * np.arange(math.ceil(duration / TIME_STEP) + 1)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from neural_lander import __version__
@@ -12,56 +14,31 @@ from neural_lander.bundle import Bundle
 from neural_lander.certificate.meaning import explained
 from neural_lander.control.touchdown import CONTACT_TIME, RESTING_SHARE, SPOOL_TIME
 from neural_lander.control.tracking import DEFAULT_NATURAL_FREQUENCY, TrackingGains
-from neural_lander.errors import UserError
 from neural_lander.flightlog import FlightLog
-from sim.campaign import Campaign, Copy, run_campaign, summarise
+from sim.campaign import Campaign, Copy, Outcome, run_campaign
+from sim.contribution import contribution
 from sim.insight import coverage, learned_curve, thrust_slope
 from sim.landing import CONTROLLERS
 from sim.oracle import closed_form_hang
+from sim.plant_change import PlantChange
+from sim.pool import LocalPool, Pool
+from sim.ranking import ranking
+from sim.replay import fly_replays, geometry, ground_half
 from sim.report import SCHEMA
-from sim.requirements import landing_requirements, learning_requirements
+from sim.requirements import (
+    apart_requirements,
+    landing_requirements,
+    learning_requirements,
+    robust_requirements,
+)
 from sim.scenarios import SCENARIOS
+from sim.shards import write_rows
+from sim.summary import summarise
 
 SWEEP_METRICS = ("final_error_m", "arrival_error_m", "lateness_s")
+SHARDS, FLIGHTS = "shards", "flights.parquet"  # in the folder of a comparison
 Stage = Callable[[str, int, int], None]
 """(what, done, of)."""
-
-
-@dataclass(frozen=True)
-class PlantChange:
-    """A plant that is not what the profile says; the bundle stays as it was learned."""
-
-    mass_scale: float = 1.0
-    thrust_scale: float = 1.0
-
-    @property
-    def name(self) -> str:
-        """For tables."""
-        parts = [
-            f"{what} {100 * (scale - 1):+.0f} %"
-            for what, scale in (("mass", self.mass_scale), ("thrust", self.thrust_scale))
-            if scale != 1
-        ]
-        return ", ".join(parts) or "nominal"
-
-    def of(self, copy: Copy) -> Copy:
-        """The same airframe and bundle in the changed plant."""
-        return replace(copy, plant=replace(copy.plant, mass_scale=self.mass_scale, thrust_scale=self.thrust_scale))
-
-    @classmethod
-    def parse(cls, text: str) -> PlantChange:
-        """From ``mass=1.1,thrust=0.9``."""
-        scales = {"mass": 1.0, "thrust": 1.0}
-        for part in text.split(","):
-            key, _, value = part.partition("=")
-            try:
-                scale = float(value)
-            except ValueError:
-                scale = 0.0
-            if key.strip() not in scales or not 0.5 <= scale <= 2.0:
-                raise UserError(f"plant '{text}' must be written like mass=1.1,thrust=0.9 with factors in 0.5..2")
-            scales[key.strip()] = scale
-        return cls(scales["mass"], scales["thrust"])
 
 
 @dataclass(frozen=True)
@@ -75,47 +52,155 @@ class Comparison:
     seed: int = 0
     omega_n: float = DEFAULT_NATURAL_FREQUENCY  # rad/s
     changes: Sequence[PlantChange] = ()
+    robustness: Sequence[PlantChange] = ()
+    """Judged by the rate of successes alone, in the first landing."""
     resting_share: float = RESTING_SHARE
     sweep: Sequence[float] = ()
     """Other omega_n in rad/s."""
+    world: str = "pybullet"
+    tuned: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Controller -> gains of its own; with them the scenarios are flown a second time, for the tuned table."""
+
+    def campaign(self, scenario: str) -> Campaign:
+        """The campaign of one scenario on the nominal plant at the common gains."""
+        return Campaign(
+            self.copies, self.controllers, scenario, self.flights, self.seed, self.omega_n, self.resting_share,
+            self.world,
+        )  # fmt: skip
 
 
-def compare(comparison: Comparison, workers: int, stage: Stage = lambda what, done, of: None) -> dict[str, Any]:
-    """Fly it all; the content of ``results.json`` without what was learned."""
-    c = comparison
+@dataclass
+class _Flown:
+    """Does the campaigns of a comparison, and keeps every flight for the table of all."""
 
-    def fly(copies: Sequence[Copy], scenario: str, controllers: Sequence[str], omega_n: float, what: str) -> Any:
-        traces = 2 if what == scenario else 0
-        campaign = Campaign(copies, controllers, scenario, c.flights, c.seed, omega_n, c.resting_share, traces)
-        outcomes = run_campaign(campaign, workers, lambda done, of: stage(what, done, of))
-        return {"controllers": summarise(outcomes, c.seed)}
+    pool: Pool
+    folder: Path | None
+    stage: Stage
+    flights: list[dict[str, Any]] = field(default_factory=list)
 
+    def __call__(self, campaign: Campaign, what: str, **about: Any) -> dict[str, Outcome]:
+        """Outcomes of a campaign; ``what`` names it, ``about`` goes into its rows."""
+        folder = None if self.folder is None else self.folder / SHARDS / re.sub(r"[^\w.+-]+", "_", what)
+        outcomes = run_campaign(campaign, self.pool, folder, lambda done, of: self.stage(what, done, of))
+        common = {"scenario": campaign.scenario, "omega_n_rad_s": campaign.omega_n, "world": campaign.world}
+        about = {**common, "tuned": False, **about}
+        for name, outcome in outcomes.items():
+            self.flights += [{**about, "controller": name, "failed": "", **_whole(row)} for row in outcome.rows]
+            self.flights += [
+                {**about, "controller": name, "failed": f.reason, "seed": f.seed, "index": f.index}
+                for f in outcome.failures
+            ]
+        return outcomes
+
+
+def _whole(row: Mapping[str, float]) -> dict[str, Any]:
+    return {key: int(value) if key in ("seed", "index", "copy") else value for key, value in row.items()}
+
+
+def compare(
+    comparison: Comparison,
+    pool: Pool | None = None,
+    out: Path | None = None,
+    stage: Stage = lambda what, done, of: None,
+) -> dict[str, Any]:
+    """Fly it all; the content of ``results.json`` without what was learned.
+
+    With ``out``, finished work is kept in ``out/shards``, from where an interrupted comparison goes on, and every
+    flight is a row of ``out/flights.parquet`` in the end.
+    """
+    c, pool = comparison, pool or LocalPool()
+    fly = _Flown(pool, out, stage)
     results: dict[str, Any] = {
         "schema": SCHEMA,
         "program": f"neural-lander {__version__}",
         "vehicle": c.copies[0].plant.vehicle.name,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "settings": _settings(c),
-        "scenarios": {s: fly(c.copies, s, c.controllers, c.omega_n, s) for s in c.scenarios},
+        "geometry": geometry(c.copies[0].plant.vehicle),
+        "scenarios": {s: _scenario(c, s, fly) for s in c.scenarios},
     }
     uncertified = [copy.learned.uncertified for copy in c.copies if copy.learned and copy.learned.uncertified]
     if uncertified:
         results["uncertified"] = uncertified
-    requirements = landing_requirements(results["scenarios"])
+    requirements = landing_requirements(results["scenarios"]) + apart_requirements(results["scenarios"])
     if c.changes:
         results["plants"] = []
     for change in c.changes:
-        changed = [change.of(copy) for copy in c.copies]
-        scenarios = {s: fly(changed, s, c.controllers, c.omega_n, f"{s}, {change.name}") for s in c.scenarios}
+        scenarios = {}
+        for s in c.scenarios:
+            campaign = replace(c.campaign(s), copies=[change.of(copy) for copy in c.copies])
+            outcomes = fly(campaign, f"{s}, {change.name}", plant=change.name)
+            scenarios[s] = {"controllers": summarise(outcomes, c.seed)}
         results["plants"].append({"name": change.name, "scenarios": scenarios})
         requirements += [row for row in landing_requirements(scenarios, f", {change.name}") if "trim" in row["name"]]
+    if c.tuned:
+        results["tuned"] = _tuned(c, fly)
+        requirements += apart_requirements(results["tuned"]["scenarios"], ", tuned")
+    if c.robustness:
+        results["robustness"] = _robustness(c, fly)
+        requirements += robust_requirements(results["robustness"])
     if requirements:
         results["requirements"] = requirements
     results.update(_hang(c, results["scenarios"]))
     landings = [s for s in c.scenarios if SCENARIOS[s].lands]
     if c.sweep and landings:
-        results["gain_sweep"] = _sweep(c, lambda omega, what: fly(c.copies, landings[0], c.controllers, omega, what))
+        results["gain_sweep"] = _sweep(c, landings[0], fly)
+    if out is not None:
+        write_rows(out / FLIGHTS, fly.flights)
     return results
+
+
+def _scenario(c: Comparison, name: str, fly: _Flown) -> dict[str, Any]:
+    campaign = c.campaign(name)
+    outcomes = fly(campaign, name, plant="nominal")
+    controllers = summarise(outcomes, c.seed)
+    fly.stage(f"{name}, pictures", 0, 1)
+    for controller, series in fly_replays(campaign, fly.pool).items():
+        controllers[controller]["traces"] = series
+    fly.stage(f"{name}, pictures", 1, 1)
+    found = {
+        "definition": SCENARIOS[name].definition,
+        "ground_half_m": ground_half(SCENARIOS[name].over(c.copies[0].plant).terrain),
+        "controllers": controllers,
+        "best": ranking(controllers),
+        "contribution": contribution(outcomes, controllers, c.seed),
+    }
+    return {key: value for key, value in found.items() if value}
+
+
+def _tuned(c: Comparison, fly: _Flown) -> dict[str, Any]:
+    """The same seeds once more, each controller with its own gains."""
+    scenarios = {}
+    for name in c.scenarios:
+        campaign = replace(c.campaign(name), tuned=c.tuned)
+        outcomes = fly(campaign, f"{name}, tuned", plant="nominal", tuned=True)
+        controllers = summarise(outcomes, c.seed)
+        scenarios[name] = {
+            "controllers": controllers,
+            "best": ranking(controllers),
+            "contribution": contribution(outcomes, controllers, c.seed),
+        }
+    return {"gains": {name: dict(c.tuned[name]) for name in c.controllers if name in c.tuned}, "scenarios": scenarios}
+
+
+def _robustness(c: Comparison, fly: _Flown) -> dict[str, Any]:
+    """Rate of successes of every controller in every changed plant."""
+    scenario = next((s for s in c.scenarios if SCENARIOS[s].lands), "land-3d")
+    rows = []
+    for change in c.robustness:
+        campaign = replace(c.campaign(scenario), copies=[change.of(copy) for copy in c.copies])
+        outcomes = fly(campaign, f"robustness, {change.name}", plant=change.name)
+        rows.append(
+            {"name": change.name, "controllers": {n: _robust(s) for n, s in summarise(outcomes, c.seed).items()}}
+        )
+    return {"scenario": scenario, "plants": rows}
+
+
+def _robust(summary: Mapping[str, Any]) -> dict[str, Any]:
+    kept = ("label", "n", "success", "failures", "tipped_over_count", "touchdown_count")
+    errors = ("arrival_error_m", "lateness_s", "touchdown_speed_m_s", "drift_m")
+    metrics = {key: summary["metrics"][key] for key in errors if key in summary["metrics"]}
+    return {**{key: summary[key] for key in kept}, "metrics": metrics}
 
 
 def _settings(c: Comparison) -> dict[str, Any]:
@@ -129,32 +214,41 @@ def _settings(c: Comparison) -> dict[str, Any]:
         "effects": [getattr(e, "__name__", type(e).__name__) for e in plant.effects],
         "sensor_noise": vars(plant.noise),
         "controller_step_s": 1 / 240,
+        "world": c.world,
         "touchdown": (
             f"contact for {CONTACT_TIME:g} s; while contact is felt thrust falls to {c.resting_share:.0%} within "
             f"{SPOOL_TIME:g} s, for every controller; without that cut all of them hop (--resting-share 1)"
         ),
-        "intervals": "bootstrap of the median, airframes drawn first, flights on each second",
+        "intervals": (
+            "95 %: bootstrap of the median, airframes drawn first, flights on each second; Wilson for rates. Two "
+            "figures are told apart where their intervals do not overlap"
+        ),
     }
 
 
 def _hang(c: Comparison, scenarios: dict[str, Any]) -> dict[str, Any]:
-    landings = [s for n, s in scenarios.items() if SCENARIOS[n].lands and "pd" in s["controllers"]]
-    if not landings:
+    flown = [s["controllers"]["pd"] for n, s in scenarios.items() if SCENARIOS[n].lands and "pd" in s["controllers"]]
+    if not flown or not flown[0]["n"]:
         return {}
     plant = c.copies[0].plant
     gains = TrackingGains.critically_damped(plant.vehicle, c.omega_n, 0.0)
-    measured = landings[0]["controllers"]["pd"]["metrics"]["final_error_m"]["median"]
+    measured = flown[0]["metrics"]["final_error_m"]["median"]
     return {
         "hang": {"pd_measured_m": measured, "pd_closed_form_m": closed_form_hang(plant.vehicle, plant.effects, gains)}
     }
 
 
-def _sweep(c: Comparison, fly: Callable[[float, str], Any]) -> dict[str, Any]:
-    found = {omega: fly(omega, f"omega_n {omega:g} rad/s")["controllers"] for omega in c.sweep}
+def _sweep(c: Comparison, scenario: str, fly: _Flown) -> dict[str, Any]:
+    found = {}
+    for omega in c.sweep:
+        outcomes = fly(replace(c.campaign(scenario), omega_n=omega), f"omega_n {omega:g} rad_s", plant="nominal")
+        found[omega] = summarise(outcomes, c.seed)
     return {
         "omega_n_rad_s": list(c.sweep),
         "controllers": {
-            name: {m: [found[omega][name]["metrics"][m]["median"] for omega in c.sweep] for m in SWEEP_METRICS}
+            name: {
+                m: [found[omega][name]["metrics"].get(m, {}).get("median") for omega in c.sweep] for m in SWEEP_METRICS
+            }
             for name in c.controllers
         },
     }

@@ -12,14 +12,15 @@ class FirstOrderMotors:
 
     Parameters
     ----------
-    time_constant : float
-        s; 0 for motors without lag.
+    time_constant : float or (4,)
+        s, of all motors or of each; 0 for motors without lag.
     u_max : float
         (rad/s)^2.
     """
 
-    def __init__(self, time_constant: float, u_max: float) -> None:
+    def __init__(self, time_constant: float | np.ndarray, u_max: float) -> None:
         self.time_constant = time_constant
+        self._share: tuple[float, float | np.ndarray] = (math.nan, 1.0)  # of the last dt
         self.u_max = u_max
         self.u = np.zeros(4)  # (rad/s)^2
 
@@ -30,6 +31,15 @@ class FirstOrderMotors:
     def step(self, command: np.ndarray, dt: float) -> np.ndarray:
         """u after dt in s under a constant command in rad/s, (4,)."""
         target = np.minimum(command * command, self.u_max)
-        share = 1 - math.exp(-dt / self.time_constant) if self.time_constant > 0 else 1.0
-        self.u = self.u + share * (target - self.u)
+        if self._share[0] != dt:
+            self._share = dt, share_after(dt, self.time_constant)
+        self.u = self.u + self._share[1] * (target - self.u)
         return self.u
+
+
+def share_after(dt: float, time_constant: float | np.ndarray) -> float | np.ndarray:
+    """Share of a step that is made after dt in s."""
+    if np.ndim(time_constant) == 0 and time_constant > 0:
+        return 1 - math.exp(-dt / float(time_constant))
+    with np.errstate(divide="ignore"):
+        return 1 - np.exp(-dt / np.asarray(time_constant, dtype=np.float64))

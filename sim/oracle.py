@@ -11,6 +11,7 @@ from scipy.optimize import brentq
 from neural_lander.arrays import Array, constant, namespace
 from neural_lander.components import split
 from neural_lander.control.tracking import TrackingGains
+from neural_lander.errors import UserError
 from neural_lander.state import State
 from neural_lander.vehicle import G_VECTOR, Vehicle
 from sim.aerodynamics import AerodynamicEffect, known_part
@@ -43,7 +44,11 @@ class Oracle:
             speeds = xp.sqrt(rotor_thrust / self.believed.thrust_coefficient)
             total = (R @ (rotor_thrust @ axes)[..., None])[..., 0] + heavier
             for effect in known:
-                total = total + effect(state, speeds, self.true, surface)[0]
+                try:
+                    total = total + effect(state, speeds, self.true, surface)[0]
+                except Exception as error:
+                    name = getattr(effect, "__name__", type(effect).__name__)
+                    raise UserError(f"effect '{name}' failed with {type(error).__name__}: {error}") from error
             return total
 
         return force

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -14,6 +11,7 @@ from neural_lander.errors import UserError
 from neural_lander.vehicle import Vehicle
 from sim.aerodynamics import AerodynamicEffect, GroundEffect, NearGroundTurbulence, RotorDrag
 from sim.airframe import Airframe
+from sim.extension import load_named
 from sim.oracle import Oracle
 from sim.sensors import SensorNoise
 from sim.terrain import Flat, Terrain, level_pad
@@ -39,15 +37,19 @@ class Plant:
     """True mass over believed mass."""
     thrust_scale: float = 1.0
     """True over believed thrust at the same rotor speed."""
+    motor_time_constant: float | None = None  # s
+    """The true one; None where it is as believed."""
 
     @property
     def true_vehicle(self) -> Vehicle:
         """The vehicle that flies."""
-        if self.mass_scale == self.thrust_scale == 1.0:
-            return self.vehicle
-        believed = self.vehicle
+        believed, lag = self.vehicle, self.motor_time_constant
+        if self.mass_scale == self.thrust_scale == 1.0 and lag is None:
+            return believed
         return believed.with_(
-            mass=believed.mass * self.mass_scale, thrust_coefficient=believed.thrust_coefficient * self.thrust_scale
+            mass=believed.mass * self.mass_scale,
+            thrust_coefficient=believed.thrust_coefficient * self.thrust_scale,
+            motor_time_constant=believed.motor_time_constant if lag is None else lag,
         )
 
     def build(self) -> PyBulletWorld:
@@ -78,22 +80,11 @@ def load_effects(names: Sequence[str]) -> tuple[AerodynamicEffect, ...]:
     """
     if not names:
         return default_effects()
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
     return tuple(_load_effect(name) for name in names)
 
 
 def _load_effect(name: str) -> AerodynamicEffect:
-    module_name, _, attribute = name.partition(":")
-    if not module_name or not attribute:
-        raise UserError(f"effect '{name}' must be written module:Class, for example sim.aerodynamics:GroundEffect")
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:
-        raise UserError(f"effect '{name}': module '{module_name}' cannot be imported: {error}") from error
-    if not hasattr(module, attribute):
-        raise UserError(f"effect '{name}': module '{module_name}' has no '{attribute}'")
-    found = getattr(module, attribute)
+    found = load_named(name, "effect", "sim.aerodynamics:GroundEffect")
     try:
         effect = found() if isinstance(found, type) else found
     except Exception as error:

@@ -10,11 +10,13 @@ from typing import Any
 
 from neural_lander.errors import UserError
 from neural_lander.pages.certificate_page import certificate_sections, quantity
-from neural_lander.pages.html_page import Page, number, plain_table, row, section
+from neural_lander.pages.html_page import MISSING, Page, number, plain_table, row, section
 from sim import report_figures as figures
-from sim.report_tables import headline, html_table, scenario_label, terminal_table
+from sim.report_details import contribution_table, paired_table, robustness_table, tail_table
+from sim.report_replay import replay
+from sim.report_tables import headline, html_table, scenario_label, terminal_tables
 
-__all__ = ["SCHEMA", "terminal_table", "write_report"]
+__all__ = ["SCHEMA", "terminal_tables", "write_report"]
 
 SCHEMA = 1
 """Version of results.json that this module reads."""
@@ -48,17 +50,14 @@ def write_report(results: Mapping[str, Any], path: Path) -> None:
 def _sections(results: Mapping[str, Any], page: Page) -> Iterator[str]:
     colour = figures.colours(results)
     scenarios = results.get("scenarios", {})
+    if scenarios:
+        yield f"<p class=explanation>{escape(READING)}</p>"
     for name, scenario in scenarios.items():
-        body = html_table(scenario)
-        figure = figures.landings(scenario, colour)
-        if figure:
-            body += page.place(figure, "tall")
-        yield section(
-            scenario_label(name),
-            "Medians over the seeds with their 95 % intervals. In the plot the first seed is strong, the others are "
-            "faint; it opens on the last part of the descent, and a double click shows all of it.",
-            body,
-        )
+        yield _scenario(name, scenario, results, colour, page)
+    if "tuned" in results:
+        yield _tuned(results["tuned"])
+    if "robustness" in results:
+        yield _robustness(results["robustness"])
     if "hang" in results:
         yield _hang(results["hang"])
     if "requirements" in results:
@@ -74,6 +73,65 @@ def _sections(results: Mapping[str, Any], page: Page) -> Iterator[str]:
         yield from certificate_sections(results["certificate"]["entries"])
     if results.get("settings"):
         yield _settings(results["settings"])
+
+
+def _scenario(
+    name: str, scenario: Mapping[str, Any], results: Mapping[str, Any], colour: Mapping[str, str], page: Page
+) -> str:
+    controllers, body = scenario["controllers"], html_table(scenario)
+    if scenario.get("contribution"):
+        body += "<h3>What the network adds</h3>" + contribution_table(scenario["contribution"])
+    pairs, tails = paired_table(controllers), tail_table(controllers)
+    if pairs:
+        baseline = next(c["paired_to"] for c in controllers.values() if c.get("paired"))
+        title = f"Seed by seed against {controllers[baseline]['label']}: median differences"
+        body += f"<details><summary>{escape(title)}</summary>{pairs}</details>"
+    body += f"<details><summary>The worst 1 % of the flights: means</summary>{tails}</details>"
+    figure = figures.landings(scenario, colour)
+    if figure:
+        body += page.place(figure, "tall")
+    flights = replay(scenario, results["geometry"], colour) if "geometry" in results else None
+    if flights is not None:
+        body += "<h3>Side by side</h3>" + page.widget("replay", flights) + f"<p><small>{REPLAY}</small></p>"
+    return section(scenario_label(name), scenario.get("definition", ""), body)
+
+
+READING = (
+    "Tables show medians over the seeds with their 95 % intervals. A star marks the best of a column, ≈ what cannot be "
+    "told from it, because the intervals overlap; an oracle knows the plant and takes no part. In the plots the first "
+    "seed is strong, the others are faint; those of landings open on the last part of the descent, and a double click "
+    "shows all of it."
+)
+REPLAY = (
+    "The first seed, flown in PyBullet. Dotted: the reference; the cross is where it is now. Grey arrow: thrust; red "
+    "arrow: the residual force, four times as long. Drag to turn."
+)
+
+
+def _tuned(tuned: Mapping[str, Any]) -> str:
+    body = "".join(f"<h3>{escape(scenario_label(n))}</h3>{html_table(s)}" for n, s in tuned["scenarios"].items())
+    gains = dict.fromkeys(key for own in tuned["gains"].values() for key in own)
+    heads = ("Controller", *gains)
+    rows = [
+        row(heads, escape(name), *(f"{own[key]:.4g}" if key in own else MISSING for key in gains))
+        for name, own in tuned["gains"].items()
+    ]
+    body += f"<details><summary>Gains</summary>{plain_table(heads, rows)}</details>"
+    return section(
+        "Tuned",
+        "Each controller with gains of its own, PD included: the same budget, on training seeds, frozen before these "
+        "flights. Above, all fly with the same gains.",
+        body,
+    )
+
+
+def _robustness(robustness: Mapping[str, Any]) -> str:
+    return section(
+        "Robustness",
+        f"{scenario_label(robustness['scenario'])} in plants that are not what was learned: successes, that is "
+        "touchdowns that last without tipping over, with Wilson intervals of 95 %. Bold: the highest rate of a row.",
+        robustness_table(robustness),
+    )
 
 
 def _learning(results: Mapping[str, Any], page: Page) -> Iterator[str]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from sim.report_tables import metric_keys, metric_named
+from sim.metrics import metric_keys, metric_named
 
 Figure = dict[str, Any]
 
@@ -59,7 +59,8 @@ def landings(scenario: Mapping[str, Any], colour: Mapping[str, str]) -> Figure |
         "yaxis2": {"title": {"text": "Height error (mm)"}, "domain": [0.0, 0.44]},
     }
     low = [t for t, h in zip(reference["x"], reference["y"], strict=True) if h is not None and h < FLARE]
-    if low and low[0] > reference["x"][0]:
+    lands = any("touchdown_speed_m_s" in c["metrics"] for c in scenario["controllers"].values())
+    if lands and low and low[0] > reference["x"][0]:
         layout["xaxis"]["range"] = [low[0], max(trace["x"][-1] for trace in data)]
         layout["yaxis"]["range"] = [-0.02, FLARE]
     return {"data": [*data, reference], "layout": layout}

@@ -2,60 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
 from rich.table import Table
 
 from neural_lander.pages.html_page import MISSING, number, plain_table
+from sim.metrics import metric_keys, metric_named
+from sim.ranking import estimates, is_oracle, is_ours, worse
 
-
-@dataclass(frozen=True)
-class Metric:
-    """How one figure of a landing is shown."""
-
-    label: str
-    unit: str
-    scale: float = 1.0
-    """Shown value over the stored SI value."""
-    smaller_is_better: bool = True
-    until_touchdown: bool = False
-    """Without any touchdown the value is the time that was watched: a lower bound."""
-
-    @property
-    def heading(self) -> str:
-        """Label with its unit."""
-        return f"{self.label} ({self.unit})" if self.unit else self.label
-
-
-METRICS: Mapping[str, Metric] = {
-    "final_error_m": Metric("Final error", "mm", 1e3),
-    "hang_height_m": Metric("Hang", "mm", 1e3),
-    "arrival_error_m": Metric("Arrival error", "mm", 1e3),
-    "lateness_s": Metric("Lateness", "s", until_touchdown=True),
-    "low_hover_error_m": Metric("Low-hover error", "mm", 1e3),
-    "touchdown_speed_m_s": Metric("Touchdown speed", "m/s", smaller_is_better=False),  # nearest the reference is best
-    "drift_m": Metric("Drift", "mm", 1e3),
+SCENARIOS = {
+    "land-1d": "Landing, vertical",
+    "land-3d": "Landing from the side",
+    "hover-low": "Low hover",
+    "cross-table": "Past a table",
+    "figure-8-low": "Low figure of eight",
+    "deck": "Landing on a moving deck",
 }
-SCENARIOS = {"land-1d": "Landing, vertical", "land-3d": "Landing from the side", "hover-low": "Low hover"}
-
-
-def metric_named(key: str) -> Metric:
-    """How to show a metric; one that is not known here keeps its key as label."""
-    return METRICS.get(key, Metric(key, ""))
 
 
 def scenario_label(key: str) -> str:
     """Heading of a scenario."""
     return SCENARIOS.get(key, key)
-
-
-def metric_keys(controllers: Mapping[str, Any]) -> list[str]:
-    """Metrics of any controller: the known ones in our order, then others in theirs."""
-    present = dict.fromkeys(key for c in controllers.values() for key in c["metrics"])
-    return [key for key in METRICS if key in present] + [key for key in present if key not in METRICS]
 
 
 def cell(key: str, controller: Mapping[str, Any]) -> tuple[str, str]:
@@ -73,51 +42,78 @@ def cell(key: str, controller: Mapping[str, Any]) -> tuple[str, str]:
     )
 
 
-def touchdowns(controller: Mapping[str, Any]) -> str:
-    """Touchdowns of landings, ``20/20``, and how many tipped over if any did."""
-    if "touchdown_count" not in controller:
-        return MISSING
-    tipped = controller.get("tipped_over_count", 0)
-    return f"{controller['touchdown_count']}/{controller['n']}" + (f", {tipped} tipped over" if tipped else "")
+def succeeded(controller: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """Successes of the flights with a result, ``20/20``, with their Wilson interval and what went wrong beside it."""
+    success, notes = controller.get("success"), list[str]()
+    if success is None or not success["n"]:
+        text = MISSING
+    else:
+        text = f"{success['count']}/{success['n']}"
+        notes.append("[{}, {}] %".format(*(number(100 * end) for end in success["ci95"])))
+    if controller.get("tipped_over_count"):
+        notes.append(f"{controller['tipped_over_count']} tipped over")
+    if controller.get("failures"):
+        notes.append(f"{len(controller['failures'])} without a result")
+    return text, notes
 
 
-def terminal_table(results: Mapping[str, Any]) -> Table:
-    """Medians and 95 % intervals of every controller in every scenario, for the terminal."""
-    keys = metric_keys({f"{s}/{k}": c for s, k, c in _controllers(results)})
-    table = Table(title="Medians and 95 % intervals", title_justify="left")
+def terminal_tables(results: Mapping[str, Any]) -> list[Table]:
+    """Medians and 95 % intervals of every controller, a table for each scenario, for the terminal."""
+    tables = [_terminal_table(scenario_label(n), s) for n, s in results.get("scenarios", {}).items()]
+    tuned = results.get("tuned", {}).get("scenarios", {})
+    tables += [_terminal_table(f"{scenario_label(n)}, each controller tuned", s) for n, s in tuned.items()]
+    return tables
+
+
+def _terminal_table(title: str, scenario: Mapping[str, Any]) -> Table:
+    controllers, best = scenario["controllers"], scenario.get("best", {})
+    keys = [key for key in metric_keys(controllers) if metric_named(key).judged]
+    table = Table(title=f"{title}: medians, 95 % intervals; * best, ~ as good", title_justify="left")
     table.add_column("Controller")
     for key in keys:
         metric = metric_named(key)
         table.add_column(f"{metric.label}\n{metric.unit}", justify="right")
-    table.add_column("Touched\ndown", justify="right")
-    for name, scenario in results.get("scenarios", {}).items():
-        table.add_section()
-        table.add_row(f"[bold]{scenario_label(name)}[/]")
-        for controller in scenario["controllers"].values():
-            cells = [cell(key, controller) for key in keys]
-            texts = [f"{median}\n[dim]\\{interval}[/]" if interval else median for median, interval in cells]
-            table.add_row(controller["label"], *texts, touchdowns(controller))
+    table.add_column("Success", justify="right")
+    for name, controller in controllers.items():
+        texts = []
+        for key in keys:
+            median, interval = cell(key, controller)
+            mark = {"best": "*", "tie": "~"}.get(_rank(best, key, name), "")
+            texts.append(f"{mark}{median}\n[dim]\\{interval}[/]" if interval else f"{mark}{median}")
+        text, notes = succeeded(controller)
+        table.add_row(controller["label"], *texts, "\n".join([text, *(f"[dim]\\{note}[/]" for note in notes)]))
     return table
+
+
+def _rank(best: Mapping[str, Any], key: str, name: str) -> str:
+    entry = best.get(key, {"best": None, "ties": ()})
+    return "best" if name == entry["best"] else "tie" if name in entry["ties"] else ""
 
 
 def html_table(scenario: Mapping[str, Any]) -> str:
     """The same for one scenario as HTML; on a phone each row becomes a block with the column's name in it."""
-    controllers = scenario["controllers"]
+    controllers, best = scenario["controllers"], scenario.get("best", {})
     keys = metric_keys(controllers)
     heads = [metric_named(key).heading for key in keys]
     rows = []
-    for controller in controllers.values():
+    for name, controller in controllers.items():
         cells = []
         for key, head in zip(keys, heads, strict=True):
             entry = controller["metrics"].get(key)
             median, interval = cell(key, controller)
             fewer = entry and entry.get("n") is not None and 0 < entry["n"] < controller.get("n", 0)
             notes = [interval, f"{entry['n']} of {controller['n']} flights" if entry and fewer else ""]
-            small = "".join(f"<small>{escape(note)}</small>" for note in notes if note)
-            cells.append(f'<td data-label="{escape(head)}"><span>{escape(median)}{small}</span></td>')
-        cells.append(f'<td data-label="Touched down">{touchdowns(controller)}</td>')
+            cells.append(_cell(head, median, notes, _rank(best, key, name)))
+        text, notes = succeeded(controller)
+        cells.append(_cell("Success", text, notes))
         rows.append(f"<tr><th scope=row>{escape(controller['label'])}</th>{''.join(cells)}</tr>")
-    return plain_table(["Controller", *heads, "Touched down"], rows)
+    return plain_table(["Controller", *heads, "Success"], rows)
+
+
+def _cell(head: str, text: str, notes: Sequence[str], rank: str = "") -> str:
+    small = "".join(f"<small>{escape(note)}</small>" for note in notes if note)
+    kind = f' class="{rank}"' if rank else ""
+    return f'<td{kind} data-label="{escape(head)}"><span>{escape(text)}{small}</span></td>'
 
 
 def headline(results: Mapping[str, Any]) -> list[str]:
@@ -129,6 +125,13 @@ def headline(results: Mapping[str, Any]) -> list[str]:
         sentences.append(f"It loses to a baseline, beyond both 95 % intervals, in: {'; '.join(worse)}.")
     elif sentences:
         sentences.append("No baseline is better than it in any figure below beyond the 95 % intervals.")
+    failures = [(c["label"], f) for _, _, c in _controllers(results) for f in c.get("failures", ())]
+    if failures:
+        label, first = failures[0]
+        sentences.append(
+            f"{len(failures)} flights have no result and are in no figure; the first: {label}, seed {first['seed']}: "
+            f"{first['reason']}"
+        )
     requirements = results.get("requirements", [])
     if requirements:
         missed = [r["name"] for r in requirements if not r["met"]]
@@ -143,42 +146,46 @@ def warnings(results: Mapping[str, Any]) -> list[str]:
 
 
 def losses(results: Mapping[str, Any]) -> list[str]:
-    """Every figure in which a baseline with the same trim beats the method beyond both intervals."""
+    """Every figure in which a baseline beats the method beyond both intervals.
+
+    With an estimate in flight the method is held against every baseline, without one against those without one.
+    """
     found: list[str] = []
     for name, scenario in results.get("scenarios", {}).items():
         controllers = scenario["controllers"]
-        for ours in (key for key in controllers if _is_method(key)):
-            for theirs in (key for key in controllers if _is_baseline(key) and _trimmed(key) == _trimmed(ours)):
-                found += _losses(name, controllers[ours], controllers[theirs])
+        for ours in (key for key in controllers if is_ours(key)):
+            for theirs in (key for key in controllers if not is_ours(key) and not is_oracle(key)):
+                if estimates(ours) or not estimates(theirs):
+                    found += _losses(name, controllers[ours], controllers[theirs])
     return found
 
 
 def _losses(scenario: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[str]:
     for key in metric_keys({"ours": ours, "theirs": theirs}):
-        metric, a, b = metric_named(key), ours["metrics"].get(key), theirs["metrics"].get(key)
-        if not metric.smaller_is_better or not a or not b or a.get("median") is None or b.get("median") is None:
-            continue
-        if (a.get("ci95") or [a["median"]])[0] > (b.get("ci95") or [b["median"]])[-1]:
+        if worse(key, ours, theirs):
+            metric = metric_named(key)
             values = f"{cell(key, ours)[0]} against {cell(key, theirs)[0]} {metric.unit}".strip()
             where = scenario_label(scenario).lower()
             yield f"{metric.label.lower()} of {ours['label']}, {where} ({values} of {theirs['label']})"
 
 
+GAINS = ("final_error_m", "arrival_error_m", "lateness_s", "low_hover_error_m", "vertical_rms_error_m")
+"""Figures that the headline tells, those of them that the scenario has."""
+
+
 def _gains(name: str, scenario: Mapping[str, Any]) -> Iterator[str]:
     controllers = scenario["controllers"]
-    for ours in (key for key in controllers if _is_method(key)):
-        plain = [key for key in controllers if _is_baseline(key) and _trimmed(key) == _trimmed(ours)]
-        if not plain:
+    for ours, theirs in (("neural-lander", "pd"), ("neural-lander-trim", "pd-trim")):
+        if not {ours, theirs} <= set(controllers):
             continue
-        a, b = controllers[ours], controllers[plain[0]]
-        keys = ("arrival_error_m", "lateness_s") if _trimmed(ours) else ("final_error_m", "low_hover_error_m")
+        a, b = controllers[ours], controllers[theirs]
         parts = []
-        for key in keys:
+        for key in GAINS[1:] if estimates(ours) else (GAINS[0], *GAINS[3:]):
             if key in a["metrics"] and key in b["metrics"]:
                 metric, values = metric_named(key), " instead of ".join(cell(key, c)[0] for c in (a, b))
                 parts.append(f"{metric.label.lower()} {values} {metric.unit}")
-        if "touchdown_count" in a:
-            parts.append(f"touchdowns {touchdowns(a)} instead of {touchdowns(b)}")
+        if "touchdown_speed_m_s" in a["metrics"]:
+            parts.append(f"touchdowns {succeeded(a)[0]} instead of {succeeded(b)[0]}")
         if parts:
             yield f"{scenario_label(name)}, {a['label']} against {b['label']}: {', '.join(parts)}."
 
@@ -187,15 +194,3 @@ def _controllers(results: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping
     for name, scenario in results.get("scenarios", {}).items():
         for key, controller in scenario["controllers"].items():
             yield name, key, controller
-
-
-def _is_method(key: str) -> bool:
-    return "neural" in key
-
-
-def _is_baseline(key: str) -> bool:
-    return not _is_method(key) and "oracle" not in key
-
-
-def _trimmed(key: str) -> bool:
-    return "trim" in key

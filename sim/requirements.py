@@ -6,6 +6,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from neural_lander.trajectory import LANDING_SPEED
+from sim.metrics import metric_named
+from sim.ranking import distance, is_oracle, is_ours, known
+
+OURS = "neural-lander-trim"
+APART = (
+    "arrival_error_m", "lateness_s", "touchdown_speed_m_s", "low_hover_error_m", "vertical_rms_error_m",
+)  # fmt: skip
+"""Figures in which nobody's interval may overlap with ours."""
 
 RATIO_COUNTS_ABOVE = 0.020  # m: a ratio to PD counts where PD's error exceeds it
 SMALLEST_BOUND = 0.003  # m: elsewhere the bound is the larger of the ratio and this
@@ -31,7 +39,7 @@ def _landing(name: str, controllers: Mapping[str, Any]) -> Iterator[dict[str, An
     def length(share: float, baseline: float) -> float:
         return share * baseline if baseline > RATIO_COUNTS_ABOVE else max(share * baseline, SMALLEST_BOUND)
 
-    have = set(controllers)
+    have = {name for name, controller in controllers.items() if controller["n"]}
     if {"pd", "neural-lander"} <= have:
         bound = length(HANG_SHARE, median("pd", "final_error_m"))
         yield _row(
@@ -57,6 +65,53 @@ def _landing(name: str, controllers: Mapping[str, Any]) -> Iterator[dict[str, An
             bound = max(length(DRIFT_SHARE, median(pd, "drift_m")), ORACLE_FACTOR * median(oracle, "drift_m"))
             title = f"{name}: drift of {controllers[mine]['label']}, 34 % of PD's or 1.2 times the oracle's"
             yield _row(title, median(mine, "drift_m"), bound)
+
+
+def apart_requirements(scenarios: Mapping[str, Any], where: str = "") -> list[dict[str, Any]]:
+    """Neural-Lander with trim better than PD and than PD with trim, beyond both 95 % intervals, and never tipped over.
+
+    ``value`` is the far end of its interval, ``bound`` the near end of theirs, both as distances from what is perfect.
+    Where they never touch down there is no touchdown speed to compare, and lateness is the time that was watched.
+    """
+    rows = []
+    for name, scenario in scenarios.items():
+        controllers = scenario["controllers"]
+        ours = controllers.get(OURS)
+        if ours is None or not ours["n"]:
+            continue
+        for theirs in (controllers[key] for key in ("pd", "pd-trim") if key in controllers and controllers[key]["n"]):
+            rows += [_apart(f"{name}{where}", key, ours, theirs) for key in APART if _comparable(key, ours, theirs)]
+        title = f"{name}{where}: flights of {ours['label']} that tipped over"
+        rows.append(_row(title, ours["tipped_over_count"], 0, f"of {ours['n']}"))
+    return rows
+
+
+def _comparable(key: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
+    never = theirs.get("touchdown_count") == 0 and key in theirs["metrics"]
+    return known(key, ours) and (known(key, theirs) or (key == "lateness_s" and never))
+
+
+def _apart(where: str, key: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
+    metric = metric_named(key)
+    (_, (_, far)), (_, (near, _)) = distance(key, ours), distance(key, theirs)
+    off = f" off {metric.target:g} m/s" if metric.target else ""
+    title = f"{where}: {metric.label.lower()}{off} of {ours['label']} below that of {theirs['label']}, intervals apart"
+    unit = "m/s" if metric.target else key.rpartition("_")[2]
+    return {"name": title, "value": far, "bound": near, "unit": unit, "met": far < near}
+
+
+def robust_requirements(robustness: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """In every changed plant Neural-Lander with trim succeeds at least as often as the best baseline."""
+    rows = []
+    for plant in robustness["plants"]:
+        rates = {name: c["success"]["rate"] for name, c in plant["controllers"].items()}
+        baselines = [r for name, r in rates.items() if r is not None and not is_ours(name) and not is_oracle(name)]
+        if rates.get(OURS) is None or not baselines:
+            continue
+        value, bound = rates[OURS], max(baselines)
+        title = f"{plant['name']}: success rate with trim, at least the best baseline's"
+        rows.append({"name": title, "value": value, "bound": bound, "unit": "1", "met": value >= bound})
+    return rows
 
 
 def learning_requirements(slope: Mapping[str, Any], covered: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -16,12 +16,13 @@ from neural_lander.trajectory import (
     FigureEight,
     Hover,
     Landing,
+    Riding,
     Trajectory,
 )
 from sim.flight import Truth
 from sim.plant import Plant
 from sim.scoring import LOW_HOVER_HEIGHT, LOW_HOVER_TIME, score_landing, score_low_hover, score_tracking
-from sim.terrain import Platform, Terrain
+from sim.terrain import Deck, Platform, Terrain
 
 WARM_UP = 3.0  # s of hover before the start: at the default gains trim has settled to 2 % after 2.7 s
 START_SPREAD = 0.05  # m, standard deviation of the place where hover begins
@@ -37,6 +38,7 @@ TABLE_HEIGHT = 0.05  # m of the gear above its top, that of the low hover
 EIGHT_HEIGHT = 0.06  # m of the gear
 EIGHT_LENGTH, EIGHT_WIDTH = 1.0, 0.5  # m
 EIGHT_PERIOD, EIGHT_LAPS = 8.0, 2  # s; at most 0.56 m/s, where it crosses itself
+DECK = Deck()
 RAMP = 1.0  # s from rest to speed and back
 
 
@@ -74,6 +76,10 @@ def _crossing(pad: np.ndarray) -> Crossing:
 def _eight(pad: np.ndarray) -> FigureEight:
     above = pad + np.array([0.0, 0.0, EIGHT_HEIGHT])
     return FigureEight(above, EIGHT_LENGTH, EIGHT_WIDTH, EIGHT_PERIOD, EIGHT_LAPS, RAMP)
+
+
+def _on_deck(pad: np.ndarray) -> Riding:
+    return Riding(Landing(pad + np.array([0.0, 0.0, LANDING_START_HEIGHT]), pad), DECK.ride)
 
 
 _LANDING_TIME = LANDING_START_HEIGHT / LANDING_SPEED + LANDING_HOLD  # s
@@ -117,6 +123,16 @@ SCENARIOS: Mapping[str, Scenario] = {
             _eight(np.zeros(3)).run.duration,
             False,
             score_tracking,
+        ),
+        Scenario(
+            "deck",
+            f"{_DESCENT.capitalize()}, over the middle of a deck that heaves by {1e3 * DECK.heave:g} mm in "
+            f"{DECK.heave_period:g} s and rolls by {np.rad2deg(DECK.roll):.0f} degrees; the reference rides on it.",
+            _on_deck,
+            _LANDING_TIME,
+            True,
+            score_landing,
+            DECK,
         ),
     )
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from neural_lander.trajectory import LANDING_HOLD, Trajectory
+from neural_lander.trajectory import LANDING_HOLD, Landing, Riding, Trajectory
 from sim.flight import Truth
 
 TIP_OVER = np.deg2rad(60.0)  # rad
@@ -50,9 +50,10 @@ def _fall(t: np.ndarray, height: np.ndarray, touch: int) -> float:
 
 
 def _arrival(trajectory: Trajectory) -> float:
-    arrival = getattr(trajectory, "arrival", None)
-    assert isinstance(arrival, float), "only what descends is scored as a landing"
-    return arrival
+    """When the reference, seen from the ground, stops descending, in s."""
+    still = trajectory.still if isinstance(trajectory, Riding) else trajectory
+    assert isinstance(still, Landing)
+    return still.arrival
 
 
 def score_low_hover(truth: Truth, trajectory: Trajectory) -> dict[str, float]:

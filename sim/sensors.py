@@ -11,6 +11,7 @@ from neural_lander.arrays import Array
 from neural_lander.components import join, quaternion_product, split
 from neural_lander.state import State
 from sim.draws import BLOCK, Draws
+from sim.outages import Drift, Outages
 
 STATE_STREAM, LOG_STREAM, IMU_STREAM = 0x5E5, 0x106, 0x1AC
 
@@ -26,6 +27,10 @@ class SensorNoise:
     specific_force: float = 0.2  # m/s^2, MEMS accelerometer under vibration, guess
     rotor_speed: float = 0.003  # relative, ESC telemetry, guess
     delay: int = 1  # steps of 1/240 s: motion capture and link, guess
+    drift: float = 0.0  # m, standard deviation of a bias of the position that wanders
+    drift_time: float = 5.0  # s, its correlation time: of an estimator's bias, guess
+    dropout: float = 0.0  # share of the time in which no state arrives; the controller then sees the last one
+    dropout_time: float = 0.05  # s, mean length of such an outage: some frames of a radio link, guess
 
     @classmethod
     def none(cls) -> SensorNoise:
@@ -56,6 +61,16 @@ def disturbed(truth: State, e: Array, e_felt: Array | None = None) -> State:
     )
 
 
+def drift_of(noise: SensorNoise, seeds: int | Array, dt: float) -> Drift | None:
+    """The wandering bias of one flight or a batch, where there is one."""
+    return Drift(noise.drift, noise.drift_time, seeds, dt) if noise.drift > 0 else None
+
+
+def outages_of(noise: SensorNoise, seeds: int | Array, dt: float) -> Outages | None:
+    """The outages of one flight or a batch, where there are any."""
+    return Outages(noise.dropout, noise.dropout_time, seeds, dt) if noise.dropout > 0 else None
+
+
 class _Noise:
     """White noise of one flight with the given standard deviations, drawn in blocks."""
 
@@ -73,8 +88,9 @@ class _Noise:
 class Sensors:
     """Draws measurements from the truth; the same seed gives the same noise to every controller."""
 
-    def __init__(self, noise: SensorNoise, seed: int) -> None:
+    def __init__(self, noise: SensorNoise, seed: int, dt: float = 1 / 240) -> None:
         self.noise = noise
+        self._drift, self._outages = drift_of(noise, seed, dt), outages_of(noise, seed, dt)
         self._state_noise = _Noise(Draws(seed, STATE_STREAM), pose_scale(noise))
         log_scale = np.repeat([noise.specific_force, noise.rotor_speed], [3, 4])
         self._log_noise = _Noise(Draws(seed, LOG_STREAM), log_scale)
@@ -83,12 +99,13 @@ class Sensors:
 
     def measure(self, truth: State) -> State:
         """The state as measured at this instant."""
-        return disturbed(truth, self._state_noise(), self._imu_noise())
+        seen = disturbed(truth, self._state_noise(), self._imu_noise())
+        return seen if self._drift is None else self._drift(seen)
 
     def delayed(self, state: State) -> State:
-        """What the controller sees now: the measurement of ``delay`` steps ago."""
+        """What the controller sees now: the measurement of ``delay`` steps ago, or the last one that arrived."""
         self._pipe.append(state)
-        return self._pipe[0]
+        return self._pipe[0] if self._outages is None else self._outages(self._pipe[0])
 
     def actuation(self, specific_force: np.ndarray, rotor_speeds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Accelerometer (3,) m/s^2 in the world frame and ESC telemetry (4,) rad/s, as logged."""

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from joblib import Parallel, delayed
 
-from neural_lander.bundle import Bundle, save_bundle
-from neural_lander.flightlog import FlightLog, write_mcap
+from neural_lander.bundle import Bundle, load_bundle, save_bundle
+from neural_lander.flightlog import FlightLog, read_log, write_mcap
+from neural_lander.flightlog.files import replacing
 from neural_lander.residual.options import TrainingOptions
 from sim.campaign import Copy, Progress
 from sim.collection import FLIGHT_TIME, FLIGHTS, collect_flight
+from sim.fingerprint import code_fingerprint, fingerprint
 from sim.landing import Learned
 from sim.plant import Plant
+from sim.pool import Pool
+
+STUDY = "study.json"  # beside bundle and logs: what they were flown and learned from
 
 
 @dataclass(frozen=True)
@@ -45,34 +50,51 @@ def learned_from(bundle: Bundle) -> Learned:
     )
 
 
-def study_airframe(plant: Plant, airframe: int, seed: int, folder: Path, keep_logs: bool) -> Study:
-    """Fly, learn and save under ``folder``; the plant is that of the airframe already."""
+def study_airframe(plant: Plant, airframe: int, seed: int, folder: Path) -> Study:
+    """Fly, learn and save under ``folder``; the plant is that of the airframe already.
+
+    What the same plant, seed and code left there is taken as it is.
+    """
+    marker, question = folder / STUDY, {"study": fingerprint([plant, airframe, seed]), "code": code_fingerprint()}
+    if marker.exists() and marker.read_text("utf-8") == json.dumps(question):
+        logs = [read_log(folder / "logs" / f"collection_{k}.mcap") for k in range(FLIGHTS)]
+        bundle = load_bundle(folder / "bundle")
+        return Study(Copy(plant, learned_from(bundle)), bundle, logs)
     from neural_lander.residual.training import train_residual  # torch: only where something is learned
 
     logs = [collect_flight(plant, collection_seed(seed, airframe, k)) for k in range(FLIGHTS)]
-    if keep_logs:
-        (folder / "logs").mkdir(parents=True, exist_ok=True)
-        for k, log in enumerate(logs):
-            write_mcap(log, folder / "logs" / f"collection_{k}.mcap")
+    (folder / "logs").mkdir(parents=True, exist_ok=True)
+    for k, log in enumerate(logs):
+        write_mcap(log, folder / "logs" / f"collection_{k}.mcap")
+    marker.unlink(missing_ok=True)
     bundle = save_bundle(folder / "bundle", train_residual(logs, plant.vehicle, TrainingOptions(seed=seed)))
+    with replacing(marker) as part:
+        part.write_text(json.dumps(question), "utf-8")
     return Study(Copy(plant, learned_from(bundle)), bundle, logs)
 
 
 def study_airframes(
-    plant: Plant, airframes: Sequence[int], seed: int, out: Path, workers: int, progress: Progress | None = None
+    plant: Plant, airframes: Sequence[int], seed: int, out: Path, pool: Pool, progress: Progress | None = None
 ) -> list[Study]:
-    """Every airframe on its own; the first one's bundle and logs lie in ``out``, the others under ``out/airframes``."""
+    """Every airframe on its own; the first one's bundle and logs lie in ``out``, the others under ``out/airframes``.
+
+    The pool's workers write there: those of a cluster have no part in it.
+    """
     folders = [out if k == 0 else out / "airframes" / str(a) for k, a in enumerate(airframes)]
-    jobs = (
-        delayed(study_airframe)(plant.with_airframe(a), a, seed, folder, k == 0)
+    tasks = [
+        (k, plant.with_airframe(a), a, seed, folder)
         for k, (a, folder) in enumerate(zip(airframes, folders, strict=True))
-    )
-    studies = []
-    for done, study in enumerate(Parallel(n_jobs=workers, return_as="generator")(jobs), start=1):
-        studies.append(study)
+    ]
+    studies: dict[int, Study] = {}
+    for k, study in pool.run(_study, tasks):
+        studies[k] = study
         if progress is not None:
-            progress(done, len(folders))
-    return studies
+            progress(len(studies), len(folders))
+    return [studies[k] for k in range(len(folders))]
+
+
+def _study(task: tuple[int, Plant, int, int, Path]) -> tuple[int, Study]:
+    return task[0], study_airframe(*task[1:])
 
 
 def copies_of_bundles(plant: Plant, bundles: Sequence[Bundle], airframes: Sequence[int]) -> list[Copy]:

@@ -20,6 +20,9 @@ addEventListener("load", () => {
     plots: document.querySelectorAll(".figure svg.main-svg").length,
     lines: document.querySelectorAll(".figure path.js-line").length,
     bars: document.querySelectorAll(".figure .bars .point").length,
+    painted: [...document.querySelectorAll("canvas")].filter((c) => c.width &&
+      c.getContext("2d").getImageData(0, 0, c.width, c.height).data.some((v) => v)).length,
+    tried: TRIED,
     fetched: performance.getEntriesByType("resource").map((r) => r.name).filter((n) => !n.startsWith("data:")),
   }), "*");
 });
@@ -34,9 +37,12 @@ OPTIONS = (
 )
 
 
-def seen_by_browser(html: str, width: int, folder: Path) -> dict[str, Any]:
-    """Errors, width, figures, lines, bars and what was fetched, in a window ``width`` pixels wide."""
-    (folder / "page.html").write_text(html.replace("<head>", "<head>" + PROBE), "utf-8")
+def seen_by_browser(html: str, width: int, folder: Path, tried: str = "null") -> dict[str, Any]:
+    """Errors, width, figures, lines, bars and what was fetched, in a window ``width`` pixels wide.
+
+    ``tried`` is an expression in JavaScript whose value is asked for as well.
+    """
+    (folder / "page.html").write_text(html.replace("<head>", "<head>" + PROBE.replace("TRIED", tried)), "utf-8")
     (folder / "frame.html").write_text(FRAME.format(width=width), "utf-8")
     assert CHROMIUM is not None
     done = subprocess.run(

@@ -36,9 +36,13 @@ def flight(
     top: float = 1.0,
     low_share: float = 0.6,
     tilt: float = 0.03,
+    known: float = 1.0,
     **changes: Any,
 ) -> FlightLog:
-    """Sweeps between the ground and ``top`` m with 10 % thrust dither; ``noise`` in N on the label, ``tilt`` in rad."""
+    """Sweeps between the ground and ``top`` m with 10 % thrust dither; ``noise`` in N on the label, ``tilt`` in rad.
+
+    ``known``: the share of the ground effect that the controller compensates.
+    """
     rng = np.random.default_rng(seed)
     n, m, weight = round(seconds / PERIOD), vehicle.mass, vehicle.weight
     t = PERIOD * np.arange(n)
@@ -57,7 +61,7 @@ def flight(
     h, v, a_before = float(reference[0]), 0.0, 0.0
     for k in range(n):
         ground = GAIN * np.exp(-max(h, 0.0) / DECAY)
-        T = (m * GRAVITY + m * (16.0 * (reference[k] - h) - 8.0 * v)) / (upright[k] + ground) + dither[k]
+        T = (m * GRAVITY + m * (16.0 * (reference[k] - h) - 8.0 * v)) / (upright[k] + known * ground) + dither[k]
         height[k], speed[k], thrust[k] = h, v, T
         a = (T * (upright[k] + ground) - DRAG * v) / m - GRAVITY
         h += PERIOD * (v + PERIOD * a / 2)

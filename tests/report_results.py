@@ -3,13 +3,18 @@
 import math
 from typing import Any
 
+from sim.ranking import ranking
+from sim.statistics import wilson_interval
+
 SEEDS = 20
 
 
 def metric(median: float | None, spread: float = 0.0, n: int = SEEDS) -> dict[str, Any]:
     if median is None:
-        return {"median": None, "ci95": [None, None], "worst": None, "n": 0}
-    return {"median": median, "ci95": [median - spread, median + spread], "worst": median + 3 * spread, "n": n}
+        return {"median": None, "ci95": [None, None], "q99": None, "worst_1_percent": None, "worst": None, "n": 0}
+    ends = [median - spread, median + spread]
+    tail = {"q99": median + 2 * spread, "worst_1_percent": median + 2.5 * spread, "worst": median + 3 * spread}
+    return {"median": median, "ci95": ends, **tail, "n": n}
 
 
 def trace(seed: int, hang: float) -> dict[str, Any]:
@@ -19,10 +24,21 @@ def trace(seed: int, hang: float) -> dict[str, Any]:
     height = [max(r + hang * (1 - math.exp(-3 * v)) * math.exp(-r / 0.15), 0.0) for v, r in zip(t, h_ref, strict=True)]
     f_a = [1.5 * math.exp(-h / 0.1) for h in height]
     height = [h + 0.002 * math.sin(7 * v + seed) * (h > 0) for h, v in zip(height, t, strict=True)]
+    series = {"seed": seed, "t": t, "height_m": height, "height_ref_m": h_ref, "f_a_z_N": f_a, "f_a_hat_z_N": f_a}
+    return series if seed else {**series, "pose": pose(t, height, h_ref, f_a)}
+
+
+def pose(t: list[float], height: list[float], h_ref: list[float], f_a: list[float]) -> dict[str, Any]:
     return {
-        "seed": seed, "t": t, "height_m": height, "height_ref_m": h_ref,
-        "f_a_z_N": f_a, "f_a_hat_z_N": f_a,
-    }  # fmt: skip
+        "t": t,
+        "position_m": [[0.02 * math.sin(v), 0.0, h + 0.11] for h, v in zip(height, t, strict=True)],
+        "reference_m": [[0.0, 0.0, r + 0.11] for r in h_ref],
+        "attitude_wxyz": [[1.0, 0.02 * math.sin(v), 0.0, 0.0] for v in t],
+        "height_m": height,
+        "thrust_N": [14.4 - f for f in f_a],
+        "f_a_N": [[0.0, 0.0, f] for f in f_a],
+        "ground_z_m": [[0.0, 0.0, 0.0, 0.0]],
+    }
 
 
 def controller(label: str, hang: float, late: float | None, drift: float, downs: int) -> dict[str, Any]:
@@ -36,21 +52,35 @@ def controller(label: str, hang: float, late: float | None, drift: float, downs:
             "drift_m": metric(drift, drift / 10),
         },
         "touchdown_count": downs,
+        "success": {"count": downs, "n": SEEDS, "rate": downs / SEEDS, "ci95": list(wilson_interval(downs, SEEDS))},
+        "failures": [],
+        "paired_to": "pd-trim",
+        "paired": {"drift_m": {"median": -0.001, "ci95": [-0.002, 0.001], "smaller_share": 0.6, "n": SEEDS}},
         "n": SEEDS,
         "traces": [trace(seed, hang) for seed in range(3)],
     }
 
 
 def scenario(drift: float) -> dict[str, Any]:
+    controllers = {
+        "pd": controller("PD", 0.0543, None, 0.02 * drift, 0),
+        "pd-trim": controller("PD with trim", 0.0051, 1.93, 0.02 * drift, 20),
+        "pd-cb": controller("PD with Cheeseman–Bennett", 0.031, None, 0.02 * drift, 2),
+        "neural-lander": controller("Neural-Lander", 0.0004, 0.031, 0.021 * drift, 20),
+        "neural-lander-trim": controller("Neural-Lander with trim", 0.0002, 0.02, 0.034 * drift, 20),
+        "oracle": controller("Oracle", 0.0001, 0.01, 0.018 * drift, 20),
+    }
+    error = {
+        what: {"median": value, "ci95": [0.9 * value, 1.1 * value], "removed_share": 1 - value / 0.06}
+        for what, value in (("nothing", 0.06), ("Cheeseman-Bennett", 0.034), ("network", 0.0005))
+    }
+    gain = {"median": -0.0335, "ci95": [-0.034, -0.033], "smaller_share": 1.0, "n": SEEDS, "intervals_apart": True}
     return {
-        "controllers": {
-            "pd": controller("PD", 0.0543, None, 0.02 * drift, 0),
-            "pd-trim": controller("PD with trim", 0.0051, 1.93, 0.02 * drift, 20),
-            "pd-cheeseman-bennett": controller("PD with Cheeseman–Bennett", 0.031, None, 0.02 * drift, 2),
-            "neural-lander": controller("Neural-Lander", 0.0004, 0.031, 0.021 * drift, 20),
-            "neural-lander-trim": controller("Neural-Lander with trim", 0.0002, 0.02, 0.034 * drift, 20),
-            "oracle": controller("Oracle", 0.0001, 0.01, 0.018 * drift, 20),
-        }
+        "definition": "From 1 m down at 0.3 m/s.",
+        "ground_half_m": 1.4,
+        "controllers": controllers,
+        "best": ranking(controllers),
+        "contribution": {"without trim": {"arrival_error_m": {**error, "network_minus_law": gain}}},
     }
 
 
@@ -63,6 +93,13 @@ def results() -> dict[str, Any]:
         "schema": 1,
         "program": "neural-lander 0.1.0",
         "vehicle": "intel-aero <x>",
+        "geometry": {
+            "rotors_m": [[0.13, -0.13, 0.02], [0.13, 0.13, 0.02], [-0.13, 0.13, 0.02], [-0.13, -0.13, 0.02]],
+            "radius_m": 0.1, "gear_m": [[0.1, 0.1, -0.11], [-0.1, 0.1, -0.11], [-0.1, -0.1, -0.11], [0.1, -0.1, -0.11]],
+            "clearance_m": 0.11, "weight_N": 14.4,
+        },
+        "tuned": {"gains": {"pd": {"Lambda_1_s": 4.2}}, "scenarios": {"land-1d": scenario(0.1)}},
+        "robustness": {"scenario": "land-1d", "plants": [{"name": "thrust -15 %", **scenario(0.1)}]},
         "created": "2000-01-01T00:00:00Z",
         "settings": {"seed": 0, "gains": {"Lambda_1_s": [3, 3, 3], "K_v_kg_s": [4.4, 4.4, 4.4]}, "rate_Hz": 240},
         "scenarios": {"land-1d": scenario(0.1), "land-3d": scenario(1.0)},

@@ -5,7 +5,7 @@ import pytest
 from learning_flights import flight
 
 from neural_lander.residual.quality.coverage import Covered, covered, excitation, grid, height_bands, landing_cells
-from neural_lander.residual.quality.holes import what_to_fly
+from neural_lander.residual.quality.holes import dither_that_fits, what_to_fly
 from neural_lander.residual.samples import ResidualSamples, residual_samples
 from neural_lander.vehicle import load_vehicle
 
@@ -94,8 +94,19 @@ def test_a_hole_in_height_is_a_hover_with_numbers() -> None:
     band = (full.height >= 0.02) & (full.height < 0.05)
     few = band & (np.cumsum(band) > 800)  # 8 s are left
     holes = [h for h in what_to_fly(without(full, few), VEHICLE) if h["kind"] == "time"]
-    assert holes[0]["fly"] == "Hover at 0.02-0.05 m for 12 s with thrust dither of 10 % between 0.5 and 4 Hz."
+    assert holes[0]["fly"] == "Hover at 0.02-0.05 m for 12 s with thrust dither of 10 % between 1.3 and 4 Hz."
     assert holes[0]["found"] == "8.0 s at 0.02-0.05 m; 20 s are wanted"
+
+
+@pytest.mark.parametrize("room, least", [(0.01, 2.3), (0.03, 1.3), (0.1, 0.8), (0.2, 0.5), (1.0, 0.5)])
+def test_dither_that_is_asked_for_fits_the_band_of_height(room: float, least: float) -> None:
+    assert dither_that_fits(room).endswith(f"between {least:g} and 4 Hz")
+    t = np.arange(0.0, 2.0 / least, 1e-4)
+    push = 0.1 * 9.81 * np.sin(2 * np.pi * least * t)
+    speed = np.cumsum(push) * 1e-4
+    moved = np.cumsum(speed - speed.mean()) * 1e-4
+    assert np.ptp(moved) <= room
+    assert "without dither, for which 2 mm leave no room" in dither_that_fits(0.002)
 
 
 def test_a_hole_in_sinking_speed_is_a_descent_with_numbers() -> None:

@@ -7,12 +7,16 @@ import numpy as np
 import pytest
 import torch
 from learning_flights import flight
+from random_network import random_network
 
 from neural_lander.errors import UserError
-from neural_lander.residual.analytic import ConstantResidual
+from neural_lander.residual.analytic import CheesemanBennett, ConstantResidual
 from neural_lander.residual.domain import Domain, FadingResidual
-from neural_lander.residual.domain_fit import calibrate_fade, fit_domain
+from neural_lander.residual.domain_fit import calibrate_fade, fit_domain, nearer_to_rest
+from neural_lander.residual.evaluation import Predictors
+from neural_lander.residual.judged import outside_domain
 from neural_lander.residual.samples import ResidualSamples, residual_samples
+from neural_lander.residual.trim import no_trim
 from neural_lander.rotation import quaternion_exp
 from neural_lander.state import State
 from neural_lander.vehicle import load_vehicle
@@ -25,6 +29,7 @@ DOMAIN = Domain(
     np.array([0.1, 0.2, 0.2]),
     2.0,
     np.array([0.0, 0.0, 0.5]),
+    np.array([10.0, 18.0]),
 )
 
 
@@ -93,6 +98,8 @@ def test_a_domain_survives_json_and_garbled_ones_are_refused() -> None:
         replace(DOMAIN, tilt=DOMAIN.tilt[:2])
     with pytest.raises(UserError, match="not finite"):
         replace(DOMAIN, tilt=np.array([0.1, np.nan, 0.1]))
+    with pytest.raises(UserError, match="thrust"):
+        replace(DOMAIN, thrust=np.array([3.0, 2.0]))
     with pytest.raises(UserError, match="positive"):
         replace(DOMAIN, lateral_speed=-DOMAIN.lateral_speed)
 
@@ -133,3 +140,34 @@ def test_too_little_outside_leaves_a_careful_guess_that_says_so(samples: Residua
     few = samples.usable & (np.arange(len(samples)) < 1000)
     fade = calibrate_fade([samples], [few], np.zeros(1), outer_model(samples, np.inf, fit_domain([samples], [few])))
     assert not fade.calibrated and fade.gone == 1.5
+
+
+def test_thrust_fades_nothing_and_how_far_it_is_beyond_what_was_flown_is_known(samples: ResidualSamples) -> None:
+    np.testing.assert_allclose(DOMAIN.thrust_beyond(np.array([9.0, 10.0, 15.0, 20.5])), [1.0, 0.0, 0.0, 2.5])
+    domain = fit_domain([samples], [samples.usable])
+    harder = replace(samples, rotor_thrust=1.5 * samples.rotor_thrust)
+    np.testing.assert_array_equal(domain.score(samples), domain.score(harder))
+    law = CheesemanBennett(0.0, 0.0, VEHICLE.rotor_radius, VEHICLE.gear_clearance)
+    predictors = Predictors(random_network(VEHICLE, seed=3), law, np.zeros(3))
+    usual, hard = (outside_domain(predictors, domain, [s], no_trim, np.inf) for s in (samples, harder))
+    assert usual["samples_beyond_thrust"] < hard["samples_beyond_thrust"]
+    most = harder.rotor_thrust.sum(axis=1)[samples.scored].max() - domain.thrust[1]
+    assert hard["furthest_beyond_thrust_N"] == pytest.approx(most)
+
+
+def test_whether_the_mean_bias_or_none_is_nearer_is_counted_by_flight_without_itself() -> None:
+    assert nearer_to_rest(np.array([3.0, 3.2, 2.8, 0.1])) == 3
+    assert nearer_to_rest(np.array([1.0, -1.0])) == 0
+    assert nearer_to_rest(np.array([5.0])) == 0
+
+
+def test_without_a_trim_the_bias_of_a_flight_is_in_every_error_and_is_said(samples: ResidualSamples) -> None:
+    domain = replace(fit_domain([samples], [samples.usable]), gone=1.2, rest=np.array([0.0, 0.0, 1.0]))
+    law = CheesemanBennett(0.0, 0.0, VEHICLE.rotor_radius, VEHICLE.gear_clearance)
+    predictors = Predictors(random_network(VEHICLE, seed=3), law, np.zeros(3))
+    shifted = replace(samples, label=samples.label - np.array([0.0, 0.0, 2.0]))
+    before, after = (outside_domain(predictors, domain, [s], no_trim, np.inf) for s in (samples, shifted))
+    for name in ("none", "whole", "faded"):
+        assert after[f"bias_{name}_N"] == pytest.approx(before[f"bias_{name}_N"] + 2.0)
+        spread = [d[f"rmse_{name}_N"] ** 2 - d[f"bias_{name}_N"] ** 2 for d in (before, after)]
+        assert spread[0] == pytest.approx(spread[1])

@@ -241,6 +241,14 @@ def test_a_batch_in_either_library_gives_what_each_gives_alone(name: str) -> Non
     assert_allclose(fly(torch.as_tensor), alone, atol=1e-12)
 
 
+def test_one_word_may_hold_or_free_a_whole_batch() -> None:
+    for hold in (True, False):
+        trim = ESTIMATES["trim"]()
+        for t in (0.0, DT):
+            trim.update(t, np.ones((4, 3)), hold)
+        assert np.all((trim.d_hat == 0) == hold)
+
+
 def test_indi_without_an_accelerometer_is_refused_at_the_first_state_and_waits_later() -> None:
     estimate = Indi(VEHICLE)
     with pytest.raises(UserError, match="needs a state with specific_force"):

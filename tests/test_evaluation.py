@@ -15,6 +15,7 @@ from neural_lander.residual.evaluation import Predictors, evaluate, slope_table,
 from neural_lander.residual.model import ReluNetwork
 from neural_lander.residual.samples import ResidualSamples, residual_samples
 from neural_lander.residual.trim import flight_trim
+from neural_lander.residual.unexplained import unexplained
 from neural_lander.state import State
 from neural_lander.vehicle import load_vehicle
 
@@ -66,6 +67,25 @@ def test_the_motors_lag_is_judged_beside_what_flies_and_on_every_predictor(sampl
     assert lagged["baselines"]["zero"]["rmse_fa_z_N"] == pytest.approx(plain["baselines"]["zero"]["rmse_fa_z_N"])
     assert report["rmse_fa_z_N"] != pytest.approx(plain["rmse_fa_z_N"], rel=1e-3)  # what flies knows of no lag
     assert report["flights"][0]["with_motor_lag"]["rmse_fa_z_N"] == pytest.approx(plain["rmse_fa_z_N"])
+
+
+def test_noise_and_cut_motors_are_told_apart_from_what_a_model_misses(samples: ResidualSamples) -> None:
+    rng, n = np.random.default_rng(0), len(samples)
+    steady = replace(samples, lag_force=np.zeros((n, 3)))
+    slow = 0.5 * np.sin(2 * np.pi * 0.3 * samples.t)
+    found = unexplained([slow + 0.2 * rng.normal(size=n)], [steady], [samples.scored])
+    white = 0.2 * np.sqrt(45 / 50)  # N: the part of white noise from 5 to 50 Hz
+    assert found["error_above_5_Hz_N"] == pytest.approx(white, rel=0.05)
+    assert (found["samples_in_fast_thrust"], found["share_of_square_in_fast_thrust"]) == (0, 0.0)
+    cut = np.zeros(n, dtype=bool)
+    cut[np.flatnonzero(samples.scored)[[400, 401, 402]]] = True
+    falling = replace(samples, lag_force=np.where(cut, 3 * VEHICLE.weight, 0.0)[:, None] * np.array([0.0, 0.0, 1.0]))
+    found = unexplained([np.where(cut, 3.0, 0.1)], [falling], [samples.scored])
+    assert found["samples_in_fast_thrust"] == 3
+    rest = 0.01 * (samples.scored.sum() - 3)
+    assert found["share_of_square_in_fast_thrust"] == pytest.approx(27 / (27 + rest))
+    nothing = unexplained([slow], [samples], [np.zeros(n, dtype=bool)])
+    assert nothing["error_above_5_Hz_N"] is None and nothing["share_of_square_in_fast_thrust"] is None
 
 
 def test_without_scored_samples_there_is_no_number(samples: ResidualSamples) -> None:

@@ -236,6 +236,15 @@ def test_fields_that_no_one_needs_may_be_absent(tmp_path: Path) -> None:
     assert log.battery_voltage is None
 
 
+def test_what_a_model_on_board_predicted_is_read_in_newtons(tmp_path: Path) -> None:
+    fields = {**FIELDS, "ctrlFa.Faz": "f"}
+    records = [[*record, value] for record, value in zip(usd_file.flight(3), (6.5, 0.0, math.nan), strict=True)]
+    log = read(usd_file.file(records, fields), tmp_path)
+    assert log.f_a_applied is not None
+    np.testing.assert_allclose(log.f_a_applied, [[0, 0, 6.5 * 9.81e-3], [0, 0, 0], [0, 0, 0]], rtol=1e-6)
+    assert read(usd_file.file(usd_file.flight(3)), tmp_path).f_a_applied is None
+
+
 def test_what_is_lost_is_warned_of(tmp_path: Path) -> None:
     path = tmp_path / "cut.csv"  # the name says nothing: content decides
     path.write_bytes(usd_file.file(usd_file.flight(20))[:-7])

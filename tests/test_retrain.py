@@ -25,11 +25,14 @@ from neural_lander.cli import retrain as verb
 from neural_lander.cli.main import main
 from neural_lander.flightlog import FlightLog, read_log, write_csv, write_mcap
 from neural_lander.residual.evaluation import Predictors, evaluate
+from neural_lander.residual.options import TrainingOptions
 from neural_lander.residual.retraining import gates
 from neural_lander.residual.retraining import retrain as learning
 from neural_lander.residual.retraining.retrain import missed_by_flown_model
 from neural_lander.residual.samples import residual_samples
+from neural_lander.residual.training import fit_predictors
 from neural_lander.residual.trim import TRIMS, trim_height
+from neural_lander.state import State
 from neural_lander.vehicle import load_vehicle
 
 ROOT = Path(__file__).parents[1]
@@ -160,7 +163,7 @@ def test_no_seed_picks_its_judges_and_the_one_that_was_used_is_noted(
     place: Path, capsys: pytest.CaptureFixture
 ) -> None:
     judges = []
-    for k, seed in enumerate((1, 2, 3)):
+    for k, seed in enumerate((1, 2)):
         shutil.copytree("B", f"B{k}")
         code, out, err = run(capsys, f"B{k}", "new", "--seed", seed, "--json")
         assert code == 0, err
@@ -289,6 +292,19 @@ def test_a_flight_is_taken_out_again_and_stays_in_the_manifest(
     assert [(e["log"], e["role"]) for e in back] == [("again.mcap", "train")]
 
 
+def test_a_flight_that_is_lost_is_taken_out_against_the_old_model_itself(
+    place: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (place / "old/f2.mcap").unlink()
+    code, out, err = run(capsys, "B", "--without", "f2.mcap", "--json")
+    assert code in (0, 1), err  # the old model saw the flights that judge
+    assert "the old model is compared as it is, which saw the flights that judge" in err
+    report, entries = json.loads(out), load_bundle("B").info["datasets"]
+    figures = gate(report, "near ground")
+    assert figures["flights"] == 2 and figures["difference_low"] != 0.0
+    assert entries[2]["role"] == ("withdrawn" if code == 0 else "train")
+
+
 def test_old_logs_that_were_moved_are_asked_for_and_found(place: Path, capsys: pytest.CaptureFixture) -> None:
     before = held(place / "B")
     (place / "old").rename(place / "archive")
@@ -366,10 +382,34 @@ def test_flights_flown_with_a_model_teach_the_whole_residual_not_the_remainder()
     assert missed_by_flown_model(plain, without, np.inf) is None
 
 
+def test_flights_with_and_without_a_model_on_board_teach_the_same_model() -> None:
+    heights = np.array([0.08, 0.12, 0.18, 0.25])  # without a model the flights hang at 5 cm and more
+    still, hover = np.zeros((len(heights), 3)), np.full((len(heights), 4), VEHICLE.weight / 4)
+    attitude = np.tile([1.0, 0.0, 0.0, 0.0], (len(heights), 1))
+    state = State(still, still, attitude, still, heights)
+    learned = []
+    for known in (0.0, 1.0):
+        samples = []
+        for seed in range(2):
+            log = flight(VEHICLE, 30.0, seed=seed, known=known)
+            thrust = (VEHICLE.thrust_coefficient * log.rotor_speed**2).sum(-1)
+            on_board = known * true_residual(log.height, 0 * log.velocity, thrust)
+            samples.append(residual_samples(replace(log, f_a_applied=on_board), VEHICLE))
+        everything = [np.ones(len(f), dtype=bool) for f in samples]
+        _, predictors, _ = fit_predictors(samples, everything, VEHICLE, TrainingOptions(epochs=8))
+        learned.append(predictors.network.at(state)(hover)[:, 2])
+    truth = true_residual(heights, still, np.full(len(heights), VEHICLE.weight))[:, 2]
+    without, with_model = learned
+    # 1.4 N at 8 cm: the model on board is neither taken off nor counted twice
+    np.testing.assert_allclose(with_model, without, atol=0.12)
+    np.testing.assert_allclose(with_model, truth, atol=0.15)
+
+
 KILLED_RUN = """
 import os, signal, sys
 from neural_lander.certificate import steepest
 steepest.ROUNDS, steepest.SAMPLES = 2, 200
+from neural_lander.residual.options import TrainingOptions
 from neural_lander.residual.retraining import gates
 gates.MOST_WORSE = 9.0
 from neural_lander.cli.main import main

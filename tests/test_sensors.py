@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_allclose
 from scipy.spatial.transform import Rotation
 
 from neural_lander.state import State
-from sim.sensors import SensorNoise, Sensors
+from sim.sensors import SensorNoise, Sensors, drift_of, outages_of
 
 N = 20_000
 ATTITUDE = Rotation.from_euler("xyz", [0.2, -0.1, 1.0])
@@ -81,3 +82,59 @@ def test_noise_comes_from_its_seed_whatever_is_logged_in_between() -> None:
         logging.actuation(np.zeros(3), np.ones(4))
         assert np.array_equal(quiet.measure(TRUTH).position, logging.measure(TRUTH).position)
     assert not np.array_equal(Sensors(SensorNoise(), 8).measure(TRUTH).position, quiet.measure(TRUTH).position)
+
+
+def outages(share: float, length: float, steps: int = 60_000) -> np.ndarray:
+    """Ages in steps of 1/240 s of what one controller sees."""
+    sensors = Sensors(replace(SensorNoise.none(), dropout=share, dropout_time=length), 3)
+    return np.array([sensors.delayed(TRUTH).age for _ in range(steps)]) * 240
+
+
+@pytest.mark.parametrize("share, length", [(0.1, 0.05), (0.4, 0.02)])
+def test_outages_have_the_stated_share_and_mean_length(share: float, length: float) -> None:
+    out = outages(share, length) > 0
+    assert out.mean() == pytest.approx(share, rel=0.1)
+    begins = np.sum(out[1:] & ~out[:-1])
+    assert out.sum() / begins == pytest.approx(240 * length, rel=0.1)
+
+
+def test_in_an_outage_the_last_state_is_seen_with_its_age() -> None:
+    sensors = Sensors(replace(SensorNoise.none(), dropout=0.3), 1)
+    states = [replace(TRUTH, height=np.float64(k)) for k in range(400)]
+    for k, state in enumerate(states):
+        seen = sensors.delayed(state)
+        assert seen.age * 240 == pytest.approx(k - seen.height)
+    assert Sensors(SensorNoise.none(), 1).delayed(TRUTH).age == 0.0
+
+
+def test_a_batch_of_one_seed_each_has_the_outages_and_drift_of_single_flights() -> None:
+    seeds, noise = [4, 9, 11], replace(SensorNoise.none(), dropout=0.3, drift=0.01)
+    single_out, batch_out = (
+        [outages_of(noise, s, 1 / 240) for s in seeds],
+        outages_of(noise, torch.tensor(seeds), 1 / 240),
+    )
+    single_drift = [drift_of(noise, s, 1 / 240) for s in seeds]
+    batch_drift = drift_of(noise, torch.tensor(seeds), 1 / 240)
+    for k in range(150):
+        states = [replace(TRUTH, position=TRUTH.position + k + i, height=np.float64(k)) for i in range(3)]
+        together = State(
+            *(torch.tensor(np.array([getattr(s, name) for s in states]))
+              for name in ("position", "velocity", "attitude", "body_rates", "height", "contact"))
+        )  # fmt: skip
+        expected = [out(drift(s)) for out, drift, s in zip(single_out, single_drift, states, strict=True)]
+        seen = batch_out(batch_drift(together))
+        assert_allclose(seen.position, [s.position for s in expected], rtol=0, atol=1e-12)
+        assert_allclose(seen.height, [s.height for s in expected], rtol=0, atol=1e-12)
+        assert_allclose(seen.age * torch.ones(3), [s.age for s in expected], atol=1e-12)
+
+
+def test_a_wandering_bias_has_its_deviation_and_its_memory_and_is_in_the_height_too() -> None:
+    noise = replace(SensorNoise.none(), drift=0.01, drift_time=0.5)
+    sensors = Sensors(noise, 5)
+    seen = [sensors.measure(TRUTH) for _ in range(60_000)]
+    bias = np.array([s.position for s in seen]) - TRUTH.position
+    assert_allclose(bias.std(axis=0), 0.01, rtol=0.15)
+    lag = 120  # half a second
+    memory = np.mean(bias[lag:] * bias[:-lag], axis=0) / bias.var(axis=0)
+    assert_allclose(memory, np.exp(-1), atol=0.12)
+    assert_allclose([s.height - TRUTH.height for s in seen], bias[:, 2], atol=1e-12)

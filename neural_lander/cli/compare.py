@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -16,16 +15,22 @@ from neural_lander.control.touchdown import RESTING_SHARE
 from neural_lander.control.tracking import DEFAULT_NATURAL_FREQUENCY
 from neural_lander.errors import UserError
 from neural_lander.flightlog import FlightLog
-from neural_lander.vehicle import load_vehicle
+from neural_lander.vehicle import Vehicle, load_vehicle
 from sim.campaign import Copy
-from sim.comparison import Comparison, PlantChange, Stage, add_learning
+from sim.comparison import Comparison, Stage, add_learning
 from sim.comparison import compare as run
 from sim.landing import CONTROLLERS, controller_named
 from sim.plant import Plant, load_effects
+from sim.plant_change import CHANGES, STANDARD_ROBUSTNESS, PlantChange
+from sim.pool import DaskPool, LocalPool
 from sim.scenarios import SCENARIOS, scenario_named
 from sim.study import copies_of_bundles, study_airframes
+from sim.tuning import load_tuned
+from sim.worlds import fitting_world, world_named
 
 STANDARD_CHANGES = ("mass=1.1", "mass=0.9", "thrust=0.9")
+FEW = 100  # flights per controller: some minutes in PyBullet
+LEARNED = ("network", "cheeseman-bennett")  # residuals that come from logs
 MAX_SEED = 2**31 - 1  # of what training takes
 STANDARD_SWEEP = (1.5, 2.0, 3.0, 4.0, 5.0, 6.0)  # rad/s
 
@@ -52,7 +57,10 @@ def compare(
     omega_n: Annotated[
         float, typer.Option(help="Natural frequency of the position loop, rad/s.")
     ] = DEFAULT_NATURAL_FREQUENCY,
-    plant: Annotated[list[str] | None, typer.Option(help="Another plant like mass=1.1,thrust=0.9, repeatable.")] = None,
+    plant: Annotated[
+        list[str] | None,
+        typer.Option(help=f"Another plant like mass=1.1,wind=2, repeatable; any of {', '.join(CHANGES)}."),
+    ] = None,
     sweep: Annotated[str, typer.Option(help="Other omega_n, comma-separated, rad/s.")] = "",
     full: Annotated[
         bool, typer.Option(help="Mass +-10 %, thrust -10 % and omega_n from 1.5 to 6 rad/s as well.")
@@ -64,8 +72,32 @@ def compare(
     seed: Annotated[
         int, typer.Option(min=0, max=MAX_SEED, help="Of the test flights, and of learning where no bundle is given.")
     ] = 0,
-    out: Annotated[Path | None, typer.Option(help="Folder for results.json and report.html.")] = None,
+    robust: Annotated[
+        bool, typer.Option(help="Success rates in plants that are wrong in one way each, and in all at once.")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for report.html, results.json, flights.parquet (one row per flight), and shards/: what is "
+            "finished. The same command goes on from there after Ctrl-C, a full disk or a crash; another is refused."
+        ),
+    ] = None,
+    tuned: Annotated[
+        Path | None,
+        typer.Option(help="Gains from 'neural-lander tune': every scenario once more, each controller with its own."),
+    ] = None,
+    world: Annotated[
+        str | None,
+        typer.Option(
+            help="pybullet: one vehicle at a time, with contact and shapes; batched: thousands at once in torch. "
+            f"Default: pybullet up to {FEW} flights, above it batched where controllers, effects and terrain can be."
+        ),
+    ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(help="Fly on a cluster: a Dask scheduler like tcp://10.0.0.1:8786. Learning stays here."),
+    ] = None,
     uncertified: Annotated[
         bool, typer.Option("--uncertified", help="Research: fly bundles that no certificate lets fly; results say so.")
     ] = False,
@@ -75,6 +107,8 @@ def compare(
     names = [controller_named(name.strip()).name for name in controllers.split(",") if name.strip()]
     scenarios = [scenario_named(name).name for name in scenario or ["land-1d", "land-3d"]]
     changes = [PlantChange.parse(text) for text in plant or (STANDARD_CHANGES if full else [])]
+    if world is not None:
+        world_named(world)
     frequencies = _frequencies(sweep) or (STANDARD_SWEEP if full else ())
     effects = load_effects(effect or [])
     if not names:
@@ -82,20 +116,41 @@ def compare(
     for frequency in (omega_n, *frequencies):
         if not 0.1 <= frequency <= 30:
             raise UserError(f"natural frequency {frequency!r} rad/s must lie in [0.1, 30]")
+    load = load_for_research if uncertified else load_bundle
+    bundles = [load(path) for path in bundle or []]
+    nominal = Plant(_profile(bundles, vehicle), effects)
+    gains = {} if tuned is None else load_tuned(tuned, nominal.vehicle, names)
     if out is not None:
         check_folder(out)
+    local = LocalPool(workers)
     with stages() as stage:
-        copies, bundles, logs = _copies(
-            bundle or [], load_for_research if uncertified else load_bundle, vehicle, effects, airframe, airframes,
-            seed, out, workers, stage,
+        numbers = range(airframe, airframe + (airframes or len(bundles) or 5))
+        logs: list[list[FlightLog]] = []
+        if bundles:
+            copies = _bundled(nominal, bundles, numbers)
+        elif any(controller_named(name).residual in LEARNED for name in names):
+            copies, bundles, logs = _learned(nominal, numbers, seed, out, local, stage)
+        else:
+            copies = [Copy(nominal.with_airframe(k), None) for k in numbers]
+        comparison = Comparison(
+            copies, names, scenarios, flights, seed, omega_n, changes,
+            robustness=STANDARD_ROBUSTNESS if robust else (), resting_share=resting_share, sweep=frequencies,
+            world=world or _fitting(names, scenarios, flights, copies[0]),
+            tuned=gains,
         )  # fmt: skip
-        comparison = Comparison(copies, names, scenarios, flights, seed, omega_n, changes, resting_share, frequencies)
-        results = run(comparison, workers, stage)
+        results = run(comparison, local if scheduler is None else DaskPool(scheduler), out, stage)
     if bundles:
         add_learning(results, copies, bundles[0], logs)
     if out is not None:
         write_results(results, out)
     emit(without_series(results), as_json, lambda: render(results, out))
+
+
+def _fitting(controllers: list[str], scenarios: list[str], flights: int, copy: Copy) -> str:
+    """PyBullet for what it can fly in minutes, else the batched world where that can fly all of it."""
+    if flights <= FEW:
+        return "pybullet"
+    return fitting_world(controllers, [SCENARIOS[name] for name in scenarios], copy)
 
 
 def _frequencies(text: str) -> tuple[float, ...]:
@@ -105,37 +160,33 @@ def _frequencies(text: str) -> tuple[float, ...]:
         raise UserError(f"--sweep '{text}' must be frequencies in rad/s like 1.5,3,6") from error
 
 
-def _copies(
-    paths: list[Path],
-    load: Callable[[Path], Bundle],
-    vehicle: str | None,
-    effects: tuple[Any, ...],
-    first: int,
-    count: int | None,
-    seed: int,
-    out: Path | None,
-    workers: int,
-    stage: Stage,
+def _profile(bundles: list[Bundle], vehicle: str | None) -> Vehicle:
+    """The vehicle that is named, else the first bundle's, else the paper's."""
+    return bundles[0].vehicle if bundles and not vehicle else load_vehicle(vehicle or "intel-aero")
+
+
+def _bundled(plant: Plant, bundles: list[Bundle], airframes: range) -> list[Copy]:
+    """Airframes with the bundles that were learned on them."""
+    if len(airframes) != len(bundles):
+        raise UserError(
+            f"--airframes {len(airframes)} does not match {len(bundles)} bundles: give one --bundle per airframe"
+        )
+    for b in bundles:
+        if b.vehicle.sha256 != plant.vehicle.sha256:
+            raise UserError(
+                f"bundle {b.path} was learned for another vehicle ('{b.vehicle.name}') than '{plant.vehicle.name}'"
+            )
+    return copies_of_bundles(plant, bundles, airframes)
+
+
+def _learned(
+    plant: Plant, airframes: range, seed: int, out: Path | None, pool: LocalPool, stage: Stage
 ) -> tuple[list[Copy], list[Bundle], list[list[FlightLog]]]:
-    """Airframes with what was learned on them, from bundles or anew."""
-    if paths:
-        if count not in (None, len(paths)):
-            raise UserError(f"--airframes {count} does not match {len(paths)} bundles: give one --bundle per airframe")
-        bundles = [load(path) for path in paths]
-        profile = load_vehicle(vehicle) if vehicle else bundles[0].vehicle
-        for b in bundles:
-            if b.vehicle.sha256 != profile.sha256:
-                raise UserError(
-                    f"bundle {b.path} was learned for another vehicle ('{b.vehicle.name}') than '{profile.name}'"
-                )
-        copies = copies_of_bundles(Plant(profile, effects), bundles, range(first, first + len(paths)))
-        return copies, bundles, []
-    plant = Plant(load_vehicle(vehicle or "intel-aero"), effects)
-    airframes = range(first, first + (count or 5))
+    """Airframes that are flown and learned now; with ``out`` what was learned there before is taken."""
     stage("collect and learn", 0, len(airframes))
     with TemporaryDirectory() as scratch:
         folder = out / "learned" if out is not None else Path(scratch)
         studies = study_airframes(
-            plant, airframes, seed, folder, workers, lambda done, of: stage("collect and learn", done, of)
+            plant, airframes, seed, folder, pool, lambda done, of: stage("collect and learn", done, of)
         )
         return [s.copy for s in studies], [s.bundle for s in studies], [s.logs for s in studies]

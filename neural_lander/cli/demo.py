@@ -16,6 +16,7 @@ from sim.campaign import flight_seed
 from sim.comparison import Comparison, add_learning, compare
 from sim.landing import CONTROLLERS, build_controller, fly_once, identify_moment_trim
 from sim.plant import Plant
+from sim.pool import LocalPool
 from sim.scenarios import SCENARIOS, scenario_named
 from sim.study import Study, study_airframes
 
@@ -40,14 +41,14 @@ def demo(
     started = time.perf_counter()
     scenario = scenario_named(scenario).name
     check_folder(out)
-    plant = Plant(load_vehicle(vehicle))
+    plant, pool = Plant(load_vehicle(vehicle)), LocalPool(workers)
     with stages() as stage:
         stage("collect and learn", 0, airframes)
         studies = study_airframes(
-            plant, range(airframes), seed, out, workers, lambda done, of: stage("collect and learn", done, of)
+            plant, range(airframes), seed, out, pool, lambda done, of: stage("collect and learn", done, of)
         )
         comparison = Comparison([s.copy for s in studies], scenarios=[scenario], flights=flights, seed=seed)
-        results = compare(comparison, workers, stage)
+        results = compare(comparison, pool, stage=stage)
         add_learning(results, [s.copy for s in studies], studies[0].bundle, [s.logs for s in studies])
         _write_landing_logs(studies[0], scenario, seed, out)
     results["settings"]["took_s"] = round(time.perf_counter() - started, 1)

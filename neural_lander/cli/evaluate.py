@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -148,6 +149,7 @@ def _render(result: dict[str, Any]) -> Group:
         error_table(result),
         flight_table(result),
         Text(f"near ground: centre of mass below {result['low_below_m']:g} m"),
+        *(Text(line) for line in _unexplained_lines(result["unexplained"])),
         Text(slope_line(result["thrust_slope"])),
         *([] if evidence is None else [Text(f"training: {evidence_line(evidence)}")]),
         Text(_domain_line(result["domain"])),
@@ -157,12 +159,37 @@ def _render(result: dict[str, Any]) -> Group:
     )
 
 
+def _unexplained_lines(found: dict[str, Any]) -> Iterator[str]:
+    """What of the network's error is noise, and what comes with motors that are cut or spun up."""
+    if found["error_above_5_Hz_N"] is not None:
+        yield (
+            f"of the network's error {found['error_above_5_Hz_N']:.3g} N ({found['error_above_5_Hz_g']:.2f} g) are "
+            "above 5 Hz: noise of the label, for the most part"
+        )
+    if found["samples_in_fast_thrust"]:
+        near = found["share_of_square_in_fast_thrust_low"]
+        yield (
+            f"{100 * found['share_of_square_in_fast_thrust']:.0f} % of its square"
+            + ("" if near is None else f", near the ground {100 * near:.0f} %,")
+            + f" come from {found['samples_in_fast_thrust']} samples in which the motors are cut or spun up"
+        )
+
+
 def _domain_line(domain: dict[str, Any]) -> str:
     """How much of the flights lies outside the training, and what the fade-out does there."""
+    beyond = (
+        f"; thrust beyond what they hold in {domain['samples_beyond_thrust']} samples, "
+        f"by {domain['furthest_beyond_thrust_N']:.3g} N at most"
+        if domain["samples_beyond_thrust"]
+        else ""
+    )
     if not domain["samples_outside"]:
-        return "outside the domain of the training flights: no scored sample"
-    errors = ", ".join(f"{words} {domain[f'rmse_{name}_N']:.4g}" for name, words in OUTSIDE.items())
+        return f"outside the domain of the training flights: no scored sample{beyond}"
+    errors = ", ".join(
+        f"{words} {domain[f'rmse_{name}_N']:.4g} (bias {domain[f'bias_{name}_N']:+.3g})"
+        for name, words in OUTSIDE.items()
+    )
     return (
         f"outside the domain of the training flights: {100 * domain['share_outside']:.1f} % of the scored samples; "
-        f"RMSE there in N: {errors}"
+        f"RMSE there in N: {errors}{beyond}"
     )

@@ -38,6 +38,7 @@ VERBS: Mapping[str, Verb] = {
     "ablate": Verb("neural_lander.cli.ablate:ablate", "Compare choices of the model on flights and landings unseen."),
     "certify": Verb("neural_lander.cli.certify:certify", "Bound a bundle's network and its control loop."),
     "compare": Verb("neural_lander.cli.compare:compare", "Land every controller on the same plant, with statistics."),
+    "tune": Verb("neural_lander.cli.tune:tune", "Choose every controller's gains by the same budget; for compare."),
     "fly": Verb("neural_lander.cli.fly:fly", "Fly, or watch, a real autopilot from a companion computer."),
     "calibrate": Verb("neural_lander.cli.calibrate:calibrate", "Measure thrust against throttle while a pilot hovers."),
     "emulate": Verb("neural_lander.cli.emulate:emulate", "Run an autopilot and its vehicle behind a pseudo-terminal."),
@@ -46,7 +47,8 @@ VERBS: Mapping[str, Verb] = {
 # Module that may be missing -> extra that brings it. What is not here belongs to the base install.
 EXTRAS: Mapping[str, str] = {
     "torch": "train", "scipy": "train", "pandas": "train", "joblib": "train", "plotly": "train",
-    "pybullet": "sim", "pybullet_utils": "sim",
+    "pybullet": "sim", "pybullet_utils": "sim", "pyarrow": "sim",
+    "distributed": "cluster",
     "cvxpy": "certify",
     "pyulog": "logs", "rosbags": "logs", "matplotlib": "logs",
 }  # fmt: skip

@@ -15,7 +15,7 @@ from rich.text import Text
 from neural_lander.cli.output import progress, to_json
 from neural_lander.errors import UserError
 from sim.comparison import Stage
-from sim.report import terminal_table, write_report
+from sim.report import terminal_tables, write_report
 from sim.report_tables import warnings
 
 
@@ -62,8 +62,8 @@ def without_series(results: Mapping[str, Any]) -> dict[str, Any]:
 
 def render(results: Mapping[str, Any], out: Path | None) -> RenderableType:
     """The table, what was asked for and missed, and where the report is."""
-    parts: list[RenderableType] = [terminal_table(to_json(results))]
-    parts += [Text(line, style="bold red") for line in warnings(results)]
+    parts: list[RenderableType] = [Text(line, style="bold red") for line in warnings(results)]
+    parts += terminal_tables(to_json(results))
     hang = results.get("hang")
     if hang:
         parts.append(
@@ -72,9 +72,8 @@ def render(results: Mapping[str, Any], out: Path | None) -> RenderableType:
     rows = results.get("requirements", [])
     if rows:
         parts.append(Text(f"requirements met: {sum(bool(r['met']) for r in rows)} of {len(rows)}"))
-    parts += [
-        Text(f"missed: {r['name']}: {r['value']:.4g} > {r['bound']:.4g} {r['unit']}") for r in rows if not r["met"]
-    ]
+    missed = [f"{r['name']}: {r['value']:.4g} against {r['bound']:.4g} {r['unit']}" for r in rows if not r["met"]]
+    parts += [Text(f"missed: {text}") for text in missed]
     if out is not None:
         parts.append(Text(f"report: {out / 'report.html'}"))
     return Group(*parts)

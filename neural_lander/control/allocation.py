@@ -46,6 +46,8 @@ class Allocation:
             saturated = min(speeds) < 0.0 or max(speeds) > self._u_max
             return (self._prioritised(thrust, moment) if saturated else u), saturated
         saturated = xp.any((u < 0.0) | (u > self._u_max), axis=-1)
+        if not xp.any(saturated):  # rare, and 28 corners for every vehicle
+            return u, saturated
         return xp.where(saturated[..., None], self._prioritised(thrust, moment), u), saturated
 
     def _prioritised(self, thrust: Array, moment: Array) -> Array:

@@ -127,11 +127,13 @@ class Controller:
         direction = constant(self._thrust_direction, tau_d)
         moments = self._c_T * self.allocation.moment_part(tau_d)
         rotor_thrust, thrust = self.rotor_thrust, inner(f_bar_d - estimate, k)
+        given = thrust  # each vehicle of a batch keeps the thrust at which its own iteration has settled
         for _ in range(self.iterations):
-            rotor_thrust = clip(moments + along(thrust, direction), 0.0, self._thrust_max)
+            rotor_thrust = clip(moments + along(given, direction), 0.0, self._thrust_max)
             estimate = f_a_hat(rotor_thrust)
-            previous, thrust = thrust, inner(f_bar_d - estimate, k)
-            step = abs(thrust - previous)
-            if (step if type(step) is np.float64 else step.max()) <= self._step_tolerance:
+            thrust = inner(f_bar_d - estimate, k)
+            settled = abs(thrust - given) <= self._step_tolerance
+            if settled.all():
                 break
+            given = thrust if type(thrust) is np.float64 else namespace(thrust).where(settled, given, thrust)
         return thrust, estimate, rotor_thrust

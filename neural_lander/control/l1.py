@@ -27,7 +27,7 @@ from neural_lander.state import State
 from neural_lander.vehicle import GRAVITY, Vehicle
 
 DEFAULT_BANDWIDTH = 10.0  # rad/s, guess: above the position loop's 3 rad/s, below motors and attitude; tuned
-DEFAULT_PREDICTOR_RATE = 5.0  # 1/s, guess: 2 % of a constant force is left at 240 Hz
+DEFAULT_PREDICTOR_RATE = 1.0  # 1/s, guess: slow enough that 0.4 % of a constant force is left at 240 Hz
 
 
 @dataclass(frozen=True)

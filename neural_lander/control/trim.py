@@ -45,8 +45,8 @@ class Trim:
             return
         d_hat = constant(self.d_hat, s)
         moved = clip(d_hat + (dt * constant(self._rate, s)) * s, -self._limit, self._limit)
-        if isinstance(hold, bool | np.bool_):  # one vehicle
-            self.d_hat = d_hat if hold or not finite(*split(s)) else moved
+        known = finite(*split(s))
+        if isinstance(known, bool):  # one vehicle
+            self.d_hat = moved if known and not hold else d_hat
         else:
-            learns = finite(*split(s)) & ~hold
-            self.d_hat = namespace(s).where(learns[..., None], moved, d_hat)
+            self.d_hat = namespace(s).where((hold | ~known)[..., None], d_hat, moved)

@@ -33,6 +33,8 @@ _FIELDS: dict[str, tuple[tuple[str, ...], float]] = {
 _NEEDED = ("position", "velocity")
 _QUATERNION = _STATE + "quat"
 _THRUST = "motor.thrust"
+_PREDICTED = "ctrlFa.Faz"  # in grams: the firmware of Neural-Swarm2 converts it as below before it subtracts it
+_GRAM = 9.81e-3  # N
 
 
 class CrazyflieUsd:
@@ -67,6 +69,8 @@ class CrazyflieUsd:
         if "battery_voltage" in arrays:
             arrays["battery_voltage"] = arrays["battery_voltage"][:, 0]
         arrays["attitude"] = decompress_quaternions(records[_QUATERNION])
+        if _PREDICTED in (dtype.names or ()):
+            arrays["f_a_applied"] = _applied(records)
         warnings = _account(blocks, seconds, source) + clock_warning
         keep, dropped = _usable(seconds, arrays)
         warnings += [f"{source}: {text}" for text in dropped]
@@ -121,6 +125,15 @@ def _columns_present(dtype: np.dtype, source: str) -> dict[str, tuple[str, ...]]
             f"{source}: the log lacks the needed field '{_QUATERNION}(I)' (attitude); log it on the Crazyflie"
         )
     return present
+
+
+def _applied(records: np.ndarray) -> np.ndarray:
+    """What a learned model on board predicted, ``(N, 3)`` N, taken as subtracted; 0 without a model.
+
+    The firmware subtracts it where its parameter ``enableNN`` exceeds 1, which no log holds. No label depends on it.
+    """
+    up = records[_PREDICTED].astype(np.float64) * _GRAM
+    return np.column_stack([np.zeros((len(up), 2)), np.where(np.isfinite(up), up, 0.0)])
 
 
 def _controller_thrust(records: np.ndarray) -> dict[str, float]:

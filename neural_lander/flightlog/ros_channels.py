@@ -167,7 +167,7 @@ def _read_sqlite(path: Path) -> Bag:
         last = database.execute("SELECT MAX(id) FROM messages").fetchone()[0] or 0  # rows are numbered from 1
         if count != last:
             said.append(f"damaged: {count} messages are readable, and the last one has the number {last}")
-    except (sqlite3.Error, TypeError, OverflowError) as error:
+    except (sqlite3.Error, UnicodeDecodeError, TypeError, OverflowError) as error:  # SQLite quotes damaged names
         why = " ".join(str(error).split())
         said.append(f"damaged: SQLite stopped reading ({why}); what it had not reached is lost")
     finally:

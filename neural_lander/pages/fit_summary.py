@@ -201,6 +201,8 @@ def _outside(result: Mapping[str, Any]) -> Iterator[str]:
     verdict = " Fading costs accuracy there." if domain["rmse_faded_g"] > domain["rmse_whole_g"] else ""
     if domain["rmse_faded_g"] > domain["rmse_none_g"]:
         verdict = " Even faded it is worse than nothing there."
+        if result["trim"] == "none" and abs(domain["bias_faded_N"]) > abs(domain["bias_none_N"]):
+            verdict += " The bias of these flights is not that of the training flights: that is a trim's to find."
     yield (
         f"{100 * domain['share_outside']:.1f} % of the samples are outside the domain of the training flights: there "
         f"nothing errs {none} g, the whole network {whole} g, and the network as it is faded out in flight {faded} g."

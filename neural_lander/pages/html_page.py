@@ -23,11 +23,17 @@ class Page:
 
     def __init__(self) -> None:
         self.figures: list[Figure] = []
+        self.scripts: dict[str, None] = {"page": None}
 
     def place(self, figure: Figure, size: str = "") -> str:
         """Markup of the place where a figure is drawn; ``size`` is a class of the style sheet."""
         self.figures.append(figure)
         return f'<div class="figure {size}" data-figure="{len(self.figures) - 1}"></div>'
+
+    def widget(self, name: str, data: Any) -> str:
+        """Markup of a place that the script ``template/<name>.js`` fills from JSON data."""
+        self.scripts[name] = None
+        return f'<div class="{name}"><script type="application/json">{_embedded(data)}</script></div>'
 
     def write(
         self, path: Path, title: str, subtitle: str, headline: Iterable[str], sections: Iterable[str]
@@ -54,18 +60,13 @@ class Page:
             subtitle=escape(subtitle),
             headline="".join(f"<p>{escape(sentence)}</p>" for sentence in headline),
             sections=made,
-            figures=self._embedded(),
+            figures=_embedded(self.figures),
             style=_template("style.css"),
-            script=_template("page.js"),
+            script="\n".join(f"{{\n{_template(f'{name}.js')}\n}}" for name in self.scripts),
             plotly=get_plotlyjs(),
         )
         with replacing(path) as part:
             part.write_text(text, "utf-8")
-
-    def _embedded(self) -> str:
-        # "</script>" inside a string would end the element
-        return json.dumps(self.figures, allow_nan=False, separators=(",", ":")).replace("</", "<\\/")
-
 
 def section(title: str, explanation: str, body: str) -> str:
     """One card of the page; ``body`` is markup."""
@@ -91,6 +92,11 @@ def number(value: float | None) -> str:
     digits = 3 if value == 0 else min(3, max(0, 2 - math.floor(math.log10(abs(value)))))
     text = f"{value:.{digits}f}"
     return "0" if float(text) == 0 else text
+
+
+def _embedded(data: Any) -> str:
+    # "</script>" inside a string would end the element
+    return json.dumps(data, allow_nan=False, separators=(",", ":")).replace("</", "<\\/")
 
 
 def _template(name: str) -> str:

@@ -1,6 +1,10 @@
 """Where a model was trained, how far a state is from there, and the fade-out of the model beyond it.
 
-At each height the training samples span a range of vertical speed, lateral speed and tilt; yaw and thrust have none.
+At each height the training samples span a range of vertical speed, lateral speed and tilt. Yaw has none: a network's
+inputs are held at the ends of what was flown, and the air under a multirotor hardly knows where it points. Nor does
+thrust fade anything, since a share that depends on it would add to the slope in thrust that is proved; that slope
+itself bounds what the model can be off by beyond the thrusts flown, which are kept to be reported.
+
 The score of a state is its largest deviation in units of these ranges: at most 1 inside. From 1 on the model is faded
 out, linearly to ``rest`` at ``gone``, which is calibrated on samples that the model did not see (``domain_fit``):
 nowhere may the faded model be worse than no model, both with a trim. ``rest`` is the bias that the training flights had
@@ -42,6 +46,8 @@ class Domain:
     """Score from which on nothing but ``rest`` is left of the model; above 1."""
     rest: np.ndarray  # (3,) N, world
     """Mean bias of the training flights far from the ground."""
+    thrust: np.ndarray  # (2,) N
+    """Least and largest collective thrust of the training samples."""
 
     def __post_init__(self) -> None:
         k = len(self.height)
@@ -51,6 +57,8 @@ class Domain:
             raise UserError("the domain's tables do not fit together or hold values that are not finite")
         if np.shape(self.rest) != (3,) or not np.all(np.isfinite(self.rest)):
             raise UserError("the domain's rest must be three finite forces in N")
+        if np.shape(self.thrust) != (2,) or not 0 <= self.thrust[0] <= self.thrust[1] < np.inf:
+            raise UserError("the domain's thrust must be a range of finite forces in N, none below 0")
         positive = np.all(self.v_z[:, 1] > self.v_z[:, 0]) and np.all(self.lateral_speed > 0) and np.all(self.tilt > 0)
         if not positive or not np.all(np.diff(self.height) > 0) or not 1 < self.gone < np.inf:
             raise UserError("the domain's ranges must be positive, its heights increase and 'gone' exceed 1")
@@ -87,6 +95,10 @@ class Domain:
         outside = 1 + xp.maximum((low - h) / BELOW, (h - high) / (high - low))
         return xp.maximum(xp.maximum(worst, xp.sqrt(tilt2) / tilt), outside)
 
+    def thrust_beyond(self, thrust: np.ndarray) -> np.ndarray:
+        """N by which collective thrusts in N lie outside of those flown, 0 within, ``(...)``."""
+        return np.asarray(np.maximum(np.maximum(self.thrust[0] - thrust, thrust - self.thrust[1]), 0.0))
+
     def share(self, score: Any) -> Any:
         """Share of the model that is left at a score: 1 inside, 0 from ``gone`` on, ``(...)``."""
         left = (self.gone - score) / (self.gone - 1.0)
@@ -103,6 +115,7 @@ class Domain:
             "sine_of_tilt": self.tilt.tolist(),
             "gone_at_score": self.gone,
             "rest_N": self.rest.tolist(),
+            "collective_thrust_N": self.thrust.tolist(),
         }
 
     @classmethod
@@ -116,8 +129,8 @@ class Domain:
         """
         names = ("height_m", "v_z_m_s", "lateral_speed_m_s", "sine_of_tilt")
         height, v_z, lateral_speed, tilt = (np.asarray(values[name], dtype=np.float64) for name in names)
-        rest = np.asarray(values["rest_N"], dtype=np.float64)
-        return cls(height, v_z, lateral_speed, tilt, float(values["gone_at_score"]), rest)
+        rest, thrust = (np.asarray(values[name], dtype=np.float64) for name in ("rest_N", "collective_thrust_N"))
+        return cls(height, v_z, lateral_speed, tilt, float(values["gone_at_score"]), rest, thrust)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,10 @@
-"""The domain of training samples, and the calibration of the fade-out on samples that lie outside of it."""
+"""The domain of training samples, and the calibration of the fade-out on samples that lie outside of it.
+
+The calibration counts without each flight's bias, since it is made for a controller with a trim. Without one no fading
+can keep the error at or below that of no model: the model rests on the mean bias of its flights, no model on zero, and
+which of the two is nearer to the next flight's bias is not known before it flies. How many training flights had theirs
+nearer to the mean of the others than to zero is kept with the calibration.
+"""
 
 from __future__ import annotations
 
@@ -31,10 +37,27 @@ class FadeCalibration:
     rows: list[dict[str, Any]]
     """Per bin of the score: samples, and RMSE of f_a,z in N of no model, of the whole model, of the faded one."""
     calibrated: bool
+    nearer_rest: int
+    """Flights whose bias is nearer to the mean of the others' than to zero: without a trim the model helps these."""
+    flights: int
 
     def to_json(self) -> dict[str, Any]:
         """All fields as JSON values."""
-        return {"gone_at_score": self.gone, "calibrated": self.calibrated, "outside": self.rows}
+        return {
+            "gone_at_score": self.gone,
+            "calibrated": self.calibrated,
+            "outside": self.rows,
+            "flights_with_bias_nearer_to_the_others_mean_than_to_zero": self.nearer_rest,
+            "flights": self.flights,
+        }
+
+
+def nearer_to_rest(biases: np.ndarray) -> int:
+    """How many of ``(K,)`` biases are nearer to the mean of the others than to zero."""
+    if len(biases) < 2:
+        return 0
+    others = (biases.sum() - biases) / (len(biases) - 1)
+    return int(np.sum(np.abs(biases - others) < np.abs(biases)))
 
 
 def fit_domain(
@@ -44,9 +67,9 @@ def fit_domain(
     rest: np.ndarray | None = None,
 ) -> Domain:
     """Ranges of the chosen samples by height; masks ``(N,)`` bool per flight, ``rest`` (3,) N or nothing."""
-    height, velocity, attitude = (
+    height, velocity, attitude, rotor_thrust = (
         np.concatenate([getattr(f, name)[m] for f, m in zip(flights, masks, strict=True)])
-        for name in ("height", "velocity", "attitude")
+        for name in ("height", "velocity", "attitude", "rotor_thrust")
     )
     lateral = np.linalg.norm(velocity[:, :2], axis=1)
     w, x, y, z = attitude.T
@@ -63,7 +86,10 @@ def fit_domain(
         v_z.append([middle - half, middle + half])
         speeds.append(max(float(np.quantile(lateral[near], INSIDE)), LEAST_SPEED))
         tilts.append(max(float(np.quantile(tilt[near], INSIDE)), LEAST_TILT))
-    return Domain(knots, np.array(v_z), np.array(speeds), np.array(tilts), gone, np.zeros(3) if rest is None else rest)
+    total = rotor_thrust.sum(axis=1)
+    thrust = np.array([total.min(), total.max()])
+    rest = np.zeros(3) if rest is None else rest
+    return Domain(knots, np.array(v_z), np.array(speeds), np.array(tilts), gone, rest, thrust)
 
 
 def calibrate_fade(
@@ -84,11 +110,12 @@ def calibrate_fade(
     fit
         From masks of training samples to a predictor ``samples -> (N, 3) N``, whose own bias is the mean of these.
     """
+    known = (nearer_to_rest(biases), len(biases))
     whole = fit_domain(flights, masks)
     inner = [m & (whole.score(f) <= INNER) for f, m in zip(flights, masks, strict=True)]
     outer = [m & ~i for i, m in zip(inner, masks, strict=True)]
     if sum(int(m.sum()) for m in inner) < 10 * BIN_SAMPLES or sum(int(m.sum()) for m in outer) < BIN_SAMPLES:
-        return FadeCalibration(CAREFUL, [], False)
+        return FadeCalibration(CAREFUL, [], False, *known)
     domain, predict = fit_domain(flights, inner), fit(inner)
 
     def gather(of: Callable[[ResidualSamples, int], np.ndarray]) -> np.ndarray:
@@ -99,7 +126,7 @@ def calibrate_fade(
     predicted = gather(lambda f, k: predict(f)[:, 2] - biases.mean())
     bins = [(a, b, m) for a, b in pairwise(BIN_EDGES) if (m := (score >= a) & (score < b)).sum() >= BIN_SAMPLES]
     if not bins:
-        return FadeCalibration(CAREFUL, [], False)
+        return FadeCalibration(CAREFUL, [], False, *known)
 
     def error(share: np.ndarray, m: np.ndarray) -> float:
         return float(np.sqrt(np.mean((share * predicted - label)[m] ** 2)))
@@ -123,4 +150,4 @@ def calibrate_fade(
         }
         for a, b, m in bins
     ]
-    return FadeCalibration(best, rows, True)
+    return FadeCalibration(best, rows, True, *known)

@@ -21,6 +21,7 @@ from neural_lander.residual.model import ReluNetwork
 from neural_lander.residual.samples import ResidualSamples
 from neural_lander.residual.scoring import GRAM
 from neural_lander.residual.trim import Trim, no_trim, trim_reference
+from neural_lander.residual.unexplained import unexplained
 
 SLOPE_STEP = 1e-4  # N of collective thrust per N of range; the network is piecewise linear
 SLOPE_HEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.5, np.inf)  # m, edges of the table
@@ -107,11 +108,13 @@ def evaluate(
     chosen = [f.scored & m for f, m in zip(flights, masks, strict=True)]
     ways = (trimmed, trimmed_with_motor_lag)
     plain, lagged = ([way(predictors, f, trim, trim_above) for f in flights] for way in ways)
+    errors = [(p["network"] - f.label)[:, 2] for p, f in zip(plain, flights, strict=True)]
     slopes = np.concatenate([thrust_slope(predictors.network, f)[m] for f, m in zip(flights, chosen, strict=True)])
     heights = np.concatenate([f.height[m] for f, m in zip(flights, chosen, strict=True)])
     return {
         **_compared(plain, flights, chosen),
         "with_motor_lag": {"thrust_lag_s": predictors.thrust_lag, **_compared(lagged, flights, chosen)},
+        "unexplained": unexplained(errors, flights, chosen),
         "thrust_slope": slope_table(heights, slopes),
         "flights": [
             {**_flight(f, p, q, m), "samples_for_trim": int(trim_reference(f, trim_above).sum())}

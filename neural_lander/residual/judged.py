@@ -88,10 +88,12 @@ def outside_domain(
 ) -> dict[str, Any]:
     """Share of the scored samples outside the domain, and errors there of no, the whole and the faded network.
 
-    Each gets the trim from its own errors. The faded one is what flies.
+    Each gets the trim from its own errors. The faded one is what flies. Without a trim the bias of the flights is in
+    all three, which no fade-out can know; it is given beside them.
     """
     errors: dict[str, list[np.ndarray]] = {"none": [], "whole": [], "faded": []}
     scored, causes, largest = 0, np.zeros(len(CAUSES), dtype=int), 0.0
+    beyond = []
     for samples in flights:
         score = np.asarray(domain.score(samples))
         outside = samples.scored & (score > 1.0)
@@ -102,19 +104,28 @@ def outside_domain(
         for name, p in (("none", np.zeros_like(whole)), ("whole", whole), ("faded", flown)):
             errors[name].append((p + trim(samples.label - p, high, low) - samples.label)[outside, 2])
         scored += int(samples.scored.sum())
+        beyond.append(domain.thrust_beyond(samples.rotor_thrust.sum(axis=1))[samples.scored])
         causes += np.bincount(_cause(domain, samples)[outside], minlength=len(CAUSES))
         largest = max(largest, float(score[samples.scored].max(initial=0.0)))
     count = sum(len(e) for e in errors["none"])
+    thrust = np.concatenate(beyond)
     result: dict[str, Any] = {
         "samples_outside": count,
         "share_outside": count / scored if scored else None,
         "outside_by": {name.replace(" ", "_"): int(n) for name, n in zip(CAUSES, causes, strict=True)},
         "score_max": largest if scored else None,
         "gone_at_score": domain.gone,
+        "samples_beyond_thrust": int((thrust > 0).sum()),
+        "furthest_beyond_thrust_N": float(thrust.max(initial=0.0)),
     }
     for name, parts in errors.items():
-        rmse = float(np.sqrt(np.mean(np.concatenate(parts) ** 2))) if count else None
-        result |= {f"rmse_{name}_N": rmse, f"rmse_{name}_g": None if rmse is None else rmse / GRAM}
+        error = np.concatenate(parts)
+        rmse = float(np.sqrt(np.mean(error**2))) if count else None
+        result |= {
+            f"rmse_{name}_N": rmse,
+            f"rmse_{name}_g": None if rmse is None else rmse / GRAM,
+            f"bias_{name}_N": float(error.mean()) if count else None,
+        }
     return result
 
 

@@ -56,18 +56,35 @@ class ReluNetwork:
 
     def at_features(self, zeta: Array) -> Callable[[Array], Array]:
         """f_a_hat at the state features ``(..., n)`` as a function of the rotor thrusts, in the features' frame."""
-        xp = namespace(zeta)
-        (low, high), (state_columns, bias), thrust_columns, layers = self._inference(zeta)
-        # minimum/maximum: xp.clip costs five times as much for one vehicle
-        state_part = rows_times(xp.minimum(xp.maximum(zeta, low), high), state_columns) + bias
+        head, layers = self._first_layer(zeta)
 
         def force(rotor_thrust: Array) -> Array:
-            x = state_part + rows_times(rotor_thrust, thrust_columns)
+            x = head(rotor_thrust)
             for W, b in layers:
                 x = rows_times(relu(x), W) + b
             return x
 
         return force
+
+    def hidden_at_features(self, zeta: Array) -> Callable[[Array], Array]:
+        """What the last layer reads, ``(..., n_(L-1))``, as a function of the rotor thrusts, for laws that adapt it."""
+        head, layers = self._first_layer(zeta)
+
+        def hidden(rotor_thrust: Array) -> Array:
+            x = head(rotor_thrust)
+            for W, b in layers[:-1]:
+                x = rows_times(relu(x), W) + b
+            return relu(x)
+
+        return hidden
+
+    def _first_layer(self, zeta: Array) -> tuple[Callable[[Array], Array], list[tuple[Array, Array]]]:
+        """The first layer before its ReLU as a function of the rotor thrusts, and the later ones."""
+        xp = namespace(zeta)
+        (low, high), (state_columns, bias), thrust_columns, layers = self._inference(zeta)
+        # minimum/maximum: xp.clip costs five times as much for one vehicle
+        state_part = rows_times(xp.minimum(xp.maximum(zeta, low), high), state_columns) + bias
+        return lambda rotor_thrust: state_part + rows_times(rotor_thrust, thrust_columns), layers
 
     def __call__(self, zeta: Array, rotor_thrust: Array) -> Array:
         """f_a_hat in N, in the frame of the features, ``(..., n), (..., 4) -> (..., 3)``."""

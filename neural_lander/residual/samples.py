@@ -1,6 +1,8 @@
 """Residual samples from a flight log: what the nominal model missed, on a uniform 100 Hz grid.
 
-f_a = m a - R (0, 0, T) with a the specific force in the world frame (Shi et al. 2019, eq. 3, solved for f_a).
+f_a = m a - R (0, 0, T) with a the specific force in the world frame (Shi et al. 2019, eq. 3, solved for f_a). T is the
+thrust that was produced. Where a controller subtracted an estimate f_a_hat, it asked for that much less thrust, and T
+holds it already: the label is the whole f_a whatever was flown, and ``f_a_applied`` is not taken off it again.
 """
 
 from __future__ import annotations

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from neural_lander.arrays import Array
-from neural_lander.components import Scalar, dot, join, maximum, minimum, split
+from neural_lander.components import Scalar, maximum, minimum
 from neural_lander.state import State
 from neural_lander.vehicle import Vehicle
+from sim.aerodynamics.per_rotor import calm, extra_lift
 from sim.terrain import Surface
-
-AIR_DENSITY = 1.225  # kg/m^3, ISA at sea level
 
 
 @dataclass(frozen=True)
@@ -44,15 +42,5 @@ class GroundEffect:
 
     def __call__(self, state: State, rotor_speeds: Array, vehicle: Vehicle, terrain: Surface) -> tuple[Array, Array]:
         """See :class:`~sim.aerodynamics.effect.AerodynamicEffect`."""
-        X, Y, Z = state.rows
-        x, y, z = split(state.position)
-        v_x, v_y, _ = split(state.velocity)
-        v_i2 = vehicle.weight / (8 * AIR_DENSITY * math.pi * vehicle.rotor_radius**2)
-        calm = 1.0 / (1.0 + (v_x * v_x + v_y * v_y) / v_i2)
-        total, roll, pitch = 0.0, 0.0, 0.0
-        for hub, n in zip(vehicle.rotor_positions.tolist(), split(rotor_speeds), strict=True):
-            above = z + dot(Z, hub) - terrain.height(x + dot(X, hub), y + dot(Y, hub))
-            s = self.increase(above, vehicle) * calm
-            extra = vehicle.thrust_coefficient * n * n * (s / (1.0 - s))
-            total, roll, pitch = total + extra, roll + hub[1] * extra, pitch - hub[0] * extra
-        return join([total * X[2], total * Y[2], total * Z[2]]), join([roll, pitch, 0.0 * pitch])
+        blown = calm(state, vehicle)
+        return extra_lift(state, rotor_speeds, vehicle, terrain, lambda z: self.increase(z, vehicle) * blown)

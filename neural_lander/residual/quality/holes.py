@@ -11,7 +11,7 @@ import numpy as np
 from neural_lander.flightlog.fitness import BAND, LEAST_EXCITATION
 from neural_lander.residual.quality.coverage import HEIGHT_EDGES, Covered, landing_cells, rms
 from neural_lander.residual.resample import SAMPLE_PERIOD
-from neural_lander.vehicle import Vehicle
+from neural_lander.vehicle import GRAVITY, Vehicle
 
 LEAST_BAND = 20.0  # s in a band of height that matters: what the simulated collection aims at
 SHORTEST_FLIGHT = 5.0  # s that a pilot is asked to hover for
@@ -41,12 +41,25 @@ def what_to_fly(data: Covered, vehicle: Vehicle) -> list[dict[str, Any]]:
     return sorted(holes, key=lambda hole: -float(hole["weight"]))
 
 
+def dither_that_fits(room: float) -> str:
+    """Dither in words that moves the vehicle by no more than ``room`` m, up and down together.
+
+    A sine of amplitude A of the weight and frequency f moves a free mass by A g / (2 pi f)^2 either way; the position
+    loop takes from that.
+    """
+    least = max(BAND[0], float(np.sqrt(DITHER * GRAVITY / (0.5 * room))) / (2 * np.pi))
+    least = np.ceil(10 * least) / 10
+    if least >= BAND[1]:
+        return f"without dither, for which {1e3 * room:.0f} mm leave no room"
+    return f"with thrust dither of {100 * DITHER:.0f} % between {least:g} and {BAND[1]:g} Hz"
+
+
 def _in_band(data: Covered, low: float, high: float) -> Iterator[dict[str, Any]]:
     """Too little time in a band of height, time without excitation, or without lateral motion."""
     inside = (data.height >= low) & (data.height < high)
     seconds, moves = float(inside.sum() * SAMPLE_PERIOD), rms(data.excitation[inside])
     where = f"{low:.3g}-{high:.3g} m"
-    dither = f"with thrust dither of {100 * DITHER:.0f} % between {BAND[0]:g} and {BAND[1]:g} Hz"
+    dither = dither_that_fits(high - low)
     band = {"height_from_m": low, "height_to_m": high, "seconds": seconds, "thrust_excitation": moves}
     if seconds < LEAST_BAND:
         yield {

@@ -1,0 +1,95 @@
+"""The controllers of a batch: the class that flies one vehicle, on torch arrays, with a residual of its own per row."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+
+from neural_lander.arrays import Array
+from neural_lander.control.controller import Controller
+from neural_lander.residual.domain import Domain
+from neural_lander.residual.model import ReluNetwork, ResidualModel
+from neural_lander.state import State
+from neural_lander.vehicle import Vehicle
+
+FIELDS = tuple(field.name for field in fields(State))
+
+
+def rows_of(state: State, rows: slice) -> State:
+    """The states of some of the vehicles."""
+    some = State(**{name: None if part is None else part[rows] for name, part in vars(state).items() if name in FIELDS})
+    vars(some)["rows"] = tuple(tuple(row[rows] for row in three) for three in state.rows)
+    return some
+
+
+@dataclass(frozen=True)
+class ResidualByRows:
+    """Another model for each block of rows."""
+
+    parts: Sequence[tuple[slice, ResidualModel]]
+
+    def at(self, state: State) -> Callable[[Array], Array]:
+        """See :class:`~neural_lander.residual.model.ResidualModel`."""
+        if len(self.parts) == 1:
+            return self.parts[0][1].at(state)
+        forces = [(rows, model.at(rows_of(state, rows))) for rows, model in self.parts]
+        return lambda rotor_thrust: torch.cat([f(rotor_thrust[rows]).mT for rows, f in forces], dim=-1).mT
+
+
+def batched(
+    controllers: Sequence[Controller], sizes: Sequence[int], trims: Sequence[np.ndarray], like: torch.Tensor
+) -> Controller:
+    """One controller for blocks of rows: those of ``controllers``, alike but for residual model and contraction.
+
+    ``sizes`` are the blocks' lengths, ``trims`` their moment trims (3,) in N m.
+    """
+    ends = np.cumsum(sizes)
+    blocks = [slice(int(end - size), int(end)) for end, size in zip(ends, sizes, strict=True)]
+
+    def column(values: Sequence[Any]) -> torch.Tensor:
+        return torch.as_tensor(np.repeat(np.asarray(values), sizes, axis=0), dtype=like.dtype, device=like.device)
+
+    one: Any = copy.copy(controllers[0])
+    one.tracking, one.attitude = copy.deepcopy(one.tracking), copy.deepcopy(one.attitude)
+    one.reset()
+    for controller in controllers:
+        _prepare(controller.residual)
+    models = [on_torch(c.residual, like) for c in controllers]
+    one.residual = ResidualByRows(list(zip(blocks, models, strict=True)))
+    one.iterations = max(c.iterations for c in controllers)
+    one._step_tolerance = column([c._step_tolerance for c in controllers])
+    one = on_torch(one, like)
+    one.attitude.tau_hat = column(trims).mT.contiguous().mT
+    one.rotor_thrust = column([c.rotor_thrust for c in controllers]).mT.contiguous().mT
+    return one
+
+
+def _prepare(model: Any) -> None:
+    """Make what a model keeps in NumPy, before its arrays become torch's."""
+    for part in (model, getattr(model, "model", None)):
+        if isinstance(part, ReluNetwork):
+            part._inference(np.zeros(1))
+
+
+def on_torch(thing: Any, like: torch.Tensor) -> Any:
+    """A copy whose arrays of floats are torch's, in the precision and on the device of ``like``; the library's objects
+    alone are entered, a vehicle or a domain is left as it is.
+    """
+    if isinstance(thing, np.ndarray):
+        return torch.as_tensor(thing, dtype=like.dtype, device=like.device) if thing.dtype.kind == "f" else thing
+    if isinstance(thing, dict):
+        return {key: on_torch(value, like) for key, value in thing.items()}
+    if isinstance(thing, list) or type(thing) is tuple:
+        return type(thing)(on_torch(value, like) for value in thing)
+    if isinstance(thing, Vehicle | Domain) or not type(thing).__module__.startswith(("neural_lander.", "sim.batch.")):
+        return thing
+    if not hasattr(thing, "__dict__") or isinstance(thing, type) or callable(getattr(thing, "__code__", None)):
+        return thing
+    twin = object.__new__(type(thing))
+    twin.__dict__.update({name: on_torch(value, like) for name, value in vars(thing).items()})
+    return twin

@@ -1,0 +1,216 @@
+"""Closes the loop for many flights at once: the figures of :func:`sim.landing.fly_once` for every seed.
+
+    fly_batch(tasks, scenario, omega_n=..., resting_share=..., like=...) -> list of rows per task
+    fly_shard(copy, controller_name, scenario, seeds, omega_n, resting_share, moment_trim) -> list of rows
+
+A :class:`Task` is one controller on one airframe for some seeds; the tasks of a call share plant and scenario, and the
+more flights there are in one call the less each costs. A row holds what ``scenario.score`` gives. A flight that failed
+has ``failed`` = 1 and nothing else, and a warning says why. No number depends on what else is in the batch.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from neural_lander.control.touchdown import RESTING_SHARE, TouchdownDetector
+from neural_lander.control.tracking import DEFAULT_NATURAL_FREQUENCY
+from neural_lander.errors import NeuralLanderWarning
+from neural_lander.state import Reference
+from sim.batch.controllers import batched, rows_of
+from sim.batch.sensors import BatchSensors
+from sim.batch.world import BatchWorld
+from sim.flight import Truth
+from sim.landing import build_controller, controller_named, drawn_start
+from sim.scenarios import WARM_UP, Scenario, scenario_named
+
+if TYPE_CHECKING:
+    from sim.campaign import Copy
+
+
+@dataclass(frozen=True)
+class Task:
+    """Flights of one controller on one airframe."""
+
+    copy: Copy
+    controller: str
+    seeds: Sequence[int]
+    moment_trim: np.ndarray  # (3,) N m
+    tuned: Mapping[str, float] | None = None
+    """Gains of its own, for :func:`sim.controllers.build_controller`."""
+
+
+def fly_shard(
+    copy: Copy,
+    controller_name: str,
+    scenario: str,
+    seeds: Sequence[int],
+    omega_n: float,
+    resting_share: float,
+    moment_trim: np.ndarray,
+) -> list[dict[str, float]]:
+    """Figures of each seed, in float64 on the CPU."""
+    task = Task(copy, controller_name, seeds, moment_trim)
+    return fly_batch([task], scenario, omega_n=omega_n, resting_share=resting_share)[0]
+
+
+def fly_batch(
+    tasks: Sequence[Task],
+    scenario: str,
+    *,
+    omega_n: float = DEFAULT_NATURAL_FREQUENCY,
+    resting_share: float = RESTING_SHARE,
+    like: torch.Tensor | None = None,
+) -> list[list[dict[str, float]]]:
+    """Figures of each seed of each task; ``like`` decides precision and device, float64 on the CPU by default."""
+    with torch.no_grad():
+        flights = Flights(tasks, scenario_named(scenario), omega_n, resting_share, like)
+        flights.fly()
+        return flights.figures()
+
+
+class Flights:
+    """N flights of one scenario on airframes of one plant."""
+
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        scenario: Scenario,
+        omega_n: float,
+        resting_share: float,
+        like: torch.Tensor | None,
+    ) -> None:
+        self.tasks, self.scenario = tasks, scenario
+        self.like = torch.zeros((), dtype=torch.float64) if like is None else like
+        plants = [scenario.over(task.copy.plant) for task in tasks]
+        self.plant = plants[0]
+        self.seeds = [seed for task in tasks for seed in task.seeds]
+        self.trajectory = scenario.trajectory(self.plant.pad)
+        airframes = [plant.airframe for plant, task in zip(plants, tasks, strict=True) for _ in task.seeds]
+        self.world = BatchWorld(
+            self.plant.true_vehicle, self.plant.effects, airframes, self.plant.terrain, like=self.like
+        )  # fmt: skip
+        starts = [drawn_start(self.trajectory, self.plant.pad, seed) for seed in self.seeds]
+        position, velocity = (np.array(part) for part in zip(*starts, strict=True))
+        self.world.reset(position, velocity, self.seeds, t=-WARM_UP)
+        self.sensors = BatchSensors(self.plant.noise, torch.tensor(self.seeds, device=self.like.device))
+        self.touchdown = TouchdownDetector(resting_share=resting_share) if scenario.lands else None
+        if self.touchdown is not None:
+            self.touchdown.reset(self.world.state.height.double())  # its times are told apart to the step
+        self.controllers = self._controllers(plants, omega_n)
+        self._c_T = self.plant.vehicle.thrust_coefficient
+        self.steps = round((WARM_UP + scenario.duration) / self.world.dt)
+
+    def _controllers(self, plants: Sequence[Any], omega_n: float) -> list[tuple[slice, Any]]:
+        """Neighbouring tasks of one kind of controller fly as one; whatever adapts its network flies by itself."""
+        groups: list[list[int]] = []
+        for k in range(len(self.tasks)):
+            adapts = controller_named(self.tasks[k].controller).estimate == "adaptive"
+            if groups and self._kind(groups[-1][0]) == self._kind(k) and not adapts:
+                groups[-1].append(k)
+            else:
+                groups.append([k])
+        made, end = [], 0
+        for group in groups:
+            kind, tuned = controller_named(self.tasks[group[0]].controller), self.tasks[group[0]].tuned
+            built = [build_controller(kind, plants[k], self.tasks[k].copy.learned, omega_n, tuned) for k in group]
+            sizes, trims = [len(self.tasks[k].seeds) for k in group], [self.tasks[k].moment_trim for k in group]
+            rows = slice(end, end + sum(sizes))
+            made.append((rows, batched(built, sizes, trims, self.like)))
+            end = rows.stop
+        return made
+
+    def _kind(self, k: int) -> tuple[str, Any]:
+        return self.tasks[k].controller, self.tasks[k].tuned
+
+    def fly(self) -> None:
+        """From the warm-up to the end; what scores need is kept step by step."""
+        world, dt = self.world, self.world.dt
+        size = (self.steps, world.size)
+        self.t = -WARM_UP + dt * np.arange(self.steps)
+        self.seen = {name: torch.empty(size, dtype=self.like.dtype, device=self.like.device) for name in RECORDED}
+        self.contact = torch.empty(size, dtype=torch.bool, device=self.like.device)
+        self.reference = np.empty((self.steps, 3))
+        self.cut = torch.full((world.size,), self.steps, device=self.like.device)
+        measured = self.sensors.measure(world.state)
+        for k, t in enumerate(self.t.tolist()):
+            command = self._command(k, t, self.sensors.delayed(measured))
+            self._record(k)
+            world.step(command)
+            measured = self.sensors.measure(world.state)
+
+    def _command(self, k: int, t: float, seen: Any) -> torch.Tensor:
+        r = self.trajectory(t)
+        self.reference[k] = r.position
+        reference = Reference(self._vector(r.position), self._vector(r.velocity), self._vector(r.acceleration), r.yaw)
+        if len(self.controllers) == 1:
+            command = self.controllers[0][1](t, seen, reference)
+        else:
+            parts = [controller(t, rows_of(seen, rows), reference) for rows, controller in self.controllers]
+            command = torch.cat([part.mT for part in parts], dim=-1).mT
+        if self.touchdown is not None:
+            asked = self._c_T * (command * command).sum(dim=-1)
+            share = self.touchdown(
+                t, seen.contact, asked.double(), seen.velocity[:, 2].double(), seen.rows[2][2].double()
+            )
+            command = command * share.to(command.dtype).sqrt()[:, None]
+            for rows, controller in self.controllers:
+                controller.flown_thrust = self._c_T * command[rows] ** 2
+            self.cut = torch.where(self.touchdown.landed & (self.cut == self.steps), k, self.cut)
+        return command
+
+    def _vector(self, x: np.ndarray) -> torch.Tensor:
+        return torch.as_tensor(x, dtype=self.like.dtype, device=self.like.device)
+
+    def _record(self, k: int) -> None:
+        state = self.world.state
+        values = (*self.world.p, *self.world.v, state.height, state.rows[2][2])
+        for name, value in zip(RECORDED, values, strict=True):
+            self.seen[name][k] = value
+        self.contact[k] = state.contact
+
+    def figures(self) -> list[list[dict[str, float]]]:
+        """Scores, in the order of the tasks and their seeds."""
+        columns = {name: np.ascontiguousarray(c.cpu().numpy().T) for name, c in self.seen.items()}
+        contact, cut = np.ascontiguousarray(self.contact.cpu().numpy().T), self.cut.cpu().numpy()
+        since = np.full(self.world.size, math.nan)
+        if self.touchdown is not None:
+            memory: Any = self.touchdown
+            since = np.where(memory.landed.cpu(), memory.since.cpu(), math.nan)
+        rows = []
+        for i, seed in enumerate(self.seeds):
+            one = {name: c[i, : cut[i]].astype(np.float64) for name, c in columns.items()}
+            if not all(np.all(np.isfinite(c)) for c in one.values()):
+                warnings.warn(f"flight {seed} failed: its state is not finite", NeuralLanderWarning, stacklevel=2)
+                rows.append({"failed": 1.0})
+                continue
+            rows.append(self.scenario.score(self._truth(one, contact[i, : cut[i]], float(since[i])), self.trajectory))
+        ends = np.cumsum([len(task.seeds) for task in self.tasks]).tolist()
+        return [rows[end - len(task.seeds) : end] for task, end in zip(self.tasks, ends, strict=True)]
+
+    def _truth(self, one: dict[str, np.ndarray], contact: np.ndarray, landed_at: float) -> Truth:
+        n = len(contact)
+        unknown = np.broadcast_to(np.float64(math.nan), (n, 3))
+        return Truth(
+            t=self.t[:n],
+            position=np.stack([one[c] for c in RECORDED[:3]], axis=-1),
+            velocity=np.stack([one[c] for c in RECORDED[3:6]], axis=-1),
+            height=one["height"],
+            tilt=np.arccos(np.clip(one["upright"], -1.0, 1.0)),
+            contact=contact,
+            reference=self.reference[:n],
+            f_a=unknown,
+            f_a_hat=unknown,
+            d_hat=unknown,
+            landed_at=landed_at,
+        )
+
+
+RECORDED = ("x", "y", "z", "v_x", "v_y", "v_z", "height", "upright")
+"""Columns of the truth that scores need: m, m/s, m and the cosine of the tilt."""

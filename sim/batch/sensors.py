@@ -1,0 +1,42 @@
+"""Noise and delay for a batch: the errors of each flight are those it has alone."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import torch
+
+from neural_lander.components import join
+from neural_lander.state import State
+from sim.draws import WhiteNoise
+from sim.sensors import IMU_STREAM, STATE_STREAM, SensorNoise, disturbed, pose_scale
+
+
+class BatchSensors:
+    """What N vehicles measure; see :class:`~sim.sensors.Sensors`.
+
+    Parameters
+    ----------
+    noise : SensorNoise
+    seeds : torch.Tensor
+        (N,) integers, one per flight; their device is that of the noise.
+    """
+
+    def __init__(self, noise: SensorNoise, seeds: torch.Tensor) -> None:
+        self.noise = noise
+        self._scale = pose_scale(noise).tolist()
+        self._pose_noise = WhiteNoise(seeds, STATE_STREAM, len(self._scale))
+        self._imu_noise = WhiteNoise(seeds, IMU_STREAM, 3)
+        self._pipe: deque[State] = deque(maxlen=noise.delay + 1)
+
+    def measure(self, truth: State) -> State:
+        """The states as measured at this instant."""
+        like = truth.height
+        pose = [s * e for s, e in zip(self._scale, self._pose_noise(like), strict=True)]
+        felt = [self.noise.specific_force * e for e in self._imu_noise(like)]
+        return disturbed(truth, join(pose), join(felt))
+
+    def delayed(self, state: State) -> State:
+        """What the controllers see now: the measurement of ``delay`` steps ago."""
+        self._pipe.append(state)
+        return self._pipe[0]

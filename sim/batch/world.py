@@ -1,0 +1,183 @@
+"""The batched world: N vehicles of one kind at once, by the scheme of the PyBullet world.
+
+Velocities first, then position and attitude with the new ones (semi-implicit Euler, the exponential map for the
+attitude), the rotation by its mid-point step. In free flight the two worlds differ by rounding.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from neural_lander.components import Rows, Vector, dot, join, quaternion_product, quaternion_rows, rotate, split
+from neural_lander.state import State
+from neural_lander.vehicle import GRAVITY, Vehicle
+from sim.aerodynamics import AerodynamicEffect, RandomEffect
+from sim.airframe import Airframe
+from sim.batch.contact import Contact
+from sim.rigid_body import angular_acceleration
+from sim.terrain import Flat, Terrain, clearance
+from sim.world import TIME_STEP
+
+EFFECT_STRIDE = 7919  # between the seeds of two random effects of one flight, as in the PyBullet world
+
+
+class BatchWorld:
+    """N quadrotors over a terrain, stepped together at ``dt``. They do not feel each other.
+
+    Parameters
+    ----------
+    vehicle : Vehicle
+        The true one, of all.
+    effects : sequence of AerodynamicEffect
+        Copied, since random ones keep a state; they are called with arrays.
+    airframes : sequence of N Airframe
+    terrain : Terrain, optional
+        The floor z = 0 by default.
+    dt : float
+        s.
+    like : torch.Tensor, optional
+        Decides precision and device; float64 on the CPU by default.
+    """
+
+    def __init__(
+        self,
+        vehicle: Vehicle,
+        effects: Sequence[AerodynamicEffect],
+        airframes: Sequence[Airframe],
+        terrain: Terrain | None = None,
+        dt: float = TIME_STEP,
+        like: torch.Tensor | None = None,
+    ) -> None:
+        self.vehicle, self.dt, self.terrain = vehicle, dt, terrain or Flat()
+        self.effects = tuple(copy.deepcopy(effect) for effect in effects)
+        self.like = torch.zeros((), dtype=torch.float64) if like is None else like
+        self._maps = self._wrench_maps(airframes)
+        self._J: list[float] = vehicle.inertia.tolist()
+        self._gear: list[list[float]] = vehicle.gear_points.tolist()
+        time_constant = vehicle.motor_time_constant
+        self._follow = 1 - math.exp(-dt / time_constant) if time_constant > 0 else 1.0
+        self._contact = Contact(vehicle, dt, self.like)
+        self.size = len(airframes)
+
+    def _wrench_maps(self, airframes: Sequence[Airframe]) -> list[list[Any]]:
+        """Six rows of four: force in N and moment in N m, body, per u of each rotor; floats where all have the same."""
+        distinct = {id(a): a.wrench_map(self.vehicle) for a in airframes}
+        maps = self.vehicle.thrust_coefficient * np.stack([distinct[id(a)] for a in airframes])  # (N, 4, 6)
+        if len(distinct) == 1:
+            return maps[0].T.tolist()
+        return [[self._array(maps[:, i, j]) for i in range(4)] for j in range(6)]
+
+    def _array(self, values: Any) -> torch.Tensor:
+        return torch.as_tensor(np.ascontiguousarray(values), dtype=self.like.dtype, device=self.like.device)
+
+    def reset(
+        self,
+        position: np.ndarray,
+        velocity: np.ndarray | None = None,
+        seeds: Sequence[int] | None = None,
+        t: float = 0.0,
+    ) -> None:
+        """Place all level in hover trim: ``(N, 3)`` m, ``(N, 3)`` m/s; the seeds drive random effects; time t in s."""
+        zero = torch.zeros(self.size, dtype=self.like.dtype, device=self.like.device)
+        self.t = t
+        self.p: Vector = [self._array(c) for c in np.asarray(position).T]
+        self.v: Vector = [zero] * 3 if velocity is None else [self._array(c) for c in np.asarray(velocity).T]
+        self.q: Vector = [zero + 1, zero, zero, zero]
+        self.w: Vector = [zero] * 3
+        self.u: Vector = [zero + self.vehicle.hover_speed**2] * 4
+        seeds = range(self.size) if seeds is None else seeds
+        for k, effect in enumerate(self.effects):
+            if isinstance(effect, RandomEffect):
+                numbers = torch.tensor([seed + EFFECT_STRIDE * k for seed in seeds], device=self.like.device)
+                effect.reset(numbers, self.dt)
+        self.contact = zero > 1
+        self._read([zero, zero, zero + GRAVITY])
+
+    def _read(self, felt: Vector) -> None:
+        """Make a state of the components; ``felt`` is the acceleration over the last step minus gravity, m/s^2."""
+        rows = quaternion_rows(self.q)
+        self.surface = self.terrain.at(self.t)
+        self.state = State(
+            join(self.p),
+            join(self.v),
+            join(self.q),
+            join(self.w),
+            self._height(rows),
+            self.contact,
+            specific_force=join(felt),
+        )
+        vars(self.state)["rows"] = rows
+
+    def _height(self, rows: Rows) -> torch.Tensor:
+        return clearance(rows, self.p, self._gear, self.surface)
+
+    def step(self, rotor_speeds: torch.Tensor) -> None:
+        """Advance by dt with these commanded rotor speeds in rad/s, ``(N, 4)``."""
+        dt, m, state = self.dt, self.vehicle.mass, self.state
+        self.u = [
+            u + self._follow * ((n * n).clip(None, self.vehicle.u_max) - u)
+            for u, n in zip(self.u, split(rotor_speeds), strict=True)
+        ]
+        self.rotor_speeds = join([u.sqrt() for u in self.u])
+        wrench = [sum(b * u for b, u in zip(row, self.u, strict=True)) for row in self._maps]
+        force, moment = rotate(state.rows, wrench[:3]), wrench[3:]
+        for effect in self.effects:
+            extra_force, extra_moment = effect(state, self.rotor_speeds, self.vehicle, self.surface)
+            force = [a + b for a, b in zip(force, split(extra_force), strict=True)]
+            moment = [a + b for a, b in zip(moment, split(extra_moment), strict=True)]
+        self.applied_force = force
+        turn = angular_acceleration(self._J, self.w, moment, dt)
+        before = self.v
+        v = [a + dt / m * f for a, f in zip(self.v, force, strict=True)]
+        v[2] = v[2] - dt * GRAVITY
+        w = [a + dt * b for a, b in zip(self.w, turn, strict=True)]
+        self.v, self.w = self._touch(state, v, w)
+        self.p = [p + dt * v for p, v in zip(self.p, self.v, strict=True)]
+        self.q = turned(self.q, self.w, dt)
+        self.t += dt
+        felt = [(a - b) / dt for a, b in zip(self.v, before, strict=True)]
+        self._read([felt[0], felt[1], felt[2] + GRAVITY])
+
+    def _touch(self, state: State, v: Vector, w: Vector) -> tuple[Vector, Vector]:
+        """Velocities after contact; it is computed for those near the ground alone."""
+        near = state.height < 2 * self._contact.reach * tilt_margin(state.rows) + NEAR
+        self.contact = torch.zeros_like(near)
+        if not near.any():
+            return v, w
+        pick = near.nonzero()[:, 0]
+        x, y, z = ([row[pick] for row in three] for three in state.rows)
+        some = self._contact(
+            [p[pick] for p in self.p], (x, y, z), [a[pick] for a in v], [a[pick] for a in w], self.surface
+        )  # fmt: skip
+        self.contact = self.contact.index_put((pick,), some.touching)
+        v = [a.index_put((pick,), a[pick] + b) for a, b in zip(v, some.velocity, strict=True)]
+        w = [a.index_put((pick,), a[pick] + b) for a, b in zip(w, some.rates, strict=True)]
+        return v, w
+
+
+NEAR = 0.05  # m: nothing falls further in a step than a fraction of this
+
+
+def tilt_margin(rows: Rows) -> torch.Tensor:
+    """1 where a vehicle has tipped over so far that its hubs may be lower than its gear, else 0."""
+    return (rows[2][2] < 0.7).to(rows[2][2].dtype)
+
+
+def turned(q: Vector, w: Vector, dt: float) -> Vector:
+    """Attitude q after dt in s at the body rates w in rad/s, a unit quaternion: q * exp(w dt), exact at rest too."""
+    square = dot(w, w) * (dt * dt / 4)  # of half the angle
+    # sin(a)/a and cos(a) by series below 0.01 rad (to 1e-17), so that their gradients exist at rest
+    small = square < 1e-4
+    half = torch.where(small, 1.0, square).sqrt()
+    sinc = torch.where(small, 1 - square * (1 / 6 - square * (1 / 120 - square / 5040)), half.sin() / half)
+    cosine = torch.where(small, 1 - square * (1 / 2 - square * (1 / 24 - square / 720)), half.cos())
+    scale = dt / 2 * sinc
+    a, b, c, d = quaternion_product(q, (cosine, *(scale * x for x in w)))
+    shrink = 1.0 / (a * a + b * b + c * c + d * d).sqrt()
+    return [a * shrink, b * shrink, c * shrink, d * shrink]

@@ -1,0 +1,178 @@
+"""The worlds that a campaign can fly in, by name."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+
+from neural_lander.control.tracking import DEFAULT_NATURAL_FREQUENCY
+from neural_lander.errors import NeuralLanderWarning, UserError
+from sim.landing import Learned, build_controller, controller_named, fly_once
+from sim.plant import Plant
+from sim.scenarios import WARM_UP, Scenario
+from sim.world import TIME_STEP
+
+TRIED = 3  # steps after which what is not written for arrays has failed
+Scores = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Copy:
+    """One airframe and what was learned on it."""
+
+    plant: Plant
+    learned: Learned | None
+
+
+@dataclass(frozen=True)
+class Part:
+    """Flights of one controller on one airframe."""
+
+    copy: Copy
+    k: int
+    """Which airframe."""
+    controller: str
+    indices: tuple[int, ...]
+    seeds: tuple[int, ...]
+    moment_trim: np.ndarray | str
+    """(3,) N m, body; or why there is none."""
+    tuned: Mapping[str, float] | None = None
+    """Gains of its own; None for those that all have."""
+
+
+class FlightWorld(Protocol):
+    """Flies parts of a campaign."""
+
+    shard: int
+    """Flights that are best flown in one call."""
+    exact: bool
+    """Whether a flight has the same scores, to the last bit, whatever else is flown in the same call."""
+
+    def check(self, controller: str, scenario: Scenario, copy: Copy) -> None:
+        """Raise UserError where this world cannot fly it."""
+        ...
+
+    def fly(
+        self, parts: Sequence[Part], scenario: Scenario, omega_n: float, resting_share: float
+    ) -> list[list[Scores | str]]:
+        """Scores of every seed of every part, or in words why that flight has none."""
+        ...
+
+
+class PyBullet:
+    """One vehicle after the other, with contact and shapes; any effect."""
+
+    shard = 10  # flights: some four seconds of a core between two savings
+    exact = True
+
+    def check(self, controller: str, scenario: Scenario, copy: Copy) -> None:
+        """See :class:`FlightWorld`: it flies everything."""
+
+    def fly(
+        self, parts: Sequence[Part], scenario: Scenario, omega_n: float, resting_share: float
+    ) -> list[list[Scores | str]]:
+        """See :class:`FlightWorld`."""
+        return [[_fly_alone(part, seed, scenario, omega_n, resting_share) for seed in part.seeds] for part in parts]
+
+
+def _fly_alone(part: Part, seed: int, scenario: Scenario, omega_n: float, resting_share: float) -> Scores | str:
+    plant, moment_trim = part.copy.plant, part.moment_trim
+    assert not isinstance(moment_trim, str)
+    controller = build_controller(controller_named(part.controller), plant, part.copy.learned, omega_n, part.tuned)
+    try:
+        with plant.build() as world:  # a new one for each: Bullet's contacts remember the flight before
+            return fly_once(world, plant, controller, scenario, seed, moment_trim, resting_share=resting_share)[-1]
+    except (UserError, ArithmeticError) as error:
+        return str(error)
+
+
+class Batched:
+    """Thousands of vehicles at once in torch; effects must take arrays."""
+
+    shard = 1000  # flights: larger ones cost less per flight, smaller ones lose less when they are lost
+    exact = False  # vector instructions and what is left over for scalar ones differ in the last bit
+
+    def check(self, controller: str, scenario: Scenario, copy: Copy) -> None:
+        """See :class:`FlightWorld`: a controller or an effect may be written for one vehicle alone."""
+        from sim.batch.flight import Flights, Task
+
+        brief = replace(scenario, duration=TRIED * TIME_STEP - WARM_UP)
+        try:
+            Flights([Task(copy, controller, (0, 1), np.zeros(3))], brief, DEFAULT_NATURAL_FREQUENCY, 1.0, None).fly()
+        except Exception as error:
+            raise UserError(
+                f"the batched world cannot fly '{controller}' in this plant: {type(error).__name__}: {error}; "
+                "use --world pybullet"
+            ) from error
+
+    def fly(
+        self, parts: Sequence[Part], scenario: Scenario, omega_n: float, resting_share: float
+    ) -> list[list[Scores | str]]:
+        """See :class:`FlightWorld`."""
+        try:
+            flown = _in_batch(parts, scenario, omega_n, resting_share)
+        except UserError:  # of one flight, but of which?
+            if len(parts) == len(parts[0].seeds) == 1:
+                return [[_why(parts[0], parts[0].seeds[0], scenario, omega_n, resting_share)]]
+            first, second = (self.fly(half, scenario, omega_n, resting_share) for half in _halves(parts))
+            return [*first, *second] if len(parts) > 1 else [[*first[0], *second[0]]]
+        return [
+            [
+                _why(part, seed, scenario, omega_n, resting_share) if "failed" in scores else scores
+                for seed, scores in zip(part.seeds, rows, strict=True)
+            ]
+            for part, rows in zip(parts, flown, strict=True)
+        ]
+
+
+def _in_batch(parts: Sequence[Part], scenario: Scenario, omega_n: float, resting_share: float) -> list[list[Scores]]:
+    from sim.batch.flight import Task, fly_batch
+
+    tasks = [Task(p.copy, p.controller, p.seeds, np.asarray(p.moment_trim), p.tuned) for p in parts]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NeuralLanderWarning)  # what it says of failures is told in their rows
+            return fly_batch(tasks, scenario.name, omega_n=omega_n, resting_share=resting_share)
+    except Exception as error:
+        raise UserError(f"{type(error).__name__}: {error}") from error
+
+
+def _why(part: Part, seed: int, scenario: Scenario, omega_n: float, resting_share: float) -> str:
+    """Reason for a failure that a batch cannot tell: the other world names the effect."""
+    alone = _fly_alone(part, seed, scenario, omega_n, resting_share)
+    return alone if isinstance(alone, str) else "it fails in the batched world, though not in PyBullet"
+
+
+def _halves(parts: Sequence[Part]) -> tuple[list[Part], list[Part]]:
+    """About half of the parts each, or of the flights where there is one part alone."""
+    if len(parts) > 1:
+        return list(parts[: len(parts) // 2]), list(parts[len(parts) // 2 :])
+    (part,), middle = parts, len(parts[0].seeds) // 2
+    ends = (slice(None, middle), slice(middle, None))
+    first, second = (replace(part, indices=part.indices[e], seeds=part.seeds[e]) for e in ends)
+    return [first], [second]
+
+
+WORLDS: Mapping[str, FlightWorld] = {"pybullet": PyBullet(), "batched": Batched()}
+
+
+def world_named(name: str) -> FlightWorld:
+    """World by name, or an error that lists the known ones."""
+    if name not in WORLDS:
+        raise UserError(f"world '{name}' is not known; use one of: {', '.join(WORLDS)}")
+    return WORLDS[name]
+
+
+def fitting_world(controllers: Sequence[str], scenarios: Sequence[Scenario], copy: Copy) -> str:
+    """The batched world where it can fly all of that, else PyBullet."""
+    try:
+        for scenario in scenarios:
+            for name in controllers:
+                WORLDS["batched"].check(name, scenario, replace(copy, plant=scenario.over(copy.plant)))
+    except UserError:
+        return "pybullet"
+    return "batched"

@@ -1,0 +1,101 @@
+"""Closed loops of the batched world: the figures that the PyBullet world gives, whatever else flies along."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from random_network import random_network
+
+from neural_lander.residual.analytic import CheesemanBennett
+from neural_lander.vehicle import load_vehicle
+from sim.batch.flight import Flights, Task, fly_batch, fly_shard
+from sim.campaign import Copy
+from sim.landing import CONTROLLERS, Learned, build_controller, controller_named, fly_once
+from sim.plant import Plant
+from sim.scenarios import scenario_named
+
+pytest.importorskip("pybullet", reason="the worlds are compared")
+
+VEHICLE = load_vehicle("intel-aero")
+CHEESEMAN_BENNETT = CheesemanBennett(3.0, 0.05, VEHICLE.rotor_radius, VEHICLE.gear_clearance)
+TRIM = np.array([1e-3, -2e-3, 1e-4])
+SHORT = replace(scenario_named("land-1d"), duration=-2.8)  # 0.2 s of the warm-up
+
+
+def copy_of(airframe: int) -> Copy:
+    network = random_network(VEHICLE, airframe, 0.3)
+    return Copy(Plant(VEHICLE).with_airframe(airframe), Learned(network, CHEESEMAN_BENNETT, 0.3))
+
+
+COPIES = [copy_of(1), copy_of(2)]
+
+
+def task(controller: str, seeds: range = range(2), copy: Copy = COPIES[0]) -> Task:
+    return Task(copy, controller, seeds, TRIM)
+
+
+def short(tasks: list[Task], like: torch.Tensor | None = None) -> np.ndarray:
+    """(N, 7) at the end of a short hover: position, velocity, height."""
+    with torch.no_grad():
+        flights = Flights(tasks, SHORT, 3.0, 0.7, like)
+        flights.fly()
+        s = flights.world.state
+    return torch.cat([s.position, s.velocity, s.height[:, None]], dim=-1).double().numpy()
+
+
+@pytest.mark.parametrize("controller", CONTROLLERS)
+def test_every_controller_flies_in_the_batch_as_it_does_alone(controller: str) -> None:
+    """To rounding: the same noise, the same law, the same iterations of the thrust."""
+    end, copy = short([task(controller)]), COPIES[0]
+    one = build_controller(controller_named(controller), copy.plant, copy.learned)
+    with copy.plant.build() as world:
+        for seed in range(2):
+            fly_once(world, copy.plant, one, SHORT_SCORELESS, seed, TRIM)
+            s = world.state
+            assert_allclose(end[seed], [*s.position, *s.velocity, s.height], rtol=0, atol=1e-9)
+
+
+SHORT_SCORELESS = replace(SHORT, score=lambda truth, trajectory: {})
+
+
+@pytest.mark.parametrize("name", ["neural-lander-trim", "neural-lander-adaptive"])
+def test_a_flight_does_not_depend_on_what_flies_along(name: str) -> None:
+    """Airframes, networks and seeds of others: not a bit of it."""
+    alone = short([task(name, range(1, 2))])
+    others = [task("pd-cb", range(3)), task(name, range(2), COPIES[1]), task(name), task(name, range(3), COPIES[1])]
+    assert_allclose(short(others)[6], alone[0], rtol=0, atol=1e-13)
+
+
+def test_single_precision_flies_the_same_way() -> None:
+    tasks = [task("neural-lander-trim"), task("pd-trim", copy=COPIES[1])]
+    assert_allclose(short(tasks, torch.zeros((), dtype=torch.float32)), short(tasks), atol=2e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("controller", ["pd-trim", "oracle-trim"])
+def test_landings_are_those_of_the_pybullet_world(controller: str) -> None:
+    """Paired over seeds. The flight down is the same to rounding; contact is another solver of the same springs."""
+    copy, seeds, scenario = COPIES[0], range(16), scenario_named("land-1d")
+    rows = fly_batch([task(controller, seeds)], "land-1d")[0]
+    one = build_controller(controller_named(controller), copy.plant, copy.learned)
+    with copy.plant.build() as world:
+        expected = [fly_once(world, copy.plant, one, scenario, seed, TRIM)[3] for seed in seeds]
+    ours, theirs = ({k: np.array([r[k] for r in some]) for k in some[0]} for some in (rows, expected))
+    assert np.array_equal(ours["touchdown"], theirs["touchdown"])
+    assert np.array_equal(ours["tipped_over"], theirs["tipped_over"])
+    assert_allclose(ours["arrival_error_m"], theirs["arrival_error_m"], atol=5e-4)
+    assert_allclose(ours["touchdown_speed_m_s"], theirs["touchdown_speed_m_s"], atol=0.02)
+    assert abs(np.median(ours["lateness_s"] - theirs["lateness_s"])) < 0.02
+    assert np.quantile(np.abs(ours["lateness_s"] - theirs["lateness_s"]), 0.8) < 0.1
+    assert abs(np.median(ours["drift_m"] - theirs["drift_m"])) < 0.002
+    assert_allclose(ours["final_error_m"], theirs["final_error_m"], atol=1e-3)
+
+
+@pytest.mark.slow
+def test_a_shard_has_the_rows_of_the_same_seeds_in_a_larger_one() -> None:
+    whole = fly_shard(COPIES[0], "neural-lander-trim", "hover-low", range(4), 3.0, 0.7, TRIM)
+    part = fly_shard(COPIES[0], "neural-lander-trim", "hover-low", range(2, 4), 3.0, 0.7, TRIM)
+    for a, b in zip(whole[2:], part, strict=True):
+        assert a == pytest.approx(b, abs=1e-10)

@@ -1,0 +1,47 @@
+"""Every law lands in PyBullet on the default plant, learned and not, with the gains that all share."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from neural_lander.vehicle import load_vehicle
+from sim.campaign import Copy
+from sim.landing import build_controller, controller_named, fly_once, identify_moment_trim
+from sim.plant import Plant
+from sim.scenarios import scenario_named
+from sim.study import study_airframe
+
+pytest.importorskip("pybullet", reason="the PyBullet world needs pybullet, which has wheels up to Python 3.11")
+
+pytestmark = pytest.mark.slow
+SEEDS = (1, 2, 3)
+# m and s, medians; PD with trim: 33 mm and 3.2 s
+BOUNDS = {
+    "indi": (0.010, 0.1),
+    "l1": (0.015, 0.1),
+    "neural-lander-trim": (0.005, 0.1),
+    "neural-lander-adaptive": (0.005, 0.1),
+}
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Copy:
+    folder: Path = tmp_path_factory.mktemp("study")
+    return study_airframe(Plant(load_vehicle("intel-aero")).with_airframe(1), 1, 0, folder).copy
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_it_lands_close_to_the_reference_and_on_time(copy: Copy, name: str) -> None:
+    controller, rows = build_controller(controller_named(name), copy.plant, copy.learned), []
+    with copy.plant.build() as world:
+        trim = identify_moment_trim(copy.plant, world)
+    for seed in SEEDS:
+        with copy.plant.build() as world:
+            *_, row = fly_once(world, copy.plant, controller, scenario_named("land-3d"), seed, trim)
+        rows.append(row)
+    error, late = BOUNDS[name]
+    assert all(row["success"] for row in rows)
+    assert np.median([abs(row["arrival_error_m"]) for row in rows]) < error
+    assert np.median([abs(row["lateness_s"]) for row in rows]) < late
+    assert all(0.15 < row["touchdown_speed_m_s"] < 0.45 for row in rows)

@@ -1,0 +1,103 @@
+"""Changed plants: what each key does to the world that flies, and what is refused."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from neural_lander.errors import UserError
+from neural_lander.vehicle import load_vehicle
+from sim.aerodynamics import BatterySag, InWind
+from sim.airframe import Airframe
+from sim.campaign import Copy
+from sim.motors import FirstOrderMotors
+from sim.plant import Plant
+from sim.plant_change import CHANGES, STANDARD_ROBUSTNESS, PlantChange
+
+VEHICLE = load_vehicle("intel-aero")
+PLANT = Plant(VEHICLE).with_airframe(2)
+
+
+def changed(text: str) -> Plant:
+    return PlantChange.parse(text).of(Copy(PLANT, None)).plant
+
+
+def test_mass_thrust_and_lag_are_those_of_the_vehicle_that_flies_and_not_of_the_one_believed() -> None:
+    plant = changed("mass=1.1,thrust=0.85,lag=0.05")
+    assert plant.vehicle is VEHICLE
+    assert plant.true_vehicle.mass == pytest.approx(1.1 * VEHICLE.mass)
+    assert plant.true_vehicle.thrust_coefficient == pytest.approx(0.85 * VEHICLE.thrust_coefficient)
+    assert plant.true_vehicle.motor_time_constant == 0.05
+    assert PLANT.true_vehicle is VEHICLE
+
+
+def test_the_centre_of_mass_moves_forward_by_the_share_of_the_arm_and_tips_the_vehicle() -> None:
+    plant = changed("com=0.05")
+    arm = np.hypot(0.127, 0.127)
+    assert_allclose(plant.airframe.centre_of_mass - PLANT.airframe.centre_of_mass, [0.05 * arm, 0, 0])
+    hover = np.full(4, VEHICLE.weight / 4)
+    moment = hover @ (plant.airframe.wrench_map(VEHICLE) - PLANT.airframe.wrench_map(VEHICLE))[:, 3:]
+    # r x F with r = -0.05 arm x, F along each rotor's own axis, nearly z: nose down, about +y
+    assert_allclose(moment[1], 0.05 * arm * VEHICLE.weight, rtol=1e-3)
+
+
+def test_wind_blows_on_every_effect_there_is() -> None:
+    plant = changed("wind=2")
+    (effect,) = plant.effects
+    assert isinstance(effect, InWind) and effect.effects == PLANT.effects and effect.wind.mean == (2.0, 0.0, 0.0)
+
+
+def test_delay_and_dropouts_are_those_of_the_state() -> None:
+    plant = changed("delay=0.03,dropout=0.1,drift=0.01")
+    assert plant.noise.delay == 7 and plant.noise.dropout == 0.1 and plant.noise.drift == 0.01
+    assert plant.noise.position == PLANT.noise.position
+
+
+def test_mismatched_motors_differ_in_thrust_and_in_lag() -> None:
+    airframe = Airframe.nominal().mismatched(0.1)
+    thrust = airframe.wrench_map(VEHICLE)[:, 2]
+    assert_allclose(thrust.mean(), 1.0) and thrust[0] == pytest.approx(1.1)
+    lags = airframe.motor_time_constants(VEHICLE)
+    motors, command = FirstOrderMotors(lags, VEHICLE.u_max), np.full(4, 500.0)
+    u = motors.step(command, 0.01)
+    assert_allclose(u, 500.0**2 * (1 - np.exp(-0.01 / lags)))
+    assert np.ptp(lags) > 0.005
+    assert isinstance(Airframe.nominal().motor_time_constants(VEHICLE), float)
+
+
+def test_a_sagging_battery_joins_the_effects() -> None:
+    effect = changed("charge=0.4").effects[-1]
+    assert isinstance(effect, BatterySag) and effect.charge == 0.4
+
+
+def test_the_name_says_what_differs() -> None:
+    assert PlantChange().name == "nominal"
+    assert PlantChange.parse("thrust=0.85,mass=1.1").name == "mass +10 %, thrust -15 %"
+    assert PlantChange.parse("lag=0.05,dropout=0.1").name == "motor lag 50 ms, dropouts 10 %"
+    assert len({change.name for change in STANDARD_ROBUSTNESS}) == len(STANDARD_ROBUSTNESS) == 8
+
+
+@pytest.mark.parametrize("key", CHANGES)
+def test_every_change_builds_a_world_that_flies(key: str) -> None:
+    pytest.importorskip("pybullet", reason="the PyBullet world needs pybullet")
+    change = CHANGES[key]
+    plant = PlantChange({key: 0.5 * (change.low + change.high)}).of_plant(PLANT)
+    with plant.build() as world:
+        world.reset(np.array([0.0, 0.0, 1.0]), seed=3)
+        for _ in range(3):
+            world.step(np.full(4, VEHICLE.hover_speed))
+        assert np.all(np.isfinite(world.state.position))
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("moon=1", "plant: 'moon' is not known; use any of: mass, thrust, com"),
+        ("mass=3", r"plant: mass = 3.0 must be a number in 0.5\.\.2 \(factor\)"),
+        ("wind=nan", r"plant: wind = nan must be a number in 0.1\.\.15 \(m/s, with gusts\)"),
+        ("lag=slow", "plant 'lag=slow': 'slow' is not a number; it must be written like mass=1.1,wind=2"),
+        ("lag", "plant 'lag': '' is not a number"),
+    ],
+)
+def test_what_is_no_change_is_refused_with_the_remedy(text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        PlantChange.parse(text)

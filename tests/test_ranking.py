@@ -1,0 +1,97 @@
+"""Who is best, by the rule: nearest to the target, ties where the intervals overlap, oracles apart."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sim.campaign import Outcome
+from sim.contribution import contribution
+from sim.ranking import estimates, ranking, worse
+from sim.summary import summarise
+
+
+def controller(key: str, median: float | None, low: float = 0.0, high: float = 0.0, **more: Any) -> dict[str, Any]:
+    n = 0 if median is None else more.pop("values", 20)
+    return {"metrics": {key: {"median": median, "ci95": [low, high], "n": n}}, "n": 20, "touchdown_count": 20, **more}
+
+
+def test_the_smallest_error_is_best_whoever_has_it_and_an_oracle_takes_no_part() -> None:
+    controllers = {
+        "neural-lander-trim": controller("arrival_error_m", 0.004, 0.003, 0.005),
+        "indi": controller("arrival_error_m", 0.001, 0.0005, 0.002),
+        "oracle": controller("arrival_error_m", 0.0, 0.0, 0.0),
+    }
+    assert ranking(controllers) == {"arrival_error_m": {"best": "indi", "ties": []}}
+    assert worse("arrival_error_m", controllers["neural-lander-trim"], controllers["indi"])
+
+
+def test_overlapping_intervals_are_a_tie() -> None:
+    controllers = {"a": controller("drift_m", 0.004, 0.001, 0.005), "b": controller("drift_m", 0.001, 0.0005, 0.002)}
+    assert ranking(controllers) == {"drift_m": {"best": "b", "ties": ["a"]}}
+    assert not worse("drift_m", controllers["a"], controllers["b"])
+
+
+def test_a_touchdown_is_best_at_the_reference_speed_and_a_landing_at_its_time() -> None:
+    speeds = {
+        "soft": controller("touchdown_speed_m_s", 0.02, 0.01, 0.03),
+        "right": controller("touchdown_speed_m_s", 0.29, 0.28, 0.31),
+        "hard": controller("touchdown_speed_m_s", 0.5, 0.45, 0.55),
+    }
+    assert ranking(speeds)["touchdown_speed_m_s"] == {"best": "right", "ties": []}
+    times = {"early": controller("lateness_s", -0.8, -0.9, -0.7), "right": controller("lateness_s", 0.05, 0.04, 0.06)}
+    assert ranking(times)["lateness_s"]["best"] == "right"
+
+
+def test_who_has_no_value_in_some_flights_or_never_lands_is_not_ranked() -> None:
+    controllers = {
+        "a": controller("lateness_s", 5.0, 5.0, 5.0, touchdown_count=0),
+        "b": controller("lateness_s", 0.1, 0.1, 0.1, values=3),
+        "c": controller("lateness_s", 0.2, 0.2, 0.2),
+    }
+    assert ranking(controllers) == {}
+
+
+def test_only_plain_laws_estimate_nothing() -> None:
+    assert [n for n in ("pd", "pd-cb", "neural-lander", "pd-trim", "indi", "l1") if not estimates(n)] == [
+        "pd", "pd-cb", "neural-lander",
+    ]  # fmt: skip
+
+
+def flown(error: float, spread: float, seed: int) -> Outcome:
+    values = error + spread * np.random.default_rng(seed).standard_normal(40)
+    return Outcome(
+        [
+            {"arrival_error_m": float(v), "touchdown": 1.0, "tipped_over": 0.0, "success": 1.0,
+             "seed": float(k), "index": float(k), "copy": float(k % 4)}
+            for k, v in enumerate(values)
+        ]
+    )  # fmt: skip
+
+
+def test_what_the_network_adds_is_told_apart_from_what_a_law_adds() -> None:
+    outcomes = {
+        "pd": flown(0.06, 0.001, 1), "pd-cb": flown(0.01, 0.001, 2), "neural-lander": flown(0.002, 0.0005, 3),
+        "pd-trim": flown(0.03, 0.001, 4),
+    }  # fmt: skip
+    summary = summarise(outcomes)
+    found = contribution(outcomes, summary)
+    assert list(found) == ["without trim"]  # with trim neither law nor network was flown
+    rows = found["without trim"]["arrival_error_m"]
+    assert rows["Cheeseman-Bennett"]["removed_share"] == pytest.approx(1 - 0.01 / 0.06, abs=0.02)
+    assert rows["network"]["removed_share"] == pytest.approx(1 - 0.002 / 0.06, abs=0.02)
+    assert rows["network_minus_law"]["median"] == pytest.approx(-0.008, abs=0.0006)
+    assert rows["network_minus_law"]["intervals_apart"]
+
+
+def test_differences_are_to_pd_with_trim_seed_by_seed() -> None:
+    shared = np.random.default_rng(0).standard_normal(40)
+    base, other = flown(0.03, 0.0, 0), flown(0.02, 0.0, 0)
+    for outcome in (base, other):
+        for row, e in zip(outcome.rows, shared, strict=True):
+            row["arrival_error_m"] += 0.002 * float(e)
+    summary = summarise({"pd": other, "pd-trim": base})
+    pair = summary["pd"]["paired"]["arrival_error_m"]
+    assert summary["pd"]["paired_to"] == "pd-trim" and summary["pd-trim"]["paired"] == {}
+    assert pair["median"] == pytest.approx(-0.01, abs=1e-9) and pair["smaller_share"] == 1.0 and pair["n"] == 40
+    assert summary["pd"]["success"]["ci95"][1] == 1.0

@@ -1,0 +1,45 @@
+"""What is asked for, against results made by hand."""
+
+import pytest
+from report_results import controller
+
+from sim.requirements import apart_requirements, robust_requirements
+
+
+def scenarios(ours_hang: float, theirs_hang: float, tipped: int = 0) -> dict:
+    ours = controller("Neural-Lander + trim", ours_hang, 0.02, 0.004, 20) | {"tipped_over_count": tipped}
+    pd, trim = controller("PD", 0.06, None, 0.01, 0), controller("PD + trim", theirs_hang, 1.9, 0.01, 20)
+    pd["metrics"]["lateness_s"] = {"median": 5.0, "ci95": [5.0, 5.0], "n": 20}
+    trim["metrics"]["touchdown_speed_m_s"] |= {"median": 0.05, "ci95": [0.04, 0.06]}
+    return {"land-3d": {"controllers": {"pd": pd, "pd-trim": trim, "neural-lander-trim": ours}}}
+
+
+def test_better_beyond_both_intervals_is_met() -> None:
+    rows = apart_requirements(scenarios(0.0005, 0.03))
+    assert all(row["met"] for row in rows)
+    titles = [row["name"] for row in rows]
+    assert "land-3d: arrival error of Neural-Lander + trim below that of PD + trim, intervals apart" in titles
+    assert "land-3d: lateness of Neural-Lander + trim below that of PD, intervals apart" in titles  # it never lands
+    speed = [row for row in rows if "touchdown speed off 0.3 m/s" in row["name"]]
+    assert len(speed) == 1 and speed[0]["bound"] == pytest.approx(0.24)  # PD has none
+
+
+def test_overlapping_intervals_and_a_flight_that_tipped_over_are_missed() -> None:
+    rows = apart_requirements(scenarios(0.029, 0.03, tipped=1), ", tuned")
+    missed = {row["name"] for row in rows if not row["met"]}
+    assert missed == {
+        "land-3d, tuned: arrival error of Neural-Lander + trim below that of PD + trim, intervals apart",
+        "land-3d, tuned: flights of Neural-Lander + trim that tipped over",
+    }
+
+
+def test_robustness_is_held_against_the_best_baseline_and_no_oracle() -> None:
+    def plant(**downs: int) -> dict:
+        return {
+            "name": "thrust -15 %",
+            "controllers": {n.replace("_", "-"): controller(n, 0.0, 0.1, 0.1, d) for n, d in downs.items()},
+        }
+
+    ours_less = robust_requirements({"plants": [plant(pd=3, indi=19, oracle=20, neural_lander_trim=18)]})
+    assert [row["met"] for row in ours_less] == [False] and ours_less[0]["bound"] == 0.95
+    assert robust_requirements({"plants": [plant(pd=3, oracle=20, neural_lander_trim=18)]})[0]["met"]

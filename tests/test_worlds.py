@@ -1,0 +1,92 @@
+"""Which world flies what, and how the batched one finds the flight that fails."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from neural_lander.errors import UserError
+from neural_lander.vehicle import load_vehicle
+from sim import worlds
+from sim.campaign import Campaign, run_campaign
+from sim.plant import Plant
+from sim.pool import LocalPool
+from sim.scenarios import SCENARIOS
+from sim.worlds import Batched, Copy, Part, fitting_world, world_named
+
+pytest.importorskip("torch")
+pytest.importorskip("pybullet", reason="the PyBullet world needs pybullet, which has wheels up to Python 3.11")
+
+COPY = Copy(Plant(load_vehicle("intel-aero")), None)
+LANDING = SCENARIOS["land-1d"]
+
+
+def for_one_vehicle(state, rotor_speeds, vehicle, terrain):
+    """An effect that asks whether a height is small: an array has no such truth."""
+    force = np.zeros(3)
+    if state.height < 0.1:
+        force[2] = 1.0
+    return force, np.zeros(3)
+
+
+def test_the_batched_world_flies_what_is_written_for_arrays() -> None:
+    assert fitting_world(["pd", "oracle-trim"], [LANDING, SCENARIOS["cross-table"]], COPY) == "batched"
+
+
+def test_what_is_written_for_one_vehicle_flies_in_pybullet() -> None:
+    copy = Copy(replace(COPY.plant, effects=(for_one_vehicle,)), None)
+    assert fitting_world(["pd"], [LANDING], copy) == "pybullet"
+    with pytest.raises(UserError, match=r"cannot fly 'pd' in this plant: .*; use --world pybullet"):
+        Batched().check("pd", LANDING, copy)
+
+
+def test_an_unknown_world_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(UserError, match="world 'gazebo' is not known; use one of: pybullet, batched"):
+        world_named("gazebo")
+
+
+PARTS = [
+    Part(COPY, k, name, (k, k + 2, k + 4), (10 + k, 12 + k, 14 + k), np.zeros(3))
+    for name in ("pd", "oracle")
+    for k in (0, 1)
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("bad", [set(), {12}, {10, 15}, set(range(10, 16))])
+def test_a_batch_that_fails_is_halved_until_the_flight_is_found_and_the_others_fly(
+    bad: set[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def in_batch(parts, scenario, omega_n, resting_share):
+        if bad & {seed for part in parts for seed in part.seeds}:
+            raise UserError("one of them")
+        return [[{"drift_m": float(seed)} for seed in part.seeds] for part in parts]
+
+    monkeypatch.setattr(worlds, "_in_batch", in_batch)
+    monkeypatch.setattr(worlds, "_fly_alone", lambda part, seed, *rest: f"{part.controller} {seed}")
+    found = Batched().fly(PARTS, LANDING, 3.0, 0.7)
+    for part, rows in zip(PARTS, found, strict=True):
+        expected = [f"{part.controller} {s}" if s in bad else {"drift_m": float(s)} for s in part.seeds]
+        assert rows == expected
+
+
+def test_a_state_that_is_not_finite_in_the_batch_is_explained_by_the_other_world(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        worlds, "_in_batch", lambda parts, *rest: [[{"failed": 1.0}, {"drift_m": 0.1}, {"failed": 1.0}]]
+    )
+    reasons = {10: "effect 'Mine' returned nan", 14: {"drift_m": 0.2}}
+    monkeypatch.setattr(worlds, "_fly_alone", lambda part, seed, *rest: reasons[seed])
+    (rows,) = Batched().fly(PARTS[:1], LANDING, 3.0, 0.7)
+    assert rows == [
+        "effect 'Mine' returned nan",
+        {"drift_m": 0.1},
+        "it fails in the batched world, though not in PyBullet",
+    ]
+
+
+@pytest.mark.slow
+def test_two_workers_give_the_numbers_of_one_in_the_batched_world() -> None:
+    campaign = Campaign([COPY], ["pd-trim", "oracle"], "hover-low", flights=6, world="batched")
+    one, two = (run_campaign(campaign, LocalPool(n), shard_size=4) for n in (1, 2))
+    assert {name: o.rows for name, o in one.items()} == {name: o.rows for name, o in two.items()}
