@@ -93,7 +93,10 @@ def test_small_steps_follow_the_differential_equations_of_neural_fly() -> None:
     gains = AdaptationGains(rate=2.0, prior=0.02, noise=0.3, forget=0.5, Gamma=0.5)
     adaptation = LastLayerAdaptation(VEHICLE, NETWORK, K_v, gains)
     adaptation.radius = adaptation._limit = 1e9
-    state = State(ZERO, ZERO, LEVEL, ZERO, np.float64(0.1), specific_force=np.array([0.1, 0.0, GRAVITY + 0.5]))
+    felt = np.array([0.1, 0.0, GRAVITY + 0.5])
+    # that they differ in the last digits tells them from an outage
+    pair = [State(ZERO, np.full(3, e), LEVEL, ZERO, np.float64(0.1), specific_force=felt) for e in (0.0, 1e-13)]
+    state = pair[0]
     x = np.append(NETWORK.hidden_at_features(NETWORK.features.of(state))(HOVER), 1.0)
     y, s = M * (np.asarray(state.specific_force) - [0, 0, GRAVITY]), np.array([0.05, -0.02, 0.1])
     f_0 = NETWORK.at(state)(HOVER)
@@ -113,7 +116,7 @@ def test_small_steps_follow_the_differential_equations_of_neural_fly() -> None:
     for k in range(round(0.5 / step) + 1):
         adaptation.update(k * step, s, False)
         adaptation._last_s, adaptation._hold = s, False
-        adaptation.observe(k * step, state, HOVER, adaptation.at(state)(HOVER))
+        adaptation.observe(k * step, pair[k % 2], HOVER, adaptation.at(state)(HOVER))
     assert_allclose(adaptation.A, expected, atol=0.01 * np.abs(expected).max())
 
 
@@ -224,7 +227,7 @@ def test_it_turns_with_the_vehicle_where_the_features_do() -> None:
         adaptation = LastLayerAdaptation(VEHICLE, network, K_v)
         for k in range(40):
             felt = turn @ np.array([0.4, -0.2, GRAVITY + 0.3])
-            state = State(ZERO, turn @ [0.1, 0.2, 0.0], q, ZERO, np.float64(0.2), specific_force=felt)
+            state = State(ZERO, turn @ [0.1, 0.2, 1e-13 * (k % 2)], q, ZERO, np.float64(0.2), specific_force=felt)
             adaptation.observe(k * DT, state, HOVER, adaptation.at(state)(HOVER))
             adaptation.update(k * DT, turn @ [0.1, 0.0, 0.1], False)
         found.append(turn.T @ (adaptation.d_hat + adaptation.at(state)(HOVER)))

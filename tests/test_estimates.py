@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose
 from scipy import signal
 
 from neural_lander.control.controller import Controller
-from neural_lander.control.estimate import Clock, ForceEstimate, MotorLag
+from neural_lander.control.estimate import Clock, ForceEstimate, MotorLag, Repetition
 from neural_lander.control.indi import Indi, IndiGains
 from neural_lander.control.l1 import L1, L1Gains
 from neural_lander.control.tracking import TrackingGains
@@ -175,6 +175,35 @@ def test_a_number_that_is_missing_is_no_force(name: str) -> None:
         v = v + DT * FORCE / M
     assert np.all(np.isfinite(estimate.d_hat))
     assert_allclose(np.sign(estimate.d_hat), np.sign(FORCE))
+
+
+@pytest.mark.parametrize("name", ["indi", "l1"])
+def test_an_outage_that_repeats_the_last_state_is_no_force(name: str) -> None:
+    """A vehicle that falls while nothing new arrives: taken at its word, it would hang in the air."""
+    found = []
+    for lost in (range(0), range(200, 212)):
+        estimate, v, last = ESTIMATES[name](), np.zeros(3), seen()
+        for k in range(260):
+            force = np.array([0.0, 0.0, -4.0 + 0.01 * k])
+            if k not in lost:
+                last = State(np.full(3, 0.01 * k), v, LEVEL, ZERO, np.float64(1.0), specific_force=force / M - G_VECTOR)
+            estimate.observe(k * DT, last, HOVER, ZERO)
+            found.append(estimate.d_hat[2])
+            v = v + DT * force / M
+    steady, broken = np.array(found[:260]), np.array(found[260:])
+    assert np.abs(broken - steady).max() < 0.15  # N; the force itself moves by 0.12 in the outage
+
+
+def test_repetition_is_told_for_each_of_a_batch() -> None:
+    repeated = Repetition()
+    assert repeated(1.0, 2.0) is False
+    assert repeated(1.0, 2.0) is True
+    assert repeated(1.0, 2.5) is False
+    repeated.reset()
+    repeated(np.array([1.0, 2.0]), np.array([3.0, 4.0]))
+    assert repeated(np.array([1.0, 2.0]), np.array([3.0, 5.0])).tolist() == [True, False]
+    repeated.reset()
+    assert repeated(np.array([1.0, 2.0]), np.array([3.0, 5.0])) is False
 
 
 @pytest.mark.parametrize("name", ESTIMATES)

@@ -35,7 +35,7 @@ import numpy as np
 
 from neural_lander.arrays import Array, clip, constant, inner, namespace
 from neural_lander.components import Scalar, join, maximum, minimum, split, sqrt
-from neural_lander.control.estimate import DISTURBANCE_LIMIT, Clock, MotorLag, held
+from neural_lander.control.estimate import DISTURBANCE_LIMIT, Clock, MotorLag, Repetition, held
 from neural_lander.errors import UserError
 from neural_lander.residual.features import heading, to_heading, to_world
 from neural_lander.residual.model import ReluNetwork
@@ -103,7 +103,7 @@ class LastLayerAdaptation:
         self._W0 = np.asarray(network.weights[-1], dtype=np.float64)
         self._b = np.asarray(network.biases[-1], dtype=np.float64)
         self.radius = float(np.linalg.norm(self._W0, 2)) * (1 - ROUNDING)
-        self._clock, self._lag = Clock(), MotorLag(vehicle)
+        self._clock, self._lag, self._repeated = Clock(), MotorLag(vehicle), Repetition()
         zeta = 0.5 * (np.asarray(network.state_low, dtype=np.float64) + np.asarray(network.state_high))
         zeta[0] = network.state_low[0]  # on the floor, at the middle of what else was trained on
         phi = network.hidden_at_features(zeta)(np.full(4, vehicle.weight / 4))
@@ -127,8 +127,8 @@ class LastLayerAdaptation:
         self.P: Array = self._P0  # (..., n + 1, n + 1)
         self._last_s: Array = np.zeros(3)
         self._hold: bool | Array = True
-        self._clock.reset()
-        self._lag.reset()
+        for part in (self._clock, self._lag, self._repeated):
+            part.reset()
 
     @property
     def W(self) -> Array:
@@ -168,7 +168,7 @@ class LastLayerAdaptation:
     ) -> None:
         if dt == 0.0:
             return
-        v = state.velocity
+        v, felt = state.velocity, state.specific_force
         xp, (A, P) = namespace(v), (constant(self.A, v), constant(self.P, v))
         share = self._share(state)
         phi = self._hidden(state)(constant(thrust, v)) * (share if isinstance(share, float) else share[..., None])
@@ -186,6 +186,7 @@ class LastLayerAdaptation:
             spread = spread - Px[..., :, None] * gain[..., None, :]
         moved = moved + push[..., :, None] * apply(P, x)[..., None, :]
         hold = held(state.contact, *split(s), *split(v), *(() if missing is None else split(missing)))
+        hold = hold | self._repeated(*split(v), *(() if felt is None else split(felt)))
         hold = self._hold or hold if isinstance(self._hold, bool | np.bool_) else self._hold | hold
         self.A = _where(hold, A, self._bounded(moved))
         self.P = _where(hold, P, spread)

@@ -24,8 +24,8 @@ class ForceEstimate(Protocol):
     """Estimate d_hat of the force in N, world, that neither the nominal model nor f_a_hat explains.
 
     A controller calls :meth:`observe` before the tracking law and :meth:`update` after the allocation, once each per
-    step. Both take one vehicle or a batch, in either array library. A measurement that is not finite, and contact,
-    leave d_hat as it is.
+    step. Both take one vehicle or a batch, in either array library. A measurement that is not finite, one that is the
+    last one again, and contact leave d_hat as it is.
     """
 
     d_hat: Array  # (..., 3) N, world
@@ -87,6 +87,25 @@ class MotorLag:
         thrust = constant(self.thrust, commanded)
         self.thrust = thrust + share * (commanded - thrust)
         return self.thrust
+
+
+class Repetition:
+    """Whether a measurement is the last one again: that is what an outage looks like to a controller."""
+
+    def __init__(self) -> None:
+        self._last: Vector = ()
+
+    def reset(self) -> None:
+        """The next measurement is a new one."""
+        self._last = ()
+
+    def __call__(self, *measured: Scalar) -> bool | Array:
+        """Equal to the last bit, all of them: one bool, or one for each of the batch."""
+        before, self._last = self._last, measured
+        same: bool | Array = bool(before)
+        for now, then in zip(measured, before, strict=False):
+            same = same & (now == then)
+        return same
 
 
 def held(contact: bool | Array, *measured: Scalar) -> bool | Array:

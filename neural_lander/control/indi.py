@@ -21,7 +21,7 @@ import numpy as np
 
 from neural_lander.arrays import Array
 from neural_lander.components import Vector, choose, split
-from neural_lander.control.estimate import DISTURBANCE_LIMIT, Clock, MotorLag, clamped, held
+from neural_lander.control.estimate import DISTURBANCE_LIMIT, Clock, MotorLag, Repetition, clamped, held
 from neural_lander.errors import UserError
 from neural_lander.state import State
 from neural_lander.vehicle import Vehicle
@@ -57,7 +57,7 @@ class Indi:
     def __init__(self, vehicle: Vehicle, gains: IndiGains | None = None) -> None:
         self.gains = gains or IndiGains()
         self._mass, self._limit = vehicle.mass, self.gains.limit * vehicle.weight
-        self._clock, self._lag = Clock(), MotorLag(vehicle)
+        self._clock, self._lag, self._repeated = Clock(), MotorLag(vehicle), Repetition()
         self.reset()
 
     def reset(self, d_hat: Array | None = None) -> None:
@@ -66,8 +66,8 @@ class Indi:
         self._once: Vector = split(self.d_hat)  # N, behind one lag and behind two
         self._twice: Vector = self._once
         self._felt = False  # whether there is an accelerometer
-        self._clock.reset()
-        self._lag.reset()
+        for part in (self._clock, self._lag, self._repeated):
+            part.reset()
 
     def observe(self, t: float, state: State, rotor_thrust: Array, f_a_hat: Array) -> None:
         """Filter what the accelerometer feels beyond thrust and model, except in contact.
@@ -86,7 +86,7 @@ class Indi:
         self._felt = True
         share = 1.0 - math.exp(-self.gains.cut_off * dt)
         felt, modelled = split(state.specific_force), split(f_a_hat)
-        hold = held(state.contact, *felt)
+        hold = held(state.contact, *felt) | self._repeated(*felt, *split(state.velocity))
         missing = [self._mass * a - thrust * row[2] - f for a, row, f in zip(felt, state.rows, modelled, strict=True)]
         once = [x + share * (y - x) for x, y in zip(self._once, missing, strict=True)]
         twice = [x + share * (y - x) for x, y in zip(self._twice, once, strict=True)]

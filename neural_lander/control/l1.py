@@ -21,7 +21,7 @@ import numpy as np
 
 from neural_lander.arrays import Array
 from neural_lander.components import Vector, choose, split
-from neural_lander.control.estimate import DISTURBANCE_LIMIT, Clock, MotorLag, clamped, held
+from neural_lander.control.estimate import DISTURBANCE_LIMIT, Clock, MotorLag, Repetition, clamped, held
 from neural_lander.errors import UserError
 from neural_lander.state import State
 from neural_lander.vehicle import GRAVITY, Vehicle
@@ -61,7 +61,7 @@ class L1:
     def __init__(self, vehicle: Vehicle, gains: L1Gains | None = None) -> None:
         self.gains = gains or L1Gains()
         self._mass, self._limit = vehicle.mass, self.gains.limit * vehicle.weight
-        self._clock, self._lag = Clock(), MotorLag(vehicle)
+        self._clock, self._lag, self._repeated = Clock(), MotorLag(vehicle), Repetition()
         self.reset()
 
     def reset(self, d_hat: Array | None = None) -> None:
@@ -71,8 +71,8 @@ class L1:
         self._filtered: Vector = self.sigma_hat  # N, world: d_hat before its clamp
         self._error: Vector = (0.0, 0.0, 0.0)  # m/s, v~ at the last call
         self._v: Vector | None = None  # m/s, as measured then
-        self._clock.reset()
-        self._lag.reset()
+        for part in (self._clock, self._lag, self._repeated):
+            part.reset()
 
     def observe(self, t: float, state: State, rotor_thrust: Array, f_a_hat: Array) -> None:
         """Step the predictor to the present velocity, adapt, and filter; not in contact."""
@@ -86,6 +86,7 @@ class L1:
         left = math.exp(-a * dt)
         Phi, share = (1.0 - left) / a, 1.0 - math.exp(-self.gains.bandwidth * dt)
         hold = held(state.contact, *v, *before)
+        wait = hold | self._repeated(*v, *split(state.position))  # the predictor goes on, and is corrected afterwards
         rows, modelled = state.rows, split(f_a_hat)
         force = [thrust * row[2] + f + sigma for row, f, sigma in zip(rows, modelled, self.sigma_hat, strict=True)]
         force[2] = force[2] - m * GRAVITY
@@ -95,7 +96,7 @@ class L1:
         ]
         self._error = [choose(hold, 0.0, e) for e in error]
         self.sigma_hat = [
-            choose(hold, x, -m / Phi * left * e) for x, e in zip(self.sigma_hat, self._error, strict=True)
+            choose(wait, x, -m / Phi * left * e) for x, e in zip(self.sigma_hat, self._error, strict=True)
         ]
         self._filtered = [
             choose(hold, x, x + share * (sigma - x)) for x, sigma in zip(self._filtered, self.sigma_hat, strict=True)
