@@ -13,6 +13,7 @@ from learning_flights import flight
 from lipsdp_reference import constraint, unit_layers
 from random_network import random_network
 
+from benchmarks.training import synthetic
 from neural_lander.bundle import save_bundle
 from neural_lander.certificate import check
 from neural_lander.certificate.check import input_maps, product_bound, proves, silent, slope_at, without
@@ -22,7 +23,9 @@ from neural_lander.certificate.lipsdp import lipschitz_bound
 from neural_lander.certificate.lipsdp_cvxpy import cvxpy_bound
 from neural_lander.certificate.steepest import Domain, slopes, steepest
 from neural_lander.cli.main import main
+from neural_lander.residual.features import features_named
 from neural_lander.residual.model import ReluNetwork
+from neural_lander.residual.network import train_network
 from neural_lander.residual.options import TrainingOptions
 from neural_lander.residual.training import train_residual
 from neural_lander.vehicle import load_vehicle
@@ -227,6 +230,25 @@ def test_the_search_reports_a_slope_that_is_there_and_close_to_the_bound(trained
     assert value <= bound <= 1.1 * value  # no input of this network's range activates the worst pattern
     rng = np.random.default_rng(1)
     assert value >= slopes(W, b, E, rng.uniform(low, high, (50_000, 12))).max()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("hidden, gap", [((25, 30, 15), 0.01), ((50, 50, 50), 0.03)])
+def test_bounds_of_spectrally_normalised_networks_are_reached_by_inputs_of_their_range(
+    hidden: tuple[int, ...], gap: float
+) -> None:
+    """Over the same set: what is certified and what is searched are both inputs within the network's range."""
+    options = TrainingOptions(hidden=hidden, layers="projection")
+    network = train_network(synthetic(VEHICLE), features_named(options.features), VEHICLE, options).network
+    maps, W, b = folded(network)
+    full = VEHICLE.thrust_coefficient * VEHICLE.u_max
+    low = np.concatenate([network.state_low, np.zeros(4)]).astype(float)
+    high = np.concatenate([network.state_high, np.full(4, full)]).astype(float)
+    dead = silent(W, b, low, high)
+    for name in MAIN:
+        bound, _ = lipschitz_bound(*without(W[0] @ maps[name], W[1:], dead))
+        reached, _ = steepest(W, b, maps[name], Domain(low, high))
+        assert reached <= bound <= (1 + gap) * reached, name
 
 
 def test_saturated_rotors_are_held_at_either_end() -> None:
