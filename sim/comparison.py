@@ -34,6 +34,7 @@ from sim.requirements import (
 from sim.scenarios import SCENARIOS
 from sim.shards import write_rows
 from sim.summary import summarise
+from sim.worlds import fitting_world
 
 SWEEP_METRICS = ("final_error_m", "arrival_error_m", "lateness_s")
 SHARDS, FLIGHTS = "shards", "flights.parquet"  # in the folder of a comparison
@@ -128,8 +129,7 @@ def compare(
     for change in c.changes:
         scenarios = {}
         for s in c.scenarios:
-            campaign = replace(c.campaign(s), copies=[change.of(copy) for copy in c.copies])
-            outcomes = fly(campaign, f"{s}, {change.name}", plant=change.name)
+            outcomes = fly(_changed(c, s, change), f"{s}, {change.name}", plant=change.name)
             scenarios[s] = {"controllers": summarise(outcomes, c.seed)}
         results["plants"].append({"name": change.name, "scenarios": scenarios})
         requirements += [row for row in landing_requirements(scenarios, f", {change.name}") if "trim" in row["name"]]
@@ -168,6 +168,13 @@ def _scenario(c: Comparison, name: str, fly: _Flown) -> dict[str, Any]:
     return {key: value for key, value in found.items() if value}
 
 
+def _changed(c: Comparison, scenario: str, change: PlantChange) -> Campaign:
+    """The campaign in a changed plant, in PyBullet where the batched world lacks what has changed."""
+    copies = [change.of(copy) for copy in c.copies]
+    world = fitting_world(c.controllers, [SCENARIOS[scenario]], copies[0]) if c.world == "batched" else c.world
+    return replace(c.campaign(scenario), copies=copies, world=world)
+
+
 def _tuned(c: Comparison, fly: _Flown) -> dict[str, Any]:
     """The same seeds once more, each controller with its own gains."""
     scenarios = {}
@@ -188,8 +195,7 @@ def _robustness(c: Comparison, fly: _Flown) -> dict[str, Any]:
     scenario = next((s for s in c.scenarios if SCENARIOS[s].lands), "land-3d")
     rows = []
     for change in c.robustness:
-        campaign = replace(c.campaign(scenario), copies=[change.of(copy) for copy in c.copies])
-        outcomes = fly(campaign, f"robustness, {change.name}", plant=change.name)
+        outcomes = fly(_changed(c, scenario, change), f"robustness, {change.name}", plant=change.name)
         rows.append(
             {"name": change.name, "controllers": {n: _robust(s) for n, s in summarise(outcomes, c.seed).items()}}
         )
