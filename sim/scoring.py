@@ -17,10 +17,13 @@ def score_landing(truth: Truth, trajectory: Trajectory) -> dict[str, float]:
 
     Heights are of the lowest gear point above what is under it. Where the vehicle never touches down, lateness is the
     time it was watched for: a lower bound. ``touchdown_speed_m_s`` is the rate at which the height fell at the first
-    contact, NaN without one. Success is a touchdown that lasts, without tipping over.
+    contact, NaN without one. Success is a touchdown that lasts, without tipping over, once the descent has begun: who
+    fell before is scored on what there is of the flight.
     """
     arrives = _arrival(trajectory)
     after = truth.t >= 0
+    if not np.any(after):
+        after = truth.t < 0
     t, height = truth.t[after], truth.height[after]
     offset = np.linalg.norm(truth.position[after, :2] - truth.reference[after, :2], axis=-1)
     last = t > t[-1] - 1.0
@@ -39,7 +42,7 @@ def score_landing(truth: Truth, trajectory: Trajectory) -> dict[str, float]:
         "touchdown_speed_m_s": _fall(t, height, int(touches[0])) if len(touches) else float("nan"),
         "touchdown": float(landed),
         "tipped_over": float(tipped),
-        "success": float(landed and not tipped),
+        "success": float(truth.landed_at >= 0 and not tipped),
     }
 
 

@@ -49,6 +49,14 @@ def test_a_perfect_landing_has_no_errors_and_is_not_late() -> None:
     assert row["touchdown_speed_m_s"] == pytest.approx(0.3, rel=0.01)
 
 
+def test_a_fall_before_the_descent_is_scored_and_is_no_success() -> None:
+    """Gains or delays that the loop cannot stand end flights in the warm-up."""
+    row = score_landing(flown(lambda t: np.maximum(-1.0 - 2 * (t + 2.0), 0.0), end=-1.0, landed_at=-1.5), LANDING)
+    assert row["touchdown"] == 1.0 and row["success"] == 0.0
+    assert row["lateness_s"] == pytest.approx(-1.5 - ARRIVAL)
+    assert row["touchdown_speed_m_s"] == pytest.approx(2.0)
+
+
 def test_a_hang_is_the_mean_height_of_the_last_second() -> None:
     def hanging(t: np.ndarray) -> np.ndarray:
         return np.maximum(perfect(t), 0.045) + 0.01 * np.sin(2 * np.pi * 3 * t)
