@@ -10,7 +10,7 @@ from rich.table import Table
 
 from neural_lander.pages.html_page import MISSING, number, plain_table
 from sim.metrics import metric_keys, metric_named
-from sim.ranking import estimates, is_oracle, is_ours, worse
+from sim.ranking import distance, estimates, is_oracle, is_ours, worse
 
 SCENARIOS = {
     "land-1d": "Landing, vertical",
@@ -153,20 +153,25 @@ def losses(results: Mapping[str, Any]) -> list[str]:
     found: list[str] = []
     for name, scenario in results.get("scenarios", {}).items():
         controllers = scenario["controllers"]
-        for ours in (key for key in controllers if is_ours(key)):
-            for theirs in (key for key in controllers if not is_ours(key) and not is_oracle(key)):
-                if estimates(ours) or not estimates(theirs):
-                    found += _losses(name, controllers[ours], controllers[theirs])
+        for key in (key for key in controllers if is_ours(key)):
+            rivals = [
+                c for n, c in controllers.items()
+                if not is_ours(n) and not is_oracle(n) and (estimates(key) or not estimates(n))
+            ]  # fmt: skip
+            found += _losses(name, controllers[key], rivals)
     return found
 
 
-def _losses(scenario: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[str]:
-    for key in metric_keys({"ours": ours, "theirs": theirs}):
-        if worse(key, ours, theirs):
-            metric = metric_named(key)
-            values = f"{cell(key, ours)[0]} against {cell(key, theirs)[0]} {metric.unit}".strip()
+def _losses(scenario: str, ours: Mapping[str, Any], rivals: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """The best of those that beat it in each figure, and how many others do."""
+    for key in metric_keys({"ours": ours}):
+        beating = sorted((c for c in rivals if worse(key, ours, c)), key=lambda c: distance(key, c)[0])
+        if beating:
+            metric, best = metric_named(key), beating[0]
+            values = f"{cell(key, ours)[0]} against {cell(key, best)[0]} {metric.unit}".strip()
+            more = f", and {len(beating) - 1} more" if len(beating) > 1 else ""
             where = scenario_label(scenario).lower()
-            yield f"{metric.label.lower()} of {ours['label']}, {where} ({values} of {theirs['label']})"
+            yield f"{metric.label.lower()} of {ours['label']}, {where} ({values} of {best['label']}{more})"
 
 
 GAINS = ("final_error_m", "arrival_error_m", "lateness_s", "low_hover_error_m", "vertical_rms_error_m")
