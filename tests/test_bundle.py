@@ -190,6 +190,21 @@ def run(capsys: pytest.CaptureFixture, *arguments: object) -> tuple[int, str, st
     return code, out, err
 
 
+@pytest.mark.parametrize("layers", ["aol", "projection"])
+def test_training_meets_the_bounds_that_are_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture, layers: str
+) -> None:
+    write_mcap(flight(VEHICLE, 12.0, seed=1), tmp_path / "flight.mcap")
+    options = ["--vehicle", "intel-aero", "--epochs", 1, "--hidden", "6,5", "--held-out", 0, "--layers", layers]
+    options += ["--lipschitz", 20, "--rotor-lipschitz", 0.25, "--thrust-input", "on", "--json"]
+    code, out, err = run(capsys, "train", tmp_path / "flight.mcap", "--out", tmp_path / "B", *options)
+    assert code == 0, err
+    proved = {name: entry["value"] for name, entry in json.loads(out)["certificate"]["entries"].items()}
+    assert 0.1 < proved["lipschitz_rotor_thrust"] <= 0.25
+    assert 2.0 < proved["lipschitz_total"] <= 20.0
+    assert proved["contraction_factor"] <= 0.125 * (1 + 1e-9)
+
+
 def test_train_evaluate_certify_from_files(
     tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from neural_lander.bundle import Bundle, check_bundle_destination, save_bundle
+from neural_lander.certificate.contraction import thrust_direction
 from neural_lander.cli.output import emit, progress
 from neural_lander.cli.tables import certificate_table, error_table, evidence_line, slope_line
 from neural_lander.errors import UserError
@@ -37,6 +39,18 @@ def train(
     thrust_slope: Annotated[
         float, typer.Option(help="Bound on the contraction factor of the thrust iteration, below 1.")
     ] = DEFAULT_THRUST_SLOPE,
+    lipschitz: Annotated[
+        float | None, typer.Option(help="The first bound as L in N per SI unit of the input, instead of --gamma.")
+    ] = None,
+    rotor_lipschitz: Annotated[
+        float | None, typer.Option(help="The second as L_u in N per N of rotor thrust, instead of --thrust-slope.")
+    ] = None,
+    bounded: Annotated[
+        str, typer.Option(help="What L bounds: all, or thrust (the rotor thrusts' columns alone, L_u).")
+    ] = TrainingOptions.bounded,
+    layers: Annotated[
+        str, typer.Option(help="How norms are held: aol, or projection (spectral normalisation).")
+    ] = TrainingOptions.layers,
     hidden: Annotated[str, typer.Option(help="Sizes of the hidden layers.")] = "25,30,15",
     features: Annotated[
         str, typer.Option(help=f"State part of the input: {', '.join(FEATURES)}.")
@@ -53,6 +67,11 @@ def train(
 
     Flights are held out whole, by seed, for the fit report; the network in the bundle is then fitted on all of them.
     """
+    profile = load_vehicle(vehicle)
+    if lipschitz is not None:
+        gamma = lipschitz / profile.weight
+    if rotor_lipschitz is not None:
+        thrust_slope = rotor_lipschitz * float(np.linalg.norm(thrust_direction(profile)))
     options = TrainingOptions(
         hidden=_sizes(hidden),
         features=features,
@@ -62,8 +81,9 @@ def train(
         epochs=epochs,
         thrust_input=thrust_input,
         held_out=held_out,
+        bounded=bounded,
+        layers=layers,
     )
-    profile = load_vehicle(vehicle)
     check_bundle_destination(out)
     logs = read_logs(paths)
     from neural_lander.residual.training import train_residual  # torch: after everything that can be refused
