@@ -30,7 +30,7 @@ def _row(entry: Mapping[str, Any], heads: Sequence[str]) -> str:
     cells = [
         escape(entry["name"].replace("_", " ")),
         quantity(entry["value"], entry["unit"]),
-        quantity(entry["found"], entry["unit"]) if entry.get("found") is not None else "",
+        quantity(entry.get("found"), entry["unit"]),
         f'<span class="{label}">{label}</span>',
         escape(entry["meaning"]),
         f"{escape(entry['norm'])}: {escape(entry['source'])}" if entry["norm"] != "none" else escape(entry["source"]),
