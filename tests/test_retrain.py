@@ -50,7 +50,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
             write_mcap(flight(VEHICLE, 24.0, seed=seed), folder / name / f"f{seed}.mcap")
     before = Path.cwd()
     os.chdir(folder)
-    assert main(["train", "old", "--vehicle", "intel-aero", "--out", "B", "--epochs", "2", "--hidden", "8,8"]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(steepest, "ROUNDS", 2)
+        assert main(["train", "old", "--vehicle", "intel-aero", "--out", "B", "--epochs", "2", "--hidden", "8,8"]) == 0
     os.chdir(before)
     return folder
 

@@ -11,8 +11,10 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from neural_lander.bundle import Bundle, check_bundle_destination, save_bundle
+from neural_lander.bundle import Bundle, check_bundle_destination, replace_certificate, save_bundle
 from neural_lander.certificate.contraction import thrust_direction
+from neural_lander.certificate.document import certify
+from neural_lander.certificate.evidence import proved_slopes
 from neural_lander.cli.output import emit, progress
 from neural_lander.cli.tables import certificate_table, error_table, evidence_line, slope_line
 from neural_lander.errors import UserError
@@ -21,7 +23,7 @@ from neural_lander.residual.features import FEATURES
 from neural_lander.residual.options import DEFAULT_GAMMA, DEFAULT_THRUST_SLOPE, TrainingOptions
 from neural_lander.vehicle import load_vehicle
 
-STAGES = ("samples", "held-out fit", "final fit", "domain")
+STAGES = ("samples", "held-out fit", "final fit", "domain", "certificate")
 
 
 def train(
@@ -93,7 +95,11 @@ def train(
         result = train_residual(
             logs, profile, options, lambda stage, fraction: bars.update(tasks[stage], completed=fraction)
         )
-    bundle = save_bundle(out, result)
+        bundle = save_bundle(out, result)
+        slopes = proved_slopes(
+            bundle.model, profile, seed, lambda fraction: bars.update(tasks["certificate"], completed=fraction)
+        )
+    bundle = replace_certificate(out, certify(bundle.model, profile, slopes))
     summary = {
         "bundle": out,
         "vehicle": profile.name,
