@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from neural_lander.components import quaternion_product
 from neural_lander.frames import swap_yaw
 from neural_lander.rotation import normalise, quaternion_exp, quaternion_multiply
 from neural_lander.vehicle import Vehicle
@@ -115,8 +116,9 @@ def attitude_quaternion(payload: bytes) -> np.ndarray | None:
 
 def from_euler(roll: float, pitch: float, yaw: float) -> np.ndarray:
     """Quaternion of FLU in ENU from angles in rad about body x, y (nose down) and world z (counter-clockwise)."""
-    x, y, z = (quaternion_exp(angle * axis) for angle, axis in zip((roll, pitch, yaw), np.eye(3), strict=True))
-    return quaternion_multiply(quaternion_multiply(z, y), x)
+    (cx, sx), (cy, sy), (cz, sz) = ((math.cos(a / 2), math.sin(a / 2)) for a in (roll, pitch, yaw))
+    yawed = quaternion_product((cz, 0.0, 0.0, sz), (cy, 0.0, sy, 0.0))
+    return np.array(quaternion_product(yawed, (cx, sx, 0.0, 0.0)))
 
 
 def raw_imu(payload: bytes, rate_unit: float) -> tuple[np.ndarray, np.ndarray]:

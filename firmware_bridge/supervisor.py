@@ -216,7 +216,7 @@ def _from_landed(limits: Limits, memory: Memory, s: Situation, status: StatusRep
     if not status.accepts_setpoints:
         return _Move(Phase.OBSERVING, f"the pilot took over: {status.mode}", lock=True)
     if s.now - memory.since > limits.disarm_time:
-        return _Move(Phase.HANDING_BACK, f"not disarmed {limits.disarm_time:g} s after touchdown")
+        return _Move(Phase.HANDING_BACK, f"not disarmed {limits.disarm_time:g} s after touchdown: its land mode has to")
     return None
 
 

@@ -175,12 +175,13 @@ def fly(
 
 
 def _load(load: Callable[[Path], Bundle], bundle: Path, log: Path) -> Bundle:
-    """The bundle; why one that is there is refused is left in the log too, which then holds no record."""
+    """The bundle; why one that is there is refused is left in a log beside ``log``, which stays free for a flight."""
     try:
         return load(bundle)
     except UserError as error:
         if bundle.is_dir():
-            with contextlib.suppress(UserError), McapLogWriter(log, metadata=_refusal(bundle, error)):
+            beside = log.with_name(f"{log.stem}-refused-{datetime.now(UTC):%Y%m%d-%H%M%S}.mcap")
+            with contextlib.suppress(UserError), McapLogWriter(beside, metadata=_refusal(bundle, error)):
                 pass
         raise
 
