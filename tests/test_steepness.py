@@ -12,7 +12,7 @@ HEIGHT = np.random.default_rng(0).uniform(0.0, 1.0, 20_000)
 
 
 def test_the_slope_of_a_known_law_is_found_where_it_is_steepest() -> None:
-    noise = np.random.default_rng(1).normal(scale=0.1, size=len(HEIGHT))
+    noise = np.random.default_rng(1).normal(scale=0.03, size=len(HEIGHT))
     law = 3.0 * np.exp(-HEIGHT / 0.1)  # -30 N/m at the floor, -27 in the middle of the lowest window
     assert 24.0 < steepest_slope(HEIGHT, law + noise) < 30.0
 
@@ -20,6 +20,15 @@ def test_the_slope_of_a_known_law_is_found_where_it_is_steepest() -> None:
 def test_noise_alone_is_not_steep() -> None:
     noise = np.random.default_rng(2).normal(scale=1.0, size=len(HEIGHT))
     assert steepest_slope(HEIGHT, noise) < 25.0 < 1.0 / 0.02  # of the 50 N/m that a standard deviation per window is
+
+
+def test_an_error_that_lasts_is_not_steep_in_a_few_passes() -> None:
+    rng, shown = np.random.default_rng(4), []
+    for _ in range(200):
+        height = np.concatenate([np.linspace(0.0, 0.02, 25) for _ in range(4)])  # four passes of 0.25 s
+        lasting = np.repeat(rng.normal(scale=0.1, size=10), 10)  # N, for 0.1 s each
+        shown.append(steepest_slope(height, lasting + 0.02 * rng.normal(size=100)))
+    assert np.mean(np.array(shown) > 0.0) < 0.1
 
 
 def test_too_few_samples_show_nothing() -> None:
