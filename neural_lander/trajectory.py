@@ -158,4 +158,78 @@ class Riding:
         return Reference(r.position + g.position, r.velocity + g.velocity, r.acceleration + g.acceleration, r.yaw)
 
 
+GO_AROUND_ACCELERATION = 3.0  # m/s^2, upwards: a third of g, which a thrust-to-weight ratio of 1.5 still has; guess
+GO_AROUND_SPEED = 1.0  # m/s, of the climb, guess
+GO_AROUND_ROOM = 0.5  # of the height that is left may be used up before the sink is arrested, guess
+
+
+@dataclass(frozen=True)
+class GoAround:
+    """From any state to hover at a height: the sink arrested, a climb, horizontal motion braked to rest.
+
+    Position and velocity begin where the vehicle is, so that nothing jumps but the acceleration. Acceleration is
+    constant in each of the phases: up to the climb, steady, and down to rest. Where the usual one would not stop the
+    sink within half the height that is left, it is as large as that takes, up to ``most``.
+    """
+
+    t0: float  # s, when it begins
+    position: np.ndarray  # (3,) m, world
+    velocity: np.ndarray  # (3,) m/s, world
+    height: float  # m, above the ground, at t0
+    target: float  # m, world z to hover at
+    most: float = 2 * GO_AROUND_ACCELERATION  # m/s^2, what the rotors can give upwards
+    yaw: float = 0.0  # rad
+
+    @cached_property
+    def acceleration(self) -> float:
+        """m/s^2, upwards at first."""
+        room = GO_AROUND_ROOM * max(self.height, 1e-3)
+        needed = float(self.velocity[2]) ** 2 / (2 * room) if self.velocity[2] < 0 else 0.0
+        return min(max(GO_AROUND_ACCELERATION, needed), self.most)
+
+    @cached_property
+    def _climb(self) -> tuple[list[float], list[float], list[float], list[float]]:
+        """Starts in s after t0, heights in m, speeds in m/s and accelerations in m/s^2 of the phases."""
+        z, v, a = float(self.position[2]), float(self.velocity[2]), self.acceleration
+        down = GO_AROUND_ACCELERATION
+        # the largest speed from which the target is reached at rest: rise over both ramps is what is left
+        peak2 = (2 * (self.target - z) + v * v / a) / (1 / a + 1 / down)
+        peak = max(min(GO_AROUND_SPEED, max(peak2, 0.0) ** 0.5), 0.0)
+        up = a if peak >= v else -down
+        ramp = (peak - v) / up
+        rise = (peak * peak - v * v) / (2 * up)
+        left = max(self.target - z - rise - peak * peak / (2 * down), 0.0)
+        cruise = left / peak if peak > 0 else 0.0
+        starts = [0.0, ramp, ramp + cruise, ramp + cruise + peak / down]
+        heights = [z, z + rise, z + rise + peak * cruise]
+        heights.append(heights[-1] + peak * peak / (2 * down))
+        return starts, heights, [v, peak, peak, 0.0], [up, 0.0, -down, 0.0]
+
+    @cached_property
+    def duration(self) -> float:
+        """s from t0 until it hovers."""
+        return max(self._climb[0][-1], self._braking)
+
+    @cached_property
+    def _braking(self) -> float:
+        """s until the horizontal motion has stopped."""
+        return float(np.linalg.norm(self.velocity[:2])) / GO_AROUND_ACCELERATION
+
+    def __call__(self, t: float) -> Reference:
+        """Reference at time t in s."""
+        since = max(t - self.t0, 0.0)
+        starts, heights, speeds, accelerations = self._climb
+        k = max(i for i, start in enumerate(starts) if since >= start)
+        s, a_z = since - starts[k], accelerations[k]
+        z, v_z = heights[k] + speeds[k] * s + a_z * s * s / 2, speeds[k] + a_z * s
+        brake = min(since, self._braking)
+        slow = 1.0 - brake / self._braking if self._braking > 0 else 0.0
+        side = self.velocity[:2]
+        ground = self.position[:2] + side * (
+            brake - (brake * brake / (2 * self._braking) if self._braking > 0 else 0.0)
+        )
+        a = -side / self._braking if slow > 0 else 0.0 * side
+        return Reference(np.array([*ground, z]), np.array([*(slow * side), v_z]), np.array([*a, a_z]), self.yaw)
+
+
 _ZERO = np.zeros(3)

@@ -11,6 +11,7 @@ import numpy as np
 
 from neural_lander.arrays import clip
 from neural_lander.control.controller import Controller
+from neural_lander.control.guard import Guarded
 from neural_lander.control.touchdown import TouchdownDetector
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.rotation import quaternion_to_matrix
@@ -43,11 +44,13 @@ class Truth:
     d_hat: np.ndarray  # (N, 3) N, world
     landed_at: float
     """Start in s of the contact that ended the flight; NaN if it never touched down."""
+    guard_force: np.ndarray | None = None  # (N, 3) N, world
+    """What a guard added to the force that the controller asked for; None without one."""
 
 
 def fly(
     world: PyBulletWorld,
-    controller: Controller,
+    controller: Controller | Guarded,
     trajectory: Trajectory,
     sensors: Sensors,
     *,
@@ -90,6 +93,7 @@ def fly(
         world.step(command)
         wanted = controller.wanted
         assert wanted is not None
+        guarded = _guard_force(controller)
         truth.append(
             (
                 t,
@@ -99,11 +103,12 @@ def fly(
                 world.rotor_speeds,
                 wanted.f_a_hat,
                 controller.tracking.d_hat,
+                guarded,
             )
         )
         if k % LOG_EVERY == 0:
             actuation = sensors.actuation(world.specific_force, world.rotor_speeds)
-            logged.append((t, measured, *actuation, wanted.f_a_hat, reference.position))
+            logged.append((t, measured, *actuation, wanted.f_a_hat, reference.position, guarded))
         measured = sensors.measure(world.state)
     landed_at = math.nan
     if touchdown is not None and touchdown.landed and touchdown.since is not None:
@@ -113,8 +118,16 @@ def fly(
     return _log(logged, about), truth_of(truth, c_T, unknown_weight, landed_at)
 
 
+def _guard_force(controller: Controller | Guarded) -> np.ndarray | None:
+    """(3,) N, world: what a guard added at the last step, None without one."""
+    if not isinstance(controller, Guarded):
+        return None
+    assert controller.intervention is not None
+    return np.asarray(controller.intervention.force)
+
+
 def _log(rows: Sequence[tuple[Any, ...]], metadata: Mapping[str, Any]) -> FlightLog:
-    t, states, specific_force, rotor_speed, f_a_hat, reference = zip(*rows, strict=True)
+    t, states, specific_force, rotor_speed, f_a_hat, reference, guarded = zip(*rows, strict=True)
     return FlightLog.from_arrays(
         t,
         [s.position for s in states],
@@ -126,6 +139,7 @@ def _log(rows: Sequence[tuple[Any, ...]], metadata: Mapping[str, Any]) -> Flight
         height=[s.height for s in states],
         f_a_applied=f_a_hat,
         position_reference=reference,
+        guard_force=None if guarded[0] is None else guarded,
         metadata=metadata,
     )
 
@@ -136,7 +150,7 @@ def truth_of(rows: Sequence[tuple[Any, ...]], c_T: float, unknown_weight: np.nda
     ``c_T`` is the thrust coefficient that is believed in, ``unknown_weight`` (3,) N what the true mass adds to the
     believed one's weight; what acts beyond them is f_a.
     """
-    t, states, reference, force, rotor_speeds, f_a_hat, d_hat = zip(*rows, strict=True)
+    t, states, reference, force, rotor_speeds, f_a_hat, d_hat, guarded = zip(*rows, strict=True)
     axis = quaternion_to_matrix(np.array([s.attitude for s in states]))[:, :, 2]
     nominal = c_T * np.sum(np.square(rotor_speeds), axis=-1, keepdims=True) * axis
     return Truth(
@@ -151,4 +165,5 @@ def truth_of(rows: Sequence[tuple[Any, ...]], c_T: float, unknown_weight: np.nda
         f_a_hat=np.array(f_a_hat),
         d_hat=np.array(d_hat),
         landed_at=landed_at,
+        guard_force=None if guarded[0] is None else np.array(guarded),
     )

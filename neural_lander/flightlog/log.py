@@ -26,6 +26,7 @@ COLUMNS: Mapping[str, tuple[tuple[str, ...], str, str]] = {
     "height": ((), "m", "above terrain"),
     "f_a_applied": (("x", "y", "z"), "N", "world"),
     "position_reference": (("x", "y", "z"), "m", "world"),
+    "guard_force": (("x", "y", "z"), "N", "world"),
 }
 """Field -> (component names, unit, frame)."""
 
@@ -61,6 +62,8 @@ class FlightLog:
     """The residual estimate that the controller subtracted in flight, world."""
     position_reference: np.ndarray | None = None  # (N, 3) m
     """What the controller was asked to follow, world."""
+    guard_force: np.ndarray | None = None  # (N, 3) N
+    """What a guard added to the force that the controller asked for, world; 0 where it let it pass."""
     rotor_command_unit: str = "rad/s"
     """``rad/s``, or ``pwm`` as a fraction of full scale in 0..1."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
