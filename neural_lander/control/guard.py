@@ -206,9 +206,10 @@ class Guarded:
             u = chosen * chosen
         inner.rotor_thrust = inner.flown_thrust = self._c_T * u
         if isinstance(inner.tracking.estimate, Trim):
-            now = inner.tracking.estimate.d_hat
+            zero = 0.0 * moment
             held = active if isinstance(active, bool) else active[..., None]
-            inner.tracking.estimate.d_hat = choose(held, constant(d_before, now), now)
+            before, now = (zero + constant(d, zero) for d in (d_before, inner.tracking.estimate.d_hat))
+            inner.tracking.estimate.d_hat = choose(held, before, now)
         self.wanted = Wanted(_array(thrust, moment), R_d, moment, wanted.f_a_hat, wanted.f_a_hat_at)
         return chosen
 

@@ -22,7 +22,8 @@ FIELDS = tuple(field.name for field in fields(State))
 
 def rows_of(state: State, rows: slice) -> State:
     """The states of some of the vehicles."""
-    some = State(**{name: None if part is None else part[rows] for name, part in vars(state).items() if name in FIELDS})
+    parts = {name: part for name, part in vars(state).items() if name in FIELDS}
+    some = State(**{name: part[rows] if hasattr(part, "shape") else part for name, part in parts.items()})
     vars(some)["rows"] = tuple(tuple(row[rows] for row in three) for three in state.rows)
     return some
 

@@ -9,7 +9,7 @@ import torch
 from neural_lander.components import join
 from neural_lander.state import State
 from sim.draws import WhiteNoise
-from sim.sensors import IMU_STREAM, STATE_STREAM, SensorNoise, disturbed, pose_scale
+from sim.sensors import IMU_STREAM, STATE_STREAM, SensorNoise, disturbed, drift_of, outages_of, pose_scale
 
 
 class BatchSensors:
@@ -22,8 +22,9 @@ class BatchSensors:
         (N,) integers, one per flight; their device is that of the noise.
     """
 
-    def __init__(self, noise: SensorNoise, seeds: torch.Tensor) -> None:
+    def __init__(self, noise: SensorNoise, seeds: torch.Tensor, dt: float = 1 / 240) -> None:
         self.noise = noise
+        self._drift, self._outages = drift_of(noise, seeds, dt), outages_of(noise, seeds, dt)
         self._scale = pose_scale(noise).tolist()
         self._pose_noise = WhiteNoise(seeds, STATE_STREAM, len(self._scale))
         self._imu_noise = WhiteNoise(seeds, IMU_STREAM, 3)
@@ -34,9 +35,10 @@ class BatchSensors:
         like = truth.height
         pose = [s * e for s, e in zip(self._scale, self._pose_noise(like), strict=True)]
         felt = [self.noise.specific_force * e for e in self._imu_noise(like)]
-        return disturbed(truth, join(pose), join(felt))
+        seen = disturbed(truth, join(pose), join(felt))
+        return seen if self._drift is None else self._drift(seen)
 
     def delayed(self, state: State) -> State:
-        """What the controllers see now: the measurement of ``delay`` steps ago."""
+        """What the controllers see now: the measurement of ``delay`` steps ago, or the last one that arrived."""
         self._pipe.append(state)
-        return self._pipe[0]
+        return self._pipe[0] if self._outages is None else self._outages(self._pipe[0])
