@@ -46,9 +46,14 @@ class Allocation:
             saturated = min(speeds) < 0.0 or max(speeds) > self._u_max
             return (self._prioritised(thrust, moment) if saturated else u), saturated
         saturated = xp.any((u < 0.0) | (u > self._u_max), axis=-1)
-        if not xp.any(saturated):  # rare, and 28 corners for every vehicle
-            return u, saturated
-        return xp.where(saturated[..., None], self._prioritised(thrust, moment), u), saturated
+        return self._settle(u, saturated, thrust, moment), saturated
+
+    def _settle(self, u: Array, saturated: Array, thrust: Array, moment: Array) -> Array:
+        """u of a batch where no rotor saturates, else by priority: that is rare, and costs 28 corners each."""
+        xp = namespace(moment)
+        if not xp.any(saturated):
+            return u
+        return xp.where(saturated[..., None], self._prioritised(thrust, moment), u)
 
     def _prioritised(self, thrust: Array, moment: Array) -> Array:
         xp = namespace(moment)

@@ -126,14 +126,20 @@ class Controller:
         """
         direction = constant(self._thrust_direction, tau_d)
         moments = self._c_T * self.allocation.moment_part(tau_d)
-        rotor_thrust, thrust = self.rotor_thrust, inner(f_bar_d - estimate, k)
-        given = thrust  # each vehicle of a batch keeps the thrust at which its own iteration has settled
-        for _ in range(self.iterations):
-            rotor_thrust = clip(moments + along(given, direction), 0.0, self._thrust_max)
+
+        def improve(thrust: Array) -> tuple[Array, Array, Array, Array]:
+            rotor_thrust = clip(moments + along(thrust, direction), 0.0, self._thrust_max)
             estimate = f_a_hat(rotor_thrust)
-            thrust = inner(f_bar_d - estimate, k)
-            settled = abs(thrust - given) <= self._step_tolerance
+            better = inner(f_bar_d - estimate, k)
+            return rotor_thrust, estimate, better, abs(better - thrust) <= self._step_tolerance
+
+        return self._repeat(improve, inner(f_bar_d - estimate, k))
+
+    def _repeat(self, improve: Callable[[Array], tuple[Array, ...]], thrust: Array) -> tuple[Array, Array, Array]:
+        """Until settled: each vehicle of a batch then keeps the thrust that its iteration has settled at."""
+        for _ in range(self.iterations):
+            rotor_thrust, estimate, better, settled = improve(thrust)
             if settled.all():
                 break
-            given = thrust if type(thrust) is np.float64 else namespace(thrust).where(settled, given, thrust)
-        return thrust, estimate, rotor_thrust
+            thrust = better if type(better) is np.float64 else namespace(better).where(settled, thrust, better)
+        return better, estimate, rotor_thrust

@@ -56,12 +56,10 @@ def batched(
         return torch.as_tensor(np.repeat(np.asarray(values), sizes, axis=0), dtype=like.dtype, device=like.device)
 
     one: Any = copy.copy(controllers[0])
-    one.tracking, one.attitude = copy.deepcopy(one.tracking), copy.deepcopy(one.attitude)
-    one.reset()
     for controller in controllers:
+        controller.reset()
         _prepare(controller.residual)
-    models = [on_torch(c.residual, like) for c in controllers]
-    one.residual = ResidualByRows(list(zip(blocks, models, strict=True)))
+    one.residual = ResidualByRows(list(zip(blocks, [c.residual for c in controllers], strict=True)))
     one.iterations = max(c.iterations for c in controllers)
     one._step_tolerance = column([c._step_tolerance for c in controllers])
     one = on_torch(one, like)
@@ -77,20 +75,22 @@ def _prepare(model: Any) -> None:
             part._inference(np.zeros(1))
 
 
-def on_torch(thing: Any, like: torch.Tensor) -> Any:
-    """A copy whose arrays of floats are torch's, in the precision and on the device of ``like``; the library's objects
-    alone are entered, a vehicle or a domain is left as it is.
+def on_torch(thing: Any, like: torch.Tensor, made: dict[int, Any] | None = None) -> Any:
+    """A copy whose arrays of floats are torch's, in the precision and on the device of ``like``.
+
+    Objects of the library alone are entered; a vehicle or a domain is left as it is. What was one object stays one.
     """
+    made = {} if made is None else made
     if isinstance(thing, np.ndarray):
         return torch.as_tensor(thing, dtype=like.dtype, device=like.device) if thing.dtype.kind == "f" else thing
     if isinstance(thing, dict):
-        return {key: on_torch(value, like) for key, value in thing.items()}
+        return {key: on_torch(value, like, made) for key, value in thing.items()}
     if isinstance(thing, list) or type(thing) is tuple:
-        return type(thing)(on_torch(value, like) for value in thing)
-    if isinstance(thing, Vehicle | Domain) or not type(thing).__module__.startswith(("neural_lander.", "sim.batch.")):
+        return type(thing)(on_torch(value, like, made) for value in thing)
+    entered = hasattr(thing, "__dict__") and type(thing).__module__.startswith(("neural_lander.", "sim.batch."))
+    if not entered or isinstance(thing, type | Vehicle | Domain):
         return thing
-    if not hasattr(thing, "__dict__") or isinstance(thing, type) or callable(getattr(thing, "__code__", None)):
-        return thing
-    twin = object.__new__(type(thing))
-    twin.__dict__.update({name: on_torch(value, like) for name, value in vars(thing).items()})
-    return twin
+    if id(thing) not in made:
+        twin = made[id(thing)] = object.__new__(type(thing))
+        twin.__dict__.update({name: on_torch(value, like, made) for name, value in vars(thing).items()})
+    return made[id(thing)]

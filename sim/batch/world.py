@@ -6,7 +6,6 @@ attitude), the rotation by its mid-point step. In free flight the two worlds dif
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -20,10 +19,13 @@ from neural_lander.vehicle import GRAVITY, Vehicle
 from sim.aerodynamics import AerodynamicEffect, RandomEffect
 from sim.airframe import Airframe
 from sim.batch.contact import Contact
+from sim.batch.effects import for_batch
 from sim.rigid_body import angular_acceleration
 from sim.terrain import Flat, Terrain, clearance
 from sim.world import TIME_STEP
 
+NEAR = 0.05  # m: nothing falls further in a step than a fraction of this
+UPRIGHT = 0.7  # cosine of the tilt, up to which the gear is lower than the hubs
 EFFECT_STRIDE = 7919  # between the seeds of two random effects of one flight, as in the PyBullet world
 
 
@@ -35,7 +37,7 @@ class BatchWorld:
     vehicle : Vehicle
         The true one, of all.
     effects : sequence of AerodynamicEffect
-        Copied, since random ones keep a state; they are called with arrays.
+        Copied, since random ones keep a state. Those written for one vehicle are called for each.
     airframes : sequence of N Airframe
     terrain : Terrain, optional
         The floor z = 0 by default.
@@ -55,7 +57,7 @@ class BatchWorld:
         like: torch.Tensor | None = None,
     ) -> None:
         self.vehicle, self.dt, self.terrain = vehicle, dt, terrain or Flat()
-        self.effects = tuple(copy.deepcopy(effect) for effect in effects)
+        self.effects = tuple(for_batch(effect, vehicle, self.terrain.at(0.0), dt) for effect in effects)
         self.like = torch.zeros((), dtype=torch.float64) if like is None else like
         self._maps = self._wrench_maps(airframes)
         self._J: list[float] = vehicle.inertia.tolist()
@@ -144,9 +146,14 @@ class BatchWorld:
         felt = [(a - b) / dt for a, b in zip(self.v, before, strict=True)]
         self._read([felt[0], felt[1], felt[2] + GRAVITY])
 
+    def _near(self, state: State) -> torch.Tensor:
+        """Who may touch within this step; of one who has tipped over, the hubs may be lower than the gear."""
+        tipped = (state.rows[2][2] < UPRIGHT).to(state.height.dtype)
+        return state.height < NEAR + 2 * self._contact.reach * tipped
+
     def _touch(self, state: State, v: Vector, w: Vector) -> tuple[Vector, Vector]:
         """Velocities after contact; it is computed for those near the ground alone."""
-        near = state.height < 2 * self._contact.reach * tilt_margin(state.rows) + NEAR
+        near = self._near(state)
         self.contact = torch.zeros_like(near)
         if not near.any():
             return v, w
@@ -159,14 +166,6 @@ class BatchWorld:
         v = [a.index_put((pick,), a[pick] + b) for a, b in zip(v, some.velocity, strict=True)]
         w = [a.index_put((pick,), a[pick] + b) for a, b in zip(w, some.rates, strict=True)]
         return v, w
-
-
-NEAR = 0.05  # m: nothing falls further in a step than a fraction of this
-
-
-def tilt_margin(rows: Rows) -> torch.Tensor:
-    """1 where a vehicle has tipped over so far that its hubs may be lower than its gear, else 0."""
-    return (rows[2][2] < 0.7).to(rows[2][2].dtype)
 
 
 def turned(q: Vector, w: Vector, dt: float) -> Vector:
