@@ -1,10 +1,13 @@
 """Every law lands in PyBullet on the default plant, learned and not, with the gains that all share."""
 
+import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from neural_lander.cli.main import main
 from neural_lander.vehicle import load_vehicle
 from sim.campaign import Copy
 from sim.landing import build_controller, controller_named, fly_once, identify_moment_trim
@@ -23,6 +26,39 @@ BOUNDS = {
     "neural-lander-trim": (0.005, 0.1),
     "neural-lander-adaptive": (0.005, 0.1),
 }
+
+
+USERS = """
+from neural_lander.control.controller import Controller
+
+class Mine(Controller):
+    pass
+
+class Doubled:
+    def __init__(self, vehicle):
+        self.inner = Controller(vehicle)
+    def reset(self, moment_trim):
+        self.inner.reset(moment_trim)
+    def __call__(self, t, state, reference):
+        return self.inner(t, state, reference)
+"""
+
+
+def test_a_user_s_law_flies_beside_ours_from_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two ways to write PD with trim give its numbers."""
+    (tmp_path / "mine_laws.py").write_text(USERS, "utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    names = ["pd-trim", "mine_laws:Mine", "mine_laws:Doubled"]
+    arguments = ["compare", "--controllers", ",".join(names), "--scenario", "land-1d", "-n", "2", "--airframes", "1"]
+    assert main([*arguments, "--workers", "1", "--out", str(tmp_path / "out"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["scenarios"]["land-1d"]["controllers"]
+    assert found["mine_laws:Mine"]["label"] == "Mine"
+    for name in names[1:]:
+        assert found[name]["metrics"] == found["pd-trim"]["metrics"]
+    assert "Doubled" in (tmp_path / "out" / "report.html").read_text("utf-8")
 
 
 @pytest.fixture(scope="module")

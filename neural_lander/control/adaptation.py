@@ -22,7 +22,8 @@ for every W that can occur, b and d_hat do not depend on u, and A moves once per
 never within it. So the iteration contracts by |c_T B0^-1 e_1| L_u as before, and the iterations counted for that factor
 are enough. The argument is about products of norms: a certificate by LipSDP is smaller and speaks of W_0 alone, so that
 whoever flies an adapted network must hand the product's factor to the controller. W is scaled into the ball, which
-shrinks all of its rows alike.
+shrinks all of its rows alike. The vertical row has most of the norm, so that a network may be weakened or turned but
+hardly strengthened; what it lacks, d_hat takes.
 """
 
 from __future__ import annotations
