@@ -132,8 +132,6 @@ class Batched:
 
 
 _LACKING: Mapping[str, Callable[[Plant], bool]] = {
-    "dropouts of the state": lambda plant: plant.noise.dropout > 0,
-    "drift of the estimated position": lambda plant: plant.noise.drift > 0,
     "motors that lag differently": lambda plant: bool(np.any(plant.airframe.lag_gains != 1)),
 }
 """What a plant may have that would be left out in silence there."""

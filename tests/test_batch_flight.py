@@ -14,6 +14,7 @@ from sim.batch.flight import Flights, Task, fly_batch, fly_shard
 from sim.campaign import Copy
 from sim.landing import CONTROLLERS, Learned, build_controller, controller_named, fly_once
 from sim.plant import Plant
+from sim.plant_change import PlantChange
 from sim.scenarios import scenario_named
 
 pytest.importorskip("pybullet", reason="the worlds are compared")
@@ -58,6 +59,19 @@ def test_every_controller_flies_in_the_batch_as_it_does_alone(controller: str) -
 
 
 SHORT_SCORELESS = replace(SHORT, score=lambda truth, trajectory: {})
+
+
+def test_a_plant_that_is_wrong_in_every_way_flies_in_the_batch_as_it_does_alone() -> None:
+    """Wind, outages, drift and a sagging battery come from each flight's seed in either world."""
+    change = PlantChange.parse("thrust=0.9,com=0.03,wind=2,delay=0.02,lag=0.05,dropout=0.2,drift=0.005,charge=0.6")
+    copy = change.of(COPIES[0])
+    end = short([task("pd-trim", copy=copy)])
+    one = build_controller(controller_named("pd-trim"), copy.plant, copy.learned)
+    with copy.plant.build() as world:
+        for seed in range(2):
+            fly_once(world, copy.plant, one, SHORT_SCORELESS, seed, TRIM)
+            s = world.state
+            assert_allclose(end[seed], [*s.position, *s.velocity, s.height], rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["neural-lander-trim", "neural-lander-adaptive"])
