@@ -62,6 +62,7 @@ CONTROLLERS: Mapping[str, ControllerKind] = {
         ControllerKind("l1", "L1 adaptive", "none", "l1"),
         ControllerKind("neural-lander", "Neural-Lander", "network", "none"),
         ControllerKind("neural-lander-trim", "Neural-Lander + trim", "network", "trim"),
+        ControllerKind("neural-lander-l1", "Neural-Lander + L1", "network", "l1"),
         ControllerKind("neural-lander-adaptive", "Neural-Lander + adaptation", "network", "adaptive"),
         ControllerKind("oracle", "Oracle", "oracle", "none"),
         ControllerKind("oracle-trim", "Oracle + trim", "oracle", "trim"),
