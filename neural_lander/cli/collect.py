@@ -19,6 +19,7 @@ from sim.collection import FLIGHT_TIME, FLIGHTS, collect_flight
 from sim.insight import BANDS
 from sim.plant import Plant, load_effects
 from sim.study import collection_seed
+from sim.terrain import TERRAINS, terrain_named
 
 
 def collect(
@@ -28,6 +29,9 @@ def collect(
         list[str] | None,
         typer.Option(help="Aerodynamic effect module:Class, repeatable; replaces the default ones."),
     ] = None,
+    terrain: Annotated[
+        str, typer.Option(help=f"What it is flown over: {', '.join(TERRAINS)}; slope:8 in degrees.")
+    ] = "flat",
     airframe: Annotated[int, typer.Option(min=0, help="Which copy of the vehicle: draws its asymmetries.")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Of the flights: way, noise, turbulence.")] = 0,
     flights: Annotated[int, typer.Option(min=1, max=100)] = FLIGHTS,
@@ -36,7 +40,9 @@ def collect(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Fly PD with trim through all heights with thrust dither, and write what an autopilot would have logged."""
-    plant = Plant(load_vehicle(vehicle), load_effects(effect or [])).with_airframe(airframe)
+    plant = Plant(load_vehicle(vehicle), load_effects(effect or []), terrain=terrain_named(terrain)).with_airframe(
+        airframe
+    )
     check_folder(out)
     jobs = (delayed(_fly)(plant, collection_seed(seed, airframe, k), duration) for k in range(flights))
     logs: list[FlightLog] = []

@@ -25,6 +25,7 @@ from sim.plant_change import CHANGES, STANDARD_ROBUSTNESS, PlantChange
 from sim.pool import DaskPool, LocalPool
 from sim.scenarios import SCENARIOS, scenario_named
 from sim.study import copies_of_bundles, study_airframes
+from sim.terrain import TERRAINS, terrain_named
 from sim.tuning import load_tuned
 from sim.worlds import fitting_world, world_named
 
@@ -47,6 +48,9 @@ def compare(
         list[str] | None,
         typer.Option(help="Aerodynamic effect module:Class, repeatable; replaces the default ones."),
     ] = None,
+    terrain: Annotated[
+        str, typer.Option(help=f"What it is flown over: {', '.join(TERRAINS)}; slope:8 in degrees.")
+    ] = "flat",
     scenario: Annotated[list[str] | None, typer.Option(help=f"Repeatable: {', '.join(SCENARIOS)}.")] = None,
     controllers: Annotated[str, typer.Option(help="Comma-separated names.")] = ",".join(CONTROLLERS),
     flights: Annotated[int, typer.Option("-n", "--flights", min=1, help="Flights per controller.")] = 20,
@@ -110,7 +114,7 @@ def compare(
     if world is not None:
         world_named(world)
     frequencies = _frequencies(sweep) or (STANDARD_SWEEP if full else ())
-    effects = load_effects(effect or [])
+    effects, ground = load_effects(effect or []), terrain_named(terrain)
     if not names:
         raise UserError(f"--controllers '{controllers}' names none; use any of: {', '.join(CONTROLLERS)}")
     for frequency in (omega_n, *frequencies):
@@ -118,7 +122,7 @@ def compare(
             raise UserError(f"natural frequency {frequency!r} rad/s must lie in [0.1, 30]")
     load = load_for_research if uncertified else load_bundle
     bundles = [load(path) for path in bundle or []]
-    nominal = Plant(_profile(bundles, vehicle), effects)
+    nominal = Plant(_profile(bundles, vehicle), effects, terrain=ground)
     gains = {} if tuned is None else load_tuned(tuned, nominal.vehicle, names)
     if out is not None:
         check_folder(out)

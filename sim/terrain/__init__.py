@@ -2,11 +2,12 @@
 
 from sim.terrain.bumps import Bumps
 from sim.terrain.deck import Deck
-from sim.terrain.named import terrain_named
+from sim.terrain.named import TERRAINS, terrain_named
 from sim.terrain.still import Flat, Platform, Slope, Still
 from sim.terrain.surface import Lifted, Surface, Terrain, clearance, level_pad
 
 __all__ = [
+    "TERRAINS",
     "Bumps",
     "Deck",
     "Flat",
