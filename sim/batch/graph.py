@@ -1,8 +1,8 @@
 """A closed loop as one graph of tensors, for ``torch.compile``: what a step changes goes in and comes out.
 
 The loop's own Python runs once, while the graph is recorded; laws, effects and worlds need to know nothing of it. What
-is decided by Python then stays decided. Where a decision depends on the flights (is the thrust iteration settled, is a
-rotor saturated, is anyone near the ground) the parts below take torch's own branches and loops.
+Python decides then stays decided. Where a decision depends on the flights (is the thrust iteration settled, is a rotor
+saturated) the parts below take torch's own loops and branches.
 """
 
 from __future__ import annotations
@@ -120,24 +120,14 @@ class Graph:
         put(self._things, tensors(self._things) | dict(zip(self._kept, self.values, strict=True)))
 
 
-class GraphWorld(BatchWorld):
-    """The batched world with torch's branch in place of Python's: contact is for all as soon as one is near."""
+class AirWorld(BatchWorld):
+    """The batched world above the ground. It has no contact: ``grounded`` says whether anyone has come near."""
 
     def _touch(self, state: State, v: Vector, w: Vector) -> tuple[Vector, Vector]:
         near = self._near(state)
-
-        def contact(near: Any, *parts: Any) -> Any:
-            p, v, w, x, y, z = (parts[k : k + 3] for k in range(0, 18, 3))
-            found = self._contact(p, (x, y, z), v, w, self.surface)
-            moved = zip((*v, *w), (*found.velocity, *found.rates), strict=True)
-            return near & found.touching, *(torch.where(near, a + b, a) for a, b in moved)
-
-        def air(near: Any, *parts: Any) -> Any:
-            return torch.zeros_like(near), *(part.clone() for part in parts[3:9])
-
-        rows = [entry for row in state.rows for entry in row]
-        self.contact, *moved = cond(near.any(), contact, air, (near, *self.p, *v, *w, *rows))
-        return moved[:3], moved[3:]
+        self.contact = torch.zeros_like(near)
+        self.grounded = getattr(self, "grounded", near.any()) | near.any()
+        return v, w
 
 
 class GraphController(Controller):
@@ -171,8 +161,7 @@ class GraphAllocation(Allocation):
 
     def __call__(self, thrust: Any, moment: Any) -> tuple[Any, Any]:
         """See :class:`~neural_lander.control.allocation.Allocation`."""
-        one = torch.ones((), dtype=moment.dtype, device=moment.device).log1p().exp() / 2
-        x, y, z = (part * one for part in split(moment))  # pieces of memory of their own, which a branch must be given
+        x, y, z = (torch.maximum(part, part) for part in split(moment))  # a branch needs pieces of memory of their own
         u = [a * thrust + b * x + c * y + d * z for a, b, c, d in self._columns]
         saturated = (u[0] < 0.0) | (u[0] > self._u_max)
         for one in u[1:]:
