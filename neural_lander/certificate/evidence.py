@@ -60,7 +60,7 @@ def full_range(vehicle: Vehicle) -> ThrustRange:
 
 def product_slopes(network: ReluNetwork, vehicle: Vehicle) -> dict[str, Slope]:
     """Product bounds alone, all rotor thrusts: milliseconds."""
-    W, b, low, high = _layers(network, full_range(vehicle))
+    W, b, low, high = network_layers(network, full_range(vehicle))
     dead, maps = silent(W, b, low, high), input_maps(W[0].shape[1], thrust_direction(vehicle))
     return {name: Slope(product_bound(*without(W[0] @ E, W[1:], dead)) * ROUND_UP) for name, E in maps.items()}
 
@@ -88,7 +88,7 @@ def proved_slopes(
     thrusts
         That the network is asked for; default all.
     """
-    W, b, low, high = _layers(network, thrusts or full_range(vehicle))
+    W, b, low, high = network_layers(network, thrusts or full_range(vehicle))
     dead, maps = silent(W, b, low, high), input_maps(W[0].shape[1], thrust_direction(vehicle))
     found: dict[str, Slope] = {}
     starts: list[np.ndarray] = []  # what is steep along some inputs is a start for more of them
@@ -119,7 +119,7 @@ def contracting_range(network: ReluNetwork, vehicle: Vehicle, solve: Solver = li
         return ThrustRange(hover * (1 - share), hover + share * (full - hover))
 
     def contracts(share: float) -> bool:
-        W, b, low, high = _layers(network, reach(share))
+        W, b, low, high = network_layers(network, reach(share))
         dead, maps = silent(W, b, low, high), input_maps(W[0].shape[1], thrust_direction(vehicle))
         return all(
             min(product_bound(F, rest), solve(F, rest)[0]) < CONTRACTS
@@ -135,7 +135,7 @@ def contracting_range(network: ReluNetwork, vehicle: Vehicle, solve: Solver = li
     return reach(low)
 
 
-def _layers(
+def network_layers(
     network: ReluNetwork, thrusts: ThrustRange
 ) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray, np.ndarray]:
     """Weights, biases, and the ends of the inputs, in float64."""
