@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from neural_lander.certificate.norms import network_bounds
 from neural_lander.control.adaptation import AdaptationGains, LastLayerAdaptation
 from neural_lander.control.controller import Controller, Wanted
 from neural_lander.control.estimate import ForceEstimate
+from neural_lander.control.guard import Guarded
 from neural_lander.control.indi import Indi, IndiGains
 from neural_lander.control.l1 import L1, L1Gains
 from neural_lander.control.tracking import DEFAULT_NATURAL_FREQUENCY, DEFAULT_TRIM_RATE, TrackingGains
@@ -30,6 +31,7 @@ from neural_lander.vehicle import Vehicle
 from sim.extension import load_named
 from sim.plant import Plant
 
+GUARD = "+guard"  # after any controller's name: the same within the guard's limits
 EXAMPLE = "my_laws:MyController"
 DEFAULT_FACTOR = 0.5  # of models that are not certified: Cheeseman-Bennett has 0.1 to 0.3 on the floor
 
@@ -44,6 +46,8 @@ class ControllerKind:
     """``none``, ``cheeseman-bennett``, ``network`` or ``oracle``."""
     estimate: str
     """``none``, ``trim``, ``indi``, ``l1``, ``adaptive``, or ``user`` for what ``name`` says as ``module:Class``."""
+    guarded: bool = False
+    """Whether it flies within the guard's limits."""
 
     @property
     def trim(self) -> bool:
@@ -113,7 +117,13 @@ def default_parameters(kind: ControllerKind, omega_n: float = DEFAULT_NATURAL_FR
 
 
 def controller_named(name: str) -> ControllerKind:
-    """Controller kind by name or by ``module:Class``, or an error that lists the known ones."""
+    """Controller kind by name or by ``module:Class``, or an error that lists the known ones.
+
+    ``pd-trim+guard`` is ``pd-trim`` within the guard's limits, and so with every other.
+    """
+    if name.endswith(GUARD):
+        bare = controller_named(name.removesuffix(GUARD))
+        return replace(bare, name=name, label=f"{bare.label}, guarded", guarded=True)
     if ":" in name:
         load_named(name, "controller", EXAMPLE)
         return ControllerKind(name, name.rpartition(":")[2], "none", "user")
@@ -160,6 +170,10 @@ def build_controller(
     UserError
         If the kind needs a learned model and none is given, or a tuned value is unknown or out of its range.
     """
+    if kind.guarded:
+        bare = replace(kind, name=kind.name.removesuffix(GUARD), guarded=False)
+        inner = build_controller(bare, plant, learned, omega_n, tuned)
+        return cast(Controller, Guarded(inner))  # which has all that a controller has
     values = default_parameters(kind, omega_n) | _checked(kind, tuned or {})
     vehicle, ones = plant.vehicle, np.ones(3)
     if not omega_n > 0:

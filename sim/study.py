@@ -45,9 +45,7 @@ def learned_from(bundle: Bundle) -> Learned:
     UserError
         Where its thrust iteration is not shown to contract, and it was not loaded for research.
     """
-    return Learned(
-        bundle.flying, bundle.cheeseman_bennett, bundle.flown_factor, bundle.iterations, bundle.uncertified
-    )
+    return Learned(bundle.flying, bundle.cheeseman_bennett, bundle.flown_factor, bundle.iterations, bundle.uncertified)
 
 
 def study_airframe(plant: Plant, airframe: int, seed: int, folder: Path) -> Study:

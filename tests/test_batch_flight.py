@@ -46,7 +46,7 @@ def short(tasks: list[Task], like: torch.Tensor | None = None) -> np.ndarray:
     return torch.cat([s.position, s.velocity, s.height[:, None]], dim=-1).double().numpy()
 
 
-@pytest.mark.parametrize("controller", CONTROLLERS)
+@pytest.mark.parametrize("controller", [*CONTROLLERS, "oracle-trim+guard"])
 def test_every_controller_flies_in_the_batch_as_it_does_alone(controller: str) -> None:
     """To rounding: the same noise, the same law, the same iterations of the thrust."""
     end, copy = short([task(controller)]), COPIES[0]

@@ -6,9 +6,11 @@ import pytest
 from neural_lander.control.controller import Controller
 from neural_lander.control.guard import Guarded, Limits
 from neural_lander.control.touchdown import TouchdownDetector
+from neural_lander.errors import UserError
 from neural_lander.state import Reference, State
 from neural_lander.trajectory import GoAround, Landing, Trajectory
 from neural_lander.vehicle import load_vehicle
+from sim.controllers import build_controller, controller_named
 from sim.flight import Truth, fly
 from sim.plant import Plant
 from sim.plant_change import PlantChange
@@ -83,6 +85,16 @@ def test_a_landing_at_the_tables_speed_is_bit_for_bit_what_it_is_without_the_gua
     assert np.array_equal(with_guard.position, without.position)
     assert with_guard.guard_force is not None and np.all(with_guard.guard_force == 0)
     assert without.guard_force is None
+
+
+def test_every_controller_of_a_comparison_can_be_guarded_by_name() -> None:
+    plant = plant_of("nominal", 0)
+    kind = controller_named("oracle-trim+guard")
+    assert kind.label == "Oracle + trim, guarded"
+    controller = build_controller(kind, plant, None)
+    assert isinstance(controller, Guarded) and isinstance(controller.controller, Controller)
+    with pytest.raises(UserError, match="'pid' is not known"):
+        controller_named("pid+guard")
 
 
 def aborted(height: float, speed: float, seed: int, change: str) -> tuple[np.ndarray, Truth, float]:

@@ -52,7 +52,9 @@ def compare(
         str, typer.Option(help=f"What it is flown over: {', '.join(TERRAINS)}; slope:8 in degrees.")
     ] = "flat",
     scenario: Annotated[list[str] | None, typer.Option(help=f"Repeatable: {', '.join(SCENARIOS)}.")] = None,
-    controllers: Annotated[str, typer.Option(help="Comma-separated names.")] = ",".join(CONTROLLERS),
+    controllers: Annotated[
+        str, typer.Option(help="Comma-separated names; pd-trim+guard is pd-trim within the guard's limits, and so on.")
+    ] = ",".join(CONTROLLERS),
     flights: Annotated[int, typer.Option("-n", "--flights", min=1, help="Flights per controller.")] = 20,
     airframe: Annotated[int, typer.Option(min=0, help="The first copy of the vehicle; as in collect.")] = 0,
     airframes: Annotated[

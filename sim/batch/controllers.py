@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 
 from neural_lander.arrays import Array
 from neural_lander.control.controller import Controller
+from neural_lander.control.guard import Guarded
 from neural_lander.residual.domain import Domain
 from neural_lander.residual.model import ReluNetwork, ResidualModel
 from neural_lander.state import State
@@ -49,6 +50,10 @@ def batched(
 
     ``sizes`` are the blocks' lengths, ``trims`` their moment trims (3,) in N m.
     """
+    if isinstance(controllers[0], Guarded):
+        guards = [cast(Guarded, controller) for controller in controllers]
+        inner = batched([guard.controller for guard in guards], sizes, trims, like)
+        return cast(Controller, Guarded(inner, guards[0].limits))
     ends = np.cumsum(sizes)
     blocks = [slice(int(end - size), int(end)) for end, size in zip(ends, sizes, strict=True)]
 
