@@ -30,10 +30,11 @@ test-fast: $(INSTALLED)  ## tests that take seconds
 	$(ONE_THREAD) $(BIN)/python -m pytest -q -m "not slow" -n auto --dist worksteal
 
 test-slow: $(INSTALLED)  ## the rest: training, closed loops, whole commands
-	$(BIN)/python -m pytest -q -m slow
+	$(ONE_THREAD) $(BIN)/python -m pytest -q -m "slow and not realtime" -n auto --dist worksteal
+	$(ONE_THREAD) $(BIN)/python -m pytest -q -m "slow and realtime"
 
 test-notebooks: $(INSTALLED)  ## execute the notebooks
-	$(BIN)/python -m pytest -q --nbmake notebooks/*.ipynb
+	$(ONE_THREAD) $(BIN)/python -m pytest -q --nbmake notebooks/*.ipynb -n auto
 
 bench: $(INSTALLED)  ## benchmarks: tables on the terminal, benchmarks/results.json
 	$(BIN)/python -m benchmarks

@@ -20,6 +20,7 @@ ATTEMPTS = 3  # on a busy machine either side may be late
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.realtime,
     pytest.mark.skipif(not BINARY, reason="NEURAL_LANDER_ARDUCOPTER names no ArduCopter in software"),
 ]
 

@@ -15,6 +15,7 @@ ATTEMPTS = 3  # on a busy machine the firmware may miss frames and go to its fai
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.realtime,
     pytest.mark.skipif(not BINARY, reason="NEURAL_LANDER_BETAFLIGHT names no Betaflight in software"),
 ]
 

@@ -97,6 +97,7 @@ def test_it_takes_off_lands_and_is_disarmed_and_its_log_is_a_flight_log(tmp_path
     np.testing.assert_allclose(log.rotor_speed[hover].mean(), VEHICLE.hover_speed, rtol=0.02)
 
 
+@pytest.mark.realtime
 @pytest.mark.slow
 @pytest.mark.parametrize("takes_off", [True, False], ids=["companion takes off", "pilot takes off"])
 @pytest.mark.parametrize("firmware", FIRMWARES)
@@ -106,6 +107,7 @@ def test_every_way_ends_on_the_ground_in_the_simulators_air(firmware, takes_off)
     assert_landed(flight)
 
 
+@pytest.mark.realtime
 @pytest.mark.slow
 @pytest.mark.parametrize("rate, baud", [(200.0, 460_800), (400.0, 921_600)])
 def test_every_setpoint_is_taken_at_the_rate_and_on_the_line(rate, baud):
@@ -127,6 +129,7 @@ def simulator(seed):
     return world
 
 
+@pytest.mark.realtime
 @pytest.mark.slow
 def test_logs_of_emulated_flights_train_a_bundle(tmp_path):
     for seed in range(3):
@@ -153,6 +156,7 @@ def wait_for(path: Path, process):
         time.sleep(0.05)
 
 
+@pytest.mark.realtime
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "firmware, pilot, permission", [("px4", "auto", []), ("ardupilot", "arms", ["--take-control"])]

@@ -14,6 +14,7 @@ def test_gaps_of_a_stream_are_counted():
     assert missed([], 200.0) == 0
 
 
+@pytest.mark.realtime
 @pytest.mark.slow
 @pytest.mark.parametrize("rate, baud", [(200.0, 460_800), (500.0, 921_600)])
 def test_no_setpoint_is_missed_in_real_time(rate, baud):
@@ -30,6 +31,7 @@ def test_no_setpoint_is_missed_in_real_time(rate, baud):
     assert found["telemetry missed"] == 0, found
 
 
+@pytest.mark.realtime
 @pytest.mark.slow
 def test_a_state_is_answered_within_milliseconds():
     found = answers(400.0, 4.0)
