@@ -42,6 +42,11 @@ def test_the_example_effect_acts_near_the_floor_only(tmp_path: Path) -> None:
     )
 
 
+def test_the_example_environment_takes_a_step(tmp_path: Path) -> None:
+    pytest.importorskip("pybullet", reason="the PyBullet world needs pybullet, which has wheels up to Python 3.11")
+    run(next(block for block in BLOCKS if "LanderEnv" in block), tmp_path)
+
+
 def test_the_example_map_reads_a_foreign_table(tmp_path: Path) -> None:
     text = re.search(r"# map\.toml.*?\n\n", README, re.S)
     assert text is not None
