@@ -87,6 +87,15 @@ def test_single_precision_flies_the_same_way() -> None:
     assert_allclose(short(tasks, torch.zeros((), dtype=torch.float32)), short(tasks), atol=2e-4)
 
 
+def test_laws_that_differ_by_numbers_fly_as_one_and_each_with_its_own() -> None:
+    tuned = {"Lambda_1_s": 5.0, "K_v_over_m_1_s": 2.0, "Gamma_1_s": 3.0}
+    tasks = [task("pd"), replace(task("neural-lander-trim", copy=COPIES[1]), tuned=tuned), task("pd-cb-trim")]
+    with torch.no_grad():
+        assert len(Flights(tasks, SHORT, 3.0, 0.7, None).controllers) == 1
+    alone = np.concatenate([short([one]) for one in tasks])
+    assert_allclose(short(tasks), alone, rtol=0, atol=1e-12)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("controller", ["pd-trim", "oracle-trim"])
 def test_landings_are_those_of_the_pybullet_world(controller: str) -> None:

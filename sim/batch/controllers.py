@@ -13,6 +13,7 @@ import torch
 from neural_lander.arrays import Array
 from neural_lander.control.controller import Controller
 from neural_lander.control.guard import Guarded
+from neural_lander.control.trim import Trim
 from neural_lander.residual.domain import Domain
 from neural_lander.residual.model import ReluNetwork, ResidualModel
 from neural_lander.state import State
@@ -46,7 +47,7 @@ class ResidualByRows:
 def batched(
     controllers: Sequence[Controller], sizes: Sequence[int], trims: Sequence[np.ndarray], like: torch.Tensor
 ) -> Controller:
-    """One controller for blocks of rows: those of ``controllers``, alike but for residual model and contraction.
+    """One controller for blocks of rows: those of ``controllers``, alike but for numbers and residual model.
 
     ``sizes`` are the blocks' lengths, ``trims`` their moment trims (3,) in N m.
     """
@@ -68,6 +69,13 @@ def batched(
     one.iterations = max(c.iterations for c in controllers)
     one._step_tolerance = column([c._step_tolerance for c in controllers])
     one = on_torch(one, like)
+    laws = [c.tracking for c in controllers]
+    vars(one.tracking.gains).update(
+        Lambda=column([law.gains.Lambda for law in laws]), K_v=column([law.gains.K_v for law in laws])
+    )
+    rates = [law.estimate._rate for law in laws if isinstance(law.estimate, Trim)]
+    if len(rates) == len(laws):
+        vars(one.tracking.estimate).update(_rate=column(rates), _off=not np.any(rates))
     one.attitude.tau_hat = column(trims).mT.contiguous().mT
     one.rotor_thrust = column([c.rotor_thrust for c in controllers]).mT.contiguous().mT
     return one

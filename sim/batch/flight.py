@@ -14,6 +14,7 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -70,9 +71,18 @@ def fly_batch(
 ) -> list[list[dict[str, float]]]:
     """Figures of each seed of each task; ``like`` decides precision and device, float64 on the CPU by default."""
     with torch.no_grad():
-        flights = Flights(tasks, scenario_named(scenario), omega_n, resting_share, like)
+        order = sorted(range(len(tasks)), key=lambda k: (_law(tasks[k], k), tasks[k].controller))
+        flights = Flights([tasks[k] for k in order], scenario_named(scenario), omega_n, resting_share, like)
         flights.fly()
-        return flights.figures()
+        found = dict(zip(order, flights.figures(), strict=True))
+        return [found[k] for k in range(len(tasks))]
+
+
+def _law(task: Task, k: int) -> str:
+    """The same for tasks that one batched controller can fly: a trim may be off, what adapts a network flies alone."""
+    kind = controller_named(task.controller)
+    own = "" if kind.estimate in ("none", "trim") else str(task.tuned) if kind.estimate in ("indi", "l1") else str(k)
+    return f"{kind.guarded} {'trim' if kind.estimate == 'none' else kind.estimate} {own}"
 
 
 class Flights:
@@ -108,26 +118,19 @@ class Flights:
         self.steps = round((WARM_UP + scenario.duration) / self.world.dt)
 
     def _controllers(self, plants: Sequence[Any], omega_n: float) -> list[tuple[slice, Any]]:
-        """Neighbouring tasks of one kind of controller fly as one; whatever adapts its network flies by itself."""
-        groups: list[list[int]] = []
-        for k in range(len(self.tasks)):
-            adapts = controller_named(self.tasks[k].controller).estimate == "adaptive"
-            if groups and self._kind(groups[-1][0]) == self._kind(k) and not adapts:
-                groups[-1].append(k)
-            else:
-                groups.append([k])
+        """Neighbouring tasks whose laws differ by numbers and residual model alone fly as one."""
+        built = [
+            build_controller(controller_named(task.controller), plant, task.copy.learned, omega_n, task.tuned)
+            for task, plant in zip(self.tasks, plants, strict=True)
+        ]
         made, end = [], 0
-        for group in groups:
-            kind, tuned = controller_named(self.tasks[group[0]].controller), self.tasks[group[0]].tuned
-            built = [build_controller(kind, plants[k], self.tasks[k].copy.learned, omega_n, tuned) for k in group]
-            sizes, trims = [len(self.tasks[k].seeds) for k in group], [self.tasks[k].moment_trim for k in group]
+        for _, group in groupby(range(len(built)), lambda k: _law(self.tasks[k], k)):
+            members = list(group)
+            sizes, trims = [len(self.tasks[k].seeds) for k in members], [self.tasks[k].moment_trim for k in members]
             rows = slice(end, end + sum(sizes))
-            made.append((rows, batched(built, sizes, trims, self.like)))
+            made.append((rows, batched([built[k] for k in members], sizes, trims, self.like)))
             end = rows.stop
         return made
-
-    def _kind(self, k: int) -> tuple[str, Any]:
-        return self.tasks[k].controller, self.tasks[k].tuned
 
     def fly(self) -> None:
         """From the warm-up to the end; what scores need is kept step by step."""
