@@ -91,13 +91,13 @@ def _fly_alone(part: Part, seed: int, scenario: Scenario, omega_n: float, restin
 
 
 class Batched:
-    """Thousands of vehicles at once in torch; effects must take arrays."""
+    """Thousands of vehicles at once in torch; an effect that does not take arrays is asked for each in turn."""
 
     shard = 3500  # flights: a step costs 12 ms of a core for 1000 flights, and for 3000; lost ones cost a minute
     exact = False  # vector instructions and what is left over for scalar ones differ in the last bit
 
     def check(self, controller: str, scenario: Scenario, copy: Copy) -> None:
-        """See :class:`FlightWorld`: a controller or an effect may be written for one vehicle alone."""
+        """See :class:`FlightWorld`: a controller may be written for one vehicle alone."""
         from sim.batch.flight import Flights, Task
 
         if lacks := [what for what, there in _LACKING.items() if there(copy.plant)]:
@@ -176,7 +176,9 @@ def world_named(name: str) -> FlightWorld:
 
 
 def fitting_world(controllers: Sequence[str], scenarios: Sequence[Scenario], copy: Copy) -> str:
-    """The batched world where it can fly all of that, else PyBullet."""
+    """The batched world where it can fly all of that and gains by it, else PyBullet."""
+    if _one_by_one(copy.plant):
+        return "pybullet"
     try:
         for scenario in scenarios:
             for name in controllers:
@@ -184,3 +186,13 @@ def fitting_world(controllers: Sequence[str], scenarios: Sequence[Scenario], cop
     except UserError:
         return "pybullet"
     return "batched"
+
+
+def _one_by_one(plant: Plant) -> bool:
+    """Whether a batch would have to ask an effect for each of its vehicles in turn."""
+    from sim.batch.effects import OneByOne, for_batch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NeuralLanderWarning)
+        ready = [for_batch(e, plant.vehicle, plant.terrain.at(0.0), TIME_STEP) for e in plant.effects]
+    return any(isinstance(effect, OneByOne) for effect in ready)

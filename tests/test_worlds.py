@@ -36,9 +36,28 @@ def test_the_batched_world_flies_what_is_written_for_arrays() -> None:
 
 def test_what_is_written_for_one_vehicle_flies_in_pybullet() -> None:
     copy = Copy(replace(COPY.plant, effects=(for_one_vehicle,)), None)
-    assert fitting_world(["pd"], [LANDING], copy) == "pybullet"
-    with pytest.raises(UserError, match=r"cannot fly 'pd' in this plant: .*; use --world pybullet"):
-        Batched().check("pd", LANDING, copy)
+    for _ in range(2):
+        assert fitting_world(["pd"], [LANDING], copy) == "pybullet"
+
+
+class ForOneVehicle:
+    """A law that takes no batch."""
+
+    def reset(self, moment_trim) -> None:
+        """Nothing to forget."""
+
+    def __init__(self, vehicle) -> None:
+        self.hover = np.full(4, vehicle.hover_speed)
+
+    def __call__(self, t, state, reference):
+        return self.hover if state.height > 0 else 0 * self.hover
+
+
+def test_a_controller_that_a_batch_cannot_fly_is_refused_by_it_with_the_remedy() -> None:
+    name = "tests.test_worlds:ForOneVehicle"
+    with pytest.raises(UserError, match=r"cannot fly '.*ForOneVehicle' in this plant: .*; use --world pybullet"):
+        Batched().check(name, LANDING, COPY)
+    assert fitting_world([name], [LANDING], COPY) == "pybullet"
 
 
 @pytest.mark.parametrize("change, lacks", [("mismatch=0.1", "motors that lag")])
