@@ -18,6 +18,7 @@ from rich.table import Table
 
 FOLDER = Path(__file__).parent
 RESULTS = FOLDER / "results.json"
+PIPE_WIDTH = 180  # columns where stdout is no terminal, so that tables in a file are not cut
 
 
 def names() -> list[str]:
@@ -61,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     unknown = [name for name in options.names if name not in names()]
     if unknown:
         parser.error(f"benchmark '{unknown[0]}' is not known; use any of: {', '.join(names())}")
-    console = Console(stderr=options.json)
+    console = Console(stderr=options.json, width=None if sys.stdout.isatty() else PIPE_WIDTH)
     console.print("machine:", *(f"{key} {value}" for key, value in machine().items()))
     results: dict[str, Any] = {"machine": machine()}
     for name in options.names or names():
