@@ -37,6 +37,7 @@ from firmware_bridge.loop import FlightLoop
 from firmware_bridge.realtime import MonotonicClock, undisturbed
 from firmware_bridge.realtime import run as ticks
 from firmware_bridge.supervisor_types import IN_CONTROL
+from neural_lander.residual.model import NoResidual
 from neural_lander.vehicle import Vehicle, load_vehicle
 
 STREAMS = (PositionReport, AttitudeReport, ImuReport)
@@ -49,9 +50,9 @@ class Hover:
     """A loop that hovers for so long once it is given control, and what came in meanwhile."""
 
     def __init__(self, link: Link, vehicle: Vehicle, seconds: float) -> None:
-        self._link, self._poll, self._seconds = link, link.poll, seconds
+        self._poll, self._seconds = link.poll, seconds
         plan = FlightPlan(vehicle, settle_time=10 * PATIENCE)
-        self.loop = FlightLoop(link, Guidance(vehicle, _no_residual(), plan), Rangefinder())
+        self.loop = FlightLoop(link, Guidance(vehicle, NoResidual(), plan), Rangefinder())
         self.sent = 0
         self.flown_sent = 0
         self.flown = 0.0  # s
@@ -64,10 +65,9 @@ class Hover:
 
     def _counted(self, now: float) -> Any:
         reports = self._poll(now)
-        if self._control is not None:
-            for report in reports:
-                if type(report) in self.times:
-                    self.times[type(report)].append(report.t)
+        for report in reports:
+            if self._control is not None and isinstance(report, STREAMS):
+                self.times[type(report)].append(report.t)
         return reports
 
     def tick(self, now: float, lateness: float) -> bool:
@@ -80,12 +80,6 @@ class Hover:
             self.lateness.append(lateness)
             return self.flown < self._seconds
         return self._control is None and now - self._began < PATIENCE
-
-
-def _no_residual() -> Any:
-    from neural_lander.residual.model import NoResidual
-
-    return NoResidual()
 
 
 def missed(times: list[float], rate: float) -> int:
@@ -163,6 +157,12 @@ def serve(told: Connection, seconds: float) -> None:
     told.send(delays)
 
 
+def _heard(process: Connection) -> Any:
+    if not process.poll(PATIENCE):
+        raise RuntimeError("the autopilot's process does not answer")
+    return process.recv()
+
+
 def answers(rate: float, seconds: float) -> dict[str, Any]:
     """Delays from the last byte of a state written to the first of its setpoint read, at the autopilot's end."""
     vehicle = load_vehicle("intel-aero")
@@ -170,7 +170,7 @@ def answers(rate: float, seconds: float) -> dict[str, Any]:
     ours, theirs = context.Pipe()
     process = context.Process(target=serve, args=(theirs, seconds + 8.0), daemon=True)
     process.start()
-    hover = Hover(open_link(f"mavlink:{ours.recv()}", vehicle, rate=rate), vehicle, 10 * PATIENCE)
+    hover = Hover(open_link(f"mavlink:{_heard(ours)}", vehicle, rate=rate), vehicle, 10 * PATIENCE)
     end = time.monotonic() + seconds + 7.0
 
     def tick(now: float, lateness: float) -> bool:
@@ -178,7 +178,7 @@ def answers(rate: float, seconds: float) -> dict[str, Any]:
 
     with undisturbed(priority=PRIORITY):
         ticks(tick, rate, MonotonicClock(), hover.loop.listen)
-    delays = 1e3 * np.array(ours.recv())
+    delays = 1e3 * np.array(_heard(ours))
     process.join()
     hover.loop.close()
     quantiles = np.percentile(delays, [50, 99, 99.9]) if len(delays) else [np.nan] * 3

@@ -80,6 +80,12 @@ def test_the_log_holds_the_flight(flight: tuple[dict[str, Any], Path]) -> None:
     np.testing.assert_allclose(log.specific_force[still][:, 2].mean(), 9.8, atol=0.2)
 
 
+def test_body_rates_are_flown_too(tmp_path: Path) -> None:
+    result = flown("gives", tmp_path, "--body-rates")
+    assert result["flown"]["outcome"] == "landed and disarmed", result
+    assert 0.1 < result["touchdown_speed_m_per_s"] < 0.5
+
+
 def test_its_logs_train_a_bundle_that_flies_it(tmp_path: Path) -> None:
     """Its simulation has no ground effect: what is learned is small, and does no harm."""
     logs = []
