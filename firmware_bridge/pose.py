@@ -46,6 +46,7 @@ class Pose:
     received: float  # s
     position: np.ndarray  # (3,) m, world
     attitude: np.ndarray  # (4,) unit quaternion (w, x, y, z), body to world
+    error: float = 0.0  # s by which it may be older: the time since the socket was looked at before
 
 
 def encode(t: float, position: Sequence[float] | np.ndarray, attitude: Sequence[float] | np.ndarray) -> bytes:
@@ -105,11 +106,12 @@ class PoseReceiver:
         self.clock = SenderClock(latency)
         self._line, self._sender = line, sender
         self._last: tuple[float, ...] = ()
-        self._t = -math.inf
+        self._t = self._looked = -math.inf
 
     def take(self, now: float) -> list[Pose]:
         """What came by time ``now`` in s, oldest first."""
         poses = []
+        since, self._looked = now - self._looked, now
         for _ in range(AT_ONCE):
             try:
                 data, (host, _) = self._line.recvfrom(LAYOUT.size + 1)  # one more, so that a longer one shows
@@ -118,7 +120,7 @@ class PoseReceiver:
             except OSError:  # a refusal of ICMP that belongs to something else
                 self.dropped["socket error"] += 1
                 break
-            pose = self._read(data, host, now)
+            pose = self._read(data, host, now, since)
             if isinstance(pose, Pose):
                 poses.append(pose)
             else:
@@ -130,8 +132,8 @@ class PoseReceiver:
         """Release the port."""
         self._line.close()
 
-    def _read(self, data: bytes, host: str, now: float) -> Pose | str:
-        """A pose, or why it is none."""
+    def _read(self, data: bytes, host: str, now: float, since: float) -> Pose | str:
+        """A pose, or why it is none; it has waited for up to ``since`` s."""
         if self._sender not in (None, host):
             return "of another sender"
         if len(data) != LAYOUT.size:
@@ -154,7 +156,7 @@ class PoseReceiver:
         if tuple(values) == self._last:  # noise alone makes a difference: a body that is lost is often told again
             return "the same pose again"
         self._t, self._last = t, tuple(values)
-        return Pose(t, now, np.array(values[:3]), np.array(values[3:]) / math.hypot(*values[3:]))
+        return Pose(t, now, np.array(values[:3]), np.array(values[3:]) / math.hypot(*values[3:]), since)
 
 
 def open_pose(address: str) -> PoseReceiver:

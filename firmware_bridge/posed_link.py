@@ -123,7 +123,7 @@ class PosedLink:
             self._forward_due = max(self._forward_due + FORWARD_PERIOD, pose.t)
             self._forward(pose, self._filter.resets)
         state = self._filter.state
-        return [] if state is None else [PositionReport(pose.t, pose.received, *state)]
+        return [] if state is None else [PositionReport(pose.t, pose.received, *state, pose.error)]
 
     def _align(self, pose: Pose) -> None:
         """Heading and tilt between both attitudes, at the pose's time: the twist of their difference, and the rest."""

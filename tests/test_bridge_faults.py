@@ -164,7 +164,10 @@ UNTOUCHED = ("split-frames", "duplicated-frames", "foreign-ids")
 def assert_reacted(flight):
     """Whether the loop noticed, in time, what it has to notice; and flew on through what it need not."""
     what = f"{flight.fault}, seed {flight.seed}, {flight.firmware}: reaction after {flight.reaction:.3f} s"
-    if flight.fault in REACTS:
+    then = next(record for record in flight.records if record.t >= flight.began)
+    # Near the ground an autopilot that hears nothing and holds its height is as good as landed, or has not lifted yet.
+    near = flight.fault == "half-open-mute" and not (then.height or 0.0) > 0.5
+    if flight.fault in REACTS and not near:
         assert flight.reaction <= REACTS[flight.fault], what
     if flight.fault in UNTOUCHED and not (flight.firmware in MSP and flight.fault == "duplicated-frames"):
         assert math.isnan(flight.reaction), what
