@@ -7,6 +7,7 @@ On ``/bridge`` is every tick with all that the loop knew and did. Both are on th
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import threading
@@ -68,6 +69,7 @@ class Recorder:
         self._first_state: float | None = None
         self._seen: set[str] = set()
         self._measured = False
+        self._first_turning: float | None = None  # s
         self._fields: tuple[str, ...] | None = None
         self._sources = {name: _Source() for name in ("position", "attitude", "rotor_speed")}
         self._rates_written = False
@@ -167,7 +169,11 @@ class Recorder:
             self._first_state = record.t if self._first_state is None else self._first_state
             self._seen |= {name for name, value in fields.items() if value is not None}
             self._measured |= record.rotor_speed_source == MEASURED
-            if record.t - self._first_state < SETTLING:
+            if self._first_turning is None and record.rotor_speed_source != STOPPED:
+                self._first_turning = record.t
+            turning = -math.inf if self._first_turning is None else record.t - self._first_turning
+            # an ESC at rest may tell nothing: which source the rotors have is seen once they turn
+            if record.t - self._first_state < SETTLING or not (self._measured or turning >= SETTLING):
                 return None
             self._fields = self._choose()
         chosen = {name: fields[name] for name in self._fields}

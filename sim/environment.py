@@ -128,7 +128,7 @@ class LanderEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             return True
         before = world.state
         world.step(np.sqrt(u * share))
-        row = (self._t, before, reference.position, world.applied_force, world.rotor_speeds, _ZERO, _ZERO)
+        row = (self._t, before, reference.position, world.applied_force, world.rotor_speeds, _ZERO, _ZERO, None)
         self._rows.append(row)
         self._step += 1
         self._t = self._step * world.dt
