@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from neural_lander.errors import UserError
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.vehicle import Vehicle
@@ -62,19 +64,20 @@ def _fly(task: _Task) -> tuple[str, int, dict[str, Any] | None]:
             )  # fmt: skip
     except (UserError, ArithmeticError):
         return task.controller, task.index, None
-    series = {"seed": seed, **_series(truth)}
+    series = {"seed": seed, **_series(truth, plant)}
     if task.index == 0:
         series["pose"] = _pose(truth, log, plant)
     return task.controller, task.index, series
 
 
-def _series(truth: Truth) -> dict[str, list[float]]:
+def _series(truth: Truth, plant: Plant) -> dict[str, list[float]]:
     pick = slice(None, None, SERIES_EVERY)
-    height, error = truth.height[pick], truth.position[pick, 2] - truth.reference[pick, 2]
+    height, reference = truth.height[pick], truth.reference[pick]
+    under = [plant.terrain.at(t).height(x, y) for t, (x, y, _) in zip(truth.t[pick].tolist(), reference, strict=True)]
     return {
         "t": truth.t[pick].round(4).tolist(),
         "height_m": height.round(5).tolist(),
-        "height_ref_m": (height - error).round(5).tolist(),
+        "height_ref_m": (reference[:, 2] - plant.vehicle.gear_clearance - np.array(under)).round(5).tolist(),
         "f_a_z_N": truth.f_a[pick, 2].round(4).tolist(),
         "f_a_hat_z_N": truth.f_a_hat[pick, 2].round(4).tolist(),
         "d_hat_z_N": truth.d_hat[pick, 2].round(4).tolist(),
