@@ -145,7 +145,7 @@ def _log(rows: Sequence[tuple[Any, ...]], metadata: Mapping[str, Any]) -> Flight
 
 
 def truth_of(rows: Sequence[tuple[Any, ...]], c_T: float, unknown_weight: np.ndarray, landed_at: float) -> Truth:
-    """Columns of (t, state, reference position, applied force, rotor speeds, f_a_hat, d_hat, the guard's force or None).
+    """Columns of (t, state, reference position, force, rotor speeds, f_a_hat, d_hat, the guard's force or None).
 
     ``c_T`` is the thrust coefficient that is believed in, ``unknown_weight`` (3,) N what the true mass adds to the
     believed one's weight; what acts beyond them is f_a.
