@@ -34,6 +34,7 @@ from firmware_bridge.height import Rangefinder
 from firmware_bridge.link import AttitudeReport, ImuReport, Link, PositionReport
 from firmware_bridge.links import open_link
 from firmware_bridge.loop import FlightLoop
+from firmware_bridge.mavlink_framing import FrameParser
 from firmware_bridge.realtime import MonotonicClock, undisturbed
 from firmware_bridge.realtime import run as ticks
 from firmware_bridge.supervisor_types import IN_CONTROL
@@ -137,8 +138,9 @@ def serve(told: Connection, seconds: float) -> None:
     emulator, line = MavlinkAutopilot(pilot, kind), PseudoTerminal()
     told.send(line.address)
     begin, delays, due = time.monotonic(), [], 0.0
+    parser, held = FrameParser(), b""
     while (now := time.monotonic() - begin) < seconds:
-        frames = emulator.step(now, line.read())
+        frames, held = emulator.step(now, held + line.read()), b""
         line.write(b"".join(frames))
         written = time.monotonic()
         asked = any(message_id(frame) == dialect.MAVLINK_MSG_ID_ATTITUDE_QUATERNION for frame in frames)
@@ -148,10 +150,9 @@ def serve(told: Connection, seconds: float) -> None:
         while time.monotonic() - begin < due:
             data = line.read()
             if data:
-                answered = time.monotonic()
-                before = emulator.taken
-                emulator.step(now, data)
-                if emulator.taken > before and asked and pilot.mode is Mode.COMPANION:
+                answered, held = time.monotonic(), held + data
+                setpoint = any(f.message == dialect.MAVLINK_MSG_ID_SET_ATTITUDE_TARGET for f in parser.feed(data))
+                if setpoint and asked and pilot.mode is Mode.COMPANION:
                     delays.append(answered - written)
                     asked = False
     told.send(delays)
