@@ -28,7 +28,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The default bundle of the first simulated airframe."""
     folder = tmp_path_factory.mktemp("study")
     plant = Plant(load_vehicle("intel-aero")).with_airframe(0)
-    return study_airframe(plant, 0, 0, folder, keep_logs=False).bundle.path
+    return study_airframe(plant, 0, 0, folder).bundle.path
 
 
 @pytest.fixture(scope="module")
