@@ -27,6 +27,7 @@ SYNC_PERIOD = 0.2  # s: with the time that the disk takes it stays below the hal
 IDLE = 0.02  # s between looks at the queue: waking at every tick would take the interpreter from the loop
 QUEUE_LIMIT = 10_000  # ticks, 20 s at 500 Hz: a disk that stalls for longer costs records, not memory
 SETTLING = 2.0  # s after the first state, in which sources may still turn up that the log is to hold
+FIRST_TURN = 0.3  # s after the rotors may turn in which ESCs, at ten reports a second or more, have told of it
 RATES_AFTER = 5.0  # s of flight records until the rates of their sources are written
 
 
@@ -173,7 +174,7 @@ class Recorder:
                 self._first_turning = record.t
             turning = -math.inf if self._first_turning is None else record.t - self._first_turning
             # an ESC at rest may tell nothing: which source the rotors have is seen once they turn
-            if record.t - self._first_state < SETTLING or not (self._measured or turning >= SETTLING):
+            if record.t - self._first_state < SETTLING or not (self._measured or turning >= FIRST_TURN):
                 return None
             self._fields = self._choose()
         chosen = {name: fields[name] for name in self._fields}

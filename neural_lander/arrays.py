@@ -19,15 +19,23 @@ def namespace(*arrays: Array) -> Any:
     """Array API namespace of the arguments; NumPy's own, without the look-up, for NumPy arrays."""
     if type(arrays[0]) is np.ndarray:
         return np
-    return array_api_compat.array_namespace(*arrays)
+    known = _KNOWN.get(type(arrays[0]))
+    if known is None:
+        known = array_api_compat.array_namespace(*arrays)
+        if array_api_compat.is_array_api_obj(arrays[0]):
+            _KNOWN[type(arrays[0])] = known
+    return known
+
+
+_KNOWN: dict[type, Any] = {}  # looked up once per type: torch.compile cannot look into the search itself
 
 
 def constant(values: np.ndarray, like: Array) -> Array:
     """``values`` as an array of the library, dtype and device of ``like``; as they are where they are that already."""
     if type(like) is np.ndarray or (type(values) is type(like) and values.dtype == like.dtype):
         return values
-    xp = array_api_compat.array_namespace(like)
-    return xp.asarray(values, dtype=like.dtype, device=array_api_compat.device(like))
+    xp = namespace(like)
+    return xp.asarray(values, dtype=like.dtype, device=like.device)
 
 
 def clip(x: Array, low: float, high: float) -> Array:

@@ -46,6 +46,7 @@ def test_a_graph_keeps_what_the_next_step_reads_and_nothing_else(monkeypatch: py
     assert torch.equal(counter.x, plain.x) and torch.equal(counter.pair[1][0], plain.pair[1][0])
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # of inductor itself
 @pytest.mark.slow
 def test_a_compiled_loop_flies_as_it_does_step_by_step() -> None:
     """Laws, noise, effects and thrust iteration: to rounding."""
