@@ -12,7 +12,7 @@ from sim.aerodynamics.ground_effect import GroundEffect
 from sim.aerodynamics.per_rotor import calm, extra_lift
 from sim.terrain import Surface
 
-POINTS = 24  # per disc: the share of a disc on one side of an edge comes out within 0.065
+POINTS = 32  # per disc: the share of a disc on one side of an edge comes out within 0.052
 GOLDEN_ANGLE = math.pi * (3.0 - math.sqrt(5.0))  # rad
 
 
