@@ -46,11 +46,15 @@ def learned_curve(copy: Copy, logs: Sequence[FlightLog]) -> dict[str, list[float
 
 
 def thrust_slope(copy: Copy, logs: Sequence[FlightLog]) -> dict[str, Any]:
-    """d f_a,z / d T of the network and of the plant at states and thrusts that were flown."""
+    """d f_a,z / d T of the network and of the plant at states and thrusts that were flown.
+
+    Where a rotor nearly stands, less thrust does not exist and there is no central difference.
+    """
     assert copy.learned is not None
     vehicle = copy.plant.vehicle
     samples = [residual_samples(log, vehicle) for log in logs]
-    usable = np.concatenate([s.usable for s in samples])
+    step = SLOPE_STEP * vehicle.weight / 4
+    usable = np.concatenate([s.usable & (s.rotor_thrust.min(axis=-1) >= step) for s in samples])
     pick = np.flatnonzero(usable)
     pick = pick[:: max(len(pick) // SLOPE_SAMPLES, 1)]
     height, velocity, attitude, thrust = (
@@ -59,7 +63,7 @@ def thrust_slope(copy: Copy, logs: Sequence[FlightLog]) -> dict[str, Any]:
     )
     position = np.stack([0 * height, 0 * height, height + vehicle.gear_clearance], axis=-1)
     state = State(position, velocity, attitude, 0 * velocity, height)
-    true, learned = (_slope(m, state, thrust, vehicle.weight) for m in (copy.plant.oracle(), copy.learned.network))
+    true, learned = (_slope(m, state, thrust, step) for m in (copy.plant.oracle(), copy.learned.network))
     edges = np.concatenate([np.linspace(0.0, 0.2, 9), np.linspace(0.3, 1.2, 7)])
     bins = [(height >= a) & (height < b) for a, b in pairwise(edges)]
     kept = [(0.5 * (a + b), m) for a, b, m in zip(edges[:-1], edges[1:], bins, strict=True) if m.any()]
@@ -71,8 +75,7 @@ def thrust_slope(copy: Copy, logs: Sequence[FlightLog]) -> dict[str, Any]:
     }
 
 
-def _slope(model: ResidualModel, state: State, thrust: np.ndarray, weight: float) -> np.ndarray:
-    step = SLOPE_STEP * weight / 4
+def _slope(model: ResidualModel, state: State, thrust: np.ndarray, step: float) -> np.ndarray:
     force = model.at(state)
     return (force(thrust + step)[..., 2] - force(thrust - step)[..., 2]) / (8 * step)
 
