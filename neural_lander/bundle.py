@@ -12,8 +12,6 @@ certificate claims what ``certificate.check`` cannot prove from its weights, doe
 
 from __future__ import annotations
 
-import hashlib
-import json
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,28 +19,37 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import safetensors
 import safetensors.numpy
 
 from neural_lander import __version__
-from neural_lander.bundle_folder import check_destination, read_folder, replace_folder
+from neural_lander.bundle_files import (
+    CERTIFICATE,
+    FORMAT,
+    FORMAT_VERSION,
+    INFO,
+    VEHICLE,
+    WEIGHTS,
+    Parts,
+    decode,
+    encode,
+    own_hash,
+    read_parts,
+    sha256_of,
+    tensors_of,
+    write_files,
+)
 from neural_lander.certificate import check
 from neural_lander.certificate.document import certify
 from neural_lander.errors import UserError
 from neural_lander.residual.analytic import CheesemanBennett
 from neural_lander.residual.domain import Domain, FadingResidual
-from neural_lander.residual.features import ROTORS, features_named
+from neural_lander.residual.features import ROTORS
 from neural_lander.residual.model import ReluNetwork, WithinThrusts
-from neural_lander.vehicle import Vehicle, parse_vehicle
+from neural_lander.vehicle import Vehicle
 
 if TYPE_CHECKING:
     from neural_lander.residual.training import TrainingResult
 
-FORMAT = "neural-lander-bundle"
-FORMAT_VERSION = 2
-WEIGHTS, INFO, VEHICLE, CERTIFICATE = "residual.safetensors", "bundle.json", "vehicle.toml", "certificate.json"
-FILES = (WEIGHTS, INFO, VEHICLE, CERTIFICATE)
-HISTORY = "history.zip"
 UNPROVED_FACTOR = 0.95  # reckoned with where nothing is proved and the bundle flies for research: some 200 passes
 
 
@@ -134,43 +141,12 @@ def bundle_contents(result: TrainingResult, certificate: Mapping[str, Any]) -> d
             f"vehicle '{result.vehicle.name}' was changed in a program: write a profile of it and load that"
         )
     contents = {
-        WEIGHTS: safetensors.numpy.save(_tensors(result.predictors.network)),
+        WEIGHTS: safetensors.numpy.save(tensors_of(result.predictors.network)),
         VEHICLE: result.vehicle.text.encode("utf-8"),
-        CERTIFICATE: _encode(certificate),
+        CERTIFICATE: encode(certificate),
     }
-    contents[INFO] = _encode(_describe(result, {name: _sha256(data) for name, data in contents.items()}))
+    contents[INFO] = encode(_describe(result, {name: sha256_of(data) for name, data in contents.items()}))
     return contents
-
-
-def read_files(path: str | Path) -> dict[str, bytes]:
-    """The files of a bundle by name, its history among them where it has one; not checked.
-
-    Raises
-    ------
-    UserError
-        Where one of the four is missing or cannot be read.
-    """
-    path = Path(path)
-    try:
-        return read_folder(path, FILES, (HISTORY,))
-    except (FileNotFoundError, NotADirectoryError) as error:
-        missing = Path(error.filename).name
-        raise UserError(
-            f"{path} is not a whole bundle: {missing} is missing; write one with 'neural-lander train'"
-        ) from error
-    except OSError as error:
-        raise UserError(f"{error.filename} cannot be read: {error.strerror}") from error
-
-
-def write_files(path: str | Path, contents: Mapping[str, bytes]) -> None:
-    """Put the files of a bundle at ``path``, in place of a bundle if there is one: all of them or none.
-
-    Raises
-    ------
-    UserError
-        Where something else is at ``path``, or the place cannot be written.
-    """
-    replace_folder(Path(path), contents, FILES, (HISTORY,))
 
 
 def load_bundle(path: str | Path) -> Bundle:
@@ -182,7 +158,7 @@ def load_bundle(path: str | Path) -> Bundle:
         Where a file is missing, was changed, is of another version, or does not fit the others.
     """
     path = Path(path)
-    parts = _read_parts(path)
+    parts = read_parts(path)
     certificate = _checked_certificate(path, *parts[:2])
     return _bundle(path, parts, certificate, "")
 
@@ -198,7 +174,7 @@ def load_for_research(path: str | Path) -> Bundle:
         As :func:`load_bundle`, but for the certificate.
     """
     path = Path(path)
-    parts = _read_parts(path)
+    parts = read_parts(path)
     try:
         certificate = _checked_certificate(path, *parts[:2])
     except UserError as error:
@@ -214,7 +190,7 @@ def load_uncertified(path: str | Path) -> tuple[ReluNetwork, Vehicle]:
     UserError
         As :func:`load_bundle`, but for the certificate.
     """
-    _, _, network, vehicle = _read_parts(Path(path))
+    _, _, network, vehicle = read_parts(Path(path))
     return network, vehicle
 
 
@@ -227,16 +203,15 @@ def replace_certificate(path: str | Path, certificate: Mapping[str, Any]) -> Bun
         As :func:`load_bundle` and :func:`save_bundle`.
     """
     path = Path(path)
-    contents, info, _, _ = _read_parts(path)
-    contents[CERTIFICATE] = _encode(certificate)
-    info["files"][CERTIFICATE] = _sha256(contents[CERTIFICATE])
-    contents[INFO] = _encode({**info, "sha256": _own_hash(info)})
+    contents, info, _, _ = read_parts(path)
+    contents[CERTIFICATE] = encode(certificate)
+    info["files"][CERTIFICATE] = sha256_of(contents[CERTIFICATE])
+    contents[INFO] = encode({**info, "sha256": own_hash(info)})
     write_files(path, contents)
     return load_bundle(path)
 
 
 _AGAIN = "run 'neural-lander certify"
-_Parts = tuple[dict[str, bytes], dict[str, Any], ReluNetwork, Vehicle]
 
 
 def _not_contracting(certificate: Mapping[str, Any]) -> str:
@@ -252,9 +227,9 @@ def _checked_certificate(path: Path, contents: Mapping[str, bytes], info: Mappin
     UserError
         Where it is not.
     """
-    if info["files"].get(CERTIFICATE) != _sha256(contents[CERTIFICATE]):
+    if info["files"].get(CERTIFICATE) != sha256_of(contents[CERTIFICATE]):
         raise UserError(f"{path / CERTIFICATE} was changed after it was written (its hash differs): {_AGAIN} {path}'")
-    certificate = _decode(contents[CERTIFICATE], path / CERTIFICATE)
+    certificate = decode(contents[CERTIFICATE], path / CERTIFICATE)
     if not isinstance(certificate, dict) or certificate.get("format_version") != check.FORMAT_VERSION:
         raise UserError(
             f"{path / CERTIFICATE} is not a certificate of version {check.FORMAT_VERSION}: {_AGAIN} {path}'"
@@ -265,7 +240,7 @@ def _checked_certificate(path: Path, contents: Mapping[str, bytes], info: Mappin
     return certificate
 
 
-def _bundle(path: Path, parts: _Parts, certificate: Mapping[str, Any], uncertified: str) -> Bundle:
+def _bundle(path: Path, parts: Parts, certificate: Mapping[str, Any], uncertified: str) -> Bundle:
     _, info, network, vehicle = parts
     try:
         law = info["cheeseman_bennett"]
@@ -286,41 +261,6 @@ def _bundle(path: Path, parts: _Parts, certificate: Mapping[str, Any], uncertifi
         path=path,
         uncertified=uncertified,
     )
-
-
-def _read_parts(path: Path) -> _Parts:
-    """The files of a bundle, and what they hold but for the certificate."""
-    contents = read_files(path)
-    info = _decode(contents[INFO], path / INFO)
-    if not isinstance(info, dict) or info.get("format") != FORMAT:
-        raise UserError(f"{path / INFO} does not describe a bundle: expected format '{FORMAT}'")
-    if info.get("format_version") != FORMAT_VERSION:
-        raise UserError(
-            f"{path} has bundle version {info.get('format_version')!r}, this program reads {FORMAT_VERSION}: train it"
-        )
-    if info.get("sha256") != _own_hash(info):
-        raise UserError(f"{path / INFO} was changed after it was written (its hash differs): train the bundle again")
-    if not isinstance(info.get("files"), dict) or not isinstance(info.get("network"), dict):
-        raise UserError(f"{path / INFO} lacks 'files' or 'network': train the bundle again")
-    for name in (WEIGHTS, VEHICLE):
-        if info["files"].get(name) != _sha256(contents[name]):
-            raise UserError(
-                f"{path / name} was changed after it was written (its hash differs): train the bundle again"
-            )
-    vehicle = parse_vehicle(contents[VEHICLE].decode("utf-8"), str(path / VEHICLE))
-    network = _network(contents[WEIGHTS], info["network"].get("features"), path / WEIGHTS)
-    return contents, info, network, vehicle
-
-
-def check_bundle_destination(path: str | Path) -> None:
-    """Refuse a place where :func:`save_bundle` would refuse to write, before the work of training.
-
-    Raises
-    ------
-    UserError
-        Where something other than a bundle is there.
-    """
-    check_destination(Path(path), FILES, (HISTORY,))
 
 
 def _describe(result: TrainingResult, files: Mapping[str, str]) -> dict[str, Any]:
@@ -358,58 +298,4 @@ def _describe(result: TrainingResult, files: Mapping[str, str]) -> dict[str, Any
         "vehicle": {"name": result.vehicle.name, "sha256": result.vehicle.sha256},
         "versions": {"neural_lander": __version__, "numpy": np.__version__, "python": platform.python_version()},
     }
-    return {**info, "sha256": _own_hash(info)}
-
-
-def _tensors(network: ReluNetwork) -> dict[str, np.ndarray]:
-    tensors = {"state_low": network.state_low, "state_high": network.state_high}
-    for k, (W, b) in enumerate(zip(network.weights, network.biases, strict=True)):
-        tensors[f"W{k}"], tensors[f"b{k}"] = W, b
-    return {name: np.ascontiguousarray(values, dtype=np.float32) for name, values in tensors.items()}
-
-
-def _network(data: bytes, feature_name: Any, source: Path) -> ReluNetwork:
-    """Network from the bytes of the weights' file; shapes must chain and values be finite."""
-    try:
-        tensors = safetensors.numpy.load(data)
-    except safetensors.SafetensorError as error:
-        raise UserError(f"{source} cannot be read: {error}; train the bundle again") from error
-    n = features_named(feature_name).size
-    layers = (len(tensors) - 2) // 2
-    names = {"state_low", "state_high", *(f"{kind}{k}" for kind in "Wb" for k in range(layers))}
-    if set(tensors) != names or layers < 1:
-        raise UserError(
-            f"{source} holds the tensors {sorted(tensors)}, expected {sorted(names)}; train the bundle again"
-        )
-    W, b = [tensors[f"W{k}"] for k in range(layers)], [tensors[f"b{k}"] for k in range(layers)]
-    low, high = tensors["state_low"], tensors["state_high"]
-    columns = [n + ROTORS, *(len(bias) for bias in b)]
-    chained = all(w.shape == (len(bias), width) for w, bias, width in zip(W, b, columns[:-1], strict=True))
-    if not chained or columns[-1] != 3 or low.shape != (n,) or high.shape != (n,):
-        raise UserError(
-            f"{source}: the layers do not fit the features '{feature_name}' or each other; train the bundle again"
-        )
-    if not all(np.all(np.isfinite(values)) for values in tensors.values()):
-        raise UserError(f"{source} holds values that are not finite; train the bundle again")
-    return ReluNetwork(tuple(W), tuple(b), feature_name, low, high)
-
-
-def _encode(document: Mapping[str, Any]) -> bytes:
-    return (json.dumps(document, indent=1, allow_nan=False) + "\n").encode("utf-8")
-
-
-def _decode(data: bytes, source: Path) -> Any:
-    try:
-        return json.loads(data)
-    except ValueError as error:
-        raise UserError(f"{source} is no JSON: {error}; train the bundle again") from error
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def _own_hash(info: Mapping[str, Any]) -> str:
-    """Hash of everything in ``bundle.json`` but this hash."""
-    rest = {key: value for key, value in info.items() if key != "sha256"}
-    return _sha256(json.dumps(rest, sort_keys=True).encode("utf-8"))
+    return {**info, "sha256": own_hash(info)}

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from neural_lander.bundle import FILES, HISTORY
+from neural_lander.bundle_files import FILES, HISTORY
 from neural_lander.errors import UserError
 
 FORMAT, FORMAT_VERSION = "neural-lander-history", 1

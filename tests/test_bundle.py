@@ -13,7 +13,8 @@ from learning_flights import flight
 from mcap.reader import make_reader
 
 from neural_lander import bundle_folder
-from neural_lander.bundle import FILES, check_bundle_destination, load_bundle, save_bundle
+from neural_lander.bundle import load_bundle, save_bundle
+from neural_lander.bundle_files import FILES, check_bundle_destination
 from neural_lander.certificate import steepest
 from neural_lander.cli.main import main
 from neural_lander.errors import UserError

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from neural_lander import bundle_history
-from neural_lander.bundle import FILES, HISTORY
+from neural_lander.bundle_files import FILES, HISTORY
 from neural_lander.bundle_history import appended, read_history, version, with_history
 from neural_lander.errors import UserError
 

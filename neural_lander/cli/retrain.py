@@ -11,7 +11,8 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from neural_lander.bundle import Bundle, bundle_contents, load_bundle, read_files, write_files
+from neural_lander.bundle import Bundle, bundle_contents, load_bundle
+from neural_lander.bundle_files import read_files, write_files
 from neural_lander.bundle_history import History, appended, read_history, version, with_history
 from neural_lander.certificate import check
 from neural_lander.cli.output import console, emit, progress

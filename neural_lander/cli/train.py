@@ -11,7 +11,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from neural_lander.bundle import Bundle, check_bundle_destination, replace_certificate, save_bundle
+from neural_lander.bundle import Bundle, replace_certificate, save_bundle
+from neural_lander.bundle_files import check_bundle_destination
 from neural_lander.certificate.contraction import thrust_direction
 from neural_lander.certificate.document import certify
 from neural_lander.certificate.evidence import proved_slopes
