@@ -17,7 +17,7 @@ from neural_lander.errors import NeuralLanderWarning, UserError
 from sim.controllers import EXAMPLE
 from sim.extension import load_named
 from sim.fingerprint import code_fingerprint, fingerprint
-from sim.landing import build_controller, controller_named
+from sim.landing import build_controller, controller_named, identify_moment_trim
 from sim.plant import Plant
 from sim.pool import LocalPool, Pool
 from sim.scenarios import scenario_named
@@ -209,8 +209,6 @@ def _moment_trims(copies: Sequence[Copy], pool: Pool) -> list[np.ndarray | str]:
 
 
 def _moment_trim(task: tuple[int, Plant]) -> tuple[int, np.ndarray | str]:
-    from sim.landing import identify_moment_trim
-
     k, plant = task
     try:
         with plant.build() as world:
@@ -251,9 +249,9 @@ def _outcomes(campaign: Campaign, rows: Sequence[Mapping[str, Any]]) -> dict[str
     return outcomes
 
 
-__all__ = ["Campaign", "Copy", "Failure", "Outcome", "Progress", "flight_seed", "run_campaign"]
-
-
 def flight_seed(seed: int, index: int) -> int:
     """Seed of a test flight, the same for every controller."""
     return int(np.random.SeedSequence([seed, index, TEST_STREAM]).generate_state(1)[0])
+
+
+__all__ = ["Campaign", "Copy", "Failure", "Outcome", "Progress", "flight_seed", "run_campaign"]

@@ -2,20 +2,18 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from own_network import printed_by
 
 from neural_lander.bundle import load_bundle
 from neural_lander.cli.main import main
 from neural_lander.flightlog import read_log
 
 BINARY = os.environ.get("NEURAL_LANDER_ARDUCOPTER")
-ROOT = Path(__file__).parents[1]
 ATTEMPTS = 3  # on a busy machine either side may be late
 
 pytestmark = [
@@ -27,23 +25,11 @@ pytestmark = [
 
 def flown(pilot: str, folder: Path, *more: str) -> dict[str, Any]:
     """What a flight came to; ``pilot`` is "arms" or "gives" control in the air."""
-    command = (
-        f"ip link set lo up && exec '{sys.executable}' -m tests.arducopter_flight '{BINARY}' {pilot} '{folder}' "
-        f"{' '.join(more)}"
-    )
     result: dict[str, Any] = {}
     for _ in range(ATTEMPTS):
         (folder / "flight.mcap").unlink(missing_ok=True)
-        done = subprocess.run(
-            ["unshare", "--map-root-user", "--net", "sh", "-c", command],
-            check=False,
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-        assert done.returncode == 0, done.stderr[-2000:]
-        result = json.loads(done.stdout.splitlines()[-1])
+        printed = printed_by("tests.arducopter_flight", str(BINARY), pilot, str(folder), *more)
+        result = json.loads(printed.splitlines()[-1])
         if result["flown"] and result["flown"]["outcome"] == "landed and disarmed":
             break
     return result

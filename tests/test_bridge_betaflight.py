@@ -2,15 +2,12 @@
 
 import json
 import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
+from own_network import printed_by
 
 BINARY = os.environ.get("NEURAL_LANDER_BETAFLIGHT")
-ROOT = Path(__file__).parents[1]
 ATTEMPTS = 3  # on a busy machine the firmware may miss frames and go to its failsafe
 
 pytestmark = [
@@ -22,19 +19,9 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def flight() -> dict[str, Any]:
-    command = f"ip link set lo up && exec '{sys.executable}' -m tests.betaflight_flight '{BINARY}'"
     result: dict[str, Any] = {}
     for _ in range(ATTEMPTS):
-        done = subprocess.run(
-            ["unshare", "--map-root-user", "--net", "sh", "-c", command],
-            check=False,
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-        assert done.returncode == 0, done.stderr[-2000:]
-        result = json.loads(done.stdout)
+        result = json.loads(printed_by("tests.betaflight_flight", str(BINARY)))
         if result.get("armed_in_flight"):
             break
     return result

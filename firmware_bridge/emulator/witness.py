@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import struct
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any
@@ -30,7 +31,7 @@ from firmware_bridge.port import Port
 GIVEN_UP = 2.5  # s after which a frame that was damaged is looked for no longer
 
 
-class Witness:
+class Witness(ABC):
     """Stands between an emulator and a line as its peer, and between a port and a link as its port.
 
     Parameters
@@ -114,19 +115,20 @@ class Witness:
     # What a protocol adds
 
     def _made(self, now: float, frame: bytes) -> Any:
-        """What has to be kept of a frame that is sent at ``now`` in s."""
+        """What has to be kept of a frame that is sent at ``now`` in s; nothing by default."""
+        return None
 
+    @abstractmethod
     def _key(self, frame: bytes) -> Hashable:
         """What tells a frame from the others, before and after parsing."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _told(self, frame: bytes, made: Any) -> None:
         """A frame has arrived as it was sent."""
-        raise NotImplementedError
 
+    @abstractmethod
     def written(self, frame: bytes) -> None:
         """A frame of the companion."""
-        raise NotImplementedError
 
 
 _HEAD = 10  # bytes of MAVLink 2 before the payload
