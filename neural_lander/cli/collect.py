@@ -12,6 +12,7 @@ from joblib import Parallel, delayed
 from rich.table import Table
 
 from neural_lander.cli.output import emit, progress
+from neural_lander.cli.plant_options import Effects, Ground
 from neural_lander.cli.results import check_folder
 from neural_lander.flightlog import FlightLog, write_mcap
 from neural_lander.vehicle import load_vehicle
@@ -19,19 +20,14 @@ from sim.collection import FLIGHT_TIME, FLIGHTS, collect_flight
 from sim.insight import BANDS
 from sim.plant import Plant, load_effects
 from sim.study import collection_seed
-from sim.terrain import TERRAINS, terrain_named
+from sim.terrain import terrain_named
 
 
 def collect(
     out: Annotated[Path, typer.Option(help="Folder for the logs (MCAP); made if it is not there.")],
     vehicle: Annotated[str, typer.Option(help="Profile: a built-in name or a file.")] = "intel-aero",
-    effect: Annotated[
-        list[str] | None,
-        typer.Option(help="Aerodynamic effect module:Class, repeatable; replaces the default ones."),
-    ] = None,
-    terrain: Annotated[
-        str, typer.Option(help=f"What it is flown over: {', '.join(TERRAINS)}; slope:8 in degrees.")
-    ] = "flat",
+    effect: Effects = None,
+    terrain: Ground = "flat",
     airframe: Annotated[int, typer.Option(min=0, help="Which copy of the vehicle: draws its asymmetries.")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Of the flights: way, noise, turbulence.")] = 0,
     flights: Annotated[int, typer.Option(min=1, max=100)] = FLIGHTS,

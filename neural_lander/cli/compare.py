@@ -10,6 +10,7 @@ import typer
 
 from neural_lander.bundle import Bundle, load_bundle, load_for_research
 from neural_lander.cli.output import emit
+from neural_lander.cli.plant_options import MAX_SEED, Effects, FirstAirframe, Ground, ProfileOfBundle
 from neural_lander.cli.results import check_folder, render, stages, without_series, write_results
 from neural_lander.control.touchdown import RESTING_SHARE
 from neural_lander.control.tracking import DEFAULT_NATURAL_FREQUENCY
@@ -25,14 +26,13 @@ from sim.plant_change import CHANGES, STANDARD_ROBUSTNESS, PlantChange
 from sim.pool import DaskPool, LocalPool
 from sim.scenarios import SCENARIOS, scenario_named
 from sim.study import copies_of_bundles, study_airframes
-from sim.terrain import TERRAINS, terrain_named
+from sim.terrain import terrain_named
 from sim.tuning import load_tuned
 from sim.worlds import fitting_world, world_named
 
 STANDARD_CHANGES = ("mass=1.1", "mass=0.9", "thrust=0.9")
 FEW = 100  # flights per controller: some minutes in PyBullet
 LEARNED = ("network", "cheeseman-bennett")  # residuals that come from logs
-MAX_SEED = 2**31 - 1  # of what training takes
 STANDARD_SWEEP = (1.5, 2.0, 3.0, 4.0, 5.0, 6.0)  # rad/s
 
 
@@ -43,20 +43,15 @@ def compare(
             help="Bundle to fly, repeatable: the k-th on the k-th airframe. Without one, each is learned anew."
         ),
     ] = None,
-    vehicle: Annotated[str | None, typer.Option(help="Profile; default: the bundle's, else intel-aero.")] = None,
-    effect: Annotated[
-        list[str] | None,
-        typer.Option(help="Aerodynamic effect module:Class, repeatable; replaces the default ones."),
-    ] = None,
-    terrain: Annotated[
-        str, typer.Option(help=f"What it is flown over: {', '.join(TERRAINS)}; slope:8 in degrees.")
-    ] = "flat",
+    vehicle: ProfileOfBundle = None,
+    effect: Effects = None,
+    terrain: Ground = "flat",
     scenario: Annotated[list[str] | None, typer.Option(help=f"Repeatable: {', '.join(SCENARIOS)}.")] = None,
     controllers: Annotated[
         str, typer.Option(help="Comma-separated names; pd-trim+guard is pd-trim within the guard's limits, and so on.")
     ] = ",".join(CONTROLLERS),
     flights: Annotated[int, typer.Option("-n", "--flights", min=1, help="Flights per controller.")] = 20,
-    airframe: Annotated[int, typer.Option(min=0, help="The first copy of the vehicle; as in collect.")] = 0,
+    airframe: FirstAirframe = 0,
     airframes: Annotated[
         int | None, typer.Option(min=1, help="How many copies; default: one per bundle, else 5.")
     ] = None,

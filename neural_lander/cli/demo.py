@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from neural_lander.cli.output import emit
+from neural_lander.cli.plant_options import MAX_SEED
 from neural_lander.cli.results import check_folder, render, stages, without_series, write_results
 from neural_lander.flightlog import write_mcap
 from neural_lander.vehicle import load_vehicle
@@ -20,7 +21,6 @@ from sim.pool import LocalPool
 from sim.scenarios import SCENARIOS, scenario_named
 from sim.study import Study, study_airframes
 
-MAX_SEED = 2**31 - 1  # of what training takes
 LEFT_OUT = ("neural-lander-l1", "neural-lander-adaptive")  # combinations, for ``compare``: the demo is to take 90 s
 
 

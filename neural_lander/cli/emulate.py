@@ -28,6 +28,7 @@ from firmware_bridge.emulator.sticks import StickAutopilot, betaflight_default_s
 from firmware_bridge.emulator.vehicle import EmulatedVehicle
 from firmware_bridge.emulator.world import RigidBodyWorld, SimulatedVehicle
 from neural_lander.cli.output import console, emit
+from neural_lander.cli.plant_options import Effects
 from neural_lander.errors import UserError
 from neural_lander.vehicle import load_vehicle
 from sim.plant import Plant, load_effects
@@ -68,10 +69,7 @@ def emulate(
         Kind | None, typer.Option(help="Whose ways it has: px4 (default) or ardupilot; in MSP betaflight or inav.")
     ] = None,
     vehicle: Annotated[str, typer.Option(help="Profile: a built-in name or a file.")] = "intel-aero",
-    effect: Annotated[
-        list[str] | None,
-        typer.Option(help="Aerodynamic effect module:Class, repeatable; replaces the default ones."),
-    ] = None,
+    effect: Effects = None,
     airframe: Annotated[int | None, typer.Option(min=0, help="Copy of the vehicle; draws its asymmetries.")] = None,
     light: Annotated[bool, typer.Option("--light", help="A plain rigid body instead of the PyBullet world.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of noise, turbulence, delays and the fault.")] = 0,

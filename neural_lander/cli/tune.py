@@ -11,6 +11,7 @@ from rich.table import Table
 
 from neural_lander.bundle import load_bundle
 from neural_lander.cli.output import emit
+from neural_lander.cli.plant_options import MAX_SEED, Effects, FirstAirframe, ProfileOfBundle
 from neural_lander.cli.results import check_folder, stages
 from neural_lander.errors import UserError
 from neural_lander.vehicle import load_vehicle
@@ -22,8 +23,6 @@ from sim.study import copies_of_bundles
 from sim.tuning import Tuning, write_tuned
 from sim.tuning import tune as run
 
-MAX_SEED = 2**31 - 1
-
 
 def tune(
     out: Annotated[Path, typer.Option(help="File for the gains (JSON); written after every round.")],
@@ -31,11 +30,8 @@ def tune(
         list[Path] | None,
         typer.Option(help="Bundle of the controllers that have learned, repeatable: the k-th on the k-th airframe."),
     ] = None,
-    vehicle: Annotated[str | None, typer.Option(help="Profile; default: the bundle's, else intel-aero.")] = None,
-    effect: Annotated[
-        list[str] | None,
-        typer.Option(help="Aerodynamic effect module:Class, repeatable; replaces the default ones."),
-    ] = None,
+    vehicle: ProfileOfBundle = None,
+    effect: Effects = None,
     controllers: Annotated[
         str, typer.Option(help="Comma-separated names, or module:Class of a force estimate of your own.")
     ] = ",".join(CONTROLLERS),
@@ -43,7 +39,7 @@ def tune(
     flights: Annotated[
         int, typer.Option("-n", "--flights", min=1, help="Seeds per candidate: a landing and a low hover each.")
     ] = 4,
-    airframe: Annotated[int, typer.Option(min=0, help="The first copy of the vehicle; as in collect.")] = 0,
+    airframe: FirstAirframe = 0,
     airframes: Annotated[
         int | None, typer.Option(min=1, help="How many copies; default: one per bundle, else 1.")
     ] = None,
