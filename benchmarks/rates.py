@@ -42,6 +42,7 @@ from neural_lander.residual.model import NoResidual
 from neural_lander.vehicle import Vehicle, load_vehicle
 
 STREAMS = (PositionReport, AttitudeReport, ImuReport)
+STATE = {dialect.MAVLINK_MSG_ID_ATTITUDE_QUATERNION, dialect.MAVLINK_MSG_ID_LOCAL_POSITION_NED}
 PRIORITY = 50  # of the loop's thread, where the system allows it
 PATIENCE = 60.0  # s until the pilot must have given control
 ROOM = 0.5  # s at the end for what is still on its way
@@ -162,7 +163,7 @@ def serve(told: Connection, seconds: float) -> None:
         frames, held = emulator.step(now, held + line.read()), b""
         line.write(b"".join(frames))
         written = time.monotonic()
-        asked = any(message_id(frame) == dialect.MAVLINK_MSG_ID_ATTITUDE_QUATERNION for frame in frames)
+        asked = STATE <= {message_id(frame) for frame in frames}
         if pilot.mode is Mode.HOLD and now > 5.0 and pilot.streamed_for(1.0):
             pilot.switch(Mode.COMPANION, "pilot")
         due = max(due + TICK, now)
@@ -184,7 +185,10 @@ def _heard(process: Connection) -> Any:
 
 
 def answers(rate: float, seconds: float) -> dict[str, Any]:
-    """Delays from the last byte of a state written to the first of its setpoint read, at the autopilot's end."""
+    """Delays from the last byte of a whole state written to its setpoint read, at the autopilot's end.
+
+    Where the autopilot sends an attitude without a position there is no new state to answer: the loop waits for one.
+    """
     vehicle = load_vehicle("intel-aero")
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
