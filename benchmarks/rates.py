@@ -163,7 +163,7 @@ def serve(told: Connection, seconds: float) -> None:
         frames, held = emulator.step(now, held + line.read()), b""
         line.write(b"".join(frames))
         written = time.monotonic()
-        asked = STATE <= {message_id(frame) for frame in frames}
+        asked = {message_id(frame) for frame in frames} >= STATE
         if pilot.mode is Mode.HOLD and now > 5.0 and pilot.streamed_for(1.0):
             pilot.switch(Mode.COMPANION, "pilot")
         due = max(due + TICK, now)
