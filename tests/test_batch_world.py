@@ -165,3 +165,18 @@ def test_it_neither_sinks_in_nor_slides_away_when_dropped_askew() -> None:
     x, y, _ = split(batch.state.position[0].numpy())
     assert abs(x) < 0.3 and abs(y) < 0.3
     assert float(batch.state.velocity.norm()) < 5e-3 and float(batch.state.R[0, 2, 2]) > 0.999
+
+
+def test_whose_flight_is_over_rests_and_is_felt_to_touch_while_the_others_go_on() -> None:
+    world = BatchWorld(VEHICLE, [], [Airframe.nominal()] * 2)
+    clearance = VEHICLE.gear_clearance
+    world.reset(np.array([[0.0, 0.0, clearance - 1e-4], [0.0, 0.0, clearance + 0.5]]))
+    stopped = torch.zeros(2, 4, dtype=torch.float64)
+    world.step(stopped)
+    assert world.state.contact.tolist() == [True, False]
+    before = world.state
+    world.over = torch.tensor([True, False])
+    for _ in range(200):  # 0.8 s: the other one falls to the floor meanwhile
+        world.step(stopped)
+    assert torch.equal(world.state.position[0], before.position[0]) and bool(world.state.contact[0])
+    assert world.state.contact.tolist() == [True, True] and float(world.state.height[1]) < 0.01

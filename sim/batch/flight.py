@@ -165,7 +165,9 @@ class Flights:
             command = command * share.to(command.dtype).sqrt()[:, None]
             for rows, controller in self.controllers:
                 controller.flown_thrust = self._c_T * command[rows] ** 2
-            self.cut = torch.where(self.touchdown.landed & (self.cut == self.steps), k, self.cut)
+            landed: Any = self.touchdown.landed
+            self.cut = torch.where(landed & (self.cut == self.steps), k, self.cut)
+            self.world.over = landed
         return command
 
     def _vector(self, x: np.ndarray) -> torch.Tensor:

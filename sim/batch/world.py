@@ -99,6 +99,8 @@ class BatchWorld:
                 numbers = torch.tensor([seed + EFFECT_STRIDE * k for seed in seeds], device=self.like.device)
                 effect.reset(numbers, self.dt)
         self.contact = zero > 1
+        self.over: torch.Tensor | None = None
+        """(N,) whose flight has ended: they stay where they are, without the cost of contact, which is the largest."""
         self._read([zero, zero, zero + GRAVITY])
 
     def _read(self, felt: Vector) -> None:
@@ -140,6 +142,9 @@ class BatchWorld:
         v[2] = v[2] - dt * GRAVITY
         w = [a + dt * b for a, b in zip(self.w, turn, strict=True)]
         self.v, self.w = self._touch(state, v, w)
+        if self.over is not None:
+            moving = (~self.over).to(self.like.dtype)
+            self.v, self.w = [moving * a for a in self.v], [moving * a for a in self.w]
         self.p = [p + dt * v for p, v in zip(self.p, self.v, strict=True)]
         self.q = turned(self.q, self.w, dt)
         self.t += dt
@@ -154,7 +159,10 @@ class BatchWorld:
     def _touch(self, state: State, v: Vector, w: Vector) -> tuple[Vector, Vector]:
         """Velocities after contact; it is computed for those near the ground alone."""
         near = self._near(state)
-        self.contact = torch.zeros_like(near)
+        if self.over is None:
+            self.contact = torch.zeros_like(near)
+        else:
+            near, self.contact = near & ~self.over, self.contact & self.over  # what rests is felt to touch as before
         if not near.any():
             return v, w
         pick = near.nonzero()[:, 0]
