@@ -32,7 +32,7 @@ class State:
     """Acceleration minus gravity, world: the accelerometer, turned by the attitude; None where it is not measured."""
 
     age: float | Array = 0.0  # (...) s
-    """For how long no newer state has come: more than 0 where this is the last one that was heard of."""
+    """How old the measurement is that this is known from, where that is told."""
 
     @cached_property
     def R(self) -> Array:

@@ -21,6 +21,7 @@ from neural_lander.errors import UserError
 from neural_lander.state import Reference, State
 from neural_lander.vehicle import G_VECTOR, load_vehicle
 from sim.flight import truth_of
+from sim.forecast import forecast_of
 from sim.landing import identify_moment_trim, place
 from sim.plant import Plant
 from sim.scenarios import scenario_named
@@ -83,7 +84,8 @@ class LanderEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         self._touchdown = TouchdownDetector() if self.scenario.lands else None
         self._rows: list[tuple[Any, ...]] = []
         self._t, self._step = 0.0, 0
-        self._seen = self._sensors.delayed(self._measure())
+        self._forecast = forecast_of(self.plant.noise, self.plant.vehicle, self._world.dt)
+        self._seen = self._now()
         return self._observation(), {"seed": flight}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
@@ -132,7 +134,9 @@ class LanderEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         self._rows.append(row)
         self._step += 1
         self._t = self._step * world.dt
-        self._seen = self._sensors.delayed(self._measure())
+        if self._forecast is not None:
+            self._forecast.commanded(np.sqrt(u * share), self._attitude.tau_hat)
+        self._seen = self._now()
         return False
 
     def _figures(self, landed: bool) -> dict[str, float]:
@@ -144,8 +148,9 @@ class LanderEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             truth_of(self._rows, believed.thrust_coefficient, weight, landed_at), self._trajectory
         )
 
-    def _measure(self) -> State:
-        return self._sensors.measure(self._world.state)
+    def _now(self) -> State:
+        seen = self._sensors.delayed(self._sensors.measure(self._world.state))
+        return seen if self._forecast is None else self._forecast(seen)
 
     def _observation(self) -> np.ndarray:
         state, reference = self._seen, self._trajectory(self._t)

@@ -18,6 +18,7 @@ from neural_lander.rotation import quaternion_to_matrix
 from neural_lander.state import State
 from neural_lander.trajectory import Trajectory
 from neural_lander.vehicle import G_VECTOR
+from sim.forecast import forecast_of
 from sim.sensors import Sensors
 from sim.world import PyBulletWorld
 
@@ -71,10 +72,13 @@ def fly(
     c_T, u_max = controller.vehicle.thrust_coefficient, controller.vehicle.u_max
     truth, logged = [], []  # what each step refers to; turned into columns after the flight, off the loop's time
     measured = sensors.measure(world.state)
+    forecast = forecast_of(sensors.noise, controller.vehicle, dt)
     for k in range(round((end - start) / dt)):
         t = start + k * dt
         reference = trajectory(t)
         seen = sensors.delayed(measured)
+        if forecast is not None:
+            seen = forecast(seen)
         command = controller(t, seen, reference)
         if before_step is not None:
             before_step(t, seen)
@@ -89,6 +93,8 @@ def fly(
                 break
         if excitation is not None or touchdown is not None:
             controller.flown_thrust = c_T * command * command
+        if forecast is not None:
+            forecast.commanded(command, controller.attitude.tau_hat)
         before = world.state
         world.step(command)
         wanted = controller.wanted

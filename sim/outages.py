@@ -60,7 +60,7 @@ def _held(out: bool | Array, last: State, arriving: State, dt: float) -> State:
             continue
         old = getattr(last, name)
         if name == "age":
-            fields[name] = choose(out, old + dt + 0.0 * arriving.height, 0.0 * arriving.height)
+            fields[name] = choose(out, old + dt + 0.0 * arriving.height, new + 0.0 * arriving.height)
         elif new is None or old is None:
             fields[name] = None
         else:

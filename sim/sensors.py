@@ -31,6 +31,7 @@ class SensorNoise:
     drift_time: float = 5.0  # s, its correlation time: of an estimator's bias, guess
     dropout: float = 0.0  # share of the time in which no state arrives; the controller then sees the last one
     dropout_time: float = 0.05  # s, mean length of such an outage: some frames of a radio link, guess
+    forecast: bool = True  # whether an estimator moves an old state on to the present: see :mod:`sim.forecast`
 
     @classmethod
     def none(cls) -> SensorNoise:
@@ -43,11 +44,12 @@ def pose_scale(noise: SensorNoise) -> np.ndarray:
     return np.repeat([noise.position, noise.velocity, noise.attitude / 2, noise.body_rates], 3)
 
 
-def disturbed(truth: State, e: Array, e_felt: Array | None = None) -> State:
+def disturbed(truth: State, e: Array, e_felt: Array | None = None, age: float = 0.0) -> State:
     """The state as measured with the errors e, ``(..., 12)``. Height is that of the pose, over a known terrain.
 
-    With ``e_felt`` ``(..., 3)`` in m/s^2 it holds the specific force too. The accelerometer is turned into the world by
-    the true attitude: what the noise of the attitude would add is a tenth of its own.
+    ``age`` in s is how old it is when it is seen. With ``e_felt`` ``(..., 3)`` in m/s^2 it holds the specific force
+    too. The accelerometer is turned into the world by the true attitude: what the noise of the attitude would add is
+    a tenth of its own.
     """
     felt = truth.specific_force
     return State(
@@ -58,6 +60,7 @@ def disturbed(truth: State, e: Array, e_felt: Array | None = None) -> State:
         truth.height + e[..., 2],
         truth.contact,
         specific_force=None if felt is None or e_felt is None else felt + e_felt,
+        age=age,
     )
 
 
@@ -95,11 +98,12 @@ class Sensors:
         log_scale = np.repeat([noise.specific_force, noise.rotor_speed], [3, 4])
         self._log_noise = _Noise(Draws(seed, LOG_STREAM), log_scale)
         self._imu_noise = _Noise(Draws(seed, IMU_STREAM), np.repeat(noise.specific_force, 3))
+        self._age = noise.delay * dt
         self._pipe: deque[State] = deque(maxlen=noise.delay + 1)
 
     def measure(self, truth: State) -> State:
         """The state as measured at this instant."""
-        seen = disturbed(truth, self._state_noise(), self._imu_noise())
+        seen = disturbed(truth, self._state_noise(), self._imu_noise(), self._age)
         return seen if self._drift is None else self._drift(seen)
 
     def delayed(self, state: State) -> State:

@@ -28,6 +28,7 @@ from sim.batch.controllers import batched, rows_of
 from sim.batch.sensors import BatchSensors
 from sim.batch.world import BatchWorld
 from sim.flight import Truth
+from sim.forecast import forecast_of
 from sim.landing import build_controller, controller_named, drawn_start
 from sim.scenarios import WARM_UP, Scenario, scenario_named
 
@@ -115,6 +116,7 @@ class Flights:
             self.touchdown.reset(self.world.state.height.double())  # its times are told apart to the step
         self.controllers = self._controllers(plants, omega_n)
         self._c_T = self.plant.vehicle.thrust_coefficient
+        self.forecast = forecast_of(self.plant.noise, self.plant.vehicle, self.world.dt)
         self.steps = round((WARM_UP + scenario.duration) / self.world.dt)
 
     def _controllers(self, plants: Sequence[Any], omega_n: float) -> list[tuple[slice, Any]]:
@@ -151,6 +153,8 @@ class Flights:
     def _command(self, k: int, t: float, seen: Any) -> torch.Tensor:
         r = self.trajectory(t)
         self.reference[k] = r.position
+        if self.forecast is not None:
+            seen = self.forecast(seen)
         reference = Reference(self._vector(r.position), self._vector(r.velocity), self._vector(r.acceleration), r.yaw)
         if len(self.controllers) == 1:
             command = self.controllers[0][1](t, seen, reference)
@@ -168,6 +172,9 @@ class Flights:
             landed: Any = self.touchdown.landed
             self.cut = torch.where(landed & (self.cut == self.steps), k, self.cut)
             self.world.over = landed
+        if self.forecast is not None:
+            moments = [controller.attitude.tau_hat.mT for _, controller in self.controllers]
+            self.forecast.commanded(command, torch.cat(moments, dim=-1).mT)
         return command
 
     def _vector(self, x: np.ndarray) -> torch.Tensor:

@@ -28,6 +28,7 @@ class BatchSensors:
         self._scale = pose_scale(noise).tolist()
         self._pose_noise = WhiteNoise(seeds, STATE_STREAM, len(self._scale))
         self._imu_noise = WhiteNoise(seeds, IMU_STREAM, 3)
+        self._age = noise.delay * dt
         self._pipe: deque[State] = deque(maxlen=noise.delay + 1)
 
     def measure(self, truth: State) -> State:
@@ -35,7 +36,7 @@ class BatchSensors:
         like = truth.height
         pose = [s * e for s, e in zip(self._scale, self._pose_noise(like), strict=True)]
         felt = [self.noise.specific_force * e for e in self._imu_noise(like)]
-        seen = disturbed(truth, join(pose), join(felt))
+        seen = disturbed(truth, join(pose), join(felt), self._age)
         return seen if self._drift is None else self._drift(seen)
 
     def delayed(self, state: State) -> State:
