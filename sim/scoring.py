@@ -8,6 +8,7 @@ from neural_lander.trajectory import LANDING_HOLD, Landing, Riding, Trajectory
 from sim.flight import Truth
 
 TIP_OVER = np.deg2rad(60.0)  # rad
+HARD = 1.0  # m/s at the first contact, guess: three times the descent's, a fall from 5 cm
 LOW_HOVER_HEIGHT = 0.05  # m
 LOW_HOVER_TIME = 10.0  # s, of which the last 5 are scored
 
@@ -17,8 +18,8 @@ def score_landing(truth: Truth, trajectory: Trajectory) -> dict[str, float]:
 
     Heights are of the lowest gear point above what is under it. Where the vehicle never touches down, lateness is the
     time it was watched for: a lower bound. ``touchdown_speed_m_s`` is the rate at which the height fell at the first
-    contact, NaN without one. Success is a touchdown that lasts, without tipping over, once the descent has begun: who
-    fell before is scored on what there is of the flight.
+    contact, NaN without one. Success is a touchdown that lasts, no faster than ``HARD``, without tipping over, once the
+    descent has begun: who fell before is scored on what there is of the flight.
     """
     arrives = _arrival(trajectory)
     after = truth.t >= 0
@@ -32,6 +33,7 @@ def score_landing(truth: Truth, trajectory: Trajectory) -> dict[str, float]:
     touches = np.flatnonzero(truth.contact[after])
     arrival = int(np.searchsorted(t, arrives))
     down = int(np.searchsorted(t, truth.landed_at)) if landed else -1
+    speed = _fall(t, height, int(touches[0])) if len(touches) else float("nan")
     return {
         "final_error_m": 0.0 if landed else float(np.mean(np.abs(height[last]))),
         "hang_height_m": 0.0 if landed else float(np.mean(height[last])),
@@ -39,10 +41,10 @@ def score_landing(truth: Truth, trajectory: Trajectory) -> dict[str, float]:
         # negative where the gear has given way on the floor already: the definition has no clamp
         "arrival_error_m": float(height[arrival]) if arrival < len(t) else 0.0,
         "lateness_s": float(truth.landed_at - arrives) if landed else LANDING_HOLD,
-        "touchdown_speed_m_s": _fall(t, height, int(touches[0])) if len(touches) else float("nan"),
+        "touchdown_speed_m_s": speed,
         "touchdown": float(landed),
         "tipped_over": float(tipped),
-        "success": float(truth.landed_at >= 0 and not tipped),
+        "success": float(truth.landed_at >= 0 and not tipped and speed <= HARD),
     }
 
 

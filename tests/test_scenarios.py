@@ -57,6 +57,13 @@ def test_a_fall_before_the_descent_is_scored_and_is_no_success() -> None:
     assert row["touchdown_speed_m_s"] == pytest.approx(2.0)
 
 
+@pytest.mark.parametrize(("speed", "success"), [(0.9, 1.0), (1.1, 0.0)])
+def test_a_crash_on_the_way_down_is_no_success(speed: float, success: float) -> None:
+    falling = flown(lambda t: np.clip(1.0 - speed * t, 0.0, 1.0), end=1 / speed + 0.2, landed_at=1 / speed)
+    row = score_landing(falling, LANDING)
+    assert row["touchdown_speed_m_s"] == pytest.approx(speed, rel=0.01) and row["success"] == success
+
+
 def test_a_hang_is_the_mean_height_of_the_last_second() -> None:
     def hanging(t: np.ndarray) -> np.ndarray:
         return np.maximum(perfect(t), 0.045) + 0.01 * np.sin(2 * np.pi * 3 * t)
