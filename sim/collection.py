@@ -36,6 +36,11 @@ LOW_SPEEDS = (0.05, 0.2)  # m/s
 LOW_STEP = 0.05  # m, sideways
 TOUCH_SPEEDS = (0.15, 0.4)  # m/s, down to the floor
 SLANT = 0.3  # m/s, sideways on the way down
+PASS_SPEEDS = (0.2, 0.7)  # m/s, of a level pass near the ground: air that is left behind pushes less
+PASS_LENGTH = 0.8  # m
+PASS_RAMP = 0.9  # s from rest to that speed: 5 degrees of tilt at the most, which lowers the gear by 2 cm
+PASSES = 0.5  # of the way points between PASS_HEIGHT and LOW are followed by one
+PASS_HEIGHT = 0.05  # m: from here on
 EASE = 0.3  # s, from rest to the velocity of a descent
 PRESS = 0.4  # m, largest depth below the floor that a descent aims at: ground effect keeps off who aims at the floor
 SKIM = 0.02  # m: below it ground effect is steepest, and trim needs
@@ -88,6 +93,18 @@ class _Way:
         least = SKIM_TIME if height < SKIM else rng.uniform(0.5, 1.5)
         self.go(target, max(float(np.linalg.norm(target - here)) / pace, least))
 
+    def low_pass(self, pad: np.ndarray) -> None:
+        """Level and straight, at the speed of a flight that is going somewhere, from rest to rest."""
+        here, rng = self.points[-1], self.rng
+        speed, toward = rng.uniform(*PASS_SPEEDS), rng.uniform(0.0, 2 * np.pi)
+        side = np.array([np.cos(toward), np.sin(toward), 0.0])
+        if (here[:2] - pad[:2]) @ side[:2] > 0.0:  # back over the pad, not away from it
+            side = -side
+        velocity, cruise = speed * side, max(PASS_LENGTH / speed - PASS_RAMP, 0.2)
+        self.go(here + velocity * PASS_RAMP / 2, PASS_RAMP, velocity)
+        self.go(self.points[-1] + velocity * cruise, cruise, velocity)
+        self.go(self.points[-1] + velocity * PASS_RAMP / 2, PASS_RAMP)
+
     def touch_and_go(self, pad: np.ndarray) -> None:
         """Down to the floor at constant velocity, as in a landing, every other time on a slant, and up again.
 
@@ -116,6 +133,8 @@ def random_tour(pad: np.ndarray, duration: float, rng: np.random.Generator) -> T
         for height in rng.uniform(low, high, rng.integers(2, 5)):
             before = way.times[-1]
             way.wander(pad, float(height))
+            if PASS_HEIGHT <= height < LOW and rng.random() < PASSES:
+                way.low_pass(pad)
             spent[band] += way.times[-1] - before
         if low == 0.0 or low >= 0.1:
             way.touch_and_go(pad)
