@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -100,8 +100,6 @@ class Batched:
         """See :class:`FlightWorld`: a controller may be written for one vehicle alone."""
         from sim.batch.flight import Flights, Task
 
-        if lacks := [what for what, there in _LACKING.items() if there(copy.plant)]:
-            raise UserError(f"the batched world has no {' and no '.join(lacks)}: use --world pybullet")
         brief = replace(scenario, duration=TRIED * TIME_STEP - WARM_UP)
         try:
             Flights([Task(copy, controller, (0, 1), np.zeros(3))], brief, DEFAULT_NATURAL_FREQUENCY, 1.0, None).fly()
@@ -129,12 +127,6 @@ class Batched:
             ]
             for part, rows in zip(parts, flown, strict=True)
         ]
-
-
-_LACKING: Mapping[str, Callable[[Plant], bool]] = {
-    "motors that lag differently": lambda plant: bool(np.any(plant.airframe.lag_gains != 1)),
-}
-"""What a plant may have that would be left out in silence there."""
 
 
 def _in_batch(parts: Sequence[Part], scenario: Scenario, omega_n: float, resting_share: float) -> list[list[Scores]]:

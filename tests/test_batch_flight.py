@@ -63,7 +63,8 @@ SHORT_SCORELESS = replace(SHORT, score=lambda truth, trajectory: {})
 
 def test_a_plant_that_is_wrong_in_every_way_flies_in_the_batch_as_it_does_alone() -> None:
     """Wind, outages, drift and a sagging battery come from each flight's seed in either world."""
-    change = PlantChange.parse("thrust=0.9,com=0.03,wind=2,delay=0.02,lag=0.05,dropout=0.2,drift=0.005,charge=0.6")
+    wrong = "thrust=0.9,com=0.03,wind=2,delay=0.02,lag=0.05,dropout=0.2,drift=0.005,charge=0.6,mismatch=0.1"
+    change = PlantChange.parse(wrong)
     copy = change.of(COPIES[0])
     end = short([task("pd-trim", copy=copy)])
     one = build_controller(controller_named("pd-trim"), copy.plant, copy.learned)

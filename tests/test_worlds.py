@@ -10,7 +10,6 @@ from neural_lander.vehicle import load_vehicle
 from sim import worlds
 from sim.campaign import Campaign, run_campaign
 from sim.plant import Plant
-from sim.plant_change import PlantChange
 from sim.pool import LocalPool
 from sim.scenarios import SCENARIOS
 from sim.worlds import Batched, Copy, Part, fitting_world, world_named
@@ -58,14 +57,6 @@ def test_a_controller_that_a_batch_cannot_fly_is_refused_by_it_with_the_remedy()
     with pytest.raises(UserError, match=r"cannot fly '.*ForOneVehicle' in this plant: .*; use --world pybullet"):
         Batched().check(name, LANDING, COPY)
     assert fitting_world([name], [LANDING], COPY) == "pybullet"
-
-
-@pytest.mark.parametrize("change, lacks", [("mismatch=0.1", "motors that lag")])
-def test_what_a_batch_would_leave_out_in_silence_is_refused_by_it(change: str, lacks: str) -> None:
-    changed = PlantChange.parse(change).of(COPY)
-    with pytest.raises(UserError, match=f"the batched world has no {lacks}"):
-        Batched().check("pd", LANDING, changed)
-    assert fitting_world(["pd"], [LANDING], changed) == "pybullet"
 
 
 def test_an_unknown_world_is_refused_with_the_known_ones() -> None:

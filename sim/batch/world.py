@@ -6,7 +6,6 @@ attitude), the rotation by its mid-point step. In free flight the two worlds dif
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +19,7 @@ from sim.aerodynamics import AerodynamicEffect, RandomEffect
 from sim.airframe import Airframe
 from sim.batch.contact import Contact
 from sim.batch.effects import for_batch
+from sim.motors import share_after
 from sim.rigid_body import angular_acceleration
 from sim.terrain import Flat, Terrain, clearance
 from sim.world import TIME_STEP
@@ -62,8 +62,7 @@ class BatchWorld:
         self._maps = self._wrench_maps(airframes)
         self._J: list[float] = vehicle.inertia.tolist()
         self._gear: list[list[float]] = vehicle.gear_points.tolist()
-        time_constant = vehicle.motor_time_constant
-        self._follow = 1 - math.exp(-dt / time_constant) if time_constant > 0 else 1.0
+        self._follow = self._motors(airframes)
         self._contact = Contact(vehicle, dt, self.like)
         self.size = len(airframes)
 
@@ -74,6 +73,12 @@ class BatchWorld:
         if len(distinct) == 1:
             return maps[0].T.tolist()
         return [[self._array(maps[:, i, j]) for i in range(4)] for j in range(6)]
+
+    def _motors(self, airframes: Sequence[Airframe]) -> list[Any]:
+        """Share of a step that each rotor's u makes in dt; floats where all airframes have the same."""
+        distinct = {id(a): a.motor_time_constants(self.vehicle) for a in airframes}
+        shares = [np.broadcast_to(share_after(self.dt, distinct[id(a)]), 4) for a in airframes]
+        return shares[0].tolist() if len(distinct) == 1 else [self._array(column) for column in np.transpose(shares)]
 
     def _array(self, values: Any) -> torch.Tensor:
         return torch.as_tensor(np.ascontiguousarray(values), dtype=self.like.dtype, device=self.like.device)
@@ -125,8 +130,8 @@ class BatchWorld:
         """Advance by dt with these commanded rotor speeds in rad/s, ``(N, 4)``."""
         dt, m, state = self.dt, self.vehicle.mass, self.state
         self.u = [
-            u + self._follow * ((n * n).clip(None, self.vehicle.u_max) - u)
-            for u, n in zip(self.u, split(rotor_speeds), strict=True)
+            u + share * ((n * n).clip(None, self.vehicle.u_max) - u)
+            for share, u, n in zip(self._follow, self.u, split(rotor_speeds), strict=True)
         ]
         self.rotor_speeds = join([u.sqrt() for u in self.u])
         wrench = [sum(b * u for b, u in zip(row, self.u, strict=True)) for row in self._maps]
