@@ -43,3 +43,11 @@ def test_robustness_is_held_against_the_best_baseline_and_no_oracle() -> None:
     ours_less = robust_requirements({"plants": [plant(pd=3, indi=19, oracle=20, neural_lander_trim=18)]})
     assert [row["met"] for row in ours_less] == [False] and ours_less[0]["bound"] == 0.95
     assert robust_requirements({"plants": [plant(pd=3, oracle=20, neural_lander_trim=18)]})[0]["met"]
+
+
+@pytest.mark.parametrize("oracle_hang, said", [(0.05, True), (0.001, False)])
+def test_it_is_said_where_the_oracle_misses_it_as_well(oracle_hang: float, said: bool) -> None:
+    found = scenarios(0.029, 0.03)
+    found["land-3d"]["controllers"]["oracle-trim"] = controller("Oracle + trim", oracle_hang, 0.02, 0.004, 20)
+    (missed,) = [row["name"] for row in apart_requirements(found) if not row["met"]]
+    assert missed.endswith("(nor is that of the oracle with trim)") == said
