@@ -47,7 +47,7 @@ CHANGES: Mapping[str, Change] = {
         lambda p, x: replace(p, effects=(InWind(p.effects, Dryden(x)),)),
         lambda x: f"wind {x:g} m/s with gusts",
     ),
-    "delay": Change(0.0, 0.2, "s, of the state", _delayed, lambda x: f"delay {1e3 * x:.0f} ms"),
+    "delay": Change(0.0, 0.2, "s, of the state, which tells its age", _delayed, lambda x: f"delay {1e3 * x:.0f} ms"),
     "lag": Change(
         0.0, 0.5, "s, of the motors", lambda p, x: replace(p, motor_time_constant=x),
         lambda x: f"motor lag {1e3 * x:.0f} ms",

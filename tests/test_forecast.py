@@ -9,7 +9,11 @@ from numpy.testing import assert_allclose
 
 from neural_lander.state import State
 from neural_lander.vehicle import G_VECTOR, load_vehicle
+from sim.batch.flight import Task, fly_batch
+from sim.campaign import Copy
 from sim.forecast import FARTHEST, Forecast, forecast_of
+from sim.plant import Plant
+from sim.plant_change import PlantChange
 from sim.sensors import SensorNoise
 
 VEHICLE = load_vehicle("intel-aero")
@@ -115,3 +119,15 @@ def test_only_where_states_come_late_and_only_if_it_is_wanted() -> None:
     assert forecast_of(SensorNoise(delay=7), VEHICLE, DT) is not None
     assert forecast_of(SensorNoise(dropout=0.1), VEHICLE, DT) is not None
     assert forecast_of(SensorNoise(delay=7, forecast=False), VEHICLE, DT) is None
+
+
+@pytest.mark.slow
+def test_a_delay_that_topples_the_vehicle_is_flown_as_if_it_were_none() -> None:
+    """30 ms, and motors slower by 20 ms than the forecast believes them to be."""
+    plant = PlantChange.parse("delay=0.03,lag=0.05").of_plant(Plant(VEHICLE))
+    without = replace(plant, noise=replace(plant.noise, forecast=False))
+    landed = []
+    for flown in (plant, without):
+        task = Task(Copy(flown, None), "oracle-trim", range(3), np.zeros(3))
+        landed.append(sum(row["success"] for row in fly_batch([task], "land-1d")[0]))
+    assert landed == [3, 0]
