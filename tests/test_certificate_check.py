@@ -24,7 +24,7 @@ from scipy.signal import dimpulse
 
 from neural_lander.bundle import load_bundle, replace_certificate, save_bundle
 from neural_lander.certificate import check, check_tracking
-from neural_lander.certificate.document import certify, network_sha256
+from neural_lander.certificate.document import certify
 from neural_lander.certificate.evidence import proved_slopes
 from neural_lander.certificate.tracking import LoopFlight, measure_tracking, verify_tracking
 from neural_lander.control.tracking import TrackingGains
@@ -105,7 +105,7 @@ class Forgery:
         return self.document["entries"]
 
     def sealed(self) -> dict[str, bytes]:
-        self.document["network_sha256"] = network_sha256(self.network)
+        self.document["network_sha256"] = self.network.sha256
         self.document["vehicle_sha256"] = self.info["vehicle"]["sha256"] = self.vehicle.sha256
         for tracking in self.document["tracking"]:
             gains = [tracking["entries"].get(name, {"value": 0.0})["value"] for name in ("Lambda", "K_v", "Gamma")]

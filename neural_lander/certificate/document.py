@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -33,16 +32,6 @@ ABOUT: Mapping[str, str] = {
         for p in PATTERNS
     },
 }
-
-
-def network_sha256(network: ReluNetwork) -> str:
-    """Hash of the input's name, every weight and bias, and the clipping range, with their shapes."""
-    digest = hashlib.sha256(network.feature_name.encode())
-    for values in (*network.weights, *network.biases, network.state_low, network.state_high):
-        array = np.ascontiguousarray(values, dtype="<f4")
-        digest.update(repr(array.shape).encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
 
 
 def certify(
@@ -95,8 +84,14 @@ def certify(
             True,
             "R_d and tau_d are fixed within the thrust iteration, and allocation comes once, after it",
         ),
-        "rotor_thrust_low": (thrusts.low, "the slopes hold from here on; the network is asked for nothing below"),
-        "rotor_thrust_high": (thrusts.high, "the slopes hold up to here; the network is asked for nothing above"),
+        "rotor_thrust_low": (
+            thrusts.low,
+            "thrusts are clipped to it before the network sees them, whose slope is 0 below",
+        ),
+        "rotor_thrust_high": (
+            thrusts.high,
+            "thrusts are clipped to it before the network sees them, whose slope is 0 above",
+        ),
         "rotor_speed_max": (vehicle.rotor_speed_max, "vehicle profile; it bounds how far off the iteration starts"),
     }
     reached = [s.reached for n, s in slopes.items() if n in patterns and s.reached is not None]
@@ -113,7 +108,7 @@ def certify(
     return {
         "format": "neural-lander-certificate",
         "format_version": FORMAT_VERSION,
-        "network_sha256": network_sha256(network),
+        "network_sha256": network.sha256,
         "vehicle_sha256": vehicle.sha256,
         "vehicle_name": vehicle.name,
         "contracts": factor < 1,
