@@ -42,7 +42,9 @@ def eager(n: int, device: str = "cpu", dtype: torch.dtype = torch.float32) -> tu
     start = np.array([0.0, 0.0, HEIGHT]) + 0.01 * np.random.default_rng(0).standard_normal((n, 3))
     world.reset(start, seeds=range(n))
     sensors = BatchSensors(plant.noise, torch.arange(n, device=device), DT)
-    alone = Controller(vehicle, default_network(vehicle), contraction_factor=DEFAULT_THRUST_SLOPE)
+    alone = Controller(
+        vehicle, default_network(vehicle), contraction_factor=DEFAULT_THRUST_SLOPE, uncertified="random weights"
+    )
     controller = batched([alone], [n], [np.zeros(3)], like)
     place, still = torch.tensor([0.0, 0.0, HEIGHT]).to(like), torch.zeros(3).to(like)
     reference, clock = Reference(place, still, still), [0.0]
@@ -110,9 +112,7 @@ def all_cores() -> dict[str, list[float]]:
     for process in processes:
         process.join()
     assert all(found["valid"]), "a drone has left the hover that is measured"
-    return {
-        name: np.reshape(found[name], (REPEATS, workers)).sum(axis=1).tolist() for name in ("compiled", "eager")
-    }
+    return {name: np.reshape(found[name], (REPEATS, workers)).sum(axis=1).tolist() for name in ("compiled", "eager")}
 
 
 def growth() -> list[dict[str, Any]]:

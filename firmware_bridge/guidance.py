@@ -76,11 +76,18 @@ class Guidance:
         iterations: int | None = None,
         gains: TrackingGains | None = None,
         rates: bool = False,
+        uncertified: str = "",
     ) -> None:
         self.vehicle, self.plan = vehicle, plan
         self.residual = FadedResidual(model)
         self.controller = Controller(
-            vehicle, self.residual, gains, _NO_MOMENTS, contraction_factor, iterations=iterations
+            vehicle,
+            self.residual,
+            gains,
+            _NO_MOMENTS,
+            contraction_factor,
+            iterations=iterations,
+            uncertified=uncertified,
         )
         self.touchdown = TouchdownDetector(CONTACT_TIME)
         self.contact = GroundContact(vehicle.weight)

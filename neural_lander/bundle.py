@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +44,7 @@ from neural_lander.errors import UserError
 from neural_lander.residual.analytic import CheesemanBennett
 from neural_lander.residual.domain import Domain, FadingResidual
 from neural_lander.residual.features import ROTORS
-from neural_lander.residual.model import ReluNetwork, WithinThrusts
+from neural_lander.residual.model import Certified, ReluNetwork, WithinThrusts
 from neural_lander.vehicle import Vehicle
 
 if TYPE_CHECKING:
@@ -249,6 +249,8 @@ def _bundle(path: Path, parts: Parts, certificate: Mapping[str, Any], uncertifie
         domain, thrust_lag = Domain.from_json(info["domain"]), float(info["thrust_lag_s"])
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path / INFO} lacks or garbles {error}: train the bundle again") from error
+    if not uncertified:
+        network = replace(network, certified=_certified(certificate))
     return Bundle(
         model=network,
         cheeseman_bennett=CheesemanBennett(*numbers),
@@ -261,6 +263,12 @@ def _bundle(path: Path, parts: Parts, certificate: Mapping[str, Any], uncertifie
         path=path,
         uncertified=uncertified,
     )
+
+
+def _certified(certificate: Mapping[str, Any]) -> Certified:
+    names = ("contraction_factor", "rotor_thrust_low", "rotor_thrust_high")
+    numbers = (float(certificate["entries"][name]["value"]) for name in names)
+    return Certified(certificate["network_sha256"], certificate["vehicle_sha256"], *numbers)
 
 
 def _describe(result: TrainingResult, files: Mapping[str, str]) -> dict[str, Any]:

@@ -49,6 +49,7 @@ def measure_envelope(
     seed: int,
     workers: int,
     stage: Stage,
+    world: str = "pybullet",
 ) -> list[Envelope]:
     """Calibrate on ``landings`` flights and hold ``verify`` others against the result, with trim and without.
 
@@ -57,7 +58,7 @@ def measure_envelope(
     loaded = load_bundle(bundle)
     copy = Copy(Plant(loaded.vehicle, load_effects(effects)).with_airframe(airframe), learned_from(loaded))
     L_u = L_u_of(loaded.certificate)
-    where = f"simulated landings, {' and '.join(SCENARIOS)}, airframe {airframe}, seed {seed}"
+    where = f"simulated landings, {' and '.join(SCENARIOS)}, airframe {airframe}, seed {seed}, {world} world"
     found = []
     for name, Gamma, label in CASES:
         gains = TrackingGains.critically_damped(loaded.vehicle, DEFAULT_NATURAL_FREQUENCY, Gamma)
@@ -73,6 +74,7 @@ def measure_envelope(
                 stream,
                 workers,
                 lambda done, of: stage(what, done, of),
+                world,
             )
 
         calibration = fly(landings, CALIBRATION_STREAM, f"closed loop {label}")

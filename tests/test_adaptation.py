@@ -176,7 +176,9 @@ def test_the_norm_of_special_matrices() -> None:
 def closed_loop(adaptation: LastLayerAdaptation, force: np.ndarray, seconds: float) -> tuple[np.ndarray, float]:
     """Level translation with ideal motors: position at the end, and d_hat's vertical part."""
     gains = TrackingGains.critically_damped(VEHICLE, Gamma=0.0)
-    controller = Controller(VEHICLE.with_(motor_time_constant=1e-6), adaptation, gains, estimate=adaptation)
+    controller = Controller(
+        VEHICLE.with_(motor_time_constant=1e-6), adaptation, gains, estimate=adaptation, uncertified="random weights"
+    )
     p, v, felt = np.array([0.0, 0.0, 1.0]), np.zeros(3), np.array([0.0, 0.0, GRAVITY])
     hold = p.copy()
     for k in range(round(seconds / DT)):

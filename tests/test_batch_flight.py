@@ -27,7 +27,9 @@ SHORT = replace(scenario_named("land-1d"), duration=-2.8)  # 0.2 s of the warm-u
 
 def copy_of(airframe: int) -> Copy:
     network = random_network(VEHICLE, airframe, 0.3)
-    return Copy(Plant(VEHICLE).with_airframe(airframe), Learned(network, CHEESEMAN_BENNETT, 0.3))
+    return Copy(
+        Plant(VEHICLE).with_airframe(airframe), Learned(network, CHEESEMAN_BENNETT, 0.3, uncertified="random weights")
+    )
 
 
 COPIES = [copy_of(1), copy_of(2)]

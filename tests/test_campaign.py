@@ -30,6 +30,7 @@ LEARNED = Learned(
     random_network(VEHICLE, 1),
     CheesemanBennett(5.0, 0.0, VEHICLE.rotor_radius, VEHICLE.gear_clearance),
     0.45,
+    uncertified="random weights",
 )
 COPIES = [Copy(PLANT.with_airframe(1), None), Copy(PLANT.with_airframe(2), None)]
 

@@ -112,7 +112,12 @@ def test_another_question_is_refused_with_the_reason_and_nothing_is_touched(
 
 def test_another_network_is_another_question() -> None:
     def learned(seed: int) -> list[Copy]:
-        return [Copy(COPIES[0].plant, Learned(random_network(VEHICLE, seed), random_network(VEHICLE, 9), 0.4))]
+        return [
+            Copy(
+                COPIES[0].plant,
+                Learned(random_network(VEHICLE, seed), random_network(VEHICLE, 9), 0.4, uncertified="random weights"),
+            )
+        ]
 
     assert replace(CAMPAIGN, copies=learned(1)).question == replace(CAMPAIGN, copies=learned(1)).question
     assert replace(CAMPAIGN, copies=learned(1)).question != replace(CAMPAIGN, copies=learned(2)).question

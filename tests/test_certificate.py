@@ -12,7 +12,7 @@ from neural_lander.certificate.contraction import (
     iterations_for,
     thrust_direction,
 )
-from neural_lander.certificate.document import certify, network_sha256
+from neural_lander.certificate.document import certify
 from neural_lander.certificate.norms import network_bounds
 from neural_lander.errors import UserError
 from neural_lander.residual.model import ReluNetwork
@@ -144,9 +144,9 @@ def test_a_network_that_does_not_contract_is_said_not_to() -> None:
 
 def test_the_hash_sees_every_bit_and_the_shapes() -> None:
     network = random_network()
-    base = network_sha256(network)
+    base = network.sha256
     W = [w.copy() for w in network.weights]
     W[2][3, 3] = np.nextafter(W[2][3, 3], np.float32(9))
-    assert network_sha256(ReluNetwork(tuple(W), network.biases, "paper", network.state_low, network.state_high)) != base
+    assert ReluNetwork(tuple(W), network.biases, "paper", network.state_low, network.state_high).sha256 != base
     other = ReluNetwork(network.weights, network.biases, "height-velocity", network.state_low, network.state_high)
-    assert network_sha256(other) != base
+    assert other.sha256 != base

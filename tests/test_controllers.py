@@ -38,7 +38,7 @@ NETWORK = random_network(VEHICLE, 1)
 RANGES = np.array([[-1.0, 1.0], [-1.0, 1.0]])
 DOMAIN = Domain(np.array([0.0, 1.5]), RANGES, np.ones(2), np.ones(2), 2.0, np.zeros(3), np.array([0.0, 30.0]))
 CB = CheesemanBennett(5.0, 0.0, VEHICLE.rotor_radius, VEHICLE.gear_clearance)
-LEARNED = Learned(FadingResidual(NETWORK, DOMAIN), CB, 0.1)
+LEARNED = Learned(FadingResidual(NETWORK, DOMAIN), CB, 0.1, uncertified="random weights")
 STATE = State(
     np.array([0.0, 0.0, 1.0]), np.zeros(3), np.array([1.0, 0, 0, 0]), np.zeros(3), np.float64(0.9),
     specific_force=np.array([0.0, 0.0, 9.81]),
@@ -66,7 +66,9 @@ def test_adaptation_flies_with_the_factor_that_its_ball_keeps() -> None:
     trained = build_controller(CONTROLLERS["neural-lander-trim"], PLANT, LEARNED)
     product = contraction_factor(network_bounds(NETWORK), VEHICLE)
     assert product > LEARNED.contraction_factor
-    honest = build_controller(CONTROLLERS["neural-lander-trim"], PLANT, Learned(LEARNED.network, CB, product))
+    honest = build_controller(
+        CONTROLLERS["neural-lander-trim"], PLANT, Learned(LEARNED.network, CB, product, uncertified="random weights")
+    )
     assert adaptive.iterations == honest.iterations > trained.iterations
 
 

@@ -76,6 +76,26 @@ def test_nothing_of_a_descent_is_left_out(bundle: Path) -> None:
 
 
 @pytest.mark.slow
+def test_descents_are_the_same_in_the_batched_world(bundle: Path) -> None:
+    """In the air, where the bound is about, to rounding; in the order of the seeds."""
+    loaded = load_bundle(bundle)
+    copy = Copy(Plant(loaded.vehicle).with_airframe(0), learned_from(loaded))
+    alone, batch = (
+        fly_descents(
+            copy, loaded.domain, "neural-lander", ["land-1d", "land-3d"], 3, 0, VERIFICATION_STREAM, world_name=world
+        )
+        for world in ("pybullet", "batched")
+    )
+    for one, other in zip(alone, batch, strict=True):
+        n = min(len(one.s), len(other.s))
+        assert one.seed == other.seed and abs(len(one.s) - len(other.s)) <= 2
+        np.testing.assert_allclose(one.s[:n], other.s[:n], rtol=0, atol=1e-9)
+        np.testing.assert_allclose(one.p_error[:n], other.p_error[:n], rtol=0, atol=1e-9)
+        np.testing.assert_allclose(one.input_gap[:n], other.input_gap[:n], rtol=0, atol=1e-9)
+        assert one.domain_score == pytest.approx(other.domain_score, rel=0.01)
+
+
+@pytest.mark.slow
 def test_the_page_explains_every_number_and_plots_flights_under_the_envelope(certified: Path, bundle: Path) -> None:
     html = certified.read_text()
     headings = re.findall(r"<h2>(.*?)</h2>", html)

@@ -22,7 +22,7 @@ def situation(seed: int) -> tuple[Controller, ReluNetwork, State]:
     """A controller that has chosen its thrust, in a random state; one rotor or more saturates in some."""
     rng = np.random.default_rng(seed)
     network = random_network(VEHICLE, seed, FACTOR)
-    controller = Controller(VEHICLE, network, contraction_factor=FACTOR)
+    controller = Controller(VEHICLE, network, contraction_factor=FACTOR, uncertified="random weights")
     spread = 10 ** rng.uniform(-2, -0.3)
     q = normalise([1.0, 0, 0, 0] + 0.5 * spread * rng.normal(size=4))
     state = State(*(spread * rng.normal(size=(2, 3))), q, spread * rng.normal(size=3), np.float64(rng.random()))

@@ -20,9 +20,12 @@ from neural_lander.certificate import check
 from neural_lander.certificate.document import certify
 from neural_lander.certificate.evidence import Slope, ThrustRange, contracting_range, product_slopes
 from neural_lander.cli.main import main
+from neural_lander.control.adaptation import LastLayerAdaptation
+from neural_lander.control.controller import Controller
 from neural_lander.errors import UserError
 from neural_lander.flightlog import read_log, write_mcap
-from neural_lander.residual.model import ReluNetwork
+from neural_lander.residual.domain import FadingResidual
+from neural_lander.residual.model import ReluNetwork, WithinThrusts
 from neural_lander.residual.options import TrainingOptions
 from neural_lander.residual.training import train_residual
 from neural_lander.state import State
@@ -108,6 +111,35 @@ def test_controllers_use_the_count_of_the_certificate(certified: Path) -> None:
         iterations=bundle.iterations,
     )
     assert guidance.controller.iterations == count
+
+
+def test_a_controller_takes_no_network_without_a_certificate_that_matches(certified: Path) -> None:
+    """Given in Python too: what a bundle's check found goes with its network, and with no other."""
+    bundle = load_bundle(certified)
+    model, factor = bundle.model, bundle.contraction_factor
+    for flies in (bundle.flying, model, WithinThrusts(model, 0.1, 1.0), FadingResidual(model, bundle.domain)):
+        assert Controller(VEHICLE, flies, contraction_factor=factor).uncertified == ""
+    bare = replace(model, certified=None)
+    steeper = replace(model, weights=(*model.weights[:-1], 2 * model.weights[-1]))
+    narrow = replace(model, certified=replace(model.certified, low=0.5, high=5.0))
+    heavier = VEHICLE.with_(mass=2 * VEHICLE.mass)
+    for refused, vehicle, reckoned, why in (
+        (bare, VEHICLE, factor, "no certificate"),
+        (FadingResidual(WithinThrusts(bare, 0.0, 1.0), bundle.domain), VEHICLE, factor, "no certificate"),
+        (LastLayerAdaptation(VEHICLE, bare, np.ones(3)), VEHICLE, factor, "no certificate"),
+        (steeper, VEHICLE, factor, "no certificate"),
+        (model, heavier, factor, "another vehicle"),
+        (model, VEHICLE, 0.9 * factor, "below the proved"),
+        (narrow, VEHICLE, factor, "from 0.5 to 5 N alone"),
+        (WithinThrusts(narrow, 0.4, 5.0), VEHICLE, factor, "from 0.5 to 5 N alone"),
+    ):
+        with pytest.raises(UserError, match=f"must not fly.*{why}"):
+            Controller(vehicle, refused, contraction_factor=reckoned)
+        research = Controller(vehicle, refused, contraction_factor=reckoned, uncertified="a study")
+        assert research.uncertified == "a study"
+    Controller(VEHICLE, WithinThrusts(narrow, 0.5, 5.0), contraction_factor=factor)
+    with pytest.raises(UserError, match="must not fly"):
+        Guidance(VEHICLE, bare, FlightPlan(VEHICLE))
 
 
 def flown(bundle: Bundle, folder: Path, controller: str) -> dict[str, Any]:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,7 +19,8 @@ from neural_lander.vehicle import Vehicle
 TOLERANCE = 1e-4  # of the weight: the accuracy of the thrust that iterations are counted for, below accelerometer noise
 BY_PRODUCT = "product of the layers' spectral norms"
 BY_LIPSDP = "LipSDP-Neuron, by the multipliers given"
-BY_SEARCH = "steepest slope that samples and differential evolution found, at the input given"
+BY_CASES = "LipSDP-Neuron by cases: neurons of the first layer on or off within the range of inputs"
+BY_SEARCH = "steepest slope that a search found, at the input given"
 ABOUT: Mapping[str, str] = {
     "lipschitz_total": "over the whole input",
     "lipschitz_state": "over the state at fixed rotor thrusts",
@@ -32,16 +32,6 @@ ABOUT: Mapping[str, str] = {
         for p in PATTERNS
     },
 }
-
-
-def network_sha256(network: ReluNetwork) -> str:
-    """Hash of the input's name, every weight and bias, and the clipping range, with their shapes."""
-    digest = hashlib.sha256(network.feature_name.encode())
-    for values in (*network.weights, *network.biases, network.state_low, network.state_high):
-        array = np.ascontiguousarray(values, dtype="<f4")
-        digest.update(repr(array.shape).encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
 
 
 def certify(
@@ -73,7 +63,7 @@ def certify(
     start = farthest_start(bound["lipschitz_rotor_thrust"], thrusts.high - thrusts.low) * ROUND_UP
     numbers: dict[str, tuple[Any, str]] = {}
     for name, slope in slopes.items():
-        how = BY_PRODUCT if slope.multipliers is None else BY_LIPSDP
+        how = BY_PRODUCT if slope.proof is None else BY_CASES if isinstance(slope.proof, dict) else BY_LIPSDP
         numbers[name] = (slope.bound, f"{ABOUT[name]}; {how}")
         if slope.reached is not None:
             numbers[f"{name}_reached"] = (slope.reached, f"{ABOUT[name]}; {BY_SEARCH}")
@@ -94,8 +84,14 @@ def certify(
             True,
             "R_d and tau_d are fixed within the thrust iteration, and allocation comes once, after it",
         ),
-        "rotor_thrust_low": (thrusts.low, "the slopes hold from here on; the network is asked for nothing below"),
-        "rotor_thrust_high": (thrusts.high, "the slopes hold up to here; the network is asked for nothing above"),
+        "rotor_thrust_low": (
+            thrusts.low,
+            "thrusts are clipped to it before the network sees them, whose slope is 0 below",
+        ),
+        "rotor_thrust_high": (
+            thrusts.high,
+            "thrusts are clipped to it before the network sees them, whose slope is 0 above",
+        ),
         "rotor_speed_max": (vehicle.rotor_speed_max, "vehicle profile; it bounds how far off the iteration starts"),
     }
     reached = [s.reached for n, s in slopes.items() if n in patterns and s.reached is not None]
@@ -112,12 +108,12 @@ def certify(
     return {
         "format": "neural-lander-certificate",
         "format_version": FORMAT_VERSION,
-        "network_sha256": network_sha256(network),
+        "network_sha256": network.sha256,
         "vehicle_sha256": vehicle.sha256,
         "vehicle_name": vehicle.name,
         "contracts": factor < 1,
         "entries": {name: _entry(name, *numbers[name]) for name in LABELS if name in numbers},
-        "multipliers": {n: s.multipliers.tolist() for n, s in slopes.items() if s.multipliers is not None},
+        "proofs": {n: _plain(s.proof) for n, s in slopes.items() if s.proof is not None},
         "reached_at": {n: s.at.tolist() for n, s in slopes.items() if s.at is not None},
         "tracking": [dict(entry) for entry in tracking],
     }
@@ -126,3 +122,7 @@ def certify(
 def _entry(name: str, value: Any, source: str) -> dict[str, Any]:
     unit, norm, status = LABELS[name]
     return {"value": value, "unit": unit, "norm": norm, "status": status, "source": source}
+
+
+def _plain(proof: Any) -> Any:
+    return proof.tolist() if isinstance(proof, np.ndarray) else proof

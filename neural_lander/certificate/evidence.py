@@ -1,9 +1,10 @@
-"""What stands behind a certificate: for each slope a bound with multipliers that prove it, and the steepest found."""
+"""What stands behind a certificate: for each slope a bound with its proof, and the steepest found."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -11,19 +12,21 @@ from neural_lander.certificate.check import (
     PATTERNS,
     ROUND_UP,
     SLOPES,
+    Case,
     input_maps,
     pattern_name,
     product_bound,
-    silent,
-    without,
+    without_silent,
 )
 from neural_lander.certificate.contraction import thrust_direction
 from neural_lander.certificate.lipsdp import lipschitz_bound
-from neural_lander.certificate.steepest import Domain, steepest
+from neural_lander.certificate.steepest import Domain, slopes, steepest
 from neural_lander.residual.features import ROTORS
 from neural_lander.residual.model import ReluNetwork
 from neural_lander.vehicle import Vehicle
 
+WITHIN = 0.04  # of what the search reached: where cases are split no further
+MAX_SPLITS = 60  # of all slopes together, those of the contraction factor first
 CONTRACTS = 0.95  # largest contraction factor that is sought where a range of thrusts must be found; 90 passes
 LEAST_RANGE = 0.25  # of the way from hover to no thrust and to all of it: less lands nothing, guess
 
@@ -36,9 +39,9 @@ class Slope:
     """One slope of f_a_hat, Euclidean norms."""
 
     bound: float
-    """Proved: by ``multipliers``, else by the product of layer norms."""
-    multipliers: np.ndarray | None = None  # (h,)
-    """Of every hidden neuron, first layer first."""
+    """Proved: by ``proof``, else by the product of layer norms."""
+    proof: Any = None
+    """Multipliers (h,) of the hidden neurons, first layer first, or cases, as ``check.holds`` reads them."""
     reached: float | None = None
     """Measured, at the input ``at``."""
     at: np.ndarray | None = None  # (n + 4,)
@@ -61,8 +64,9 @@ def full_range(vehicle: Vehicle) -> ThrustRange:
 def product_slopes(network: ReluNetwork, vehicle: Vehicle) -> dict[str, Slope]:
     """Product bounds alone, all rotor thrusts: milliseconds."""
     W, b, low, high = network_layers(network, full_range(vehicle))
-    dead, maps = silent(W, b, low, high), input_maps(W[0].shape[1], thrust_direction(vehicle))
-    return {name: Slope(product_bound(*without(W[0] @ E, W[1:], dead)) * ROUND_UP) for name, E in maps.items()}
+    maps = input_maps(W[0].shape[1], thrust_direction(vehicle))
+    W = without_silent(W, b, low, high)[0]
+    return {name: Slope(product_bound(W[0] @ E, W[1:]) * ROUND_UP) for name, E in maps.items()}
 
 
 def proved_slopes(
@@ -73,7 +77,7 @@ def proved_slopes(
     solve: Solver = lipschitz_bound,
     thrusts: ThrustRange | None = None,
 ) -> dict[str, Slope]:
-    """LipSDP bounds and what a search reaches: some 5 s at the default size.
+    """LipSDP bounds, what a search reaches, and cases where the two are far apart: some 10 s at the default size.
 
     A pattern of saturated rotors that is proved to lie below what another reaches is not searched.
 
@@ -88,23 +92,45 @@ def proved_slopes(
     thrusts
         That the network is asked for; default all.
     """
+    from neural_lander.certificate.cases import bound_by_cases, splits_of  # SciPy, which what flies does without
+    from neural_lander.certificate.cells import climb
+
     W, b, low, high = network_layers(network, thrusts or full_range(vehicle))
-    dead, maps = silent(W, b, low, high), input_maps(W[0].shape[1], thrust_direction(vehicle))
+    maps, case = input_maps(W[0].shape[1], thrust_direction(vehicle)), Case(*without_silent(W, b, low, high), low, high)
+    done, steps = 0, 3 * len(maps)
+
+    def step() -> None:
+        nonlocal done
+        done += 1
+        progress(done / steps)
+
     found: dict[str, Slope] = {}
+    for name, E in maps.items():
+        found[name] = Slope(*solve(case.W[0] @ E, case.W[1:]))
+        step()
     starts: list[np.ndarray] = []  # what is steep along some inputs is a start for more of them
-    worst = 0.0
-    for name in sorted(maps, key=lambda name: maps[name].shape[1]):
+    worst = 0.0  # of all patterns of saturated rotors: the contraction factor
+    for name in sorted(maps, key=lambda name: (maps[name].shape[1], -found[name].bound)):
         E, pattern = maps[name], "collective" in name
-        bound, multipliers = solve(*without(W[0] @ E, W[1:], dead))
-        if pattern and bound <= worst:
-            found[name] = Slope(bound, multipliers)
-        else:
+        if not pattern or found[name].bound > worst:
             held = [i for i in range(len(low) - ROTORS, len(low)) if pattern and not E[i].any()]
-            reached, at = steepest(W, b, E, Domain(low, high, tuple(held)), seed, starts)
-            found[name] = Slope(bound, multipliers, reached, at)
+            domain = Domain(low, high, tuple(held))
+            _, at = steepest(W, b, E, domain, seed, starts)
+            at = climb(W, b, E, domain, at)
+            reached = float(slopes(W, b, E, at[None])[0])
+            found[name] = replace(found[name], reached=reached, at=at)
             starts.append(at)
             worst = max(worst, reached) if pattern else worst
-        progress(len(found) / len(SLOPES))
+        step()
+    goal, left = (1 + WITHIN) * worst, MAX_SPLITS
+    for name in sorted(maps, key=lambda name: ("collective" not in name, maps[name].shape[1], -found[name].bound)):
+        slope, pattern = found[name], "collective" in name
+        target = goal if pattern else (1 + WITHIN) * (slope.reached or 0.0)
+        if slope.bound > target:
+            bound, proof = bound_by_cases(case, maps[name], slope.bound, slope.proof, target, left)
+            found[name], left = replace(slope, bound=bound, proof=proof), left - splits_of(proof)
+            goal = max(goal, bound) if pattern else goal  # less of the others would not make the factor less
+        step()
     return {name: found[name] for name in SLOPES}
 
 
@@ -120,11 +146,10 @@ def contracting_range(network: ReluNetwork, vehicle: Vehicle, solve: Solver = li
 
     def contracts(share: float) -> bool:
         W, b, low, high = network_layers(network, reach(share))
-        dead, maps = silent(W, b, low, high), input_maps(W[0].shape[1], thrust_direction(vehicle))
-        return all(
-            min(product_bound(F, rest), solve(F, rest)[0]) < CONTRACTS
-            for F, rest in (without(W[0] @ maps[pattern_name(p)], W[1:], dead) for p in PATTERNS)
-        )
+        maps = input_maps(W[0].shape[1], thrust_direction(vehicle))
+        W = without_silent(W, b, low, high)[0]
+        layers = ((W[0] @ maps[pattern_name(p)], W[1:]) for p in PATTERNS)
+        return all(min(product_bound(F, rest), solve(F, rest)[0]) < CONTRACTS for F, rest in layers)
 
     if not contracts(LEAST_RANGE):
         return None

@@ -38,11 +38,13 @@ SAYS: Mapping[str, tuple[str, str]] = {
     ),
     "rotor_thrust_low": (
         ITERATION,
-        "The network is never asked for a rotor thrust below this: the slopes hold from here on.",
+        "A rotor may give less than this, but the network is then asked for this: what it predicts stays the same, so "
+        "that slopes and factor hold whatever the rotors do.",
     ),
     "rotor_thrust_high": (
         ITERATION,
-        "The network is never asked for a rotor thrust above this: the slopes hold up to here.",
+        "A rotor may give more than this, but the network is then asked for this: what it predicts stays the same, so "
+        "that slopes and factor hold whatever the rotors do.",
     ),
     "thrust_tolerance": (ITERATION, "How exactly the controller wants its thrust."),
     "rotor_speed_max": (ITERATION, "As fast as the rotors turn; from it follows how far off the iteration can begin."),

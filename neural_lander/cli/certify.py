@@ -29,7 +29,10 @@ def certify(
         list[str] | None, typer.Option(help="Aerodynamic effect module:Class of these landings, repeatable.")
     ] = None,
     airframe: Annotated[int, typer.Option(min=0, help="Copy of the vehicle that flies them; as in collect.")] = 0,
-    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+    workers: Annotated[int, typer.Option(min=1, help="Processes, of the PyBullet world.")] = 2,
+    world: Annotated[
+        str, typer.Option(help="World of these landings: pybullet, or batched, which flies a thousand in a minute.")
+    ] = "pybullet",
     out: Annotated[
         Path | None, typer.Option(help="Page that explains each number, and plots envelope and landings.")
     ] = None,
@@ -64,9 +67,11 @@ def certify(
     if landings and certificate["contracts"]:
         from neural_lander.cli.results import stages  # the simulator's, as what follows
         from sim.envelope import measure_envelope
+        from sim.worlds import world_named
 
+        world_named(world)
         with stages() as stage:
-            measured = measure_envelope(bundle, effect or [], airframe, landings, verify, seed, workers, stage)
+            measured = measure_envelope(bundle, effect or [], airframe, landings, verify, seed, workers, stage, world)
         document = certificate_of(network, vehicle, slopes, [m.tracking for m in measured], thrusts)
         certificate = replace_certificate(bundle, document).certificate
     if out is not None:

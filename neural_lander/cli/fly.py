@@ -116,6 +116,7 @@ def fly(
         contraction_factor=0.5 if loaded is None else loaded.flown_factor,
         iterations=None if loaded is None else loaded.iterations,
         rates=body_rates,
+        uncertified="" if loaded is None else loaded.uncertified,
     )
     metadata = _metadata(loaded, profile, link, source, rate, observe, dry_run) | {"pose": pose}
     wishes, clock = Wishes(), MonotonicClock()

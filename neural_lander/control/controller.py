@@ -12,6 +12,7 @@ from neural_lander.arrays import Array, along, clip, constant, inner, namespace
 from neural_lander.components import Rows, join, split
 from neural_lander.control.allocation import Allocation
 from neural_lander.control.attitude import AttitudeGains, AttitudeLaw, desired_attitude
+from neural_lander.control.certified import why_not_certified
 from neural_lander.control.estimate import ForceEstimate
 from neural_lander.control.tracking import TrackingGains, TrackingLaw
 from neural_lander.errors import UserError
@@ -41,7 +42,7 @@ class Controller:
     ----------
     vehicle : Vehicle
     residual : ResidualModel
-        f_a_hat(zeta, u). The default is zero.
+        f_a_hat(zeta, u). The default is zero. A network must have a certificate that was checked: one out of a bundle.
     gains : TrackingGains, optional
         Default: critically damped at 3 rad/s, trim on. ``Gamma = 0`` is the law of the paper.
     attitude_gains : AttitudeGains, optional
@@ -54,7 +55,13 @@ class Controller:
         The most passes of the thrust iteration; default: so many that any start ends within the tolerance. A
         certificate knows better how far off it can start.
     uncertified : str
-        Why no certificate stands behind the residual, where one should; goes into every log.
+        Why a network flies without a certificate, for research; goes into every log.
+
+    Raises
+    ------
+    UserError
+        For a network without a certificate that matches it, the vehicle and the factor, unless ``uncertified`` says
+        why it flies all the same.
     """
 
     def __init__(
@@ -77,6 +84,12 @@ class Controller:
         if not 0 <= contraction_factor < 1:
             raise UserError(
                 f"contraction_factor = {contraction_factor!r} must lie in [0, 1): the thrust would not converge"
+            )
+        missing = why_not_certified(self.residual, vehicle, contraction_factor)
+        if missing and not uncertified:
+            raise UserError(
+                f"the network must not fly: {missing}; take 'flying' and 'flown_factor' of a bundle from load_bundle, "
+                "or say in uncertified='...' why it flies all the same, which goes into every log"
             )
         factor = max(contraction_factor, LEAST_FACTOR)
         start = 4 * vehicle.thrust_coefficient * vehicle.u_max  # N: it begins no further off than full thrust

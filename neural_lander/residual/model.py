@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
 
@@ -27,6 +28,17 @@ class ResidualModel(Protocol):
 
 
 @dataclass(frozen=True)
+class Certified:
+    """What a certificate that was checked says of a network; no controller flies one without."""
+
+    network_sha256: str
+    vehicle_sha256: str
+    contraction_factor: float
+    low: float  # N, of each rotor's thrust
+    high: float  # N, of each rotor's thrust
+
+
+@dataclass(frozen=True)
 class ReluNetwork:
     """ReLU network f_a_hat in physical units: scaling is folded into the weights before export.
 
@@ -40,6 +52,17 @@ class ReluNetwork:
     feature_name: str
     state_low: Array  # (n,) in the units of the features
     state_high: Array  # (n,) in the units of the features
+    certified: Certified | None = field(default=None, compare=False)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the input's name, every weight and bias, and the clipping range, with their shapes."""
+        digest = hashlib.sha256(self.feature_name.encode())
+        for values in (*self.weights, *self.biases, self.state_low, self.state_high):
+            array = np.ascontiguousarray(values, dtype="<f4")
+            digest.update(repr(array.shape).encode())
+            digest.update(array.tobytes())
+        return digest.hexdigest()
 
     @cached_property
     def features(self) -> Features:
