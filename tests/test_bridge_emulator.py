@@ -236,6 +236,25 @@ class TestSetpoints:
         assert not autopilot.landed
         assert float(autopilot.world.state.height) > 0.2
 
+    @pytest.mark.parametrize("minds, by_climb_rate", [(True, False), (True, True), (False, False)])
+    def test_a_take_off_by_thrust_keeps_some_from_arming_again_until_they_are_restarted(self, minds, by_climb_rate):
+        """ArduCopter 4.5, as flown in software: what its land detector was not told is an internal error to it."""
+        autopilot = standing(minds_take_off_by_thrust=minds, thrust_is_climb_rate=by_climb_rate)
+        autopilot.advance_by(3.0)
+        autopilot.switch(Mode.COMPANION, "companion")
+        assert autopilot.arm("pilot") is None
+        stream(autopilot, 2.0, 0.8)
+        assert not autopilot.landed
+        said = (2, "Internal Errors 0x100000") in autopilot.texts
+        autopilot.disarm("pilot", force=True)
+        refusal = autopilot.arm("pilot")
+        assert said == (refusal is not None) == (minds and not by_climb_rate)
+        assert refusal is None or refusal.startswith("PreArm: Internal errors")
+        autopilot.disarm("pilot", force=True)
+        autopilot.reboot()
+        autopilot.advance_by(4.0)
+        assert autopilot.arm("pilot") is None
+
 
 class TestTrouble:
     def test_reboot_disarms_forgets_and_takes_time(self):

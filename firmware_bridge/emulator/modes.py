@@ -55,6 +55,9 @@ class Settings:
     """Of the weight; with more thrust than that it does not believe that it stands. PX4's low-thrust threshold."""
     pilot_arms_in_companions_mode: bool = True
     """Whether the transmitter may arm in the mode that follows setpoints (ArduCopter: GUID_OPTIONS bit 0)."""
+    minds_take_off_by_thrust: bool = False
+    """Whether a companion's take-off by thrust is an internal error, after which it does not arm until it is restarted
+    (ArduCopter 4.5: its land detector was not told)."""
     boosts_tilt: bool = False
     """Whether it divides thrust by the cosine of the tilt (ArduPilot's angle boost)."""
 
