@@ -25,7 +25,7 @@ from firmware_bridge.display import Display, table
 from firmware_bridge.flight_plan import FlightPlan
 from firmware_bridge.guidance import Guidance
 from firmware_bridge.height import DeclaredFloor, Rangefinder
-from firmware_bridge.link import CheckResult, TextReport
+from firmware_bridge.link import CheckResult, StatusReport, TextReport
 from firmware_bridge.loop import FlightLoop
 from firmware_bridge.preflight import TiltCheck, check_vehicle
 from firmware_bridge.realtime import run, undisturbed
@@ -240,6 +240,17 @@ def test_a_vehicle_that_stands_well_passes() -> None:
     found = verdicts(FakeLink(VEHICLE, floor=-0.4))
     assert set(found) == {"state", "height", "standing", "frames", "arming"}
     assert all(check.passed for check in found.values())
+
+
+def test_what_the_autopilot_has_against_arming_is_said_also_where_it_tells_no_position(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    link = FakeLink(VEHICLE)
+    status = StatusReport(100.0, False, "ACRO", False, arming_refusals=("RXLOSS", "ARMSWITCH"))
+    monkeypatch.setattr(link, "poll", lambda now: [status])
+    found = verdicts(link)
+    assert set(found) == {"state", "arming"} and not found["arming"].passed
+    assert found["arming"].finding == "the autopilot says: RXLOSS, ARMSWITCH"
 
 
 def test_a_wrong_floor_is_found_on_the_ground() -> None:
