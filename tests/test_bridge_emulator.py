@@ -203,6 +203,15 @@ class TestSetpoints:
         stream(autopilot, 0.4, 0.5)
         assert autopilot.switch(Mode.COMPANION, "companion") is None
 
+    def test_disarmed_the_companions_mode_is_accepted_without_a_stream_and_does_not_arm(self):
+        """As PX4 does, flown in software."""
+        autopilot = standing(stream_before_switch=1.0)
+        autopilot.advance_by(3.0)
+        assert autopilot.switch(Mode.COMPANION, "companion") is None
+        assert autopilot.arm("pilot") == "Arming denied: Resolve system health failures first"
+        stream(autopilot, 1.2, 0.0)
+        assert autopilot.arm("pilot") is None
+
     @pytest.mark.parametrize("on_loss, mode", [(OnLoss.HOLD, Mode.HOLD), (OnLoss.LAND, Mode.LAND)])
     def test_loss_of_setpoints_changes_the_mode_after_the_timeout(self, on_loss, mode):
         autopilot = hovering(on_loss=on_loss)

@@ -101,6 +101,14 @@ class TestStreams:
         assert [m.result for m in heard if m.get_type() == "COMMAND_ACK"] == [dialect.MAV_RESULT_DENIED]
         assert [m.text for m in heard if m.get_type() == "STATUSTEXT"] == ["No ap_message for mavlink id (105)"]
 
+    @pytest.mark.parametrize("firmware, beats, result", [(PX4, 3, 4), (ARDUPILOT, 13, 0)])
+    def test_px4_beats_once_a_second_whatever_it_is_asked_for(self, firmware, beats, result):
+        bench = Companion(firmware)
+        bench.command(dialect.MAV_CMD_SET_MESSAGE_INTERVAL, dialect.MAVLINK_MSG_ID_HEARTBEAT, 250_000)
+        heard = bench.run(3.0)
+        assert [m.result for m in heard if m.get_type() == "COMMAND_ACK"] == [result]
+        assert sum(m.get_type() == "HEARTBEAT" for m in heard) == pytest.approx(beats, abs=1)
+
     @BOTH
     def test_state_is_told_in_ned_and_frd(self, firmware):
         bench = Companion(firmware, height=1.0)

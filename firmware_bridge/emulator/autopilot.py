@@ -26,6 +26,7 @@ CRASH_TIME = 0.5  # s, guess
 ARMING_TILT = math.radians(20.0)  # guess
 ALIGNMENT = 1.0  # s after boot until it may arm, guess: real ones take ten times as long
 PATIENCE = 10.0  # s that it waits armed for a take-off: default of both, DISARM_DELAY and COM_DISARM_PRFLT
+NOT_STREAMED = "Arming denied: Resolve system health failures first"
 INTERNAL_ERROR = "PreArm: Internal errors 0x100000 l:57 flow_of_ctrl"
 SLOWEST_STREAM = 0.5  # s between setpoints: PX4 wants more than 2 Hz
 
@@ -132,6 +133,8 @@ class Autopilot:
         by_radio = by == "pilot" and not self.settings.pilot_arms_in_companions_mode
         if self.mode is Mode.LAND or (self.mode is Mode.COMPANION and by_radio):
             return "Mode not armable"
+        if self.mode is Mode.COMPANION and not self.streamed_for(self.settings.stream_before_switch):
+            return NOT_STREAMED
         return INTERNAL_ERROR if self._internal_error else None
 
     def arm(self, by: str) -> str | None:
@@ -155,7 +158,7 @@ class Autopilot:
 
     def switch(self, mode: Mode, by: str) -> str | None:
         """Change the mode, or the reason why not. The pilot's own modes are never refused."""
-        if mode is Mode.COMPANION and not self.streamed_for(self.settings.stream_before_switch):
+        if mode is Mode.COMPANION and self.armed and not self.streamed_for(self.settings.stream_before_switch):
             return "No offboard signal"
         if mode is not self.mode:
             self.note(f"{mode.value} by {by}")

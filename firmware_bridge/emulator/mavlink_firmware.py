@@ -46,6 +46,8 @@ class Firmware:
     """MAV_RESULT of arming, disarming and modes that are refused."""
     unknown_interval: int
     """MAV_RESULT of an interval for a message that it does not stream."""
+    heartbeat_is_fixed: bool
+    """Whether an interval for HEARTBEAT is refused: then mode and arming are told once a second."""
     interval: Callable[[float], float]
     """What it makes of an interval in s that it is asked for."""
     bitwise_integers: bool
@@ -174,6 +176,7 @@ ARDUPILOT = Firmware(
     ),
     refused=dialect.MAV_RESULT_FAILED,
     unknown_interval=dialect.MAV_RESULT_DENIED,
+    heartbeat_is_fixed=False,
     interval=lambda asked: max(int(asked * 1e3 + 1e-6), 3) * 1e-3,  # whole ms, at most 0.8 of the main loop's rate
     bitwise_integers=False,
     checks_setpoints=True,
@@ -195,6 +198,7 @@ PX4 = Firmware(
     ),
     refused=dialect.MAV_RESULT_TEMPORARILY_REJECTED,
     unknown_interval=dialect.MAV_RESULT_FAILED,
+    heartbeat_is_fixed=True,
     interval=lambda asked: max(asked, 1 / 400),  # a turn of our main loop
     bitwise_integers=True,
     checks_setpoints=False,

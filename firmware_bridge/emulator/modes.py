@@ -38,7 +38,8 @@ class Settings:
     setpoint_timeout: float  # s
     on_loss: OnLoss
     stream_before_switch: float = 0.0  # s
-    """How long setpoints must have been coming before the companion's mode is accepted."""
+    """How long setpoints must have been coming before the companion's mode is accepted; while disarmed the mode is, and
+    arming in it is not."""
     thrust_is_climb_rate: bool = False
     climb_speed: float = 2.5  # m/s at thrust 1, WPNAV_SPEED_UP
     sink_speed: float = 1.5  # m/s at thrust 0, WPNAV_SPEED_DN
