@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from firmware_bridge.link import BatteryReport
+from neural_lander.errors import UserError
 from neural_lander.state import State
 
 
@@ -17,6 +18,12 @@ class Volume:
 
     radius: float = 3.0  # m
     ceiling: float = 3.0  # m of gear height
+
+    def __post_init__(self) -> None:
+        if not (0 < self.radius < math.inf and 0 < self.ceiling < math.inf):
+            raise UserError(
+                f"flight volume: radius = {self.radius} m and ceiling = {self.ceiling} m must be positive and finite"
+            )
 
     def holds(self, home: np.ndarray | None, state: State) -> bool:
         """Whether ``state`` is inside of it around ``home`` (3,) in m; without a home all is."""
@@ -33,6 +40,10 @@ class Bounds:
     volume: Volume = field(default_factory=Volume)
     battery_remaining: float = 0.15  # 0..1, guess
     battery_voltage: float = 0.0  # V, under load; 0 where it is not watched
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.battery_voltage < math.inf:
+            raise UserError(f"lowest battery voltage = {self.battery_voltage} V must be finite and not negative")
 
     def battery_low(self, battery: BatteryReport | None) -> bool:
         """Whether it is time to land; a voltage that is watched and does not come counts as low."""

@@ -136,6 +136,7 @@ class CrazyflieLink:
         self._thrust_map = thrust_map
         # cflib calls back from a thread of its own: a deque takes that, and poll alone looks into it
         self._events: deque[tuple[str, Any]] = deque(maxlen=EVENTS)
+        self._arrivals: deque[float] = deque(maxlen=EVENTS)
         self._missing: list[str] = []
         self._attitude: np.ndarray | None = None
         self._attitude_at = -math.inf
@@ -161,6 +162,7 @@ class CrazyflieLink:
                 self._connected = True
                 self._start_logs()
             elif name in BLOCKS:
+                self._arrivals.append(now)
                 stamp, values = details[0] / 1000, details[1]
                 if stamp < self._stamp - RESTART and math.isfinite(self._stamp):
                     self._offset = math.inf
@@ -279,6 +281,11 @@ class CrazyflieLink:
             CheckResult("firmware", True, f"Crazyflie at {self._uri}"),
             CheckResult("log blocks", not needed, f"{logs}{remedy}"),
         ]
+
+    def quality(self) -> tuple[str, str]:
+        """See :class:`firmware_bridge.link.Link`. Blocks of the last second that anything came in."""
+        newest = self._arrivals[-1] if self._arrivals else 0.0
+        return f"{sum(newest - t < 1.0 for t in self._arrivals)} log blocks/s", f"{len(self._missing)} kinds missing"
 
     def close(self) -> None:
         """See :class:`firmware_bridge.link.Link`."""

@@ -12,15 +12,20 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from firmware_bridge.recorder import Recorder
 from firmware_bridge.session import Session
+from firmware_bridge.supervisor_types import Phase
 from firmware_bridge.tick_record import TickRecord
+from neural_lander.residual.model import NoResidual
 
 REFRESH = 0.2  # s
+TABLE_ROWS = 16  # lines of the screen that the table may take
 SCORE_COLOURS = ((1.0, "green"), (math.inf, "red"))
 
 
@@ -30,6 +35,7 @@ class Display:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._lines: deque[str] = deque(maxlen=1000)
+        self._shown: deque[str] = deque(maxlen=200)
         self._session: Session | None = None
         self._recorder: Recorder | None = None
         self._closing = threading.Event()
@@ -50,47 +56,88 @@ class Display:
         self._thread.join()
 
     def _work(self) -> None:
-        live = Live(console=self._console, auto_refresh=False, transient=True)
-        with live if self._console.is_terminal else contextlib.nullcontext():
+        if not self._console.is_terminal:
             while not self._closing.wait(REFRESH):
                 self._flush()
+            self._flush()
+            return
+        live, size = self._live(), self._console.size
+        try:
+            while not self._closing.wait(REFRESH):
+                if self._console.size != size:
+                    live.stop()
+                    live, size = self._anew(), self._console.size
+                self._flush()
                 session = self._session
-                if self._console.is_terminal and session is not None and session.latest is not None:
+                if session is not None and session.latest is not None:
                     live.update(table(session.latest, session, self._recorder), refresh=True)
             self._flush()
+        finally:
+            live.stop()
+
+    def _live(self) -> Live:
+        live = Live(console=self._console, auto_refresh=False, transient=True)
+        live.start()
+        return live
+
+    def _anew(self) -> Live:
+        """Draw the screen afresh: a terminal of another width has wrapped the old table where nobody can erase it."""
+        self._console.clear()
+        for text in list(self._shown)[-max(self._console.size.height - TABLE_ROWS, 1) :]:
+            self._print(text)
+        return self._live()
 
     def _flush(self) -> None:
         while self._lines:
-            self._console.print(self._lines.popleft(), highlight=False, markup=False, soft_wrap=True)
+            self._shown.append(self._lines.popleft())
+            self._print(self._shown[-1])
+
+    def _print(self, text: str) -> None:
+        whole = not self._console.is_terminal  # a file wants a line as one, a person no words cut in two
+        self._console.print(text, highlight=False, markup=False, soft_wrap=whole)
 
 
 def table(record: TickRecord, session: Session, recorder: Recorder | None) -> Table:
     """State, setpoint, residual, and how well loop, link and log are."""
     grid = Table.grid(padding=(0, 2))
-    decision, estimate = record.decision, record.estimate
-    grid.add_row("phase", f"[bold]{decision.phase}[/bold] {record.stage}", decision.reason)
-    grid.add_row("autopilot", f"{record.mode or '-'}, {'armed' if record.armed else 'disarmed'}", record.in_control)
+    decision, estimate, vehicle = record.decision, record.estimate, session.loop.heard.vehicle
+
+    def row(name: str, value: str | Text, more: str | Text = "") -> None:
+        grid.add_row(*(Text(x) if isinstance(x, str) else x for x in (name, value, more)))  # a bracket is no markup
+
+    row("phase", Text.assemble((str(decision.phase), "bold"), f" {record.stage}"), decision.reason)
+    heard = "as last heard" if decision.phase is Phase.DISCONNECTED else f"{record.in_control} is in control"
+    row("autopilot", f"{record.mode or '-'}, {'armed' if record.armed else 'disarmed'}", heard)
+    row("link", *session.link_quality)
     if estimate is not None:
-        age = 1e3 * max(estimate.position_age_at_most, estimate.attitude_age_at_most)
-        grid.add_row("position, m", _vector(estimate.position), f"{age:.0f} ms old")
-        grid.add_row("velocity, m/s", _vector(estimate.velocity), "")
-    height = "none" if record.height is None else f"{record.height:.3f}"
-    grid.add_row("height, m", height, f"{_age(record.height_age)}")
+        row("position, m", _vector(estimate.position), _age(estimate.position_age_at_most))
+        row("velocity, m/s", _vector(estimate.velocity), f"attitude {_age(estimate.attitude_age_at_most)}")
+    row("height, m", "none" if record.height is None else f"{record.height:.3f}", _age(record.height_age))
     thrust = "nothing is sent" if record.setpoint is None else f"{record.setpoint.thrust:.2f} N"
-    reference = "" if record.reference is None else f"to {_vector(record.reference.position)} over the ground"
-    grid.add_row("setpoint", thrust, reference)
-    predicted = "-" if record.f_a_predicted is None else _vector(record.f_a_predicted)
-    grid.add_row("f_a, N", predicted, f"{100 * decision.network_share:.0f} % of the network in the control law")
-    colour = next(name for limit, name in SCORE_COLOURS if not record.domain_score > limit)
-    grid.add_row("domain score", f"[{colour}]{record.domain_score:.2f}[/{colour}]", "1 is the edge")
+    reference = ""
+    if record.reference is not None:
+        x, y, _ = record.reference.position.tolist()
+        height = vehicle.lowest_point(record.reference.position, np.eye(3))
+        reference = f"to {x:+.3f}  {y:+.3f}, height {height:.3f}"
+    row("setpoint", thrust, reference)
+    if isinstance(session.loop.guidance.residual.model, NoResidual):
+        row("f_a, N", "-", "no bundle, no network")
+    else:
+        predicted = "-" if record.f_a_predicted is None else _vector(record.f_a_predicted)
+        row("f_a, N", predicted, f"{100 * decision.network_share:.0f} % of the network in the control law")
+        colour = next(name for limit, name in SCORE_COLOURS if not record.domain_score > limit)
+        row("domain score", Text(f"{record.domain_score:.2f}", colour), "1 is the edge")
     late = f"p99 {1e3 * session.lateness.quantile(0.99):.1f} ms, worst {1e3 * session.lateness.worst:.1f} ms"
-    grid.add_row("tick", f"late by {1e3 * record.lateness:.2f} ms", late)
+    row("tick", f"late by {1e3 * record.lateness:.2f} ms", late)
     battery = "-" if record.battery_voltage is None else f"{record.battery_voltage:.2f} V"
-    grid.add_row("battery", battery, f"u from {record.rotor_speed_source or 'nothing'}")
+    row("battery", battery, f"u from {record.rotor_speed_source or 'nothing'}")
     if recorder is not None:
-        lost = f"[red]{recorder.problem}[/red]" if recorder.problem else f"{recorder.dropped} dropped"
-        grid.add_row("log", f"{recorder.flight_records} records", lost)
-    grid.add_row("", "a: abort, go around   q: hand back and end", "")
+        lost = Text(recorder.problem, "red") if recorder.problem else f"{recorder.dropped} dropped"
+        row("log", f"{recorder.flight_records} records", lost)
+    if session.asking:
+        row("", Text(f"to arm, type arm and Enter: {session.wishes.line}_", "bold"), "q: end")
+    else:
+        row("", "a: abort, go around", "q: hand back and end")
     return grid
 
 
@@ -99,7 +146,9 @@ def _vector(v: Any) -> str:
 
 
 def _age(seconds: float) -> str:
-    return "" if math.isinf(seconds) else f"{1e3 * seconds:.0f} ms old"
+    if math.isinf(seconds):
+        return ""
+    return f"{1e3 * seconds:.0f} ms old" if seconds < 1.0 else f"{seconds:.1f} s old"
 
 
 class Keys:

@@ -237,6 +237,10 @@ class Link(Protocol):
         """Parameters of the autopilot that decide whether our setpoints mean what we think; as read so far."""
         ...
 
+    def quality(self) -> tuple[str, str]:
+        """How well it is heard, in words for the display: how much comes, and how fast and how whole it is."""
+        ...
+
     def close(self) -> None:
         """Release the port. Sends nothing."""
         ...

@@ -310,6 +310,14 @@ class MavlinkLink:
             thrust_check(kind, values, self._vehicle, self._calibrated),
         ]
 
+    def quality(self) -> tuple[str, str]:
+        """See :class:`firmware_bridge.link.Link`. Of messages, those that were asked for."""
+        if self.streams is None:
+            return "no autopilot is heard", f"{self.parser.failed} damaged"
+        trip = self.sync.round_trip
+        clock = "no round trip" if trip is None else f"round trip {1e3 * trip:.1f} ms"
+        return f"{sum(self.streams.rates.values()):.0f} messages/s", f"{clock}, {self.parser.failed} damaged"
+
     def close(self) -> None:
         """See :class:`firmware_bridge.link.Link`."""
         self._port.close()

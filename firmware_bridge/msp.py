@@ -305,6 +305,12 @@ class MspLink:
             checks.append(CheckResult("accelerometer", False, text))
         return checks
 
+    def quality(self) -> tuple[str, str]:
+        """See :class:`firmware_bridge.link.Link`."""
+        trip = self.pipeline.least_round_trip
+        clock = f"round trip {1e3 * trip:.1f} ms" if math.isfinite(trip) else "no round trip"
+        return f"{self.pipeline.rate(self._now):.0f} answers/s", f"{clock}, {self.decoder.skipped} bytes in no frame"
+
     def close(self) -> None:
         """Release the port. Sends nothing."""
         self._port.close()

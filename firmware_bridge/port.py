@@ -7,6 +7,7 @@ An address is a device (``/dev/ttyACM0``), a pseudo-terminal, or a URL of ``seri
 from __future__ import annotations
 
 import io
+import os
 import select
 import time
 from collections.abc import Mapping
@@ -23,6 +24,8 @@ CHUNK = 4096  # bytes of one read, the size of Linux' terminal buffer
 STALL_LIMIT = 1.0  # s without room for a single frame, after which a line counts as lost; a guess
 WRITE_TIMEOUT = 0.02  # s, a guess; reached only where a port's room cannot be asked for
 OPTIONS = ("baud", "rtscts")
+OTHER_FORMS = ("tcp", "tcpin", "tcpout", "udp", "udpin", "udpout", "udpbcast")
+"""How other ground stations begin an address that pyserial does not know."""
 
 
 class Port(Protocol):
@@ -124,6 +127,9 @@ def open_port(address: str) -> SerialPort:
     baud, rtscts = _number(options, "baud", DEFAULT_BAUD), _number(options, "rtscts", 0)
     if baud <= 0 or rtscts not in (0, 1):
         raise UserError(f"address '{address}': baud must be positive, and rtscts 0 or 1")
+    form, _, rest = url.partition(":")
+    if form in OTHER_FORMS:
+        raise UserError(f"address '{address}' is no port: for TCP write socket://{rest.lstrip('/')}; UDP is not spoken")
     try:
         line = serial.serial_for_url(
             url, baudrate=baud, rtscts=bool(rtscts), timeout=0, write_timeout=WRITE_TIMEOUT, exclusive=True
@@ -131,8 +137,22 @@ def open_port(address: str) -> SerialPort:
     except ValueError as error:
         raise UserError(f"address '{address}' is no port: {error}") from error
     except (serial.SerialException, OSError) as error:
-        raise LinkLost(f"port {url} cannot be opened ({error}); look at the cable, its name and your rights") from error
+        raise LinkLost(f"port {url} cannot be opened ({_reason(error)}); {_remedy(url)}") from error
     return SerialPort(line, url)
+
+
+def _reason(error: Exception) -> str:
+    """The system's own words, where pyserial has wrapped them in its own."""
+    for found in (error, error.__cause__, error.__context__):
+        if isinstance(found, OSError) and found.errno is not None:
+            return os.strerror(found.errno)
+    return str(error)
+
+
+def _remedy(url: str) -> str:
+    if "://" in url:
+        return "look at the address, and whether the other end runs"
+    return "look at the cable, its name and your rights"
 
 
 def _number(options: Mapping[str, str], name: str, default: int) -> int:

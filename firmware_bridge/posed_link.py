@@ -171,10 +171,19 @@ class PosedLink:
         """See :class:`firmware_bridge.link.Link`."""
         return [*self._link.preflight(), *self._checks()]
 
+    def quality(self) -> tuple[str, str]:
+        """See :class:`firmware_bridge.link.Link`."""
+        much, well = self._link.quality()
+        return f"{much}, {self._rate()} poses/s", well
+
+    def _rate(self) -> int:
+        """Poses of the last second."""
+        return sum(self._now - received <= 1.0 for received in self._arrivals)
+
     def _checks(self) -> list[CheckResult]:
         dropped = ", ".join(f"{count} {why}" for why, count in sorted(self._poses.dropped.items()))
         words = f"; dropped: {dropped}" if dropped else ""
-        rate = sum(self._now - received <= 1.0 for received in self._arrivals)
+        rate = self._rate()
         if not rate:
             remedy = "look at the sender's address and port, and at its format"
             return [CheckResult("pose", False, f"no pose comes to {self._poses.address}{words}; {remedy}")]

@@ -27,7 +27,7 @@ def check_vehicle(heard: Heard, limits: Limits, now: float) -> list[CheckResult]
     estimate = view.estimate
     if estimate is None:
         words = "position and attitude have not both come; look at the port, its speed, and the autopilot's streams"
-        return [CheckResult("state", False, words)]
+        return [CheckResult("state", False, words), *_arming(heard)]
     position, attitude = estimate.position_age_at_most, estimate.attitude_age_at_most
     age = max(position, attitude)
     words = f"position at most {1e3 * position:.0f} ms old, attitude {1e3 * attitude:.0f} ms"
@@ -39,11 +39,16 @@ def check_vehicle(heard: Heard, limits: Limits, now: float) -> list[CheckResult]
         results.append(_standing(float(view.state.height)))
     if estimate.specific_force is not None and disarmed:
         results.append(_frames(estimate.specific_force))
-    if heard.status is not None:
-        refusals = heard.status.arming_refusals
-        words = "the autopilot says: " + ", ".join(refusals) if refusals else "nothing refused"
-        results.append(CheckResult("arming", not refusals or heard.status.armed, words))
-    return results
+    return results + _arming(heard)
+
+
+def _arming(heard: Heard) -> list[CheckResult]:
+    """What the autopilot itself has against arming: also where it tells no position."""
+    if heard.status is None:
+        return []
+    refusals = heard.status.arming_refusals
+    words = "the autopilot says: " + ", ".join(refusals) if refusals else "nothing refused"
+    return [CheckResult("arming", not refusals or heard.status.armed, words)]
 
 
 def _height(heard: Heard, age: float, limits: Limits) -> CheckResult:

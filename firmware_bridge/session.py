@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -17,7 +18,11 @@ CHECK_TIME = 20.0  # s until a check that does not pass ends the run: parameters
 TILT_TIME = 60.0  # s more for tilting by hand, guess
 SETTLING = 5.0  # s in which checks that do not pass yet are not shown, guess
 SETTLED = 1.0  # s from the end of a flight to the end of the run, so that the log holds it
+QUALITY_PERIOD = 1.0  # s between looks at how well the link is
+REPEAT = 10.0  # s in which a line of the autopilot is not shown again, guess: it answers each of our requests alike
 LAST_WORDS = 5.0  # s for the autopilot to take over after the user has ended the program
+BACKSPACE = "\x7f\b"
+LONGEST_ANSWER = 20  # characters
 LONGEST_LIST = 1000  # of transitions and kinds of problems: a run may last for hours
 
 
@@ -52,15 +57,23 @@ class Wishes:
     """Go around; taken back once it is read."""
     arm: bool | None = None
     """Answer to the question whether to arm; None while there is none."""
-    _line: str = ""
+    line: str = ""
+    """What has been typed of that answer."""
 
     def type(self, text: str, asked: bool) -> None:
-        """Take what was typed: where arming is asked for, first a line that must be 'arm'; then single keys."""
+        """Take what was typed: where arming is asked for, first a line that must be 'arm'; then single keys.
+
+        Such a line can be corrected, and one that begins with q ends the program as the key does.
+        """
         for key in text:
             if asked and self.arm is None:
-                self._line += key
                 if key == "\n":
-                    self.arm = self._line.strip() == "arm"
+                    self.arm = self.line.strip() == "arm"
+                elif key in BACKSPACE:
+                    self.line = self.line[:-1]
+                else:
+                    self.line = (self.line + key)[:LONGEST_ANSWER]
+                self.stop |= self.line == "q"
             else:
                 self.abort |= key in "a "
                 self.stop |= key == "q"
@@ -93,6 +106,11 @@ class Session:
     lateness: Histogram = field(default_factory=Histogram)
     work: Histogram = field(default_factory=Histogram)
     """From the tick's begin to the setpoint sent and the record handed over."""
+    link_quality: tuple[str, str] = ("-", "")
+    """As the link tells it, looked up now and then."""
+    _looked: float = float("-inf")
+    _told: dict[str, float] = field(default_factory=dict)
+    """Line of the autopilot -> when it was shown, s."""
     _begin: float | None = None
     _checked: float = float("-inf")
     _ended: float | None = None
@@ -111,6 +129,9 @@ class Session:
         self.ticks += 1
         self.setpoints += record.setpoint is not None and not self.loop.dry_run
         self._tell(record, now - self._begin)
+        if now - self._looked >= QUALITY_PERIOD:
+            self._looked = now
+            self.link_quality = ("no port", "") if self.loop.link is None else self.loop.link.quality()
         self._flown |= record.decision.phase in IN_CONTROL
         if record.decision.phase not in IN_CONTROL and now - self._checked >= CHECK_PERIOD:
             self._checked = now
@@ -124,11 +145,18 @@ class Session:
         """Whether every check has, the last time that they were made."""
         return bool(self.checks) and all(check.passed for check in self.checks)
 
+    @property
+    def asking(self) -> bool:
+        """Whether the question to arm stands."""
+        return self._asked and self.wishes.arm is None
+
     def _tell(self, record: TickRecord, t: float) -> None:
         if record.decision.entered and len(self.transitions) < LONGEST_LIST:
             phase, reason = str(record.decision.phase), record.decision.reason
             self.transitions.append((t, phase, reason))
             self.say(f"{t:8.2f} s  {phase}: {reason}")
+            if record.decision.phase is Phase.DISCONNECTED and record.armed:
+                self.say("Nothing reaches the vehicle, and its autopilot flies it: take over with the transmitter.")
         for problem in record.problems:
             if problem not in self.problems:
                 if len(self.problems) >= LONGEST_LIST:
@@ -136,7 +164,11 @@ class Session:
                 self.say(f"{t:8.2f} s  {problem}")
             self.problems[problem] = self.problems.get(problem, 0) + 1
         for message in record.messages:
-            self.say(f"{t:8.2f} s  autopilot: {message}")
+            if t - self._told.get(message, -math.inf) >= REPEAT:
+                if len(self._told) >= LONGEST_LIST:
+                    self._told.clear()
+                self._told[message] = t
+                self.say(f"{t:8.2f} s  autopilot: {message}")
 
     def _check(self, now: float, record: TickRecord) -> None:
         """Checks are made until control is taken for the first time; what they found then stands."""

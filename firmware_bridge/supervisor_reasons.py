@@ -5,6 +5,8 @@ A comparison is written so that a value that is not a number counts as over its 
 
 from __future__ import annotations
 
+import math
+
 from firmware_bridge.supervisor_limits import Limits
 from firmware_bridge.supervisor_types import Memory, Situation
 
@@ -12,6 +14,8 @@ from firmware_bridge.supervisor_types import Memory, Situation
 def obstacle(limits: Limits, memory: Memory, s: Situation) -> str:
     """What keeps a flight from beginning, in words; empty if nothing."""
     if s.now - memory.fresh > limits.stale_time:
+        if math.isinf(s.position_age) and math.isinf(s.attitude_age):
+            return "no fresh state: position and attitude have not both come"
         ages = f"position {_ms(s.position_age)}, attitude {_ms(s.attitude_age)}"
         return f"no fresh state: {ages} old, limit {_ms(limits.state_age)}"
     obstacles = (

@@ -152,6 +152,9 @@ class FakeLink:
     def preflight(self) -> Sequence[CheckResult]:
         return self.checks
 
+    def quality(self) -> tuple[str, str]:
+        return "200 messages/s", "no [round] trip"
+
     def close(self) -> None:
         self.closed = True
 

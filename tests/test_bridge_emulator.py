@@ -203,6 +203,15 @@ class TestSetpoints:
         stream(autopilot, 0.4, 0.5)
         assert autopilot.switch(Mode.COMPANION, "companion") is None
 
+    def test_disarmed_the_companions_mode_is_accepted_without_a_stream_and_does_not_arm(self):
+        """As PX4 does, flown in software."""
+        autopilot = standing(stream_before_switch=1.0)
+        autopilot.advance_by(3.0)
+        assert autopilot.switch(Mode.COMPANION, "companion") is None
+        assert autopilot.arm("pilot") == "Arming denied: Resolve system health failures first"
+        stream(autopilot, 1.2, 0.0)
+        assert autopilot.arm("pilot") is None
+
     @pytest.mark.parametrize("on_loss, mode", [(OnLoss.HOLD, Mode.HOLD), (OnLoss.LAND, Mode.LAND)])
     def test_loss_of_setpoints_changes_the_mode_after_the_timeout(self, on_loss, mode):
         autopilot = hovering(on_loss=on_loss)
@@ -235,6 +244,25 @@ class TestSetpoints:
         stream(autopilot, 1.0, 1.15 * hover_fraction(autopilot))
         assert not autopilot.landed
         assert float(autopilot.world.state.height) > 0.2
+
+    @pytest.mark.parametrize("minds, by_climb_rate", [(True, False), (True, True), (False, False)])
+    def test_a_take_off_by_thrust_keeps_some_from_arming_again_until_they_are_restarted(self, minds, by_climb_rate):
+        """ArduCopter 4.5, as flown in software: what its land detector was not told is an internal error to it."""
+        autopilot = standing(minds_take_off_by_thrust=minds, thrust_is_climb_rate=by_climb_rate)
+        autopilot.advance_by(3.0)
+        autopilot.switch(Mode.COMPANION, "companion")
+        assert autopilot.arm("pilot") is None
+        stream(autopilot, 2.0, 0.8)
+        assert not autopilot.landed
+        said = (2, "Internal Errors 0x100000") in autopilot.texts
+        autopilot.disarm("pilot", force=True)
+        refusal = autopilot.arm("pilot")
+        assert said == (refusal is not None) == (minds and not by_climb_rate)
+        assert refusal is None or refusal.startswith("PreArm: Internal errors")
+        autopilot.disarm("pilot", force=True)
+        autopilot.reboot()
+        autopilot.advance_by(4.0)
+        assert autopilot.arm("pilot") is None
 
 
 class TestTrouble:

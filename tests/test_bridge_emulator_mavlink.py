@@ -70,12 +70,12 @@ class TestStreams:
     @BOTH
     def test_come_at_the_asked_rates(self, firmware):
         bench = Companion(firmware)
-        for number in (32, 31, 105):
+        for number in (32, 31, 26):
             bench.command(dialect.MAV_CMD_SET_MESSAGE_INTERVAL, number, 5000)
         bench.command(dialect.MAV_CMD_SET_MESSAGE_INTERVAL, 132, 20000)
         bench.run(0.5)
         counted = Counter(m.get_type() for m in bench.run(2.0))
-        for name in ("LOCAL_POSITION_NED", "ATTITUDE_QUATERNION", "HIGHRES_IMU"):
+        for name in ("LOCAL_POSITION_NED", "ATTITUDE_QUATERNION", "SCALED_IMU"):
             assert counted[name] == pytest.approx(400, abs=2)
         assert counted["DISTANCE_SENSOR"] == pytest.approx(100, abs=2)
         assert counted["HEARTBEAT"] == 2
@@ -89,10 +89,25 @@ class TestStreams:
         assert len(heard) / 2.0 == pytest.approx(given, rel=0.02)
 
     def test_an_interval_may_be_denied(self):
-        bench = Companion(denied=[105])
-        bench.command(dialect.MAV_CMD_SET_MESSAGE_INTERVAL, 105, 5000)
+        bench = Companion(denied=[27])
+        bench.command(dialect.MAV_CMD_SET_MESSAGE_INTERVAL, 27, 5000)
         assert bench.only("COMMAND_ACK").result == dialect.MAV_RESULT_DENIED
-        assert not [m for m in bench.run(0.5) if m.get_type() == "HIGHRES_IMU"]
+        assert not [m for m in bench.run(0.5) if m.get_type() == "RAW_IMU"]
+
+    def test_ardupilot_has_no_highres_imu_and_names_the_number_as_the_real_one_does(self):
+        bench = Companion(ARDUPILOT)
+        bench.command(dialect.MAV_CMD_SET_MESSAGE_INTERVAL, 105, 5000)
+        heard = bench.run(0.2)
+        assert [m.result for m in heard if m.get_type() == "COMMAND_ACK"] == [dialect.MAV_RESULT_DENIED]
+        assert [m.text for m in heard if m.get_type() == "STATUSTEXT"] == ["No ap_message for mavlink id (105)"]
+
+    @pytest.mark.parametrize("firmware, beats, result", [(PX4, 3, 4), (ARDUPILOT, 13, 0)])
+    def test_px4_beats_once_a_second_whatever_it_is_asked_for(self, firmware, beats, result):
+        bench = Companion(firmware)
+        bench.command(dialect.MAV_CMD_SET_MESSAGE_INTERVAL, dialect.MAVLINK_MSG_ID_HEARTBEAT, 250_000)
+        heard = bench.run(3.0)
+        assert [m.result for m in heard if m.get_type() == "COMMAND_ACK"] == [result]
+        assert sum(m.get_type() == "HEARTBEAT" for m in heard) == pytest.approx(beats, abs=1)
 
     @BOTH
     def test_state_is_told_in_ned_and_frd(self, firmware):
@@ -111,12 +126,13 @@ class TestStreams:
         assert yaw == pytest.approx(math.pi / 2, abs=0.02)  # our x is east
 
     def test_specific_force_at_rest_points_up_against_frd(self):
-        bench = Companion()
-        bench.command(dialect.MAV_CMD_SET_MESSAGE_INTERVAL, 27, 5000)
-        bench.command(dialect.MAV_CMD_SET_MESSAGE_INTERVAL, 105, 5000)
-        heard = bench.run(0.1)
-        assert next(m for m in heard if m.get_type() == "RAW_IMU").zacc == pytest.approx(-1000, abs=2)  # milli-g
-        assert next(m for m in heard if m.get_type() == "HIGHRES_IMU").zacc == pytest.approx(-9.81, abs=0.02)
+        for firmware, number, name, expected in (
+            (ARDUPILOT, 27, "RAW_IMU", pytest.approx(-1000, abs=2)),  # milli-g
+            (PX4, 105, "HIGHRES_IMU", pytest.approx(-9.81, abs=0.02)),
+        ):
+            bench = Companion(firmware)
+            bench.command(dialect.MAV_CMD_SET_MESSAGE_INTERVAL, number, 5000)
+            assert next(m for m in bench.run(0.1) if m.get_type() == name).zacc == expected
 
     def test_streams_wait_for_room_on_the_line(self):
         bench = Companion()

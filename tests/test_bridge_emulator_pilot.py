@@ -81,6 +81,16 @@ def test_arming_pilot_waits_for_the_companions_mode_and_its_setpoints():
     assert pilot.armed
 
 
+def test_arming_pilot_who_is_refused_tells_everybody_why_once(monkeypatch):
+    pilot = autopilot()
+    monkeypatch.setattr(pilot, "arm_refusal", lambda by: "Leaning")
+    person = ArmingPilot(pilot)
+    pilot.switch(Mode.COMPANION, "companion")
+    live(pilot, person, 8.0, lambda now: pilot.accept(Demand(now, 0.0, LEVEL)))
+    assert not pilot.armed
+    assert [text for _, text in pilot.texts] == ["Leaning"]
+
+
 def test_switch_pilot_arms_at_rest_and_then_gives_the_override():
     pilot = StickAutopilot(VEHICLE, RigidBodyWorld(VEHICLE))
     person = SwitchPilot(pilot)

@@ -1,18 +1,22 @@
 """``neural-lander fly``: runs in simulated time behind a fake link, its checks, its questions and its ends."""
 
 import gc
+import io
 import json
+import re
 import signal
 import subprocess
 import sys
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 from fake_link import FakeLink, SimulatedClock
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 from scipy.spatial.transform import Rotation
 from test_bridge_loop import RATE, VEHICLE, Knows
 
@@ -21,7 +25,7 @@ from firmware_bridge.display import Display, table
 from firmware_bridge.flight_plan import FlightPlan
 from firmware_bridge.guidance import Guidance
 from firmware_bridge.height import DeclaredFloor, Rangefinder
-from firmware_bridge.link import CheckResult
+from firmware_bridge.link import CheckResult, StatusReport, TextReport
 from firmware_bridge.loop import FlightLoop
 from firmware_bridge.preflight import TiltCheck, check_vehicle
 from firmware_bridge.realtime import run, undisturbed
@@ -31,8 +35,10 @@ from firmware_bridge.supervisor_types import Phase
 from neural_lander.cli.main import main
 from neural_lander.errors import NeuralLanderWarning
 from neural_lander.flightlog import read_log
+from neural_lander.residual.model import NoResidual
 
 ROOT = Path(__file__).parents[1]
+CLEAR = "\x1b[2J"
 
 
 def session(link: FakeLink, permission: Permission | None = None, dry_run: bool = False, **options: object) -> Session:
@@ -236,6 +242,17 @@ def test_a_vehicle_that_stands_well_passes() -> None:
     assert all(check.passed for check in found.values())
 
 
+def test_what_the_autopilot_has_against_arming_is_said_also_where_it_tells_no_position(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    link = FakeLink(VEHICLE)
+    status = StatusReport(100.0, False, "ACRO", False, arming_refusals=("RXLOSS", "ARMSWITCH"))
+    monkeypatch.setattr(link, "poll", lambda now: [status])
+    found = verdicts(link)
+    assert set(found) == {"state", "arming"} and not found["arming"].passed
+    assert found["arming"].finding == "the autopilot says: RXLOSS, ARMSWITCH"
+
+
 def test_a_wrong_floor_is_found_on_the_ground() -> None:
     check = verdicts(FakeLink(VEHICLE, floor=-0.4), floor=0.0)["standing"]
     assert not check.passed
@@ -370,6 +387,9 @@ def test_without_json_people_get_lines_and_a_table(
         (["--vehicle", "intel-aero", "--range-offset", "1,x"], "--range-offset '1,x'"),
         (["--vehicle", "intel-aero", "--max-age", "0"], "limit state_age"),
         (["--vehicle", "intel-aero", "--floor", "nan"], "--floor"),
+        (["--vehicle", "intel-aero", "--radius", "-1"], "radius = -1.0 m"),
+        (["--vehicle", "intel-aero", "--ceiling", "nan"], "ceiling = nan m"),
+        (["--vehicle", "intel-aero", "--battery", "nan"], "battery voltage = nan V"),
         (["--vehicle", "no-such"], "vehicle 'no-such'"),
         (["--bundle", "no-such"], "is missing"),
         ([], "neither --bundle nor --vehicle"),
@@ -416,6 +436,115 @@ def test_the_table_shows_a_flight_and_a_blank_start() -> None:
     text = console.export_text()
     for words in ("ready", "tracking", "domain score", "f_a, N", "% of the network", "late by", "OFFBOARD"):
         assert words in text
+
+
+def shown(s: Session) -> str:
+    console = Console(width=150, record=True, force_terminal=True)
+    assert s.latest is not None
+    console.print(table(s.latest, s, None))
+    return console.export_text()
+
+
+def test_the_table_gives_the_height_and_where_it_shall_be_from_one_ground() -> None:
+    """Of the gear both: of the centre of mass the setpoint would be 11 cm above the height that it asks for."""
+    s = session(FakeLink(VEHICLE), arm=True)
+    s.wishes.arm = True
+    fly(s, 10.0)
+    (height,) = re.findall(r"height, m +([0-9.]+)", shown(s))
+    (aim,) = re.findall(r"to .*, height ([0-9.]+)", shown(s))
+    assert 0.5 < float(height) == pytest.approx(float(aim), abs=0.1)
+
+
+def test_the_table_tells_how_well_the_link_is_and_takes_a_bracket_as_it_is() -> None:
+    s = session(FakeLink(VEHICLE))
+    fly(s, 2.0)
+    assert re.search(r"link +200 messages/s +no \[round\] trip", shown(s))
+
+
+def test_without_a_bundle_the_table_claims_no_network() -> None:
+    s = session(FakeLink(VEHICLE), arm=True)
+    s.loop.guidance = Guidance(VEHICLE, NoResidual(), FlightPlan(VEHICLE, settle_time=1.0))
+    s.wishes.arm = True
+    fly(s, 7.0)
+    assert "no bundle, no network" in shown(s)
+    assert "% of the network" not in shown(s) and "domain score" not in shown(s)
+
+
+def test_the_table_shows_the_answer_as_it_is_typed_and_the_keys_after_it() -> None:
+    s = session(FakeLink(VEHICLE), arm=True)
+    fly(s, 3.0)
+    s.wishes.type("aa\x7fr", asked=True)
+    assert "type arm and Enter: ar_" in shown(s) and "go around" not in shown(s)
+    s.wishes.type("m\n", asked=True)
+    assert s.wishes.arm
+    assert "a: abort, go around" in shown(s)
+
+
+def test_q_ends_the_program_also_where_an_answer_is_asked_for() -> None:
+    wishes = Wishes()
+    wishes.type("q", asked=True)
+    assert wishes.stop and wishes.arm is None
+
+
+def test_a_port_that_goes_in_flight_says_what_the_pilot_must_do() -> None:
+    link = FakeLink(VEHICLE)
+    lines: list[str] = []
+    s = session(link, arm=True, say=lines.append)
+    s.wishes.arm = True
+    fly(s, 7.0)
+    link.lost = True
+    fly(s, 1.0)
+    assert sum("take over with the transmitter" in line for line in lines) == 1
+    assert re.search(r"autopilot +OFFBOARD, armed +as last heard", shown(s))
+    assert s.latest is not None
+    assert "position" in shown(s) and re.search(r"position, m .* [0-9.]+ m?s old", shown(s))
+
+
+def test_an_autopilot_that_repeats_itself_is_shown_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    link = FakeLink(VEHICLE)
+    lines: list[str] = []
+    s = session(link, say=lines.append)
+    poll = link.poll
+    monkeypatch.setattr(link, "poll", lambda now: [*poll(now), TextReport(now, 4, "Not landed")])
+    fly(s, 5.0)
+    assert sum("Not landed" in line for line in lines) == 1
+    fly(s, 10.0)
+    assert sum("Not landed" in line for line in lines) == 2
+
+
+def test_another_width_of_the_terminal_draws_the_screen_afresh() -> None:
+    """The old table, wrapped by the terminal, is where nobody can erase it line by line."""
+    s = session(FakeLink(VEHICLE))
+    fly(s, 2.0)
+    console = Console(file=io.StringIO(), width=100, height=30, force_terminal=True)
+    written = cast(io.StringIO, console.file)
+    display = Display(console)
+    display.show(s, None)
+    display.say("height: [gone] 1.0 m")
+    wait_until(lambda: "phase" in written.getvalue())
+    assert CLEAR not in written.getvalue()
+    console.size = ConsoleDimensions(60, 30)
+    wait_until(lambda: "phase" in written.getvalue().partition(CLEAR)[2])
+    display.close()
+    assert "height: [gone] 1.0 m" in written.getvalue().partition(CLEAR)[2].partition("phase")[0]
+
+
+def test_a_long_line_is_cut_between_words_on_a_terminal_and_nowhere_in_a_file() -> None:
+    text = "thirty characters and a word"
+    for terminal, expected in ((True, ["thirty characters and a", "word"]), (False, [text])):
+        console = Console(file=io.StringIO(), width=25, height=30, force_terminal=terminal)
+        display = Display(console)
+        display.say(text)
+        display.close()
+        plain = re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", cast(io.StringIO, console.file).getvalue())
+        assert [line.strip() for line in plain.splitlines() if line.strip()] == expected
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10.0
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def test_the_display_shows_what_was_said_without_a_terminal(capsys: pytest.CaptureFixture) -> None:

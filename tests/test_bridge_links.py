@@ -302,6 +302,14 @@ def test_a_clock_that_begins_again_is_a_restart_after_which_nothing_is_sent() ->
         link.send(AttitudeSetpoint(LEVEL, 0.1), 2.0)
 
 
+def test_how_well_it_is_heard_is_told_in_words() -> None:
+    fake, link = connected()
+    for k in range(1, 101):
+        fake.tell("attitude", 1000 + 20 * k, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+        link.poll(0.02 * k)
+    assert link.quality() == ("50 log blocks/s", "0 kinds missing")
+
+
 def test_why_it_does_not_arm_is_named() -> None:
     fake, link = connected()
     for info, words in ((32, "tumbled"), (64, "locked"), (0, "can be armed")):

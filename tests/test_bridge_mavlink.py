@@ -511,6 +511,21 @@ def test_the_quadrants_name_the_motors() -> None:
         motor_order(plus)
 
 
+def test_how_well_it_is_heard_is_told_in_words() -> None:
+    script = px4(rate=50.0)
+    assert script.link.quality() == ("no autopilot is heard", "0 damaged")
+    script.connect()
+    position = dialect.MAVLink_local_position_ned_message
+    script.wait(3.0, 0.02, lambda: script.say(position(script.ms, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0)))
+    damaged = bytearray(script.frame(position(script.ms, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0)))
+    damaged[-1] ^= 1
+    script.port.coming += bytes(damaged)
+    script.wait(0.5)
+    much, well = script.link.quality()
+    assert float(much.removesuffix(" messages/s")) == pytest.approx(50, abs=3)
+    assert "ms, 1 damaged" in well and well.startswith("round trip ")
+
+
 def test_a_slow_line_fails_the_check() -> None:
     script = px4()
     assert not any(check.passed for check in script.link.preflight())

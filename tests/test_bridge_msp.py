@@ -157,6 +157,13 @@ def test_streams_come_at_their_rates(told: Rig) -> None:
         assert len(recent) / 2.0 == pytest.approx(rate, rel=0.1), kind
 
 
+def test_how_well_it_is_heard_is_told_in_words(told: Rig) -> None:
+    much, well = told.link.quality()
+    assert float(much.removesuffix(" answers/s")) > 400.0
+    assert 0.0 < float(well.removeprefix("round trip ").partition(" ms")[0]) < 20.0
+    assert well.endswith(" 0 bytes in no frame")
+
+
 def test_rest_reads_as_rest(told: Rig) -> None:
     imu, battery = told.reports[ImuReport][-1], told.reports[BatteryReport][-1]
     assert_allclose(imu.specific_force, [0, 0, GRAVITY], atol=0.03)

@@ -130,6 +130,9 @@ def test_a_port_is_opened_once(line) -> None:
         ("/dev/null?rtscts=2", "rtscts"),
         ("?baud=9600", "names no port"),
         ("carrier-pigeon://home", "carrier-pigeon"),
+        ("tcp:127.0.0.1:5760", "write socket://127.0.0.1:5760"),
+        ("tcp://127.0.0.1:5760", "write socket://127.0.0.1:5760"),
+        ("udpin:0.0.0.0:14550", "UDP is not spoken"),
     ],
 )
 def test_an_address_that_means_nothing_is_a_users_error(address, reason) -> None:
@@ -140,6 +143,18 @@ def test_an_address_that_means_nothing_is_a_users_error(address, reason) -> None
 @pytest.mark.parametrize("address", ["/dev/no-such-line", "socket://127.0.0.1:1"])
 def test_nothing_there_is_a_lost_link(address) -> None:
     with pytest.raises(LinkLost, match="cannot be opened"):
+        open_port(address)
+
+
+@pytest.mark.parametrize(
+    "address, words",
+    [
+        ("/dev/no-such-line", r"\(No such file or directory\); look at the cable"),
+        ("socket://127.0.0.1:1", r"\(Connection refused\); look at the address"),
+    ],
+)
+def test_why_it_cannot_be_opened_is_said_once_and_what_to_look_at(address, words) -> None:
+    with pytest.raises(LinkLost, match=words):
         open_port(address)
 
 

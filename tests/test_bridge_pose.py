@@ -281,7 +281,8 @@ def fly_betaflight(wire, each=lambda t, mocap: None, seconds=60.0, turn=1.2):
         if k % 2 == 0:
             records.append(loop.tick(now))
             if not checks and records[-1].decision.phase is Phase.TRACKING:
-                checks = link.preflight()
+                checks, (much, _) = link.preflight(), link.quality()
+                assert 95 <= int(much.removesuffix(" poses/s").rpartition(" ")[2]) <= 105, much
             if loop.memory.locked:
                 break
     return records, world, autopilot, {check.name: check for check in checks}

@@ -213,6 +213,7 @@ def test_an_autopilot_that_already_follows_somebody_is_left_alone() -> None:
         ({"height_age": math.inf}, "no height above the ground"),
         ({"battery_low": True}, "battery low"),
         ({"position_age": math.inf}, "no fresh state: position inf ms, attitude 10 ms old, limit 50 ms"),
+        ({"position_age": math.inf, "attitude_age": math.inf}, "no fresh state: position and attitude have not both"),
         ({"attitude_age": math.nan}, "no fresh state"),
         ({"tilt": 1.5}, "tilted"),
         ({"inside_volume": False}, "flight volume"),

@@ -26,6 +26,8 @@ CRASH_TIME = 0.5  # s, guess
 ARMING_TILT = math.radians(20.0)  # guess
 ALIGNMENT = 1.0  # s after boot until it may arm, guess: real ones take ten times as long
 PATIENCE = 10.0  # s that it waits armed for a take-off: default of both, DISARM_DELAY and COM_DISARM_PRFLT
+NOT_STREAMED = "Arming denied: Resolve system health failures first"
+INTERNAL_ERROR = "PreArm: Internal errors 0x100000 l:57 flow_of_ctrl"
 SLOWEST_STREAM = 0.5  # s between setpoints: PX4 wants more than 2 Hz
 
 
@@ -117,7 +119,7 @@ class Autopilot:
         self._still, self._touching, self._tilted = _Held(), _Held(), _Held()
         self._touched_for = 0.0  # s
         self._landed_at = now
-        self._lost = False
+        self._lost = self._internal_error = False
         self.height_wanted = 1.0  # m, of take-off
 
     # What the pilot and the protocol ask for
@@ -131,7 +133,9 @@ class Autopilot:
         by_radio = by == "pilot" and not self.settings.pilot_arms_in_companions_mode
         if self.mode is Mode.LAND or (self.mode is Mode.COMPANION and by_radio):
             return "Mode not armable"
-        return None
+        if self.mode is Mode.COMPANION and not self.streamed_for(self.settings.stream_before_switch):
+            return NOT_STREAMED
+        return INTERNAL_ERROR if self._internal_error else None
 
     def arm(self, by: str) -> str | None:
         """Arm, or the reason why not."""
@@ -154,7 +158,7 @@ class Autopilot:
 
     def switch(self, mode: Mode, by: str) -> str | None:
         """Change the mode, or the reason why not. The pilot's own modes are never refused."""
-        if mode is Mode.COMPANION and not self.streamed_for(self.settings.stream_before_switch):
+        if mode is Mode.COMPANION and self.armed and not self.streamed_for(self.settings.stream_before_switch):
             return "No offboard signal"
         if mode is not self.mode:
             self.note(f"{mode.value} by {by}")
@@ -239,19 +243,23 @@ class Autopilot:
 
     def _watch(self) -> None:
         """Failsafes, landing, crash."""
-        truth, now = self.world.state, self.now
+        truth, now, settings = self.world.state, self.now, self.settings
         if self.mode is Mode.COMPANION and self.armed and self.demand is not None and not self._lost:
             since = max(self.demand.received, self._mode_since)
-            if now - since > self.settings.setpoint_timeout:
+            if now - since > settings.setpoint_timeout:
                 self._lose()
         contact = bool(truth.contact)
         self._touched_for = self._touching(now, contact)
-        notices = self.mode is not Mode.COMPANION or self.settings.lands_in_companions_mode
+        notices = self.mode is not Mode.COMPANION or settings.lands_in_companions_mode
         if self._still(now, contact and self._resting and notices) > CONTACT_TIME and not self.landed:
             self.landed, self._landed_at = True, now
             self.note("landed")
         if self.landed and not self._resting:
             self.landed = False
+            minds = settings.minds_take_off_by_thrust and not settings.thrust_is_climb_rate
+            if self.mode is Mode.COMPANION and minds and not self._internal_error:
+                self._internal_error = True
+                self.note("Internal Errors 0x100000", severity=2)
         if self.armed and self.landed:
             self._disarm_when_due()
         if self._tilted(now, contact and truth.rows[2][2] < math.cos(CRASH_TILT)) > CRASH_TIME and self.armed:

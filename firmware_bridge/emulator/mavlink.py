@@ -290,7 +290,8 @@ class MavlinkAutopilot:
             self.autopilot.switch(mode, "companion")
 
     def _set_interval(self, number: int, microseconds: float) -> int:
-        if number not in STREAMS[self.firmware.name] or number in self.denied:
+        fixed = number == dialect.MAVLINK_MSG_ID_HEARTBEAT and self.firmware.heartbeat_is_fixed
+        if number not in STREAMS[self.firmware.name] or number in self.denied or fixed:
             if self.firmware is ARDUPILOT:
                 self.autopilot.note(f"No ap_message for mavlink id ({number})", severity=6)
             return self.firmware.unknown_interval

@@ -46,6 +46,8 @@ class Firmware:
     """MAV_RESULT of arming, disarming and modes that are refused."""
     unknown_interval: int
     """MAV_RESULT of an interval for a message that it does not stream."""
+    heartbeat_is_fixed: bool
+    """Whether an interval for HEARTBEAT is refused: then mode and arming are told once a second."""
     interval: Callable[[float], float]
     """What it makes of an interval in s that it is asked for."""
     bitwise_integers: bool
@@ -103,7 +105,7 @@ def _angle_boost(settings: Settings, value: float) -> None:
 
 
 def _ardupilot_parameters(autopilot: Autopilot) -> dict[str, Parameter]:
-    """Defaults of ArduCopter 4.6, but for what is measured on a vehicle, and GUID_OPTIONS and GUID_TIMEOUT.
+    """Defaults of ArduCopter 4.5, but for what is measured on a vehicle, and GUID_OPTIONS and GUID_TIMEOUT.
 
     Those two are as a companion needs them; their defaults are 0 and 3 s.
     """
@@ -158,13 +160,14 @@ def _px4_parameters(autopilot: Autopilot) -> dict[str, Parameter]:
 ARDUPILOT = Firmware(
     name="ardupilot",
     autopilot=dialect.MAV_AUTOPILOT_ARDUPILOTMEGA,
-    version=0x04060000,
+    version=0x04050000,
     modes={Mode.LEVEL: (0, 0), Mode.HOLD: (5, 0), Mode.TAKEOFF: (5, 0), Mode.COMPANION: (4, 0), Mode.LAND: (9, 0)},
     parameters=_ardupilot_parameters,
     settings=lambda: Settings(
         setpoint_timeout=LOSS_TIME,
         on_loss=OnLoss.LEVEL,
         lands_in_companions_mode=False,
+        minds_take_off_by_thrust=True,
         spool_time=2.5,  # ARMING_DELAY_SEC of 2 s and MOT_SPOOL_TIME of 0.5 s; 2.4 s were seen
         disarm_delay=10.0,
         land_disarm_delay=0.0,
@@ -173,6 +176,7 @@ ARDUPILOT = Firmware(
     ),
     refused=dialect.MAV_RESULT_FAILED,
     unknown_interval=dialect.MAV_RESULT_DENIED,
+    heartbeat_is_fixed=False,
     interval=lambda asked: max(int(asked * 1e3 + 1e-6), 3) * 1e-3,  # whole ms, at most 0.8 of the main loop's rate
     bitwise_integers=False,
     checks_setpoints=True,
@@ -194,6 +198,7 @@ PX4 = Firmware(
     ),
     refused=dialect.MAV_RESULT_TEMPORARILY_REJECTED,
     unknown_interval=dialect.MAV_RESULT_FAILED,
+    heartbeat_is_fixed=True,
     interval=lambda asked: max(asked, 1 / 400),  # a turn of our main loop
     bitwise_integers=True,
     checks_setpoints=False,

@@ -218,9 +218,8 @@ STREAMS: Mapping[str, Mapping[int, Build]] = {
         dialect.MAVLINK_MSG_ID_SCALED_IMU: Telemetry.scaled_imu,
         ESC_STATUS: Telemetry.esc_status,
     },
-    ARDUPILOT.name: {
+    ARDUPILOT.name: {  # no HIGHRES_IMU: ArduCopter 4.5 in software has none, and 4.7 leaves it out again
         **_COMMON,
-        dialect.MAVLINK_MSG_ID_HIGHRES_IMU: Telemetry.highres_imu,
         dialect.MAVLINK_MSG_ID_RAW_IMU: Telemetry.raw_imu,
         dialect.MAVLINK_MSG_ID_SCALED_IMU: Telemetry.scaled_imu,
         dialect.MAVLINK_MSG_ID_RANGEFINDER: Telemetry.rangefinder,

@@ -38,7 +38,8 @@ class Settings:
     setpoint_timeout: float  # s
     on_loss: OnLoss
     stream_before_switch: float = 0.0  # s
-    """How long setpoints must have been coming before the companion's mode is accepted."""
+    """How long setpoints must have been coming before the companion's mode is accepted; while disarmed the mode is, and
+    arming in it is not."""
     thrust_is_climb_rate: bool = False
     climb_speed: float = 2.5  # m/s at thrust 1, WPNAV_SPEED_UP
     sink_speed: float = 1.5  # m/s at thrust 0, WPNAV_SPEED_DN
@@ -55,6 +56,9 @@ class Settings:
     """Of the weight; with more thrust than that it does not believe that it stands. PX4's low-thrust threshold."""
     pilot_arms_in_companions_mode: bool = True
     """Whether the transmitter may arm in the mode that follows setpoints (ArduCopter: GUID_OPTIONS bit 0)."""
+    minds_take_off_by_thrust: bool = False
+    """Whether a companion's take-off by thrust is an internal error, after which it does not arm until it is restarted
+    (ArduCopter 4.5: its land detector was not told)."""
     boosts_tilt: bool = False
     """Whether it divides thrust by the cosine of the tilt (ArduPilot's angle boost)."""
 

@@ -64,15 +64,20 @@ class ArmingPilot:
     def __init__(self, autopilot: Autopilot) -> None:
         self._autopilot = autopilot
         self._looks, self._done = 0.0, False
+        self._refusal: str | None = None
 
     def step(self, now: float) -> None:
-        """See :class:`Pilot`."""
+        """See :class:`Pilot`. A refusal is told to everybody, once: the companion waits for this."""
         pilot = self._autopilot
         if now < self._looks or self._done:
             return
         self._looks = now + PATIENCE
         if pilot.mode is Mode.COMPANION and pilot.streamed_for(STREAM_TIME):
-            self._done = pilot.arm("pilot") is None
+            refusal = pilot.arm("pilot")
+            self._done = refusal is None
+            if refusal is not None and refusal != self._refusal:
+                pilot.note(refusal, severity=2)
+            self._refusal = refusal
 
 
 class SwitchPilot:
