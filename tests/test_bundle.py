@@ -12,6 +12,9 @@ import pytest
 from learning_flights import flight
 from mcap.reader import make_reader
 
+import neural_lander.cli.fly as fly_module
+from firmware_bridge.flight_plan import FlightPlan
+from firmware_bridge.guidance import Guidance
 from neural_lander import bundle_folder
 from neural_lander.bundle import load_bundle, save_bundle
 from neural_lander.bundle_files import FILES, check_bundle_destination
@@ -293,3 +296,17 @@ def test_a_bundle_that_is_not_there_is_one_line(tmp_path: Path, capsys: pytest.C
         assert (code, out) == (2, "")
         assert "is not a whole bundle" in err
         assert len(err.splitlines()) == 1
+
+
+def test_the_check_before_a_flight_looks_at_what_will_fly_and_not_at_the_bundle_alone(
+    tmp_path: Path, result: TrainingResult
+) -> None:
+    """The certificate must be about the network, the vehicle and the factor that the loop has."""
+    save_bundle(tmp_path / "B", result)
+    bundle = load_bundle(tmp_path / "B")
+    plan = FlightPlan(bundle.vehicle, 1.0)
+    guidance = Guidance(bundle.vehicle, bundle.flying, plan, contraction_factor=bundle.flown_factor)
+    assert fly_module._certificate(bundle, guidance).passed
+    guidance.vehicle = VEHICLE.with_(mass=1.1 * VEHICLE.mass)
+    found = fly_module._certificate(bundle, guidance)
+    assert not found.passed and "about another vehicle" in found.finding

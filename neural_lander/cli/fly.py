@@ -38,6 +38,7 @@ from neural_lander.cli.link_options import (
     with_pose,
 )
 from neural_lander.cli.output import console, emit
+from neural_lander.control.certified import why_not_certified
 from neural_lander.errors import UserError
 from neural_lander.flightlog import McapLogWriter
 from neural_lander.residual.model import NoResidual
@@ -251,8 +252,10 @@ def _certificate(bundle: Bundle | None, guidance: Guidance) -> CheckResult:
     if bundle.uncertified:
         return CheckResult("certificate", True, f"NONE, flown by --uncertified: {bundle.uncertified}")
     factor = bundle.contraction_factor
+    if missing := why_not_certified(guidance.residual, guidance.vehicle, factor):
+        return CheckResult("certificate", False, f"{bundle.path}: {missing}")
     words = f"{bundle.path} is sealed and its certificate holds; contraction factor {factor:.3f}"
-    return CheckResult("certificate", guidance.residual.model is not None, words)
+    return CheckResult("certificate", True, words)
 
 
 def _metadata(
