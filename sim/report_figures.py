@@ -16,7 +16,7 @@ Figure = dict[str, Any]
 TRIM = "-trim"  # ending of a controller's key
 FLARE = 0.35  # m: plots open on the part below it, where the controllers differ
 MAX_POINTS = 400  # per trace: more cannot be told apart on a screen
-PALETTE = ("#d9822b", "#4a9fd8", "#c65d9a", "#2a9d76", "#8f7ae5", "#b0883c", "#7a8794")
+PALETTE = ("#d9822b", "#4a9fd8", "#c65d9a", "#2a9d76", "#8f7ae5", "#c0483c", "#7a8794")
 """Mid lightness, legible on light and on dark; after Okabe and Ito for colour-blind readers."""
 
 
