@@ -58,10 +58,8 @@ def bare_bullet(world: PyBulletWorld) -> Callable[[], None]:
 
 def closed_loop(world: PyBulletWorld, plant: Plant, residual: ResidualModel) -> Callable[[], None]:
     """Hover with every effect, sensor noise, controller, log and truth: what ``compare`` flies."""
-    controller, hover = (
-        Controller(plant.vehicle, residual, uncertified="random weights"),
-        Hover(np.array([0.0, 0.0, 0.5])),
-    )
+    controller = Controller(plant.vehicle, residual, uncertified="random weights")
+    hover = Hover(np.array([0.0, 0.0, 0.5]))
 
     def loop() -> None:
         world.reset(hover.position)

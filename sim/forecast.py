@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 
 from neural_lander.arrays import Array, constant, namespace
-from neural_lander.components import choose, join, quaternion_product, split, sqrt
+from neural_lander.components import choose, join, split
 from neural_lander.state import State
 from neural_lander.vehicle import G_VECTOR, Vehicle
 from sim.motors import share_after
+from sim.rigid_body import turned
 from sim.sensors import SensorNoise
 
 FARTHEST = 60  # steps: 0.25 s at 240 Hz; beyond it the state is moved on no further
@@ -61,16 +62,18 @@ class Forecast:
     def _moved(self, state: State, steps: Any, a: Any) -> State:
         now, then = self._at(0), self._at(steps)
         free = choose(state.contact, 0.0 * now[0], 1.0 + 0.0 * now[0])
-        turned = [free * (x - y - i * a) for x, y, i in zip(now[3:], then[3:], then[:3], strict=True)]
-        angle = [w * a + x for w, x in zip(split(state.body_rates), turned, strict=True)]
+        twist = [free * (x - y - i * a) for x, y, i in zip(now[3:], then[3:], then[:3], strict=True)]
+        angle = [w * a + x for w, x in zip(split(state.body_rates), twist, strict=True)]
         spun = [free * (x - y) for x, y in zip(now[:3], then[:3], strict=True)]
-        felt = 0.0 * state.velocity if state.specific_force is None else state.specific_force + _g(state.velocity)
+        felt = 0.0 * state.velocity  # where nothing was, it is as if it hovered
+        if state.specific_force is not None:
+            felt = state.specific_force + constant(G_VECTOR, felt)
         path = [v * a + 0.5 * f * a * a for v, f in zip(split(state.velocity), split(felt), strict=True)]
         return replace(
             state,
             position=state.position + join(path),
             velocity=state.velocity + join([f * a for f in split(felt)]),
-            attitude=_turned(state.attitude, angle),
+            attitude=join(turned(split(state.attitude), angle, 1.0)),
             body_rates=state.body_rates + join(spun),
             height=state.height + path[2],
         )
@@ -91,31 +94,16 @@ class Forecast:
         rate = [sum(c * x for c, x in zip(row, split(u), strict=True)) for row in self._acceleration.tolist()]
         rate = [r + m / J for r, m, J in zip(rate, split(disturbing_moment), self._inertia.tolist(), strict=True)]
         if self._past is None:
-            self._past = namespace(u).zeros((FARTHEST + 1, 6, *u.shape[:-1]), **_like(u))
+            six = join([0.0 * r for r in (*rate, *rate)])
+            self._past = namespace(six).stack([six.T] * (FARTHEST + 1))
         before = self._at(0)
         once = [i + r * self._dt for i, r in zip(before[:3], rate, strict=True)]
         twice = [j + i * self._dt for j, i in zip(before[3:], once, strict=True)]
         self._step += 1
-        row = join([*once, *twice])
-        self._past[self._step % len(self._past)] = row if row.ndim == 1 else row.T
+        self._past[self._step % len(self._past)] = join([*once, *twice]).T
 
 
 def forecast_of(noise: SensorNoise, vehicle: Vehicle, dt: float) -> Forecast | None:
     """Where states come late by more than a step, or not at all for a while; a single step is left as it is."""
     late = noise.delay > 1 or noise.dropout > 0
     return Forecast(vehicle, dt) if late and noise.forecast else None
-
-
-def _g(like: Array) -> Array:
-    return constant(G_VECTOR, like)
-
-
-def _like(x: Array) -> dict[str, Any]:
-    return {"dtype": x.dtype} if type(x) is np.ndarray else {"dtype": x.dtype, "device": x.device}
-
-
-def _turned(attitude: Array, angle: Any) -> Array:
-    x, y, z = (0.5 * w for w in angle)
-    q = quaternion_product(split(attitude), (1.0 + 0.0 * x, x, y, z))
-    norm = sqrt(q[0] * q[0] + q[1] * q[1] + q[2] * q[2] + q[3] * q[3])
-    return join([c / norm for c in q])

@@ -81,8 +81,9 @@ def apart_requirements(scenarios: Mapping[str, Any], where: str = "") -> list[di
         if ours is None or not ours["n"]:
             continue
         for theirs in (controllers[key] for key in ("pd", "pd-trim") if key in controllers and controllers[key]["n"]):
-            found = [_apart(f"{name}{where}", key, ours, theirs) for key in APART if _comparable(key, ours, theirs)]
-            rows += [_beyond_any_model(row, key, controllers.get(ORACLE)) for key, row in found]
+            for key in (key for key in APART if _comparable(key, ours, theirs)):
+                row = _apart(f"{name}{where}", key, ours, theirs)
+                rows.append(_beyond_any_model(row, key, controllers.get(ORACLE)))
         title = f"{name}{where}: flights of {ours['label']} that tipped over"
         rows.append(_row(title, ours["tipped_over_count"], 0, f"of {ours['n']}"))
     return rows
@@ -99,13 +100,13 @@ def _beyond_any_model(row: dict[str, Any], key: str, oracle: Mapping[str, Any] |
     return row | {"name": f"{row['name']} (nor is that of the oracle with trim)"}
 
 
-def _apart(where: str, key: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+def _apart(where: str, key: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
     metric = metric_named(key)
     (_, (_, far)), (_, (near, _)) = distance(key, ours), distance(key, theirs)
     off = f" off {metric.target:g} m/s" if metric.target else ""
     title = f"{where}: {metric.label.lower()}{off} of {ours['label']} below that of {theirs['label']}, intervals apart"
     unit = "m/s" if metric.target else key.rpartition("_")[2]
-    return key, {"name": title, "value": far, "bound": near, "unit": unit, "met": far < near}
+    return {"name": title, "value": far, "bound": near, "unit": unit, "met": far < near}
 
 
 def robust_requirements(robustness: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from neural_lander.components import Scalar, Vector
+from neural_lander.components import Scalar, Vector, choose, cos, dot, quaternion_product, sin, sqrt
 
 
 def gyroscopic(J: Sequence[float], w: Vector) -> Vector:
@@ -20,3 +20,17 @@ def angular_acceleration(J: Sequence[float], w: Vector, tau: Vector, dt: Scalar)
     middle = w[0] + half * (tx - gx) / Jx, w[1] + half * (ty - gy) / Jy, w[2] + half * (tz - gz) / Jz
     gx, gy, gz = gyroscopic(J, middle)
     return (tx - gx) / Jx, (ty - gy) / Jy, (tz - gz) / Jz
+
+
+def turned(q: Vector, w: Vector, dt: float) -> Vector:
+    """Attitude q after dt in s at the body rates w in rad/s, a unit quaternion: q * exp(w dt), exact at rest too."""
+    square = dot(w, w) * (dt * dt / 4)  # of half the angle
+    # sin(a)/a and cos(a) by series below 0.01 rad (to 1e-17), so that their gradients exist at rest
+    small = square < 1e-4
+    half = sqrt(choose(small, 1.0, square))
+    sinc = choose(small, 1 - square * (1 / 6 - square * (1 / 120 - square / 5040)), sin(half) / half)
+    cosine = choose(small, 1 - square * (1 / 2 - square * (1 / 24 - square / 720)), cos(half))
+    scale = dt / 2 * sinc
+    a, b, c, d = quaternion_product(q, (cosine, *(scale * x for x in w)))
+    shrink = 1.0 / sqrt(a * a + b * b + c * c + d * d)
+    return [a * shrink, b * shrink, c * shrink, d * shrink]

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from scipy.optimize import linprog
 
+from neural_lander.certificate.cells import clearest_input
 from neural_lander.certificate.check import Case, impossible
 from neural_lander.certificate.lipsdp import DIGITS, lipschitz_bound
 from neural_lander.certificate.patterns import ascend, random_patterns
@@ -84,14 +84,8 @@ def _solved(case: Case, E: np.ndarray) -> _Node:
 
 def _contradiction(case: Case) -> np.ndarray | None:
     """Weights of signs that no input has, or None: the dual of the input that has them most clearly."""
-    neurons, low, high = list(case.signs), case.low, case.high
-    side = np.where(list(case.signs.values()), 1.0, -1.0)
-    rows, offsets = side[:, None] * case.W[0][neurons], side * case.b[0][neurons]
-    size = np.linalg.norm(rows * (high - low), axis=1)
-    cost = np.zeros(rows.shape[1] + 1)
-    cost[-1] = -1.0
-    limits = [*zip(low, high, strict=True), (None, 1.0)]
-    found = linprog(cost, A_ub=np.column_stack([-rows, size]), b_ub=offsets, bounds=limits)
+    neurons, side = list(case.signs), np.where(list(case.signs.values()), 1.0, -1.0)
+    found = clearest_input(side[:, None] * case.W[0][neurons], side * case.b[0][neurons], case.low, case.high)
     if found.status != 0 or found.fun < 0:
         return None
     weights = np.array([float(f"{max(-w, 0.0):.{DIGITS}g}") for w in found.ineqlin.marginals])

@@ -7,7 +7,7 @@ constant. Another pattern with a neuron or two flipped has inputs if a linear pr
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import linprog
+from scipy.optimize import OptimizeResult, linprog
 
 from neural_lander.certificate.patterns import slopes_of
 from neural_lander.certificate.steepest import Domain
@@ -68,10 +68,18 @@ def _input_with(
         rows.append(side[:, None] * slope)
         offsets.append(side * offset)
         slope, offset, at = W[k] @ (on[:, None] * slope), W[k] @ (on * offset) + b[k], at + len(slope)
-    A, c = np.concatenate(rows), np.concatenate(offsets)
+    found = clearest_input(np.concatenate(rows), np.concatenate(offsets), low, high)
+    return found.x[:-1] if found.status == 0 and -found.fun > CLEARANCE else None
+
+
+def clearest_input(A: np.ndarray, c: np.ndarray, low: np.ndarray, high: np.ndarray) -> OptimizeResult:
+    """The input x within low..high at which A x + c >= 0 holds most clearly, as ``scipy.optimize.linprog`` tells it.
+
+    Clearance, its last variable and minus its value, is in units of what each row varies by over the range, at most 1.
+    """
     size = np.linalg.norm(A * (high - low), axis=1)  # 0 of a neuron that nothing reaches: its sign is that of its bias
     cost = np.zeros(len(low) + 1)
     cost[-1] = -1.0
-    limits = [*zip(low, high, strict=True), (None, 1.0)]
-    found = linprog(cost, A_ub=np.column_stack([-A, size]), b_ub=c, bounds=limits)
-    return found.x[:-1] if found.status == 0 and -found.fun > CLEARANCE else None
+    return linprog(
+        cost, A_ub=np.column_stack([-A, size]), b_ub=c, bounds=[*zip(low, high, strict=True), (None, 1.0)]
+    )

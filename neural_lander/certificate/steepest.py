@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from neural_lander.certificate.patterns import largest_singular
+
 SAMPLES = 20_000
 POPULATION = 96
 CHILDREN = 16
@@ -43,10 +45,7 @@ def slopes(W: list[np.ndarray], b: list[np.ndarray], E: np.ndarray, x: np.ndarra
         clear &= np.abs(z).min(1) > FROM_KINK * np.abs(z).max(1)
         x = np.maximum(z, 0.0)
         J = W[k] @ ((z > 0)[:, :, None] * J)
-    if J.shape[2] == 1:
-        return np.asarray(np.linalg.norm(J[:, :, 0], axis=1) * clear)
-    largest = np.linalg.eigvalsh(J @ J.transpose(0, 2, 1))[:, -1]
-    return np.asarray(np.sqrt(np.maximum(largest, 0.0)) * clear)
+    return np.asarray(largest_singular(J) * clear)
 
 
 def steepest(

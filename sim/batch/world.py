@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from neural_lander.components import Rows, Vector, dot, join, quaternion_product, quaternion_rows, rotate, split
+from neural_lander.components import Rows, Vector, join, quaternion_rows, rotate, split
 from neural_lander.state import State
 from neural_lander.vehicle import GRAVITY, Vehicle
 from sim.aerodynamics import AerodynamicEffect, RandomEffect
@@ -20,7 +20,7 @@ from sim.airframe import Airframe
 from sim.batch.contact import Contact
 from sim.batch.effects import for_batch
 from sim.motors import share_after
-from sim.rigid_body import angular_acceleration
+from sim.rigid_body import angular_acceleration, turned
 from sim.terrain import Flat, Terrain, clearance
 from sim.world import TIME_STEP
 
@@ -179,17 +179,3 @@ class BatchWorld:
         v = [a.index_put((pick,), a[pick] + b) for a, b in zip(v, some.velocity, strict=True)]
         w = [a.index_put((pick,), a[pick] + b) for a, b in zip(w, some.rates, strict=True)]
         return v, w
-
-
-def turned(q: Vector, w: Vector, dt: float) -> Vector:
-    """Attitude q after dt in s at the body rates w in rad/s, a unit quaternion: q * exp(w dt), exact at rest too."""
-    square = dot(w, w) * (dt * dt / 4)  # of half the angle
-    # sin(a)/a and cos(a) by series below 0.01 rad (to 1e-17), so that their gradients exist at rest
-    small = square < 1e-4
-    half = torch.where(small, 1.0, square).sqrt()
-    sinc = torch.where(small, 1 - square * (1 / 6 - square * (1 / 120 - square / 5040)), half.sin() / half)
-    cosine = torch.where(small, 1 - square * (1 / 2 - square * (1 / 24 - square / 720)), half.cos())
-    scale = dt / 2 * sinc
-    a, b, c, d = quaternion_product(q, (cosine, *(scale * x for x in w)))
-    shrink = 1.0 / (a * a + b * b + c * c + d * d).sqrt()
-    return [a * shrink, b * shrink, c * shrink, d * shrink]
