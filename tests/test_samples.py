@@ -45,7 +45,7 @@ def test_differentiated_velocity_gives_the_same_force_without_lag() -> None:
 
 def test_lag_is_the_first_order_response_that_the_data_set_defines() -> None:
     command = np.random.default_rng(0).uniform(0.0, 1.0, (300, 4))
-    reference = lfilter([0.16], [1.0, -0.84], command - command[0], axis=0) + command[0]
+    reference = lfilter([0.0, 0.16], [1.0, -0.84], command - command[0], axis=0) + command[0]
     np.testing.assert_allclose(first_order_lag(command, 0.01, -0.01 / np.log(0.84)), reference, atol=1e-12)
 
 
@@ -57,7 +57,7 @@ def test_commanded_speed_lags_and_measured_speed_does_not() -> None:
     np.testing.assert_allclose(measured[:900], c_T * log.rotor_speed[:900] ** 2, rtol=1e-6)
     commanded = residual_samples(changed(log, rotor_speed=None, rotor_command=log.rotor_speed), VEHICLE)
     share = 1 - np.exp(-0.01 / VEHICLE.motor_time_constant)
-    reference = lfilter([share], [1, share - 1], measured - measured[0], axis=0) + measured[0]
+    reference = lfilter([0, share], [1, share - 1], measured - measured[0], axis=0) + measured[0]
     np.testing.assert_allclose(commanded.rotor_thrust, reference, rtol=1e-6)
 
 
@@ -146,7 +146,7 @@ def by_the_book(log: FlightLog, vehicle: Vehicle) -> tuple[np.ndarray, np.ndarra
     p, v = grid(log.rotor_command), np.interp(t, log.t, log.battery_voltage)[:, None] / 4.2
     c = vehicle.motor_curve.coefficients
     command = np.where(p > 0, c[0] + c[1] * p + c[2] * v + c[3] * p**2 + c[4] * p * v, 0.0)
-    thrust = (lfilter([0.16], [1, -0.84], command - command[0], axis=0) + command[0]).sum(axis=1)
+    thrust = (lfilter([0, 0.16], [1, -0.84], command - command[0], axis=0) + command[0]).sum(axis=1)
     up = Rotation.from_quat(grid(log.attitude), scalar_first=True).as_matrix()[:, :, 2]
     return vehicle.mass * grid(log.specific_force) - up * thrust[:, None], grid(log.position)[:, 2], thrust
 

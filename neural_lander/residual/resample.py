@@ -73,15 +73,17 @@ def gaps(t: np.ndarray, t_log: np.ndarray) -> np.ndarray:
 
 
 def first_order_lag(command: np.ndarray, period: float, time_constant: float) -> np.ndarray:
-    """Response ``(N, k)`` of a first-order lag, exact for steps, at rest at the first command.
+    """Response ``(N, k)`` of a first-order lag to commands that are held until the next one; at rest at the first.
 
-    With a time constant of 57.35 ms it moves by 0.16 per 10 ms, the value identified for the Crazyflies.
+    Exact for such commands. What is produced at a sample answers to the commands before it: the one that is logged with
+    the sample was computed from it. With a time constant of 57.35 ms it moves by 0.16 per 10 ms, the value identified
+    for the Crazyflies.
     """
     share = 1.0 - np.exp(-period / time_constant)
     response = np.empty_like(command)
     state = response[0] = command[0]
     for k in range(1, len(command)):
-        state = state + share * (command[k] - state)
+        state = state + share * (command[k - 1] - state)
         response[k] = state
     return response
 
