@@ -20,6 +20,7 @@ from neural_lander.state import Reference, State
 from neural_lander.vehicle import load_vehicle
 from sim.controllers import (
     CONTROLLERS,
+    DEFAULT_FACTOR,
     Learned,
     UserController,
     build_controller,
@@ -200,3 +201,9 @@ def test_a_controller_derived_from_ours_is_flown_as_it_is(users: str) -> None:
 def test_a_user_s_mistake_is_named(users: str, name: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         build_controller(controller_named(name), PLANT, None)(0.0, STATE, HERE)
+
+
+@pytest.mark.parametrize("mu", [1.0, 10.0, 60.0])
+def test_the_iteration_on_a_fitted_law_contracts_as_assumed_down_to_the_floor(mu: float) -> None:
+    law = CheesemanBennett(mu, 0.0, VEHICLE.rotor_radius, VEHICLE.gear_clearance)
+    assert law.f_az(np.array(VEHICLE.gear_clearance), np.array(1.0)) <= DEFAULT_FACTOR + 1e-12

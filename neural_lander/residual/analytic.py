@@ -10,7 +10,9 @@ import numpy as np
 from neural_lander.arrays import Array, constant, namespace
 from neural_lander.state import State
 
-MAX_BLOCKAGE = 0.5  # mu (R/4z)^2 is held at or below it: thrust doubles at most, and the pole stays out of reach
+MAX_BLOCKAGE = (
+    1 / 3
+)  # mu (R/4z)^2 is held at or below it: half the thrust is added at most, so that iterating contracts
 
 
 @dataclass(frozen=True)
