@@ -12,22 +12,32 @@ PLAIN = ("pd", "pd-cb", "neural-lander", "oracle")
 """Controllers that estimate nothing in flight: what is off stays off, whatever the cause."""
 
 
+RELIABLE = 0.9  # of the flights, guess: who succeeds in fewer is not the best at anything
+
+
 def ranking(controllers: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Metric -> ``best`` and ``ties``, from the ``controllers`` of a scenario in results.json.
 
     Best is the median nearest to the metric's target. A tie is who cannot be told from it: their 95 % intervals of the
     distance to the target overlap. An oracle knows the plant and takes no part; neither does who has no value in some
-    of its flights, nor anybody where not a single one touched down and the figure is only a lower bound.
+    of its flights, nor anybody where not a single one touched down and the figure is only a lower bound, nor who
+    succeeds in fewer than ``RELIABLE`` of its flights: what falls has arrived without an error.
     """
     found = {}
     for key in metric_keys(controllers):
-        off = {name: distance(key, c) for name, c in controllers.items() if not is_oracle(name) and known(key, c)}
+        off = {name: distance(key, c) for name, c in controllers.items() if takes_part(name, key, c)}
         if len(off) < 2 or not metric_named(key).judged:
             continue
         best = min(off, key=lambda name: off[name][0])
         ties = [name for name in off if name != best and off[name][1][0] <= off[best][1][1]]
         found[key] = {"best": best, "ties": ties}
     return found
+
+
+def takes_part(name: str, key: str, controller: Mapping[str, Any]) -> bool:
+    """Whether a controller may be the best in a figure."""
+    rate = controller["success"]["rate"]
+    return not is_oracle(name) and known(key, controller) and rate is not None and rate >= RELIABLE
 
 
 def is_oracle(name: str) -> bool:

@@ -13,7 +13,8 @@ from sim.summary import summarise
 
 def controller(key: str, median: float | None, low: float = 0.0, high: float = 0.0, **more: Any) -> dict[str, Any]:
     n = 0 if median is None else more.pop("values", 20)
-    return {"metrics": {key: {"median": median, "ci95": [low, high], "n": n}}, "n": 20, "touchdown_count": 20, **more}
+    figures = {"metrics": {key: {"median": median, "ci95": [low, high], "n": n}}, "n": 20, "touchdown_count": 20}
+    return {**figures, "success": {"rate": 1.0}, **more}
 
 
 def test_the_smallest_error_is_best_whoever_has_it_and_an_oracle_takes_no_part() -> None:
@@ -50,6 +51,15 @@ def test_who_has_no_value_in_some_flights_or_never_lands_is_not_ranked() -> None
         "c": controller("lateness_s", 0.2, 0.2, 0.2),
     }
     assert ranking(controllers) == {}
+
+
+def test_who_drops_to_the_floor_before_its_time_is_not_the_best() -> None:
+    controllers = {
+        "falls": controller("arrival_error_m", 0.0, 0.0, 0.0, success={"rate": 0.5}),
+        "a": controller("arrival_error_m", 0.002, 0.001, 0.003),
+        "b": controller("arrival_error_m", 0.005, 0.004, 0.006),
+    }
+    assert ranking(controllers) == {"arrival_error_m": {"best": "a", "ties": []}}
 
 
 def test_only_plain_laws_estimate_nothing() -> None:

@@ -49,18 +49,35 @@ def test_the_interval_covers_the_median_in_about_95_of_100_samples() -> None:
     assert 89 <= covered <= 99
 
 
+@pytest.mark.parametrize("airframes", [2, 3, 5, 9, 12])
+@pytest.mark.parametrize("spread", [0.2, 1.0, 5.0])
+def test_the_interval_covers_the_median_of_all_airframes_and_not_only_of_those_flown(
+    airframes: int, spread: float
+) -> None:
+    """Airframes that differ by ``spread`` times what flights on one of them do."""
+    rng, covered, groups = np.random.default_rng(airframes), 0, np.repeat(np.arange(airframes), 9)
+    for k in range(200):
+        values = np.repeat(rng.normal(0.0, spread, airframes), 9) + rng.standard_normal(len(groups))
+        low, high = median_interval(values, groups, seed=k)
+        covered += low <= 0 <= high
+    assert covered >= 178  # of 200; the bootstrap alone has 140 on three airframes
+    assert covered < 200 or airframes == 2
+
+
 def test_airframes_that_differ_widen_the_interval_and_flights_on_them_do_not_narrow_it() -> None:
     level = np.repeat([0.01, 0.02, 0.03, 0.04, 0.05], 40)
     low, high = median_interval(level, np.arange(200) // 40)
-    assert low <= 0.02 and high >= 0.04
+    expected = stats.t.interval(0.95, 4, loc=0.03, scale=stats.sem([0.01, 0.02, 0.03, 0.04, 0.05]))
+    assert_allclose((low, high), expected)
     pooled = median_interval(level, np.zeros(200))
     assert low < pooled[0] and pooled[1] < high
 
 
 def test_an_airframe_with_fewer_flights_weighs_as_much_as_another() -> None:
-    """99 flights near 1 and 3 near 2: the bootstrap of airframes draws both alike."""
+    """99 flights near 1 and 3 near 2: both airframes count alike."""
     values = np.concatenate([np.full(99, 1.0), np.full(3, 2.0)])
-    assert median_interval(values, np.repeat([0, 1], [99, 3])) == (1.0, 2.0)
+    low, high = median_interval(values, np.repeat([0, 1], [99, 3]))
+    assert low == 0.0 and high == pytest.approx(1.5 + 0.5 * 12.7062, rel=1e-4)  # and no magnitude is below 0
 
 
 def test_the_worst_hundredth_is_the_conditional_value_at_risk() -> None:

@@ -80,6 +80,4 @@ def clearest_input(A: np.ndarray, c: np.ndarray, low: np.ndarray, high: np.ndarr
     size = np.linalg.norm(A * (high - low), axis=1)  # 0 of a neuron that nothing reaches: its sign is that of its bias
     cost = np.zeros(len(low) + 1)
     cost[-1] = -1.0
-    return linprog(
-        cost, A_ub=np.column_stack([-A, size]), b_ub=c, bounds=[*zip(low, high, strict=True), (None, 1.0)]
-    )
+    return linprog(cost, A_ub=np.column_stack([-A, size]), b_ub=c, bounds=[*zip(low, high, strict=True), (None, 1.0)])

@@ -68,6 +68,7 @@ class Page:
         with replacing(path) as part:
             part.write_text(text, "utf-8")
 
+
 def section(title: str, explanation: str, body: str) -> str:
     """One card of the page; ``body`` is markup."""
     return f"<section><h2>{escape(title)}</h2><p class=explanation>{escape(explanation)}</p>{body}</section>"
