@@ -27,7 +27,7 @@ from neural_lander.vehicle import Vehicle
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "default": {},
     "features: height and velocity": {"features": "height-velocity"},
-    "features: yaw-equivariant": {"features": "heading"},
+    "features: the paper's": {"features": "paper"},
     "features: paper's with battery": {"features": "paper-battery"},
     "rotor thrusts: not seen": {"thrust_input": "off"},
     "rotor thrusts: full bound": {"thrust_input": "on"},

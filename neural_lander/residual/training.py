@@ -160,7 +160,8 @@ def fit_fading_domain(
 
     biases = flight_biases(flights, usable, trim_height(vehicle))
     fade = calibrate_fade(flights, usable, biases[:, 2], fit)
-    return fit_domain(flights, usable, fade.gone, biases.mean(axis=0)), fade
+    rest = np.array([0.0, 0.0, biases[:, 2].mean()])  # what is horizontal turns with the vehicle, and is an attitude's
+    return fit_domain(flights, usable, fade.gone, rest), fade
 
 
 def fit_predictors(
