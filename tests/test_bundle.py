@@ -248,19 +248,6 @@ def test_train_evaluate_certify_from_files(
     assert [Path(name).name for name in report["predictions"]] == ["p-flight0.csv", "p-flight1.csv", "p-unseen.csv"]
     assert all(Path(name).is_file() for name in report["predictions"])
 
-    # what flies and what fits the label better are two files, and the figures of each can be had from it
-    with pytest.MonkeyPatch.context() as patch:
-        late = replace(load_bundle(B), thrust_lag=0.015)
-        patch.setattr("neural_lander.cli.evaluate.load_bundle", lambda path: late)
-        code, out, _ = run(capsys, "evaluate", B, unseen, "--trim", "flight", "--predictions", p, "--json")
-    report = json.loads(out)
-    assert [Path(name).name for name in report["predictions_with_motor_lag"]] == ["p-with-motor-lag.csv"]
-    for name, figures in (("p.csv", report), ("p-with-motor-lag.csv", report["with_motor_lag"])):
-        rows = np.loadtxt(tmp_path / name, delimiter=",", skiprows=1)
-        error = (rows[:, 6] - rows[:, 3])[rows[:, 7] == 1]
-        assert figures["rmse_fa_z_N"] == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-6)
-    assert report["with_motor_lag"]["rmse_fa_z_N"] != report["rmse_fa_z_N"]
-
     before = load_bundle(B).contraction_factor
     code, out, _ = run(capsys, "certify", B, "--json")
     assert code == 0

@@ -57,9 +57,6 @@ class TrainingOptions:
     flight_trim: bool = True
     """Whether each flight's own bias is removed before fitting, and the mean of them put back: battery, mass and thrust
     scale differ from flight to flight, and a network that may explain them by its inputs learns calibration."""
-    thrust_lag: bool = True
-    """Whether one number is fitted beside the network: by how much the motors lag more than the profile says. It takes
-    that part of the label from the network, and does not fly."""
     thrust_input: str = "auto"
     """``on``: the bound on the slope is ``thrust_slope``; ``off``: the network does not see the rotor thrusts;
     ``auto``: where the flights do not identify df_a/dT (``residual.slope``), the bound is at most 0.1."""
