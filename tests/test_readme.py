@@ -11,6 +11,7 @@ import pytest
 from neural_lander.cli import main as cli
 from neural_lander.flightlog import ColumnMap, read_log
 from neural_lander.vehicle import load_vehicle, parse_vehicle
+from tests.learning_flights import flight
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -40,6 +41,18 @@ def test_the_example_effect_acts_near_the_floor_only(tmp_path: Path) -> None:
         "assert near.tolist() == [0, 0, -0.5] and far.tolist() == [0, 0, 0]",
         tmp_path,
     )
+
+
+def test_the_example_controller_flies_a_bundle(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="training a bundle needs torch")
+    from neural_lander.bundle import save_bundle
+    from neural_lander.residual.options import TrainingOptions
+    from neural_lander.residual.training import train_residual
+
+    vehicle = load_vehicle("intel-aero")
+    flights = [flight(vehicle, 40.0, seed=k) for k in range(2)]
+    save_bundle(tmp_path / "B", train_residual(flights, vehicle, TrainingOptions(epochs=3)))
+    run(next(block for block in BLOCKS if "load_bundle" in block), tmp_path)
 
 
 def test_the_example_environment_takes_a_step(tmp_path: Path) -> None:
