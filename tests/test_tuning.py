@@ -102,11 +102,11 @@ def test_no_tuning_flight_shares_a_seed_with_collection_or_test() -> None:
 
 
 def test_cost_is_what_the_docstring_says() -> None:
-    landing = {"tipped_over": 0.0, "arrival_error_m": -0.02, "lateness_s": 0.3}
+    landing = {"tipped_over": 0.0, "low_descent_error_m": 0.02, "lateness_s": 0.3}
     hover = {"tipped_over": 0.0, "low_hover_error_m": 0.005}
     assert flight_cost(landing, hover) == pytest.approx(2.0 + 3.0 + 0.5)
     assert flight_cost(landing | {"tipped_over": 1.0}, hover) == FAILURE
-    assert flight_cost(landing | {"arrival_error_m": math.nan}, hover) == FAILURE
+    assert flight_cost(landing | {"low_descent_error_m": math.nan}, hover) == FAILURE
 
 
 def test_a_file_comes_back_as_gains(tmp_path: Path) -> None:
