@@ -34,7 +34,6 @@ from sim.campaign import Copy
 from sim.landing import build_controller, controller_named, fly_once
 from sim.plant import Plant
 from sim.scenarios import scenario_named
-from sim.study import learned_from
 
 VEHICLE = load_vehicle("intel-aero")
 
@@ -80,13 +79,13 @@ def test_such_a_bundle_flies_by_the_override_alone(certified: Path, tmp_path: Pa
     path = without_certificate(certified, tmp_path, what)
     if what == "does not contract":  # it is read, as what it is
         with pytest.raises(UserError, match="must not fly.*not shown to contract"):
-            learned_from(load_bundle(path))
+            _ = load_bundle(path).learned
     else:
         with pytest.raises(UserError, match="certificate"):
             load_bundle(path)
     bundle = load_for_research(path)
     assert bundle.uncertified
-    learned = learned_from(bundle)
+    learned = bundle.learned
     assert learned.uncertified == bundle.uncertified
     assert 0 < learned.contraction_factor < 1
     assert learned.iterations is None
@@ -95,14 +94,14 @@ def test_such_a_bundle_flies_by_the_override_alone(certified: Path, tmp_path: Pa
 def test_a_certified_bundle_is_no_less_certified_when_loaded_for_research(certified: Path) -> None:
     bundle = load_for_research(certified)
     assert bundle.uncertified == ""
-    assert learned_from(bundle).contraction_factor == load_bundle(certified).contraction_factor
+    assert bundle.learned.contraction_factor == load_bundle(certified).contraction_factor
 
 
 def test_controllers_use_the_count_of_the_certificate(certified: Path) -> None:
     bundle = load_bundle(certified)
     count = bundle.certificate["entries"]["iterations_to_tolerance"]["value"]
     kind, plant = controller_named("neural-lander-trim"), Plant(VEHICLE)
-    assert build_controller(kind, plant, learned_from(bundle)).iterations == count
+    assert build_controller(kind, plant, bundle.learned).iterations == count
     guidance = Guidance(
         VEHICLE,
         bundle.flying,
@@ -144,7 +143,7 @@ def test_a_controller_takes_no_network_without_a_certificate_that_matches(certif
 
 def flown(bundle: Bundle, folder: Path, controller: str) -> dict[str, Any]:
     """Metadata of the log of a second of flight, read back from its file."""
-    copy = Copy(Plant(VEHICLE), learned_from(bundle))
+    copy = Copy(Plant(VEHICLE), bundle.learned)
     task = scenario_named("hover-low")
     brief = replace(task, duration=1.0)
     with copy.plant.build() as world:

@@ -14,6 +14,7 @@ from neural_lander.cli.plant_options import MAX_SEED, Effects, FirstAirframe, Gr
 from neural_lander.cli.results import check_folder, render, stages, without_series, write_results
 from neural_lander.control.touchdown import RESTING_SHARE
 from neural_lander.control.tracking import DEFAULT_NATURAL_FREQUENCY
+from neural_lander.control.tuned import load_tuned
 from neural_lander.errors import UserError
 from neural_lander.flightlog import FlightLog
 from neural_lander.vehicle import Vehicle, load_vehicle
@@ -27,7 +28,6 @@ from sim.pool import DaskPool, LocalPool
 from sim.scenarios import SCENARIOS, scenario_named
 from sim.study import copies_of_bundles, study_airframes
 from sim.terrain import terrain_named
-from sim.tuning import load_tuned
 from sim.worlds import fitting_world, world_named
 
 STANDARD_CHANGES = ("mass=1.1", "mass=0.9", "thrust=0.9")
