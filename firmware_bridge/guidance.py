@@ -14,13 +14,16 @@ from firmware_bridge.link import AttitudeSetpoint, RatesSetpoint, Setpoint
 from firmware_bridge.supervisor_types import Output
 from neural_lander.arrays import Array
 from neural_lander.components import Rows, quaternion_rows, split
-from neural_lander.control.attitude import AttitudeGains, attitude_error
+from neural_lander.control.adaptation import LastLayerAdaptation
+from neural_lander.control.attitude import AttitudeGains, AttitudeLaw, attitude_error
 from neural_lander.control.controller import Controller
+from neural_lander.control.guard import Guarded
+from neural_lander.control.indi import Indi
 from neural_lander.control.touchdown import TouchdownDetector
-from neural_lander.control.tracking import TrackingGains
+from neural_lander.control.user import UserController
+from neural_lander.errors import UserError
 from neural_lander.residual.model import NoResidual, ResidualModel
 from neural_lander.state import Reference, State
-from neural_lander.vehicle import Vehicle
 
 CONTACT_TIME = 0.5  # s: contact is guessed here, not felt, so that it must last longer than in simulation
 RATE_GAIN = 6.0  # 1/s from attitude error to body rate, for links that carry rates only: PX4's default is 6.5, guess
@@ -49,7 +52,8 @@ class Step:
     setpoint: Setpoint
     reference: Reference  # over the ground
     f_a_hat: np.ndarray  # (3,) N, world: what was subtracted
-    d_hat: np.ndarray  # (3,) N, world: the trim
+    d_hat: np.ndarray  # (3,) N, world: the estimate beside it, the trim for one
+    guard_force: np.ndarray | None  # (3,) N, world: what the guard added to the force; None without a guard
     stage: str
 
     @property
@@ -61,40 +65,52 @@ class Step:
 
 
 class Guidance:
-    """The controller of :mod:`neural_lander.control`, for an autopilot that keeps the attitude itself.
+    """A controller of :mod:`neural_lander.control`, guarded or not, for an autopilot that keeps the attitude itself.
 
     The moments are the autopilot's, so that u_i = T / 4c_T in the thrust iteration: the attitude law here has no gains.
+    The controller is this object's from now on: its residual is faded by the supervisor's share.
+
+    Raises
+    ------
+    UserError
+        For a user's law that gives rotor speeds: there is no attitude in them that the autopilot could be told.
     """
 
     def __init__(
-        self,
-        vehicle: Vehicle,
-        model: ResidualModel,
-        plan: FlightPlan,
-        *,
-        contraction_factor: float = 0.5,
-        iterations: int | None = None,
-        gains: TrackingGains | None = None,
-        rates: bool = False,
-        uncertified: str = "",
+        self, controller: Controller | Guarded, plan: FlightPlan, *, rates: bool = False, name: str = ""
     ) -> None:
-        self.vehicle, self.plan = vehicle, plan
-        self.residual = FadedResidual(model)
-        self.controller = Controller(
-            vehicle,
-            self.residual,
-            gains,
-            _NO_MOMENTS,
-            contraction_factor,
-            iterations=iterations,
-            uncertified=uncertified,
-        )
+        law = controller.controller if isinstance(controller, Guarded) else controller
+        if isinstance(law, UserController):
+            raise UserError(
+                f"controller '{law.name}' gives rotor speeds, and an autopilot is told attitude and thrust: write it "
+                "as a force estimate (neural_lander.control.estimate) or as a Controller"
+            )
+        self.controller, self.plan, self.vehicle = controller, plan, law.vehicle
+        self.name = name or type(law).__name__
+        law.residual = self.residual = FadedResidual(law.residual)
+        law.attitude = AttitudeLaw(self.vehicle, _NO_MOMENTS)
+        self._estimate = law.tracking.estimate
         self.touchdown = TouchdownDetector(CONTACT_TIME)
-        self.contact = GroundContact(vehicle.weight)
+        self.contact = GroundContact(self.vehicle.weight)
         self._rates = rates
-        self._thrust_max = 4.0 * vehicle.thrust_coefficient * vehicle.u_max
+        self._thrust_max = 4.0 * self.vehicle.thrust_coefficient * self.vehicle.u_max
         self._thrust = 0.0
         self._touching = False
+
+    @property
+    def guarded(self) -> bool:
+        """Whether the guard flies along."""
+        return isinstance(self.controller, Guarded)
+
+    @property
+    def network(self) -> ResidualModel | None:
+        """The model of the residual in it, unfaded; None where there is none."""
+        return None if isinstance(self.residual.model, NoResidual) else self.residual.model
+
+    @property
+    def needs_specific_force(self) -> bool:
+        """Whether the controller cannot fly without an accelerometer."""
+        return isinstance(self._estimate, Indi)
 
     def begin(self, now: float, state: State, on_ground: bool) -> None:
         """Start the flight plan at ``state``, over the ground."""
@@ -122,6 +138,8 @@ class Guidance:
         """
         flying = output in (Output.FOLLOW, Output.HOLD)
         self.residual.share = share
+        if isinstance(self._estimate, LastLayerAdaptation):
+            self._estimate.flown = share
         if flying:
             if self.plan.has_lifted(state.position):
                 self.plan.lift(now, state.position)
@@ -138,6 +156,7 @@ class Guidance:
         thrust = min(max(float(wanted.thrust), 0.0), self._thrust_max)
         if flying:
             thrust *= self.plan.thrust_share(now) * self.touchdown.share
+            self.controller.flown_thrust = np.full(4, thrust / 4)
             self.contact.learn(now, float(state.height), thrust)
         elif output is not Output.STAY:
             thrust, attitude = 0.0, _level(_yaw(state))
@@ -147,6 +166,7 @@ class Guidance:
             reference,
             wanted.f_a_hat,
             self.controller.tracking.d_hat,
+            self._guard_force(),
             self.plan.stage(now) if flying else "",
         )
 
@@ -156,6 +176,13 @@ class Guidance:
         climb = float(state.velocity[2])
         self._touching = landing and self.contact(now, float(state.height), climb, self._thrust, landed)
         self.touchdown(now, self._touching)
+
+    def _guard_force(self) -> np.ndarray | None:
+        if not isinstance(self.controller, Guarded):
+            return None
+        intervention = self.controller.intervention
+        assert intervention is not None
+        return np.asarray(intervention.force)
 
     def _setpoint(self, state: State, attitude: np.ndarray, thrust: float) -> Setpoint:
         if not self._rates:

@@ -26,6 +26,7 @@ from firmware_bridge.supervisor_limits import Limits, Permission
 from firmware_bridge.supervisor_types import Phase
 from neural_lander.bundle import load_bundle
 from neural_lander.cli.main import main
+from neural_lander.control.controller import Controller
 from neural_lander.flightlog import read_log
 from neural_lander.residual.model import NoResidual
 from neural_lander.vehicle import load_vehicle
@@ -47,7 +48,7 @@ class Outcome:
         line = Line(self.emulator, baud)
         self.now = 0.0
         link = MavlinkLink(LinePort(line, lambda: self.now), VEHICLE, rate=rate)
-        guidance = Guidance(VEHICLE, NoResidual(), FlightPlan(VEHICLE, 1.0, settle_time=2.0))
+        guidance = Guidance(Controller(VEHICLE, NoResidual()), FlightPlan(VEHICLE, 1.0, settle_time=2.0))
         loop = FlightLoop(link, guidance, Rangefinder(), permission=Permission(take_control=takes_off), record=record)
         heard = lambda now: now - self.emulator.last_companion < 3.0  # noqa: E731
         pilot = ArmingPilot(self.autopilot) if takes_off else TakeoffPilot(self.autopilot, heard)

@@ -23,6 +23,7 @@ from firmware_bridge.realtime import run
 from firmware_bridge.supervisor_limits import Permission
 from firmware_bridge.supervisor_types import Output, Phase
 from firmware_bridge.tick_record import COMMANDED, MEASURED, STOPPED, TickRecord
+from neural_lander.control.controller import Controller
 from neural_lander.errors import UserError
 from neural_lander.residual.model import NoResidual, ResidualModel
 from neural_lander.rotation import quaternion_to_matrix
@@ -92,7 +93,7 @@ def flight(
     **options: object,
 ) -> Flight:
     fake = FakeLink(VEHICLE, **({"floor": -0.4, "ground_effect": lift} | (link or {})))
-    guidance = Guidance(VEHICLE, model or NoResidual(), FlightPlan(VEHICLE), rates=rates)
+    guidance = Guidance(Controller(VEHICLE, model or NoResidual()), FlightPlan(VEHICLE), rates=rates)
     source = Rangefinder() if height is None else height
     return Flight(fake, FlightLoop(fake, guidance, source, permission=permission, **options))  # type: ignore[arg-type]
 

@@ -12,13 +12,14 @@ from learning_flights import flight
 from test_bundle import resealed
 from test_certificate_check import Forgery
 
-import neural_lander.cli.fly as fly_module
+import neural_lander.cli.fly_run as fly_module
 from firmware_bridge.flight_plan import FlightPlan
 from firmware_bridge.guidance import Guidance
 from neural_lander.bundle import Bundle, load_bundle, load_for_research, replace_certificate, save_bundle
 from neural_lander.certificate import check
 from neural_lander.certificate.document import certify
 from neural_lander.certificate.evidence import Slope, ThrustRange, contracting_range, product_slopes
+from neural_lander.cli.fly_controller import choose_controller
 from neural_lander.cli.main import main
 from neural_lander.control.adaptation import LastLayerAdaptation
 from neural_lander.control.controller import Controller
@@ -102,14 +103,8 @@ def test_controllers_use_the_count_of_the_certificate(certified: Path) -> None:
     count = bundle.certificate["entries"]["iterations_to_tolerance"]["value"]
     kind, plant = controller_named("neural-lander-trim"), Plant(VEHICLE)
     assert build_controller(kind, plant, bundle.learned).iterations == count
-    guidance = Guidance(
-        VEHICLE,
-        bundle.flying,
-        FlightPlan(VEHICLE),
-        contraction_factor=bundle.flown_factor,
-        iterations=bundle.iterations,
-    )
-    assert guidance.controller.iterations == count
+    chosen = choose_controller(None, VEHICLE, bundle, None, guard=True)
+    assert Guidance(chosen.controller, FlightPlan(VEHICLE)).controller.iterations == count
 
 
 def test_a_controller_takes_no_network_without_a_certificate_that_matches(certified: Path) -> None:
@@ -138,7 +133,7 @@ def test_a_controller_takes_no_network_without_a_certificate_that_matches(certif
         assert research.uncertified == "a study"
     Controller(VEHICLE, WithinThrusts(narrow, 0.5, 5.0), contraction_factor=factor)
     with pytest.raises(UserError, match="must not fly"):
-        Guidance(VEHICLE, bare, FlightPlan(VEHICLE))
+        Guidance(Controller(VEHICLE, bare), FlightPlan(VEHICLE))
 
 
 def flown(bundle: Bundle, folder: Path, controller: str) -> dict[str, Any]:

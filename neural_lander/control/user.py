@@ -50,7 +50,7 @@ class UserController(Controller):
     """
 
     def __init__(self, name: str, vehicle: Vehicle, law: Any) -> None:
-        self._name, self._law = name, law
+        self.name, self._law = name, law
         super().__init__(vehicle, gains=TrackingGains.critically_damped(vehicle, Gamma=0.0))
 
     def reset(self, moment_trim: Array | None = None) -> None:
@@ -69,10 +69,10 @@ class UserController(Controller):
         try:
             speeds = np.asarray(self._law(t, state, reference), dtype=np.float64)
         except Exception as error:
-            raise UserError(f"controller '{self._name}' failed with {type(error).__name__}: {error}") from error
+            raise UserError(f"controller '{self.name}' failed with {type(error).__name__}: {error}") from error
         if speeds.shape != (4,) or not np.all(np.isfinite(speeds)) or np.any(speeds < 0):
             raise UserError(
-                f"controller '{self._name}' returned {speeds.tolist()} at t = {t:.3f} s: it must be four speeds in "
+                f"controller '{self.name}' returned {speeds.tolist()} at t = {t:.3f} s: it must be four speeds in "
                 "rad/s, finite and not negative"
             )
         speeds = np.minimum(speeds, self.vehicle.rotor_speed_max)
