@@ -115,9 +115,22 @@ class Guidance:
     def begin(self, now: float, state: State, on_ground: bool) -> None:
         """Start the flight plan at ``state``, over the ground."""
         self.controller.reset()
-        self.touchdown.reset()
+        self._leave_ground()
         self.contact = GroundContact(self.vehicle.weight)
         self.plan.begin(now, state.position, _yaw(state), on_ground)
+
+    def hold(self, now: float, state: State) -> None:
+        """Stay where it is, but not in ground effect."""
+        self._leave_ground()
+        self.plan.hold(now, state)
+
+    def go_around(self, now: float, state: State) -> None:
+        """Climb to where the landing began, and stay."""
+        self._leave_ground()
+        self.plan.go_around(now, state)
+
+    def _leave_ground(self) -> None:
+        self.touchdown.reset()
 
     def step(self, now: float, state: State, output: Output, share: float, landed: bool | None) -> Step:
         """Setpoint at time ``now`` in s for what the supervisor wants.

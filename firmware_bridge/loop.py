@@ -233,10 +233,10 @@ class FlightLoop:
         self.guidance.begin(now, state, bool(state.height < GROUND_HEIGHT) and self.heard.landed is not False)
 
     def _hold(self, now: float, state: State) -> None:
-        self.guidance.plan.hold(now, state.position)
+        self.guidance.hold(now, state)
 
     def _go_around(self, now: float, state: State) -> None:
-        self.guidance.plan.go_around(now, state.position)
+        self.guidance.go_around(now, state)
 
     def _control(self, now: float, state: State | None, decision: Decision) -> Step | None:
         """The controller's step, or None where it failed: then nothing goes out, and the supervisor hands back."""

@@ -428,6 +428,37 @@ def test_the_abort_key_in_the_descent_goes_around_and_then_hands_back() -> None:
     assert not f.link.accepts and "hand back" in [r for _, r in f.link.requests]
 
 
+@pytest.mark.parametrize("height", [0.6, 0.15, 0.05])
+def test_a_go_around_begins_where_the_vehicle_is_with_the_speed_that_it_has(height: float) -> None:
+    """No step in position or velocity, a limited acceleration, and the sink arrested within half the height left."""
+    f = flight(Knows())
+    f.until("land")
+    while f.heights[-1] > height:
+        f.fly(0.01)
+    before = f.records[-1].reference
+    after = [r.reference for r in f.fly(4.0, abort=True)]
+    assert before is not None and all(r is not None for r in after)
+    z, v, a = (np.array([getattr(r, name)[2] for r in after]) for name in ("position", "velocity", "acceleration"))
+    assert z[0] == pytest.approx(before.position[2], abs=0.02) and v[0] == pytest.approx(-0.3, abs=0.06)
+    assert np.abs(np.diff(v)).max() < 0.07  # 6 m/s^2 over a tick, beyond which the thrust would jump
+    assert 2.9 < a[0] < 6.1
+    assert min(z) - VEHICLE.gear_clearance > 0.4 * height
+    assert min(f.heights[-400:]) > 0.2 * height  # and so does the vehicle
+    assert f.records[-1].stage == "go around" and f.heights[-1] == pytest.approx(1.0, abs=0.05)
+
+
+def test_a_hold_comes_to_rest_from_the_motion_it_began_in() -> None:
+    plan = FlightPlan(VEHICLE)
+    level = np.array([1.0, 0, 0, 0])
+    p, v = np.array([0.0, 0.0, 0.9 + VEHICLE.gear_clearance]), np.array([0.6, 0.0, -0.9])
+    plan.hold(5.0, State(p, v, level, np.zeros(3), np.float64(0.9)))
+    np.testing.assert_allclose(plan.reference(5.0).position, p)
+    np.testing.assert_allclose(plan.reference(5.0).velocity, v)
+    rest = plan.reference(9.0)
+    np.testing.assert_allclose(rest.velocity, 0.0)
+    np.testing.assert_allclose(rest.position, [0.06, 0.0, p[2]], atol=1e-9)
+
+
 def test_the_end_of_the_program_hands_back_first() -> None:
     f = airborne()
     f.fly(1.0, stop=True)
