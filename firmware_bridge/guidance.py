@@ -10,6 +10,7 @@ import numpy as np
 
 from firmware_bridge.flight_plan import FlightPlan
 from firmware_bridge.ground_contact import GroundContact
+from firmware_bridge.ground_probe import GroundProbe
 from firmware_bridge.link import AttitudeSetpoint, RatesSetpoint, Setpoint
 from firmware_bridge.supervisor_types import Output
 from neural_lander.arrays import Array
@@ -25,7 +26,6 @@ from neural_lander.errors import UserError
 from neural_lander.residual.model import NoResidual, ResidualModel
 from neural_lander.state import Reference, State
 
-CONTACT_TIME = 0.5  # s: contact is guessed here, not felt, so that it must last longer than in simulation
 RATE_GAIN = 6.0  # 1/s from attitude error to body rate, for links that carry rates only: PX4's default is 6.5, guess
 _NO_MOMENTS = AttitudeGains(np.zeros(3), np.zeros(3))
 
@@ -90,8 +90,8 @@ class Guidance:
         law.residual = self.residual = FadedResidual(law.residual)
         law.attitude = AttitudeLaw(self.vehicle, _NO_MOMENTS)
         self._estimate = law.tracking.estimate
-        self.touchdown = TouchdownDetector(CONTACT_TIME)
-        self.contact = GroundContact(self.vehicle.weight)
+        self.touchdown = TouchdownDetector()
+        self.contact, self.probe = GroundContact(self.vehicle.weight), GroundProbe()
         self._rates = rates
         self._thrust_max = 4.0 * self.vehicle.thrust_coefficient * self.vehicle.u_max
         self._thrust = 0.0
@@ -131,6 +131,7 @@ class Guidance:
 
     def _leave_ground(self) -> None:
         self.touchdown.reset()
+        self.probe = GroundProbe()
 
     def step(self, now: float, state: State, output: Output, share: float, landed: bool | None) -> Step:
         """Setpoint at time ``now`` in s for what the supervisor wants.
@@ -168,7 +169,7 @@ class Guidance:
         attitude = quaternion_of(wanted.R_d)
         thrust = min(max(float(wanted.thrust), 0.0), self._thrust_max)
         if flying:
-            thrust *= self.plan.thrust_share(now) * self.touchdown.share
+            thrust *= self.plan.thrust_share(now) * min(self.probe.share, self.touchdown.share)
             self.controller.flown_thrust = np.full(4, thrust / 4)
             self.contact.learn(now, float(state.height), thrust)
         elif output is not Output.STAY:
@@ -187,8 +188,10 @@ class Guidance:
         """Contact and touchdown: they count only while landing, since the take-off begins on the ground."""
         landing = self.plan.stage(now) == "land"
         climb = float(state.velocity[2])
-        self._touching = landing and self.contact(now, float(state.height), climb, self._thrust, landed)
-        self.touchdown(now, self._touching)
+        height, upright = float(state.height), state.rows[2][2]
+        self._touching = landing and self.contact(now, height, climb, self._thrust, landed)
+        carried = self.probe(now, self._touching, height, climb, self._thrust)
+        self.touchdown(now, carried, upright=upright)
 
     def _guard_force(self) -> np.ndarray | None:
         if not isinstance(self.controller, Guarded):
