@@ -108,9 +108,9 @@ class Guidance:
         return None if isinstance(self.residual.model, NoResidual) else self.residual.model
 
     @property
-    def needs_specific_force(self) -> bool:
-        """Whether the controller cannot fly without an accelerometer."""
-        return isinstance(self._estimate, Indi)
+    def misses_accelerometer(self) -> bool | None:
+        """Whether the controller needs an accelerometer that was never heard; None where it needs none."""
+        return not self._estimate.felt if isinstance(self._estimate, Indi) else None
 
     def begin(self, now: float, state: State, on_ground: bool) -> None:
         """Start the flight plan at ``state``, over the ground."""

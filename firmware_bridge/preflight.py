@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from firmware_bridge.estimator import Estimate
 from firmware_bridge.guidance import Guidance
 from firmware_bridge.heard import Heard
 from firmware_bridge.link import CheckResult
@@ -44,14 +43,14 @@ def check_vehicle(heard: Heard, limits: Limits, now: float) -> list[CheckResult]
     return results + _arming(heard)
 
 
-def check_controller(guidance: Guidance, estimate: Estimate | None) -> list[CheckResult]:
+def check_controller(guidance: Guidance) -> list[CheckResult]:
     """Whether the link tells what the controller cannot fly without."""
-    if not guidance.needs_specific_force:
+    if guidance.misses_accelerometer is None:
         return []
-    if estimate is not None and estimate.specific_force is not None:
-        return [CheckResult("specific force", True, f"{guidance.name} gets it from the autopilot's accelerometer")]
-    words = f"{guidance.name} needs the accelerometer's, and this link tells none; fly --controller l1 or pd-trim"
-    return [CheckResult("specific force", False, words)]
+    words = f"{guidance.name} gets it from the autopilot's accelerometer"
+    if guidance.misses_accelerometer:
+        words = f"{guidance.name} needs the accelerometer's, and this link tells none; fly --controller l1 or pd-trim"
+    return [CheckResult("specific force", not guidance.misses_accelerometer, words)]
 
 
 def _arming(heard: Heard) -> list[CheckResult]:

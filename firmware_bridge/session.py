@@ -177,7 +177,7 @@ class Session:
         link = self.loop.link
         found = [] if link is None else link.preflight()
         checks = [*self.fixed_checks, *found, *check_vehicle(self.loop.heard, self.loop.limits, now)]
-        checks += check_controller(self.loop.guidance, record.estimate)
+        checks += check_controller(self.loop.guidance)
         if self.tilt_check is not None:
             if record.estimate is not None:
                 self.tilt_check.take(record.estimate.attitude)
