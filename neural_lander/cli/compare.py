@@ -56,7 +56,7 @@ def compare(
         int | None, typer.Option(min=1, help="How many copies; default: one per bundle, else 5.")
     ] = None,
     omega_n: Annotated[
-        float, typer.Option(help="Natural frequency of the position loop, rad/s.")
+        float, typer.Option(help="Natural frequency of the position loop, in rad/s.")
     ] = DEFAULT_NATURAL_FREQUENCY,
     plant: Annotated[
         list[str] | None,
@@ -71,7 +71,8 @@ def compare(
         typer.Option(min=0.0, max=1.0, help="Share of the thrust kept while contact is felt; 1 switches the cut off."),
     ] = RESTING_SHARE,
     seed: Annotated[
-        int, typer.Option(min=0, max=MAX_SEED, help="Of the test flights, and of learning where no bundle is given.")
+        int,
+        typer.Option(min=0, max=MAX_SEED, help="Seed of the test flights, and of learning where no bundle is given."),
     ] = 0,
     robust: Annotated[
         bool, typer.Option(help="Success rates in plants that are wrong in one way each, and in all at once.")

@@ -85,7 +85,7 @@ def fly(
         option(
             HEIGHT,
             help="Take position and attitude from motion capture, as datagrams to udp://:PORT. Each is 68 bytes: NLP1, "
-            "then nine little-endian doubles: time in s, position in m (x, y, z up), attitude (w, x, y, z).",
+            "then eight little-endian doubles: time in s, position in m (x, y, z up), attitude (w, x, y, z).",
         ),
     ] = None,
     floor: Annotated[
