@@ -17,7 +17,7 @@ from neural_lander.arrays import Array
 from neural_lander.components import Rows, quaternion_rows, split
 from neural_lander.control.adaptation import LastLayerAdaptation
 from neural_lander.control.attitude import AttitudeGains, AttitudeLaw, attitude_error
-from neural_lander.control.controller import Controller
+from neural_lander.control.controller import Controller, Wanted
 from neural_lander.control.guard import Guarded
 from neural_lander.control.indi import Indi
 from neural_lander.control.touchdown import TouchdownDetector
@@ -89,7 +89,7 @@ class Guidance:
         self.name = name or type(law).__name__
         law.residual = self.residual = FadedResidual(law.residual)
         law.attitude = AttitudeLaw(self.vehicle, _NO_MOMENTS)
-        self._estimate = law.tracking.estimate
+        self._law, self._estimate = law, law.tracking.estimate
         self.touchdown = TouchdownDetector()
         self.contact, self.probe = GroundContact(self.vehicle.weight), GroundProbe()
         self._rates = rates
@@ -164,8 +164,7 @@ class Guidance:
             self.controller.reset()
             reference = Reference(state.position, _ZERO, _ZERO, _yaw(state))
         self.controller(now, state, reference)
-        wanted = self.controller.wanted
-        assert wanted is not None
+        wanted = self._wanted()
         attitude = quaternion_of(wanted.R_d)
         thrust = min(max(float(wanted.thrust), 0.0), self._thrust_max)
         if flying:
@@ -192,6 +191,16 @@ class Guidance:
         self._touching = landing and self.contact(now, height, climb, self._thrust, landed)
         carried = self.probe(now, self._touching, height, climb, self._thrust)
         self.touchdown(now, carried, upright=upright)
+
+    def _wanted(self) -> Wanted:
+        """What is to be sent: where the controller gives no numbers just that, and not what a guard would fly instead.
+
+        It is at its end then: the supervisor has to see that and hand back, rather than fly on without it.
+        """
+        asked, wanted = self._law.wanted, self.controller.wanted
+        assert asked is not None and wanted is not None
+        numbers = sum(sum(row) for row in asked.R_d) + float(asked.thrust)
+        return wanted if math.isfinite(numbers) else asked
 
     def _guard_force(self) -> np.ndarray | None:
         if not isinstance(self.controller, Guarded):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fake_link import FakeLink, SimulatedClock
-from test_bridge_loop import ALL, VEHICLE, Flight, Knows, lift
+from test_bridge_loop import ALL, VEHICLE, Fails, Flight, Knows, lift
 
 import neural_lander.cli.fly_run as fly_module
 from firmware_bridge.display import table
@@ -100,6 +100,21 @@ def test_the_guard_brakes_a_sink_that_the_controller_lets_pass(guarded: bool) ->
     assert barrier > -0.05 if guarded else barrier < -0.2
     assert bool(acted) is guarded
     assert all(force[2] > 0 for force in acted)
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_a_guard_does_not_fly_on_for_a_controller_that_gives_no_numbers(number: float) -> None:
+    """In simulation it puts the weight in its place; in flight nothing is sent, and the autopilot takes over."""
+    residual = Fails()
+    f = flight(Guarded(Controller(VEHICLE, residual)))
+    f.until("hover")
+    before = f.clock.now()
+    residual.broken = lambda: np.full(3, number)
+    with np.errstate(invalid="ignore"):
+        after = f.fly(2.0)
+    assert "not finite" in " ".join(after[0].problems) and after[0].setpoint is None
+    assert f.link.sent[-1][0] <= before
+    assert Phase.HANDING_BACK in f.phases and not f.link.accepts
 
 
 def test_the_share_of_the_supervisor_fades_an_adapted_network_whole() -> None:
