@@ -11,7 +11,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from typing import cast, get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -32,6 +32,7 @@ from firmware_bridge.realtime import run, undisturbed
 from firmware_bridge.session import CHECK_TIME, Histogram, Session, Wishes
 from firmware_bridge.supervisor_limits import Permission
 from firmware_bridge.supervisor_types import Phase
+from neural_lander.cli.fly import fly as fly_verb
 from neural_lander.cli.main import main
 from neural_lander.control.controller import Controller
 from neural_lander.errors import NeuralLanderWarning
@@ -416,6 +417,16 @@ def test_a_link_that_cannot_be_opened_is_refused_in_one_line(tmp_path: Path, cap
     assert main(["fly", "--link", "smoke:signals", *arguments]) == 2
     assert "does not begin with any of" in capsys.readouterr().err
     assert not (tmp_path / "log").exists()
+
+
+def test_the_help_has_every_option_in_a_group_and_says_it_in_a_sentence() -> None:
+    hints = get_type_hints(fly_verb, include_extras=True)
+    options = {name: get_args(hint)[1] for name, hint in hints.items() if name != "return"}
+    groups = {option.rich_help_panel for option in options.values()}
+    assert {"Vehicle and bundle", "Controller", "Safety", "Link", "Real time", "Log"} <= groups and None not in groups
+    for name, option in options.items():
+        assert re.match(r"[A-Z].*\.$", option.help), name
+        assert ".py" not in option.help, name  # a user has no source
 
 
 def test_signals_become_the_wish_to_end_and_are_put_back() -> None:
