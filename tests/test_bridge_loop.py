@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 import numpy as np
@@ -17,7 +17,7 @@ from firmware_bridge.bounds import Bounds, Volume
 from firmware_bridge.flight_plan import FlightPlan
 from firmware_bridge.guidance import FadedResidual, Guidance, quaternion_of
 from firmware_bridge.height import DeclaredFloor, HeightSource, Rangefinder
-from firmware_bridge.link import AttitudeSetpoint, CheckResult, LinkLost, RatesSetpoint
+from firmware_bridge.link import AttitudeSetpoint, CheckResult, LinkLost, RatesSetpoint, StatusReport
 from firmware_bridge.loop import FlightLoop
 from firmware_bridge.realtime import run
 from firmware_bridge.supervisor_limits import Permission
@@ -181,6 +181,23 @@ def test_a_range_that_reads_too_much_still_ends_in_touchdown() -> None:
     f = flight(Knows(), height=DeclaredFloor(-0.45))  # 5 cm below the true one
     f.fly(30.0)
     assert Phase.LANDED in f.phases
+    assert f.heights[-1] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_an_autopilot_that_says_landed_in_the_air_costs_no_fall(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its flag is a reason to ask the ground, which does not carry there: the vehicle is let down, and lands."""
+    f = flight(Knows())
+    f.until("land")
+    poll, begun = f.link.poll, f.clock.now()
+    monkeypatch.setattr(
+        f.link, "poll", lambda now: [replace(r, landed=True) if isinstance(r, StatusReport) else r for r in poll(now)]
+    )
+    assert f.heights[-1] > 0.5
+    f.fly(15.0)
+    landed = next(r.t for r in f.records if r.decision.phase is Phase.LANDED)
+    falls = -np.diff(f.heights) * RATE
+    assert falls[len(falls) - 1500 :].max() < 0.5  # m/s: no drop from 0.5 m, which ends at 3 m/s
+    assert landed - begun > 1.0
     assert f.heights[-1] == pytest.approx(0.0, abs=1e-9)
 
 
