@@ -40,6 +40,7 @@ from neural_lander.bundle_files import (
 )
 from neural_lander.certificate import check
 from neural_lander.certificate.document import certify
+from neural_lander.control.learned import Learned
 from neural_lander.errors import UserError
 from neural_lander.residual.analytic import CheesemanBennett
 from neural_lander.residual.domain import Domain, FadingResidual
@@ -105,6 +106,11 @@ class Bundle:
         """Passes of the thrust iteration that the certificate counts to its tolerance; None without one."""
         entry = self.certificate["entries"].get("iterations_to_tolerance")
         return None if entry is None or self.uncertified else int(entry["value"])
+
+    @property
+    def learned(self) -> Learned:
+        """What a controller takes of it; raises as :attr:`flown_factor`."""
+        return Learned(self.flying, self.cheeseman_bennett, self.flown_factor, self.iterations, self.uncertified)
 
     def _value(self, name: str) -> float:
         return float(self.certificate["entries"][name]["value"])

@@ -29,10 +29,11 @@ from scipy.stats import qmc
 
 from neural_lander import __version__
 from neural_lander.control.controller import Controller
+from neural_lander.control.kinds import Parameter, default_parameters, free_parameters
+from neural_lander.control.tuned import FORMAT, FORMAT_VERSION
 from neural_lander.errors import UserError
-from neural_lander.vehicle import Vehicle
 from sim.campaign import Copy
-from sim.controllers import Parameter, build_controller, controller_named, default_parameters, free_parameters
+from sim.controllers import build_controller, controller_named
 from sim.landing import fly_once, identify_moment_trim
 from sim.plant import Plant
 from sim.pool import LocalPool, Pool
@@ -45,10 +46,6 @@ FAILURE = 200.0  # more than hanging for all of the time costs
 SOBOL_SHARE = 0.5  # of the candidates; the others refine
 ROUND = 4  # candidates that are drawn around the best at once
 FIRST_SPREAD, LAST_SPREAD = 0.15, 0.03  # of the range of the logarithm, standard deviation in a round
-FORMAT, FORMAT_VERSION = "neural-lander-tuned", 1
-
-Tuned = dict[str, dict[str, float]]
-"""Controller -> value of each of its free gains."""
 
 
 @dataclass(frozen=True)
@@ -269,38 +266,3 @@ def write_tuned(document: Mapping[str, Any], path: Path) -> None:
         partial.replace(path)
     except OSError as error:
         raise UserError(f"tuned gains cannot be written to {path}: {error.strerror or error}") from error
-
-
-def load_tuned(path: Path, vehicle: Vehicle, controllers: Sequence[str] = ()) -> Tuned:
-    """Gains of every controller in the file, for ``build_controller(..., tuned=gains[name])``.
-
-    Parameters
-    ----------
-    vehicle
-        The file must have been made for it.
-    controllers
-        These must be in the file.
-
-    Raises
-    ------
-    UserError
-        If it is no such file, was made for another vehicle, or lacks a controller.
-    """
-    try:
-        document = json.loads(path.read_text("utf-8"))
-        if document["format"] != FORMAT or document["format_version"] != FORMAT_VERSION:
-            raise ValueError("another format")
-        sha256, rows = document["vehicle_sha256"], document["controllers"]
-        gains = {str(name): {str(k): float(v) for k, v in row["parameters"].items()} for name, row in rows.items()}
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"tuned gains {path} cannot be read: {error}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        wanted = f"a file of tuned gains of version {FORMAT_VERSION}"
-        raise UserError(f"{path} is not {wanted}: write one with 'neural-lander tune'") from error
-    if sha256 != vehicle.sha256:
-        raise UserError(f"{path} was tuned for another vehicle ('{document['vehicle']}') than '{vehicle.name}'")
-    missing = [name for name in controllers if name not in gains]
-    if missing:
-        has = ", ".join(gains) or "none"
-        raise UserError(f"{path} holds no gains of '{missing[0]}' (it has: {has}): tune it, or leave it out")
-    return gains

@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 
 from neural_lander.cli.main import main
+from neural_lander.control.kinds import POSITION, default_parameters, free_parameters
+from neural_lander.control.tuned import load_tuned
 from neural_lander.errors import UserError
 from neural_lander.vehicle import load_vehicle
 from sim import tuning as module
 from sim.campaign import Copy, flight_seed
-from sim.controllers import CONTROLLERS, POSITION, default_parameters, free_parameters
+from sim.controllers import CONTROLLERS
 from sim.plant import Plant
 from sim.study import collection_seed
-from sim.tuning import FAILURE, Search, Tuning, flight_cost, load_tuned, tune, tuning_seed, write_tuned
+from sim.tuning import FAILURE, Search, Tuning, flight_cost, tune, tuning_seed, write_tuned
 
 pytest.importorskip("pybullet", reason="the PyBullet world needs pybullet, which has wheels up to Python 3.11")
 

@@ -76,6 +76,7 @@ class Controller:
         uncertified: str = "",
     ) -> None:
         self.vehicle, self.uncertified = vehicle, uncertified
+        self.contraction_factor = contraction_factor
         self.residual: ResidualModel = residual or NoResidual()
         self.tracking = TrackingLaw(vehicle, gains or TrackingGains.critically_damped(vehicle), estimate)
         self.attitude = AttitudeLaw(vehicle, attitude_gains)
