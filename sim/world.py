@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from neural_lander.components import Vector, quaternion_rows, rotate, rotate_back
+from neural_lander.components import Vector, plus, quaternion_rows, rotate, rotate_back, times
 from neural_lander.errors import UserError
 from neural_lander.state import State
 from neural_lander.vehicle import GRAVITY, Vehicle
@@ -180,7 +180,8 @@ class PyBulletWorld:
 
     def _touches(self) -> bool:
         """Whether any foot carries load: Bullet also lists points up to 2 cm away."""
-        return any(point[9] > 0 for point in self._bullet.getContactPoints(self._body))
+        points = self._bullet.getContactPoints(self._body)
+        return bool(points) and any(point[9] > 0 for point in points)
 
     def step(self, rotor_speeds: np.ndarray) -> None:
         """Advance by dt with these commanded rotor speeds in rad/s, (4,)."""
@@ -188,27 +189,27 @@ class PyBulletWorld:
         u = self.motors.step(rotor_speeds, self.dt)
         self.rotor_speeds = np.sqrt(u)
         wrench = u.dot(self._wrench_map).tolist()
-        force, moment = np.array(rotate(state.rows, wrench[:3])), np.array(wrench[3:])
+        force, moment = rotate(state.rows, wrench[:3]), wrench[3:]
         for effect in self.effects:
             try:
                 extra_force, extra_moment = effect(state, self.rotor_speeds, self.vehicle, self.surface)
                 if extra_force.shape != (3,) or extra_moment.shape != (3,):
                     self._blame(state)
-                force, moment = force + extra_force, moment + extra_moment
+                force, moment = plus(force, extra_force.tolist()), plus(moment, extra_moment.tolist())
             except UserError:
                 raise
             except Exception as error:
                 raise UserError(f"effect '{_name(effect)}' failed with {type(error).__name__}: {error}") from error
-        f, tau = force.tolist(), moment.tolist()
-        if not math.isfinite(sum(f) + sum(tau)):
+        if not math.isfinite(sum(force) + sum(moment)):
             self._blame(state)
-        b.applyExternalForce(self._body, -1, f, state.position.tolist(), b.WORLD_FRAME)
-        b.applyExternalTorque(self._body, -1, self._torque(state.body_rates.tolist(), tau), b.LINK_FRAME)
+        torque = self._torque(state.body_rates.tolist(), moment)
+        b.applyExternalForce(self._body, -1, force, state.position.tolist(), b.WORLD_FRAME)
+        b.applyExternalTorque(self._body, -1, torque, b.LINK_FRAME)
         self.terrain.move(b, self._ground, self.t)
         b.stepSimulation()
         self.t += self.dt
         self._read(state)
-        self.applied_force = force
+        self.applied_force = np.array(force)
 
     @property
     def specific_force(self) -> np.ndarray:
@@ -233,7 +234,7 @@ class PyBulletWorld:
         body components as they are.
         """
         turn = angular_acceleration(self._J, w, tau, self.dt)
-        return [J * a + g for J, a, g in zip(self._J, turn, gyroscopic(self._J, w), strict=True)]
+        return plus(times(self._J, turn), gyroscopic(self._J, w))
 
     def close(self) -> None:
         """Free the physics server."""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from neural_lander.arrays import Array
-from neural_lander.components import Scalar, dot, join, split
+from neural_lander.components import Scalar, columns, join, rotate, scaled, split
 from neural_lander.state import State
 from neural_lander.vehicle import Vehicle
 from sim.terrain import Surface
@@ -34,18 +34,17 @@ def extra_lift(
     points
         (x, y) m in the plane of the disc, from the hub: s is its mean over the heights there.
     """
-    X, Y, Z = state.rows
-    x, y, z = split(state.position)
+    rows, (x, y, z) = state.rows, split(state.position)
     total, roll, pitch = 0.0, 0.0, 0.0
     for hub, n in zip(vehicle.rotor_positions.tolist(), split(rotor_speeds), strict=True):
         s = 0.0
         for a, b in points:
-            place = (hub[0] + a, hub[1] + b, hub[2])
-            s = s + increase(z + dot(Z, place) - terrain.height(x + dot(X, place), y + dot(Y, place)))
-        s = s * (1.0 / len(points))
+            ahead, aside, above = rotate(rows, (hub[0] + a, hub[1] + b, hub[2]))
+            s = s + increase(z + above - terrain.height(x + ahead, y + aside))
+        s = s / len(points)
         extra = vehicle.thrust_coefficient * n * n * (s / (1.0 - s))
         total, roll, pitch = total + extra, roll + hub[1] * extra, pitch - hub[0] * extra
-    return join([total * X[2], total * Y[2], total * Z[2]]), join([roll, pitch, 0.0 * pitch])
+    return join(scaled(total, columns(rows)[2])), join([roll, pitch, 0.0 * pitch])
 
 
 def calm(state: State, vehicle: Vehicle) -> Scalar:
