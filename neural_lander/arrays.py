@@ -48,8 +48,11 @@ def clip(x: Array, low: float, high: float) -> Array:
 def relu(x: Array) -> Array:
     """max(x, 0) elementwise."""
     if type(x) is np.ndarray:
-        return np.maximum(x, 0.0)
+        return np.maximum(x, _ZERO)
     return x.clip(0.0, None)
+
+
+_ZERO = np.zeros(())  # a number in NumPy's own form: it converts a Python float anew at every call
 
 
 def rows_times(x: Array, W: Array) -> Array:
@@ -69,5 +72,5 @@ def inner(a: Array, b: Array) -> Array:
 
 
 def along(x: Array, v: Array) -> Array:
-    """x v, ``(...), (n,) -> (..., n)``; for one vehicle a NumPy scalar needs no new axis."""
-    return x * v if type(x) is np.float64 else x[..., None] * v
+    """x v, ``(...), (n,) -> (..., n)``; for one vehicle a float needs no new axis."""
+    return x * v if isinstance(x, float) else x[..., None] * v

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from neural_lander.arrays import Array, along, clip, constant, inner, namespace
-from neural_lander.components import Rows, join, split
+from neural_lander.arrays import Array, along, clip, constant, namespace
+from neural_lander.components import Rows, Scalar, Vector, choose, columns, dot, minus, split
 from neural_lander.control.allocation import Allocation
 from neural_lander.control.attitude import AttitudeGains, AttitudeLaw, desired_attitude
 from neural_lander.control.certified import why_not_certified
@@ -28,7 +29,7 @@ FIXED_POINT_TOLERANCE = 1e-4  # of the weight: a tenth of the accelerometer's no
 class Wanted:
     """What the controller asked for: for links that command attitude and thrust rather than rotors."""
 
-    thrust: Array  # (...) N, collective, along body z
+    thrust: Scalar  # (...) N, collective, along body z
     R_d: Rows  # desired attitude, body to world: rows of components
     moment: Array  # (..., 3) N m, body
     f_a_hat: Array  # (..., 3) N, world: the residual estimate that was subtracted
@@ -117,11 +118,11 @@ class Controller:
         self.tracking.estimate.observe(t, state, self.flown_thrust, self._f_a_hat)
         f_a_hat = self.residual.at(state)
         f_bar_d = self.tracking(state, reference)
-        estimate = f_a_hat(constant(self.rotor_thrust, f_bar_d))
-        R_d = desired_attitude(split(f_bar_d - estimate), reference.yaw)
+        estimate = f_a_hat(constant(self.rotor_thrust, state.velocity))
+        f_d = minus(f_bar_d, split(estimate))
+        R_d = desired_attitude(f_d, reference.yaw)
         tau_d = self.attitude(R, split(state.body_rates), R_d)
-        k = join([row[2] for row in R])  # body z axis
-        thrust, estimate, asked = self._solve_thrust(f_bar_d, f_a_hat, estimate, k, tau_d)
+        thrust, estimate, asked = self._solve_thrust(f_bar_d, f_a_hat, f_d, columns(R)[2], tau_d)
         u, saturated = self.allocation(thrust, tau_d)
         self.tracking.update(t, saturated | state.contact)
         self.rotor_thrust = self.flown_thrust = self._c_T * u
@@ -130,29 +131,29 @@ class Controller:
         return namespace(u).sqrt(u)
 
     def _solve_thrust(
-        self, f_bar_d: Array, f_a_hat: Callable[[Array], Array], estimate: Array, k: Array, tau_d: Array
-    ) -> tuple[Array, Array, Array]:
+        self, f_bar_d: Vector, f_a_hat: Callable[[Array], Array], f_d: Vector, k: Vector, tau_d: Array
+    ) -> tuple[Scalar, Array, Array]:
         """Fixed point of T = (f_bar_d - f_a_hat(u(T))) . k, u(T) = clip(B0^-1 (T, tau_d), 0, u_max).
 
         R_d and tau_d are held, so that u enters through the scalar T alone (design: a map of contraction
-        factor |B0^-1 e_1| L_u); started from the rotor thrusts of the step before.
+        factor |B0^-1 e_1| L_u); started from f_d at the rotor thrusts of the step before. k is the body's z axis.
         """
         direction = constant(self._thrust_direction, tau_d)
         moments = self._c_T * self.allocation.moment_part(tau_d)
 
-        def improve(thrust: Array) -> tuple[Array, Array, Array, Array]:
+        def improve(thrust: Scalar) -> tuple[Array, Array, Scalar, bool | Array]:
             rotor_thrust = clip(moments + along(thrust, direction), 0.0, self._thrust_max)
             estimate = f_a_hat(rotor_thrust)
-            better = inner(f_bar_d - estimate, k)
+            better = dot(minus(f_bar_d, split(estimate)), k)
             return rotor_thrust, estimate, better, abs(better - thrust) <= self._step_tolerance
 
-        return self._repeat(improve, inner(f_bar_d - estimate, k))
+        return self._repeat(improve, dot(f_d, k))
 
-    def _repeat(self, improve: Callable[[Array], tuple[Array, ...]], thrust: Array) -> tuple[Array, Array, Array]:
+    def _repeat(self, improve: Callable[[Scalar], tuple[Any, ...]], thrust: Scalar) -> tuple[Scalar, Array, Array]:
         """Until settled: each vehicle of a batch then keeps the thrust that its iteration has settled at."""
         for _ in range(self.iterations):
             rotor_thrust, estimate, better, settled = improve(thrust)
-            if settled.all():
+            if settled if isinstance(settled, bool) else settled.all():
                 break
-            thrust = better if type(better) is np.float64 else namespace(better).where(settled, thrust, better)
+            thrust = choose(settled, thrust, better)
         return better, estimate, rotor_thrust

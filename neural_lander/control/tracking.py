@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from neural_lander.arrays import Array, constant
+from neural_lander.components import Vector, join, minus, plus, scaled, split, times
 from neural_lander.control.estimate import DISTURBANCE_LIMIT, ForceEstimate
 from neural_lander.control.trim import Trim
 from neural_lander.errors import UserError
@@ -70,7 +71,7 @@ class TrackingLaw:
         self.gains = gains
         self.estimate: ForceEstimate = estimate or Trim(gains.Gamma * gains.K_v, gains.trim_limit * vehicle.weight)
         self._mass = vehicle.mass
-        self._minus_mg = -vehicle.mass * G_VECTOR
+        self._mg: list[float] = (vehicle.mass * G_VECTOR).tolist()
         self.s: Array = np.zeros(3)  # (..., 3) m/s
 
     @property
@@ -83,15 +84,17 @@ class TrackingLaw:
         self.estimate.reset(d_hat)
         self.s = np.zeros(3)
 
-    def __call__(self, state: State, reference: Reference) -> Array:
-        """f_bar_d in N, world, ``(..., 3)``: everything but the learned part."""
+    def __call__(self, state: State, reference: Reference) -> Vector:
+        """f_bar_d in N, world, as components: everything but the learned part."""
         like, gains = state.velocity, self.gains
-        Lambda, K_v = constant(gains.Lambda, like), constant(gains.K_v, like)
-        velocity_error = state.velocity - reference.velocity
-        self.s = velocity_error + Lambda * (state.position - reference.position)
-        v_r_dot = reference.acceleration - Lambda * velocity_error
-        d_hat = constant(self.estimate.d_hat, like)
-        return self._mass * v_r_dot - K_v * self.s + constant(self._minus_mg, like) - d_hat
+        Lambda, K_v = split(constant(gains.Lambda, like)), split(constant(gains.K_v, like))
+        position_error = minus(split(state.position), split(reference.position))
+        velocity_error = minus(split(like), split(reference.velocity))
+        s = plus(velocity_error, times(Lambda, position_error))
+        self.s = join(s)
+        v_r_dot = minus(split(reference.acceleration), times(Lambda, velocity_error))
+        d_hat = split(constant(self.estimate.d_hat, like))
+        return minus(minus(minus(scaled(self._mass, v_r_dot), times(K_v, s)), self._mg), d_hat)
 
     def update(self, t: float, hold: bool | Array) -> None:
         """Let the estimate learn from s at time t in s, except where ``hold`` (saturation, contact), ``(...)``."""
