@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from neural_lander.components import Vector, plus, quaternion_rows, rotate, rotate_back, times
+from neural_lander.components import Vector, dot, minus, plus, quaternion_rows, rotate, rotate_back, scaled, times
 from neural_lander.errors import UserError
 from neural_lander.state import State
 from neural_lander.vehicle import GRAVITY, Vehicle
@@ -25,6 +25,7 @@ from sim.terrain import Flat, Terrain, clearance
 TIME_STEP = 1 / 240  # s, Bullet's default step
 FOOT_RADIUS = 0.1  # of the gear's height: spheres as feet
 FRICTION = 0.8  # rubber on a hard floor, guess
+NO_LOAD = 1e-9  # of the weight: less than any foot carries, more than rounding
 GEAR_SAG = 0.0015  # m, how far legs and rubber feet give way under the weight, guess
 GEAR_DAMPING_RATIO = 0.5  # of the vehicle on its gear, guess: rubber
 
@@ -160,28 +161,33 @@ class PyBulletWorld:
         velocity, (wx, wy, wz) = self._bullet.getBaseVelocity(self._body)
         vx, vy, vz = velocity
         ux, uy, uz = velocity if before is None else before.velocity.tolist()
-        felt = np.array(((vx - ux) / self.dt, (vy - uy) / self.dt, (vz - uz) / self.dt + GRAVITY))
+        felt = (vx - ux) / self.dt, (vy - uy) / self.dt, (vz - uz) / self.dt + GRAVITY
         rows = quaternion_rows((qw, qx, qy, qz))
         rates = rotate_back(rows, (wx, wy, wz))
         self.surface = self.terrain.at(self.t)
         height = clearance(rows, (px, py, pz), self._gear, self.surface)
-        attitude = np.array((qw, qx, qy, qz))
-        self.contact = before is not None and self._touches()  # at first Bullet lists those of another flight
+        self.contact = before is not None and self._touches(felt)  # at first Bullet lists those of another flight
         self.state = State(
             np.array((px, py, pz)),
             np.array(velocity),
-            attitude,
+            np.array((qw, qx, qy, qz)),
             np.array(rates),
             np.float64(height),
             self.contact,
-            specific_force=felt,
+            specific_force=np.array(felt),
         )
         vars(self.state)["rows"] = rows  # known here: spares the effects to compute them again
 
-    def _touches(self) -> bool:
-        """Whether any foot carries load: Bullet also lists points up to 2 cm away."""
-        points = self._bullet.getContactPoints(self._body)
-        return bool(points) and any(point[9] > 0 for point in points)
+    def _touches(self, felt: Vector) -> bool:
+        """Whether any foot carries load. Bullet also lists points up to 2 cm away.
+
+        It is asked only where the specific force in m/s^2 is not that of what was applied: in the air an answer would
+        cost as much as the control law.
+        """
+        beyond = minus(scaled(self.vehicle.mass, felt), self._force)
+        if dot(beyond, beyond) < (NO_LOAD * self.vehicle.weight) ** 2:
+            return False
+        return any(point[9] > 0 for point in self._bullet.getContactPoints(self._body))
 
     def step(self, rotor_speeds: np.ndarray) -> None:
         """Advance by dt with these commanded rotor speeds in rad/s, (4,)."""
@@ -208,6 +214,7 @@ class PyBulletWorld:
         self.terrain.move(b, self._ground, self.t)
         b.stepSimulation()
         self.t += self.dt
+        self._force = force
         self._read(state)
         self.applied_force = np.array(force)
 
