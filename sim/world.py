@@ -52,23 +52,26 @@ def _quiet() -> Iterator[None]:
 
 
 class _Client:
-    """PyBullet's functions bound to a physics server of their own; each is bound once, when first used."""
+    """PyBullet's functions bound to a physics server of their own; each is bound once, when first used.
+
+    What every step calls goes to ``module`` with ``id`` as its last argument: PyBullet is slow to read keywords.
+    """
 
     def __init__(self) -> None:
         try:
             with _quiet():
                 import pybullet
 
-                self._id = pybullet.connect(pybullet.DIRECT)
+                self.id = pybullet.connect(pybullet.DIRECT)
         except ImportError as error:
             raise UserError(
                 "the PyBullet world needs pybullet (Python 3.11): pip install 'neural-lander[sim]'"
             ) from error
-        self._module = pybullet
+        self.module = pybullet
 
     def __getattr__(self, name: str) -> Any:
-        value = getattr(self._module, name)
-        bound = partial(value, physicsClientId=self._id) if callable(value) else value
+        value = getattr(self.module, name)
+        bound = partial(value, physicsClientId=self.id) if callable(value) else value
         self.__dict__[name] = bound
         return bound
 
@@ -157,21 +160,21 @@ class PyBulletWorld:
 
     def _read(self, before: State | None = None) -> None:
         """Take the state from Bullet; the one before it gives the acceleration over the step."""
-        (px, py, pz), (qx, qy, qz, qw) = self._bullet.getBasePositionAndOrientation(self._body)
-        velocity, (wx, wy, wz) = self._bullet.getBaseVelocity(self._body)
-        vx, vy, vz = velocity
-        ux, uy, uz = velocity if before is None else before.velocity.tolist()
-        felt = (vx - ux) / self.dt, (vy - uy) / self.dt, (vz - uz) / self.dt + GRAVITY
-        rows = quaternion_rows((qw, qx, qy, qz))
-        rates = rotate_back(rows, (wx, wy, wz))
+        bullet, client, dt = self._bullet.module, self._bullet.id, self.dt
+        position, (qx, qy, qz, qw) = bullet.getBasePositionAndOrientation(self._body, client)
+        velocity, turning = bullet.getBaseVelocity(self._body, client)
+        (vx, vy, vz), (ux, uy, uz) = velocity, velocity if before is None else before.velocity.tolist()
+        felt = (vx - ux) / dt, (vy - uy) / dt, (vz - uz) / dt + GRAVITY
+        attitude = qw, qx, qy, qz
+        rows = quaternion_rows(attitude)
         self.surface = self.terrain.at(self.t)
-        height = clearance(rows, (px, py, pz), self._gear, self.surface)
+        height = clearance(rows, position, self._gear, self.surface)
         self.contact = before is not None and self._touches(felt)  # at first Bullet lists those of another flight
         self.state = State(
-            np.array((px, py, pz)),
+            np.array(position),
             np.array(velocity),
-            np.array((qw, qx, qy, qz)),
-            np.array(rates),
+            np.array(attitude),
+            np.array(rotate_back(rows, turning)),
             np.float64(height),
             self.contact,
             specific_force=np.array(felt),
@@ -191,7 +194,7 @@ class PyBulletWorld:
 
     def step(self, rotor_speeds: np.ndarray) -> None:
         """Advance by dt with these commanded rotor speeds in rad/s, (4,)."""
-        b, state = self._bullet, self.state
+        state, (bullet, client, body) = self.state, (self._bullet.module, self._bullet.id, self._body)
         u = self.motors.step(rotor_speeds, self.dt)
         self.rotor_speeds = np.sqrt(u)
         wrench = u.dot(self._wrench_map).tolist()
@@ -209,10 +212,10 @@ class PyBulletWorld:
         if not math.isfinite(sum(force) + sum(moment)):
             self._blame(state)
         torque = self._torque(state.body_rates.tolist(), moment)
-        b.applyExternalForce(self._body, -1, force, state.position.tolist(), b.WORLD_FRAME)
-        b.applyExternalTorque(self._body, -1, torque, b.LINK_FRAME)
-        self.terrain.move(b, self._ground, self.t)
-        b.stepSimulation()
+        bullet.applyExternalForce(body, -1, force, state.position.tolist(), bullet.WORLD_FRAME, client)
+        bullet.applyExternalTorque(body, -1, torque, bullet.LINK_FRAME, client)
+        self.terrain.move(self._bullet, self._ground, self.t)
+        bullet.stepSimulation(client)
         self.t += self.dt
         self._force = force
         self._read(state)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,8 +24,7 @@ LEAST_FACTOR = 1e-6  # a model that does not see the rotor thrusts has 0, and on
 FIXED_POINT_TOLERANCE = 1e-4  # of the weight: a tenth of the accelerometer's noise, guess
 
 
-@dataclass(frozen=True)
-class Wanted:
+class Wanted(NamedTuple):
     """What the controller asked for: for links that command attitude and thrust rather than rotors."""
 
     thrust: Scalar  # (...) N, collective, along body z
@@ -97,8 +95,9 @@ class Controller:
         tolerance = FIXED_POINT_TOLERANCE * vehicle.weight
         self.iterations = iterations or math.ceil(math.log(tolerance * (1 - factor) / start) / math.log(factor))
         self._step_tolerance = tolerance * (1 - factor) / factor
-        self._c_T = vehicle.thrust_coefficient
-        self._thrust_max = vehicle.thrust_coefficient * vehicle.u_max
+        # arrays without dimension: NumPy converts a Python number at every use
+        self._c_T = np.asarray(vehicle.thrust_coefficient)
+        self._thrust_min, self._thrust_max = np.zeros(()), np.asarray(vehicle.thrust_coefficient * vehicle.u_max)
         self._thrust_direction = vehicle.B0_inverse[:, 0] * vehicle.thrust_coefficient
         self.reset()
 
@@ -122,8 +121,9 @@ class Controller:
         f_d = minus(f_bar_d, split(estimate))
         R_d = desired_attitude(f_d, reference.yaw)
         tau_d = self.attitude(R, split(state.body_rates), R_d)
-        thrust, estimate, asked = self._solve_thrust(f_bar_d, f_a_hat, f_d, columns(R)[2], tau_d)
-        u, saturated = self.allocation(thrust, tau_d)
+        moment_part = self.allocation.moment_part(tau_d)
+        thrust, estimate, asked = self._solve_thrust(f_bar_d, f_a_hat, f_d, columns(R)[2], moment_part)
+        u, saturated = self.allocation(thrust, tau_d, moment_part)
         self.tracking.update(t, saturated | state.contact)
         self.rotor_thrust = self.flown_thrust = self._c_T * u
         self._f_a_hat = estimate
@@ -131,18 +131,18 @@ class Controller:
         return namespace(u).sqrt(u)
 
     def _solve_thrust(
-        self, f_bar_d: Vector, f_a_hat: Callable[[Array], Array], f_d: Vector, k: Vector, tau_d: Array
+        self, f_bar_d: Vector, f_a_hat: Callable[[Array], Array], f_d: Vector, k: Vector, moment_part: Array
     ) -> tuple[Scalar, Array, Array]:
         """Fixed point of T = (f_bar_d - f_a_hat(u(T))) . k, u(T) = clip(B0^-1 (T, tau_d), 0, u_max).
 
         R_d and tau_d are held, so that u enters through the scalar T alone (design: a map of contraction
-        factor |B0^-1 e_1| L_u); started from f_d at the rotor thrusts of the step before. k is the body's z axis.
+        factor |B0^-1 e_1| L_u); started from f_d at the rotor thrusts of the step before. k is the body's z axis,
+        ``moment_part`` B0^-1 (0, tau_d).
         """
-        direction = constant(self._thrust_direction, tau_d)
-        moments = self._c_T * self.allocation.moment_part(tau_d)
+        direction, moments = constant(self._thrust_direction, moment_part), self._c_T * moment_part
 
         def improve(thrust: Scalar) -> tuple[Array, Array, Scalar, bool | Array]:
-            rotor_thrust = clip(moments + along(thrust, direction), 0.0, self._thrust_max)
+            rotor_thrust = clip(moments + along(thrust, direction), self._thrust_min, self._thrust_max)
             estimate = f_a_hat(rotor_thrust)
             better = dot(minus(f_bar_d, split(estimate)), k)
             return rotor_thrust, estimate, better, abs(better - thrust) <= self._step_tolerance
