@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
 from neural_lander.arrays import Array, namespace
 
@@ -23,7 +24,7 @@ Rows = tuple[Vector, Vector, Vector]
 
 def split(v: Array) -> Vector:
     """Components along the last axis, ``(..., n) -> n``."""
-    if type(v) is np.ndarray and v.ndim == 1:
+    if type(v) is ndarray and v.ndim == 1:
         return v.tolist()
     return tuple(v[..., i] for i in range(v.shape[-1]))
 
@@ -38,7 +39,7 @@ def join(components: Vector) -> Array:
 
 def nothing(like: Array) -> Array:
     """0 of the shape of a vector; of one vehicle always the same piece of memory, which cannot be written to."""
-    if type(like) is np.ndarray and like.shape == (3,):
+    if type(like) is ndarray and like.shape == (3,):
         return _NOTHING
     return 0.0 * like
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +51,19 @@ class Truth:
     """What a guard added to the force that the controller asked for; None without one."""
 
 
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """No search for cyclic garbage meanwhile: a flight makes none, and all the states that it keeps are searched."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@_no_collection()
 def fly(
     world: PyBulletWorld,
     controller: Controller | Guarded,

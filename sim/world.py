@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from neural_lander.components import Vector, dot, minus, plus, quaternion_rows, rotate, rotate_back, scaled, times
+from neural_lander.components import Vector, dot, minus, plus, quaternion_rows, rotate, rotate_back, scaled
 from neural_lander.errors import UserError
 from neural_lander.state import State
 from neural_lander.vehicle import GRAVITY, Vehicle
 from sim.aerodynamics import AerodynamicEffect, RandomEffect
 from sim.airframe import Airframe
 from sim.motors import FirstOrderMotors
-from sim.rigid_body import angular_acceleration, gyroscopic
+from sim.rigid_body import gyroscopic, net_moment
 from sim.terrain import Flat, Terrain, clearance
 
 TIME_STEP = 1 / 240  # s, Bullet's default step
@@ -243,8 +243,7 @@ class PyBulletWorld:
         Bullet adds dt J^-1 (tau - w x J w) to the rates and then turns the body about the new ones, which leaves their
         body components as they are.
         """
-        turn = angular_acceleration(self._J, w, tau, self.dt)
-        return plus(times(self._J, turn), gyroscopic(self._J, w))
+        return plus(net_moment(self._J, w, tau, self.dt), gyroscopic(self._J, w))
 
     def close(self) -> None:
         """Free the physics server."""

@@ -37,9 +37,7 @@ class Allocation:
         """B0^-1 (0, tau), ``(..., 3) N m -> (..., 4) (rad/s)^2``, feasible or not."""
         return rows_times(moment, constant(self._moment_columns_T, moment))
 
-    def __call__(
-        self, thrust: Array, moment: Array, moment_part: Array | None = None
-    ) -> tuple[Array, bool | Array]:
+    def __call__(self, thrust: Array, moment: Array, moment_part: Array | None = None) -> tuple[Array, bool | Array]:
         """u within 0..u_max, ``(..., 4)``, and where a rotor saturated, ``(...)``.
 
         Whoever has :meth:`moment_part` of this moment already hands it on.

@@ -96,9 +96,10 @@ class Controller:
         self.iterations = iterations or math.ceil(math.log(tolerance * (1 - factor) / start) / math.log(factor))
         self._step_tolerance = tolerance * (1 - factor) / factor
         # arrays without dimension: NumPy converts a Python number at every use
-        self._c_T = np.asarray(vehicle.thrust_coefficient)
-        self._thrust_min, self._thrust_max = np.zeros(()), np.asarray(vehicle.thrust_coefficient * vehicle.u_max)
-        self._thrust_direction = vehicle.B0_inverse[:, 0] * vehicle.thrust_coefficient
+        self._c_T: Array = np.asarray(vehicle.thrust_coefficient)
+        self._thrust_min: Array = np.zeros(())
+        self._thrust_max: Array = np.asarray(vehicle.thrust_coefficient * vehicle.u_max)
+        self._direction = vehicle.B0_inverse[:, 0] * vehicle.thrust_coefficient
         self.reset()
 
     def reset(self, moment_trim: Array | None = None) -> None:
@@ -125,7 +126,7 @@ class Controller:
         thrust, estimate, asked = self._solve_thrust(f_bar_d, f_a_hat, f_d, columns(R)[2], moment_part)
         u, saturated = self.allocation(thrust, tau_d, moment_part)
         self.tracking.update(t, saturated | state.contact)
-        self.rotor_thrust = self.flown_thrust = self._c_T * u
+        self.rotor_thrust = self.flown_thrust = constant(self._c_T, u) * u
         self._f_a_hat = estimate
         self.wanted = Wanted(thrust, R_d, tau_d, estimate, asked)
         return namespace(u).sqrt(u)
@@ -139,10 +140,11 @@ class Controller:
         factor |B0^-1 e_1| L_u); started from f_d at the rotor thrusts of the step before. k is the body's z axis,
         ``moment_part`` B0^-1 (0, tau_d).
         """
-        direction, moments = constant(self._thrust_direction, moment_part), self._c_T * moment_part
+        moments, direction = constant(self._c_T, moment_part) * moment_part, constant(self._direction, moment_part)
+        low, high = constant(self._thrust_min, moment_part), constant(self._thrust_max, moment_part)
 
         def improve(thrust: Scalar) -> tuple[Array, Array, Scalar, bool | Array]:
-            rotor_thrust = clip(moments + along(thrust, direction), self._thrust_min, self._thrust_max)
+            rotor_thrust = clip(moments + along(thrust, direction), low, high)
             estimate = f_a_hat(rotor_thrust)
             better = dot(minus(f_bar_d, split(estimate)), k)
             return rotor_thrust, estimate, better, abs(better - thrust) <= self._step_tolerance

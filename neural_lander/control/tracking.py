@@ -9,6 +9,7 @@ PD is this law with f_a_hat = 0 and d_hat = 0: k_p = K_v Lambda, k_d = m Lambda 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -44,6 +45,11 @@ class TrackingGains:
             raise UserError(
                 f"Gamma = {self.Gamma!r} 1/s must lie in [0, 10] and trim_limit = {self.trim_limit!r} in [0, 1]"
             )
+
+    @cached_property
+    def diagonals(self) -> tuple[Vector, Vector]:
+        """Lambda and K_v as components."""
+        return split(self.Lambda), split(self.K_v)
 
     @classmethod
     def critically_damped(
@@ -86,14 +92,13 @@ class TrackingLaw:
 
     def __call__(self, state: State, reference: Reference) -> Vector:
         """f_bar_d in N, world, as components: everything but the learned part."""
-        like, gains = state.velocity, self.gains
-        Lambda, K_v = split(constant(gains.Lambda, like)), split(constant(gains.K_v, like))
+        Lambda, K_v = self.gains.diagonals
         position_error = minus(split(state.position), split(reference.position))
-        velocity_error = minus(split(like), split(reference.velocity))
+        velocity_error = minus(split(state.velocity), split(reference.velocity))
         s = plus(velocity_error, times(Lambda, position_error))
         self.s = join(s)
         v_r_dot = minus(split(reference.acceleration), times(Lambda, velocity_error))
-        d_hat = split(constant(self.estimate.d_hat, like))
+        d_hat = split(constant(self.estimate.d_hat, state.velocity))
         return minus(minus(minus(scaled(self._mass, v_r_dot), times(K_v, s)), self._mg), d_hat)
 
     def update(self, t: float, hold: bool | Array) -> None:

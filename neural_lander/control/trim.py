@@ -26,7 +26,7 @@ class Trim:
     """
 
     def __init__(self, rate: np.ndarray, limit: float) -> None:
-        self._rate, self._limit, self._off = rate, limit, not np.any(rate)
+        self._rate, self._limit, self._off = split(rate), limit, not np.any(rate)
         self._clock = Clock()
         self.reset()
 
@@ -44,7 +44,7 @@ class Trim:
         if dt == 0.0 or self._off:
             return
         d_hat, error = constant(self.d_hat, s), split(s)
-        moved = plus(split(d_hat), times(scaled(dt, split(constant(self._rate, s))), error))
+        moved = plus(split(d_hat), times(scaled(dt, self._rate), error))
         known = finite(*error)
         if isinstance(known, bool):  # one vehicle
             self.d_hat = clamped(moved, self._limit) if known and not hold else d_hat

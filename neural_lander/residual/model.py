@@ -12,7 +12,7 @@ import numpy as np
 
 from neural_lander.arrays import Array, clip, constant, namespace, relu, rows_times
 from neural_lander.components import join, split
-from neural_lander.residual.features import ROTORS, Features, Observed, features_named, heading, to_world
+from neural_lander.residual.features import Features, Observed, features_named, heading, to_world
 from neural_lander.state import State
 
 
@@ -121,10 +121,8 @@ class ReluNetwork:
         if type(like) is np.ndarray:
             return self._numpy
         (low, high), (state, bias), thrust, layers = self._numpy
-        first = constant(state, like), constant(bias, like)
-        return (constant(low, like), constant(high, like)), first, constant(thrust, like), [
-            constant(W, like) for W in layers
-        ]
+        limits, first = (constant(low, like), constant(high, like)), (constant(state, like), constant(bias, like))
+        return limits, first, constant(thrust, like), [constant(W, like) for W in layers]
 
     @cached_property
     def _numpy(self) -> _Inference:

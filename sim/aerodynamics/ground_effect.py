@@ -32,13 +32,12 @@ class GroundEffect:
 
     def increase(self, z: Scalar, vehicle: Vehicle) -> Scalar:
         """s at a rotor height z in m."""
-        R2 = vehicle.rotor_radius**2
-        d, b = vehicle.hub_distances
-        z = maximum(z, vehicle.rotor_radius / 8)
+        R, (d, b) = vehicle.rotor_radius, vehicle.hub_distances
+        z = maximum(z, R / 8)
         four_z2 = 4.0 * z * z
         near, far = d * d + four_z2, b * b + four_z2  # 2 d^2 = b^2 on the square that the paper has
         images = z * near**-1.5 + (0.5 + 2.0 * self.K_b) * z * far**-1.5
-        return minimum(R2 * (0.25 / four_z2 + images), self.s_max)
+        return minimum(R * R * (0.25 / four_z2 + images), self.s_max)
 
     def __call__(self, state: State, rotor_speeds: Array, vehicle: Vehicle, terrain: Surface) -> tuple[Array, Array]:
         """See :class:`~sim.aerodynamics.effect.AerodynamicEffect`."""
