@@ -25,11 +25,12 @@ from firmware_bridge.links import open_link
 from firmware_bridge.thrust import ThrustMap
 from neural_lander.rotation import quaternion_exp
 from neural_lander.vehicle import GRAVITY
-from tests.crazyflie_vehicle import COMPANION_PORT, FIRMWARE_PORT, MOTOR_CURVE, VEHICLE, Truth, serve
+from tests.crazyflie_vehicle import COMPANION_PORT, FIRMWARE_PORT, MOTOR_CURVE, VEHICLE, serve
+from tests.shared_truth import Truth
 
 ADDRESS = f"crazyflie:udp://127.0.0.1:{COMPANION_PORT}"
 BOOT_TIME, BOOT_STEPS = 20.0, 3000  # s; samples
-CONNECT_TIME = 15.0  # s; cflib does not ask again where a datagram was lost
+CONNECT_TIME, ATTEMPTS = 10.0, 3  # s; cflib does not ask again where a datagram was lost
 PERIOD = 0.01  # s between setpoints
 LEVEL = np.array([1.0, 0.0, 0.0, 0.0])
 HEIGHT = 1.0  # m
@@ -71,11 +72,16 @@ class Flight:
             time.sleep(0.001)
 
     def connected(self) -> bool:
-        end = time.monotonic() + CONNECT_TIME
-        while time.monotonic() < end:
-            self.run(0.1)
-            if {PositionReport, AttitudeReport, ImuReport, StatusReport} <= set(self.last):
-                return True
+        """Whether all that is needed comes in, at the third attempt."""
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                self.link.close()
+                self.link = open_link(ADDRESS, VEHICLE, thrust_map=hover_map())
+            end = time.monotonic() + CONNECT_TIME
+            while time.monotonic() < end:
+                self.run(0.1)
+                if {PositionReport, AttitudeReport, ImuReport, StatusReport} <= set(self.last):
+                    return True
         return False
 
     @property
@@ -123,7 +129,7 @@ class Flight:
         """Largest motor signal while setpoints with thrust are given to a link that has not taken control."""
         self.run(0.3, lambda: AttitudeSetpoint(LEVEL, 0.0))
         self.run(0.5, lambda: AttitudeSetpoint(LEVEL, 0.5 * VEHICLE.weight))
-        return float(self.truth.pwm.max())
+        return float(self.truth.motors.max())
 
     def take_off(self) -> dict[str, Any]:
         began = time.monotonic()
@@ -179,7 +185,7 @@ class Flight:
         while (now := time.monotonic()) - began < 4.0:
             self.run(0.005)
             level = now - began if level is None and self.tilt() < TILTED else level
-            off = now - began if off is None and self.truth.pwm.max() == 0 else off
+            off = now - began if off is None and self.truth.motors.max() == 0 else off
         result = {"flew": flew, "level_after_s": level, "off_after_s": off}
         result |= {"mode": self.status.mode, "armed": self.status.armed}
         self.link.take_control(time.monotonic())
@@ -187,7 +193,7 @@ class Flight:
         self.run(0.5, lambda: AttitudeSetpoint(self.last[AttitudeReport].attitude, 0.0))
         self.run(1.0, lambda: AttitudeSetpoint(self.last[AttitudeReport].attitude, 0.5 * VEHICLE.weight))
         return result | {
-            "asked_again_pwm": float(self.truth.pwm.max()),
+            "asked_again_pwm": float(self.truth.motors.max()),
             "asked_again_armed": self.status.armed,
             "refusals": list(self.status.arming_refusals),
         }
@@ -206,6 +212,7 @@ def firmware(binary: str, truth: Truth, folder: Path) -> Iterator[None]:
     """The firmware and its vehicle."""
     vehicle = multiprocessing.Process(target=serve, args=(truth,), daemon=True)
     vehicle.start()
+    assert truth.listening.wait(BOOT_TIME)  # the firmware says its hello once, and waits for ever
     with (folder / "firmware.log").open("w") as log:
         running = subprocess.Popen([binary, str(FIRMWARE_PORT), "127.0.0.1"], cwd=folder, stdout=log, stderr=log)
         try:
@@ -246,7 +253,7 @@ def by_fly(truth: Truth, folder: Path, more: list[str]) -> dict[str, Any]:
         flight.run(1.0)
         result |= {"mode_at_end": flight.status.mode, "armed_at_end": flight.status.armed}
     flight.link.close()
-    return result | {"motors_at_end": float(truth.pwm.max())}
+    return result | {"motors_at_end": float(truth.motors.max())}
 
 
 def main(binary: str, what: str, folder: Path, more: list[str]) -> None:

@@ -6,18 +6,16 @@ and passes on everything else between the firmware and cflib, which opens ``udp:
 """
 
 import math
-import multiprocessing
 import socket
 import struct
 import time
 from collections import deque
-from dataclasses import dataclass, field
-from multiprocessing.sharedctypes import SynchronizedArray
 
 import numpy as np
 
 from firmware_bridge.emulator.world import RigidBodyWorld
 from neural_lander.vehicle import GRAVITY, Vehicle, load_vehicle
+from tests.shared_truth import Truth
 
 FIRMWARE_PORT, COMPANION_PORT = 19950, 19850
 STEP = 0.001  # s, of the firmware's loop, which waits for each IMU sample
@@ -35,71 +33,22 @@ PATIENCE = 0.005  # s until a sample counts as lost
 NAP = 0.0002  # s
 
 
-@dataclass
-class Truth:
-    """Shared by the vehicle's process and the test's."""
-
-    values: SynchronizedArray = field(default_factory=lambda: multiprocessing.Array("d", 32))
-
-    def put(self, world: RigidBodyWorld, pwm: np.ndarray, steps: int, touchdown: float, highest: float) -> None:
-        state = world.state
-        parts = (state.position, state.velocity, state.attitude, state.body_rates, world.specific_force, pwm)
-        flat = [*np.concatenate(parts).tolist(), float(state.height), steps, touchdown, highest]
-        with self.values.get_lock():
-            self.values[: len(flat)] = flat
-
-    def __getattr__(self, name: str) -> np.ndarray:
-        begin, end = {
-            "position": (0, 3),
-            "velocity": (3, 6),
-            "attitude": (6, 10),
-            "body_rates": (10, 13),
-            "specific_force": (13, 16),
-            "pwm": (16, 20),
-        }[name]
-        with self.values.get_lock():
-            return np.array(self.values[begin:end])
-
-    @property
-    def height(self) -> float:
-        return self.values[20]
-
-    @property
-    def steps(self) -> int:
-        return int(self.values[21])
-
-    @property
-    def touchdown_speed(self) -> float:
-        """m/s of the last contact after a flight."""
-        return self.values[22]
-
-    @property
-    def highest(self) -> float:
-        return self.values[23]
-
-
 class World:
     """The vehicle with its sensors, stepped by the firmware's motor commands."""
 
     def __init__(self, truth: Truth, vehicle: Vehicle) -> None:
         self.body, self.vehicle, self.truth = RigidBodyWorld(vehicle), vehicle, truth
         self.pwm = np.zeros(4)
-        self.steps, self._touchdown, self._highest, self._flown = 0, 0.0, 0.0, False
+        self.steps = 0
 
     def step(self, seconds: float) -> None:
         body, signal = self.body, self.pwm
-        falling = -float(body.state.velocity[2])
         share = (1 - MOTOR_CURVE) * signal + MOTOR_CURVE * signal**2
         parts = math.ceil(seconds / STEP)
         for _ in range(parts):
             body.step(self.vehicle.rotor_speed_max * np.sqrt(share), seconds / parts)
-        height = float(body.state.height)
         self.steps += 1
-        self._flown |= height > 0.1
-        self._highest = max(self._highest, height)
-        if self._flown and body.state.contact:
-            self._flown, self._touchdown = False, falling
-        self.truth.put(body, signal, self.steps, self._touchdown, self._highest)
+        self.truth.put(body, signal, self.steps)
 
     def imu(self) -> bytes:
         acceleration = self.body.specific_force / GRAVITY / G_PER_COUNT
@@ -119,6 +68,7 @@ def serve(truth: Truth, vehicle: Vehicle = VEHICLE) -> None:
     by a motor command, and a packet of cflib's for its turn: on a busy machine there are fewer samples.
     """
     firmware, companion = _socket(FIRMWARE_PORT), _socket(COMPANION_PORT)
+    truth.listening.set()
     where: dict[str, tuple[str, int]] = {}
     waiting: deque[bytes] = deque()
     world = World(truth, vehicle)
