@@ -269,13 +269,18 @@ class CrazyflieLink:
             self._crazyflie.commander.send_setpoint(0.0, 0.0, 0.0, 0)
 
     def hand_back(self, now: float) -> None:
-        """Let the firmware's high-level commander land where it stood before, at a stated speed."""
+        """Let the firmware's high-level commander land where it stood before, at a stated speed.
+
+        Given control with nothing to do it stops the motors in the air: hence twice, so that a lost packet costs no
+        vehicle.
+        """
         del now
         self._released = True
         target = self._ground - BELOW_GROUND
         duration = max((self._height - target) / LAND_SPEED, LEAST_LAND_TIME)
-        self._crazyflie.commander.send_notify_setpoint_stop()
-        self._crazyflie.high_level_commander.land(target, duration)
+        for _ in range(2):
+            self._crazyflie.high_level_commander.land(target, duration)
+            self._crazyflie.commander.send_notify_setpoint_stop()
 
     def preflight(self) -> Sequence[CheckResult]:
         """See :class:`firmware_bridge.link.Link`."""

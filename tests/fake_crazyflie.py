@@ -67,7 +67,10 @@ class FakeCrazyflie:
         self.flown: tuple[float, float, float] = (0.0, 0.0, 0.0)
         """Roll, nose down and counter-clockwise rate that are flown, in degrees (per second)."""
         self.thrust = 0
-        self._thrust_locked, self._by_high_level, self._landing = True, True, False
+        self.landing = False
+        self.lose = -1
+        """How many packets until one is lost; none where it is negative."""
+        self._thrust_locked, self._by_high_level = True, True
         self._setpoint_at = self._thrust_at = self._landed_at = 0.0
 
     @property
@@ -86,7 +89,7 @@ class FakeCrazyflie:
             self.time += STEP
             if self._by_high_level:
                 self._setpoint_at = self.time
-            if self.thrust or self._landing:
+            if self.thrust or (self.landing and self._by_high_level):
                 self._thrust_at, self.state = self.time, "flying"
             silence = self.time - self._setpoint_at
             if self.state == "flying" and silence > LOCKS:
@@ -99,13 +102,15 @@ class FakeCrazyflie:
                 self.state, self.armed = "on the ground", self.arms_itself
 
     def _lock(self) -> None:
-        self.state, self.armed, self.thrust, self._landing = "locked", False, 0, False
+        self.state, self.armed, self.thrust, self.landing = "locked", False, 0, False
 
     def _recorder(self, *names: str) -> types.SimpleNamespace:
         def record(name: str) -> Callable[..., None]:
             def take(*values: Any) -> None:
                 self.told.append((name, *values))
-                getattr(self, "_" + name)(*values)
+                if self.lose != 0:
+                    getattr(self, "_" + name)(*values)
+                self.lose -= 1
 
             return take
 
@@ -113,20 +118,20 @@ class FakeCrazyflie:
 
     def _send_setpoint(self, roll: float, pitch: float, yaw_rate: float, thrust: int) -> None:
         self._thrust_locked &= thrust != 0
-        self._setpoint_at, self._by_high_level, self._landing = self.time, False, False
+        self._setpoint_at, self._by_high_level, self.landing = self.time, False, False
         self.flown = (roll, pitch, -yaw_rate)
         allowed = self.armed and self.state != "locked" and not self._thrust_locked
         self.thrust = thrust if allowed and thrust >= 1000 else 0
 
     def _send_stop_setpoint(self) -> None:
-        self.thrust, self._setpoint_at, self._by_high_level, self._landing = 0, self.time, False, False
+        self.thrust, self._setpoint_at, self._by_high_level, self.landing = 0, self.time, False, False
 
     def _send_notify_setpoint_stop(self) -> None:
         self._by_high_level, self.thrust = True, 0
 
     def _land(self, height: float, duration: float) -> None:
         del height, duration
-        self._landing = self.state == "flying"
+        self.landing = self.state == "flying"
 
     def _send_arming_request(self, arm: bool) -> None:
         if arm and self.state == "on the ground":

@@ -282,12 +282,21 @@ def test_control_is_handed_back_by_landing_below_where_it_stood() -> None:
     fake.told.clear()
     link.hand_back(1.0)
     down = pytest.approx(0.05 - 0.05)
-    assert fake.told == [("send_notify_setpoint_stop",), ("land", down, pytest.approx(0.9 / 0.3))]
+    assert fake.told == 2 * [("land", down, pytest.approx(0.9 / 0.3)), ("send_notify_setpoint_stop",)]
     with pytest.raises(UserError, match="take control again"):
         link.send(AttitudeSetpoint(LEVEL, 0.1), fake.time)
     assert not told(fake, link).accepts_setpoints
     fake.elapse(3.0)
     assert fake.state == "flying"  # by its high-level commander, which needs nobody
+
+
+@pytest.mark.parametrize("lost", range(4))
+def test_handing_back_survives_a_lost_packet(lost: int) -> None:
+    fake, link = flying()
+    fake.lose = lost
+    link.hand_back(fake.time)
+    fake.elapse(3.0)
+    assert fake.state == "flying" and fake.landing
 
 
 def test_closing_sends_nothing_to_what_is_landing() -> None:
