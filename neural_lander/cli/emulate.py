@@ -23,6 +23,7 @@ from firmware_bridge.emulator.modes import TICK
 from firmware_bridge.emulator.msp import MspAutopilot
 from firmware_bridge.emulator.pilot import Keyboard, Pilot
 from firmware_bridge.emulator.pty import Endpoint, PseudoTerminal, Server, TcpServer, keys, run
+from firmware_bridge.emulator.receiver import BETAFLIGHT, INAV
 from firmware_bridge.emulator.session import Emulation, MavlinkEmulation, MspEmulation, Session, Trouble
 from firmware_bridge.emulator.sticks import StickAutopilot, betaflight_default_sticks, inav_default_sticks
 from firmware_bridge.emulator.vehicle import EmulatedVehicle
@@ -158,7 +159,7 @@ def _msp(
         raise UserError("--deny and --parameter are of MAVLink; leave them out with --protocol msp")
     inav = kind is Kind.INAV
     sticks = inav_default_sticks() if inav else betaflight_default_sticks()
-    pilot = StickAutopilot(plant.vehicle, world, sticks=sticks, seed=seed)
+    pilot = StickAutopilot(plant.vehicle, world, sticks=sticks, seed=seed, habits=INAV if inav else BETAFLIGHT)
     return MspEmulation(f"{kind} (MSP)", pilot, MspAutopilot(pilot, "INAV" if inav else "BTFL"))
 
 
