@@ -47,9 +47,9 @@ def check_controller(guidance: Guidance) -> list[CheckResult]:
     """Whether the link tells what the controller cannot fly without."""
     if guidance.misses_accelerometer is None:
         return []
-    words = f"{guidance.name} gets it from the autopilot's accelerometer"
+    words = f"the autopilot's accelerometer tells it, as {guidance.name} needs"
     if guidance.misses_accelerometer:
-        words = f"{guidance.name} needs the accelerometer's, and this link tells none; fly --controller l1 or pd-trim"
+        words = f"this link tells none, which {guidance.name} cannot fly without; take --controller l1 or pd-trim"
     return [CheckResult("specific force", not guidance.misses_accelerometer, words)]
 
 

@@ -169,7 +169,7 @@ def test_indi_does_not_begin_where_the_link_tells_no_specific_force() -> None:
             s.clock.sleep_until(s.clock.now() + 0.01)
         outcomes.append(s.outcome)
     assert outcomes[0] == "landed and disarmed"
-    assert outcomes[1].startswith("check not passed: specific force: INDI, guarded needs the accelerometer's")
+    assert outcomes[1].startswith("check not passed: specific force: this link tells none, which INDI")
     assert link.sent == [] and "l1 or pd-trim" in outcomes[1]
 
 
