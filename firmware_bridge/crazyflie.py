@@ -59,6 +59,7 @@ LAND_SPEED = 0.3  # m/s, of the firmware's own landing when control is handed ba
 LEAST_LAND_TIME = 1.0  # s
 BELOW_GROUND = 0.05  # m below where it stood, at which its landing ends: so that it reaches the ground, guess
 RANGE_LIMIT_MM = 4000  # of the VL53L1x on the Z-ranger deck
+ANSWER_TIME = 5.0  # s without any packet, before the tables of contents are there, until it is tried anew; a guess
 EVENTS = 4096  # that wait between two calls of poll at most
 
 CAN_BE_ARMED, ARMED, ARMS_ITSELF, CAN_FLY, FLYING = 1, 2, 4, 8, 16  # bits of supervisor.info
@@ -136,8 +137,10 @@ class CrazyflieLink:
         self._info = 0
         self._connected = self._taken = self._released = self._unlocked = self._disarming = False
         self._polled = -math.inf
+        self._answers, self._answered_at = False, math.inf
         for name in ("connected", "connection_failed", "connection_lost", "disconnected"):
             getattr(crazyflie, name).add_callback(self._listener(name))
+        crazyflie.packet_received.add_callback(self._hear)
         crazyflie.link_statistics.latency_updated.add_callback(self._listener("round trip"))
         crazyflie.open_link(uri)
 
@@ -146,6 +149,10 @@ class CrazyflieLink:
             self._events.append((name, details))
 
         return listen
+
+    def _hear(self, packet: object) -> None:
+        del packet
+        self._answers = True
 
     def poll(self, now: float) -> Sequence[Report]:
         """See :class:`firmware_bridge.link.Link`."""
@@ -171,7 +178,16 @@ class CrazyflieLink:
                 )
         self._polled = now
         self._logs.revive(now)
+        if not self._connected:
+            self._expect_answers(now)
         return reports
+
+    def _expect_answers(self, now: float) -> None:
+        """Over UDP cflib asks for each entry of a table once, and waits for ever."""
+        self._answered_at = now if self._answers else min(self._answered_at, now)
+        self._answers = False
+        if now - self._answered_at > ANSWER_TIME:
+            raise LinkLost(f"Crazyflie at {self._uri} does not answer; look at its battery and its address")
 
     def _read(self, block: str, values: Mapping[str, float], t: float, now: float) -> Sequence[Report]:
         v = [float(values[name]) for name, _ in BLOCKS[block][1]]

@@ -8,6 +8,7 @@ import contextlib
 import json
 import math
 import multiprocessing
+import signal
 import subprocess
 import sys
 import tempfile
@@ -34,6 +35,7 @@ CONNECT_TIME, ATTEMPTS = 10.0, 3  # s; cflib does not ask again where a datagram
 PERIOD = 0.01  # s between setpoints
 LEVEL = np.array([1.0, 0.0, 0.0, 0.0])
 HEIGHT = 1.0  # m
+RESTART_TIME = 30.0  # s until it flies
 LANDING_TIME = 4.0  # s for the firmware to land by itself, where it was left to
 TILTED = math.radians(10.0)
 
@@ -207,22 +209,38 @@ def booted(truth: Truth) -> bool:
     return truth.steps >= BOOT_STEPS
 
 
+class Firmware:
+    """The firmware, which can be started again."""
+
+    def __init__(self, binary: str, folder: Path) -> None:
+        self._command, self._folder = [binary, str(FIRMWARE_PORT), "127.0.0.1"], folder
+        self._running: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self.stop()
+        with (self._folder / "firmware.log").open("a") as log:
+            self._running = subprocess.Popen(self._command, cwd=self._folder, stdout=log, stderr=log)
+
+    def stop(self) -> None:
+        if self._running is not None:
+            self._running.kill()
+            self._running.wait()
+
+
 @contextlib.contextmanager
-def firmware(binary: str, truth: Truth, folder: Path) -> Iterator[None]:
-    """The firmware and its vehicle."""
+def flyable(firmware: Firmware, truth: Truth) -> Iterator[None]:
+    """The firmware with its vehicle."""
     vehicle = multiprocessing.Process(target=serve, args=(truth,), daemon=True)
     vehicle.start()
-    assert truth.listening.wait(BOOT_TIME)  # the firmware says its hello once, and waits for ever
-    with (folder / "firmware.log").open("w") as log:
-        running = subprocess.Popen([binary, str(FIRMWARE_PORT), "127.0.0.1"], cwd=folder, stdout=log, stderr=log)
-        try:
-            if not booted(truth):
-                raise TimeoutError(f"the firmware has not booted within {BOOT_TIME} s")
-            yield
-        finally:
-            running.kill()
-            running.wait()
-            vehicle.kill()
+    try:
+        assert truth.listening.wait(BOOT_TIME)  # the firmware says its hello once, and waits for ever
+        firmware.start()
+        if not booted(truth):
+            raise TimeoutError(f"the firmware has not booted within {BOOT_TIME} s")
+        yield
+    finally:
+        firmware.stop()
+        vehicle.kill()
 
 
 def by_link(truth: Truth) -> dict[str, Any]:
@@ -234,16 +252,52 @@ def by_link(truth: Truth) -> dict[str, Any]:
     return result | {"silence": flight.silence(), "modes": [mode for _, mode in flight.modes]}
 
 
+def fly(folder: Path, more: list[str]) -> subprocess.Popen[str]:
+    """``fly`` with arming confirmed, in the background."""
+    (folder / "thrust.json").write_text(hover_map().to_json())
+    command = [sys.executable, "-m", "neural_lander.cli.main", "fly", "--link", ADDRESS, "--vehicle", VEHICLE.name,
+               "--thrust-map", str(folder / "thrust.json"), "--floor", "0", "--arm", "--json", "--duration", "60",
+               "--log", str(folder / "flight.mcap"), *more]  # fmt: skip
+    pipe = subprocess.PIPE
+    flying = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+    assert flying.stdin is not None
+    flying.stdin.write("arm\n")
+    flying.stdin.flush()
+    return flying
+
+
+def by_restart(truth: Truth, firmware: Firmware, folder: Path) -> dict[str, Any]:
+    """The firmware starts again in the air, under ``fly``."""
+    flying = fly(folder, [])
+    end = time.monotonic() + RESTART_TIME
+    while truth.height < 0.7 and time.monotonic() < end and flying.poll() is None:
+        time.sleep(0.1)
+    flew = truth.height
+    firmware.start()
+    time.sleep(LANDING_TIME)
+    steps, motors = truth.steps, 0.0
+    end = time.monotonic() + 6.0
+    while time.monotonic() < end:
+        motors = max(motors, float(truth.motors.max()))
+        time.sleep(0.05)
+    flying.send_signal(signal.SIGINT)
+    printed, _ = flying.communicate(timeout=30)
+    return {
+        "flew_m": flew,
+        "steps_after": truth.steps - steps,
+        "motors_after": motors,
+        "height_after_m": truth.height,
+        "flown": json.loads(printed) if printed else None,
+    }
+
+
 def by_fly(truth: Truth, folder: Path, more: list[str]) -> dict[str, Any]:
     """``fly`` lands from 1 m; what the firmware then says."""
-    (folder / "thrust.json").write_text(hover_map().to_json())
-    fly = [sys.executable, "-m", "neural_lander.cli.main", "fly", "--link", ADDRESS, "--vehicle", VEHICLE.name,
-           "--thrust-map", str(folder / "thrust.json"), "--floor", "0", "--arm", "--json", "--duration", "60",
-           "--log", str(folder / "flight.mcap"), *more]  # fmt: skip
-    done = subprocess.run(fly, input="arm\n", capture_output=True, text=True, timeout=120, check=False)
+    flying = fly(folder, more)
+    printed, said = flying.communicate(timeout=120)
     result = {
-        "flown": json.loads(done.stdout) if done.stdout else None,
-        "stderr": done.stderr[-2000:],
+        "flown": json.loads(printed) if printed else None,
+        "stderr": said[-2000:],
         "highest_m": truth.highest,
     }
     time.sleep(LANDING_TIME)
@@ -258,9 +312,14 @@ def by_fly(truth: Truth, folder: Path, more: list[str]) -> dict[str, Any]:
 
 def main(binary: str, what: str, folder: Path, more: list[str]) -> None:
     warnings.simplefilter("ignore")
-    truth = Truth()
-    with firmware(binary, truth, folder):
-        result = by_link(truth) if what == "link" else by_fly(truth, folder, more)
+    truth, firmware = Truth(), Firmware(binary, folder)
+    with flyable(firmware, truth):
+        if what == "link":
+            result = by_link(truth)
+        elif what == "restart":
+            result = by_restart(truth, firmware, folder)
+        else:
+            result = by_fly(truth, folder, more)
     print(json.dumps(result), flush=True)
 
 

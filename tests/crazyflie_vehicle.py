@@ -77,8 +77,9 @@ def serve(truth: Truth, vehicle: Vehicle = VEHICLE) -> None:
     while True:
         for packet, sender in _received(firmware):
             where["firmware"] = sender
-            if packet == HELLO:
+            if packet == HELLO:  # it has just started
                 firmware.sendto(packet, sender)
+                world.pwm = np.zeros(4)
             elif packet[0] >> 4 == SIMULATION:
                 unanswered = 0
                 if len(packet) == MOTOR_PACKET:

@@ -52,6 +52,7 @@ class FakeCrazyflie:
 
     def __init__(self, lacks: tuple[str, ...] = (), arms_itself: bool = False) -> None:
         self.connected, self.connection_failed, self.connection_lost, self.disconnected = (Caller() for _ in range(4))
+        self.packet_received = Caller()
         self.told: list[tuple[Any, ...]] = []
         self.blocks: dict[str, FakeLogConfig] = {}
         self.lacks, self.arms_itself = lacks, arms_itself

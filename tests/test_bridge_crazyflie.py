@@ -134,3 +134,17 @@ def test_a_user_who_ends_the_program_in_the_air_leaves_it_landing(tmp_path: Path
     assert result["highest_m"] > 0.7
     assert 0.05 < result["touchdown_speed_m_per_s"] < 0.7  # from 1 m it falls at more than 4 m/s
     assert result["motors_at_end"] == 0 and "locked" not in result["mode_at_end"]
+
+
+def test_nothing_takes_off_again_after_the_firmware_has_restarted(tmp_path: Path) -> None:
+    result: dict[str, Any] = {}
+    for attempt in range(ATTEMPTS):
+        own = tmp_path / str(attempt)
+        own.mkdir()
+        result = happened("restart", own)
+        if result["flew_m"] > 0.7 and result["steps_after"] > 1000:
+            break
+    assert result["flew_m"] > 0.7 and result["steps_after"] > 1000  # it flew, and it runs again
+    assert result["motors_after"] == 0 and result["height_after_m"] < 0.05
+    assert any(transition["phase"] == "disconnected" for transition in result["flown"]["transitions"])
+    assert not result["flown"]["landed"]

@@ -379,6 +379,18 @@ def test_why_it_does_not_arm_is_named() -> None:
         assert isinstance(status, StatusReport) and not status.armed and words in status.arming_refusals[0]
 
 
+def test_a_connection_that_falls_silent_half_way_is_given_up_to_be_tried_anew() -> None:
+    """Over UDP cflib waits for a lost answer for ever."""
+    fake = FakeCrazyflie()
+    link = crazyflie.CrazyflieLink(fake, FakeLogConfig, "udp://127.0.0.1:19850", VEHICLE)
+    for k in range(200):  # tables of contents may take long over a radio
+        fake.packet_received.call(object())
+        link.poll(100.0 + 0.1 * k)
+    link.poll(124.0)
+    with pytest.raises(LinkLost, match="does not answer"):
+        link.poll(126.0)
+
+
 @pytest.mark.parametrize("event", ["connection_failed", "connection_lost"])
 def test_a_lost_connection_is_told_with_its_reason(event: str) -> None:
     fake, link = connected()
