@@ -35,7 +35,7 @@ CONNECT_TIME, ATTEMPTS = 10.0, 3  # s; cflib does not ask again where a datagram
 PERIOD = 0.01  # s between setpoints
 LEVEL = np.array([1.0, 0.0, 0.0, 0.0])
 HEIGHT = 1.0  # m
-RESTART_TIME = 30.0  # s until it flies
+UP, CLIMB_TIME = 0.8, 40.0  # m of height that counts as flying, and s until then
 LANDING_TIME = 4.0  # s for the firmware to land by itself, where it was left to
 TILTED = math.radians(10.0)
 
@@ -266,13 +266,18 @@ def fly(folder: Path, more: list[str]) -> subprocess.Popen[str]:
     return flying
 
 
+def up(truth: Truth, flying: subprocess.Popen[str]) -> float:
+    """Height in m, once it has climbed or too much time is over."""
+    end = time.monotonic() + CLIMB_TIME
+    while truth.height < UP and time.monotonic() < end and flying.poll() is None:
+        time.sleep(0.1)
+    return truth.height
+
+
 def by_restart(truth: Truth, firmware: Firmware, folder: Path) -> dict[str, Any]:
     """The firmware starts again in the air, under ``fly``."""
     flying = fly(folder, [])
-    end = time.monotonic() + RESTART_TIME
-    while truth.height < 0.7 and time.monotonic() < end and flying.poll() is None:
-        time.sleep(0.1)
-    flew = truth.height
+    flew = up(truth, flying)
     firmware.start()
     time.sleep(LANDING_TIME)
     steps, motors = truth.steps, 0.0
@@ -291,9 +296,11 @@ def by_restart(truth: Truth, firmware: Firmware, folder: Path) -> dict[str, Any]
     }
 
 
-def by_fly(truth: Truth, folder: Path, more: list[str]) -> dict[str, Any]:
-    """``fly`` lands from 1 m; what the firmware then says."""
+def by_fly(truth: Truth, folder: Path, interrupted: bool, more: list[str]) -> dict[str, Any]:
+    """``fly`` lands from 1 m, or is interrupted there by its user; what the firmware then says."""
     flying = fly(folder, more)
+    if interrupted and up(truth, flying) >= UP:
+        flying.send_signal(signal.SIGINT)
     printed, said = flying.communicate(timeout=120)
     result = {
         "flown": json.loads(printed) if printed else None,
@@ -319,7 +326,7 @@ def main(binary: str, what: str, folder: Path, more: list[str]) -> None:
         elif what == "restart":
             result = by_restart(truth, firmware, folder)
         else:
-            result = by_fly(truth, folder, more)
+            result = by_fly(truth, folder, what == "interrupted", more)
     print(json.dumps(result), flush=True)
 
 
