@@ -29,7 +29,7 @@ UNIDENTIFIED_THRUST_SLOPE = 0.1
 """The bound where flights do not identify df_a/dT: no further from any aerodynamic slope (0 to +0.2) than 0.3."""
 DEFAULT_PATH_WEIGHT = 5e-4
 """Tight certificates at little cost. On both Crazyflies and in simulation, three seeds each, bounds of L, L_u and
-height come to 1 % of what a search reaches (up to 6 % without), and L is a quarter to a third smaller. RMSE moves by 1 %
+height come to 1 % of what a search reaches (up to 6 % without); L is a quarter to a third smaller. RMSE moves by 1 %
 at most, near the ground on the Crazyflies by 1.5 %. Where an effect is steepest and its label has no noise it is
 smoothed: at height 0 of the tests' plant 0.13 N of 2.7 N are missed, 0.05 N without. Forty landings in simulation do
 not show it.
