@@ -57,7 +57,11 @@ setup(
     license="MIT",
     python_requires=">=3.11",
     packages=find_packages(include=["neural_lander*", "sim*", "firmware_bridge*"]),
-    package_data={"neural_lander": ["vehicles/*.toml", "certificate/*.json", "pages/template/*"]},
+    package_data={
+        "neural_lander": ["py.typed", "vehicles/*.toml", "certificate/*.json", "pages/template/*"],
+        "sim": ["py.typed"],
+        "firmware_bridge": ["py.typed"],
+    },
     install_requires=BASE,
     extras_require={
         "train": TRAIN,

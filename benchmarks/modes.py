@@ -34,7 +34,7 @@ from sim.campaign import Campaign, run_campaign
 from sim.collection import FLIGHTS, collect_flight
 from sim.insight import thrust_slope
 from sim.plant import Plant
-from sim.study import collection_seed, learned_from
+from sim.study import collection_seed
 from sim.summary import summarise
 from sim.worlds import Copy
 
@@ -73,7 +73,7 @@ def judged(
         path = Path(folder) / "bundle"
         bundle = save_bundle(path, result)
         bundle = replace_certificate(path, certify(bundle.model, vehicle, proved(bundle.model, vehicle)))
-    copy = Copy(plant, learned_from(bundle))
+    copy = Copy(plant, bundle.learned)
     report = evaluate(result.predictors, unseen, trim=flight_trim, trim_above=trim_height(vehicle))
     campaign = Campaign([copy], [CONTROLLER], "land-1d", LANDINGS, world="batched")
     landed = summarise(run_campaign(campaign))[CONTROLLER]

@@ -38,6 +38,8 @@ from firmware_bridge.mavlink_framing import Frame, FrameParser
 from firmware_bridge.realtime import MonotonicClock, undisturbed
 from firmware_bridge.realtime import run as ticks
 from firmware_bridge.supervisor_types import IN_CONTROL
+from neural_lander.control.controller import Controller
+from neural_lander.control.guard import Guarded
 from neural_lander.residual.model import NoResidual
 from neural_lander.vehicle import Vehicle, load_vehicle
 
@@ -71,7 +73,7 @@ class Hover:
     def __init__(self, link: Link, vehicle: Vehicle, seconds: float) -> None:
         self._poll, self._seconds = link.poll, seconds
         plan = FlightPlan(vehicle, settle_time=10 * PATIENCE)
-        self.loop = FlightLoop(link, Guidance(vehicle, NoResidual(), plan), Rangefinder())
+        self.loop = FlightLoop(link, Guidance(Guarded(Controller(vehicle, NoResidual())), plan), Rangefinder())
         self.sent = 0
         self.flown_sent = 0
         self.flown = 0.0  # s

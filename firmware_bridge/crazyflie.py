@@ -1,23 +1,33 @@
 """Crazyflie over CRTP, through cflib: an optional extra, since cflib is GPL-3. Imported only when asked for.
 
-Written from Bitcraze's documentation and the firmware's source, and tested with a stand-in for cflib only: **never
-flown with this code**. Its address is a URI of cflib (``radio://0/80/2M/E7E7E7E7E7``, ``serial://ttyAMA0``; cflib's
-serial line is CPX at a fixed 576000 baud).
+Flown against the firmware in software (2024.4) only, **never on hardware**. Its address is a URI of cflib
+(``radio://0/80/2M/E7E7E7E7E7``, ``serial://ttyAMA0``; cflib's serial line is CPX at a fixed 576000 baud).
 
-The dead-man is the firmware's: 500 ms without a setpoint it levels, 2000 ms without one it stops the motors. World and
-body are ours already; the log's body rates are in degrees per second, its acceleration in g.
+A Crazyflie follows whoever sends, without a mode and without a pilot's switch. What other autopilots have is made here:
+before control is taken nothing goes out, and where the firmware arms itself (the models without ESCs do), it counts as
+armed once arming was asked for, or while it flies. So a flight needs ``--arm``, whatever the firmware.
+
+The dead-man is the firmware's: 500 ms without a setpoint it levels, 2000 ms without one it stops the motors and locks
+until it is restarted. It does so on the ground too, as long as it believes that it flies, which it does for 2 s after
+the last thrust; and versions of 2024 lock at being disarmed in that time. So control of the stopped motors is given to
+its high-level commander, which needs no setpoints, and disarming waits.
+
+World and body are ours already; the log's body rates are in degrees per second, its acceleration in g.
 """
 
 from __future__ import annotations
 
 import importlib
+import logging
 import math
+import warnings
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from firmware_bridge.crazyflie_logs import BLOCKS, NEEDED, LogBlocks, LogClock
 from firmware_bridge.link import (
     AttitudeReport,
     AttitudeSetpoint,
@@ -47,32 +57,13 @@ MOST_PWM = 60_000  # the firmware cuts what is above
 ATTITUDE_AGE = 0.2  # s, of the heading that a setpoint is turned into; a guess
 LAND_SPEED = 0.3  # m/s, of the firmware's own landing when control is handed back; a guess
 LEAST_LAND_TIME = 1.0  # s
+BELOW_GROUND = 0.05  # m below where it stood, at which its landing ends: so that it reaches the ground, guess
 RANGE_LIMIT_MM = 4000  # of the VL53L1x on the Z-ranger deck
-RESTART = 1.0  # s by which the firmware's clock must go back
+ANSWER_TIME = 5.0  # s without any packet, before the tables of contents are there, until it is tried anew; a guess
 EVENTS = 4096  # that wait between two calls of poll at most
 
-BLOCKS: Mapping[str, tuple[int, tuple[tuple[str, str], ...]]] = {
-    "position": (10, tuple((f"stateEstimate.{name}", "float") for name in ("x", "y", "z", "vx", "vy", "vz"))),
-    "attitude": (
-        10,
-        (
-            *((f"stateEstimate.{name}", "float") for name in ("qw", "qx", "qy", "qz")),
-            *((f"gyro.{axis}", "FP16") for axis in "xyz"),
-        ),
-    ),
-    "inertial": (
-        10,
-        (*((f"acc.{axis}", "float") for axis in "xyz"), *((f"gyro.{axis}", "FP16") for axis in "xyz")),
-    ),
-    "range": (20, (("range.zrange", "uint16_t"),)),
-    "rotors": (20, tuple((f"rpm.m{motor}", "uint16_t") for motor in range(1, 5))),
-    "status": (100, (("supervisor.info", "uint16_t"), ("pm.vbat", "float"), ("pm.batteryLevel", "uint8_t"))),
-}
-"""Log blocks: period in ms, and variables with the type they are fetched as; at most 26 bytes each. A block whose
-variables the firmware lacks is left out."""
-NEEDED = ("position", "attitude", "inertial", "status")
-CAN_BE_ARMED, ARMED, CAN_FLY, FLYING = 1, 2, 8, 16  # bits of supervisor.info
-REFUSALS = {32: "tumbled", 64: "locked: restart it", 128: "crashed"}
+CAN_BE_ARMED, ARMED, ARMS_ITSELF, CAN_FLY, FLYING = 1, 2, 4, 8, 16  # bits of supervisor.info
+REFUSALS = {32: "tumbled", 64: "locked: restart it", 128: "crashed", 2048: "a deck reports a fault"}
 
 
 def open_crazyflie(uri: str, vehicle: Vehicle, **options: Any) -> CrazyflieLink:
@@ -94,7 +85,9 @@ def open_crazyflie(uri: str, vehicle: Vehicle, **options: Any) -> CrazyflieLink:
             f"link 'crazyflie:{uri}' needs cflib, which is GPL-3 and therefore an extra: "
             "pip install 'neural-lander[crazyflie]'"
         ) from error
-    crtp.init_drivers()
+    logging.getLogger("cflib").addHandler(logging.NullHandler())  # else its warnings are written over the display
+    if not crtp.CLASSES:  # else each opening would add them once more
+        crtp.init_drivers(enable_serial_driver=True)
     return CrazyflieLink(crazyflie.Crazyflie(), log.LogConfig, uri, vehicle, **options)
 
 
@@ -132,19 +125,23 @@ class CrazyflieLink:
         """V of the battery."""
         self.fraction: float | None = None
         """Of full PWM, as last sent."""
-        self._crazyflie, self._log_config, self._uri, self._vehicle = crazyflie, log_config, uri, vehicle
+        self._crazyflie, self._uri, self._vehicle = crazyflie, uri, vehicle
         self._thrust_map = thrust_map
         # cflib calls back from a thread of its own: a deque takes that, and poll alone looks into it
         self._events: deque[tuple[str, Any]] = deque(maxlen=EVENTS)
         self._arrivals: deque[float] = deque(maxlen=EVENTS)
-        self._missing: list[str] = []
+        self._logs, self._clock = LogBlocks(log_config, self._listener), LogClock()
         self._attitude: np.ndarray | None = None
         self._attitude_at = -math.inf
-        self._height = 0.0
-        self._released = self._connected = False
-        self._stamp = self._offset = math.inf
+        self._height, self._ground = 0.0, BELOW_GROUND
+        self._info = 0
+        self._connected = self._taken = self._released = self._unlocked = self._disarming = False
+        self._polled = -math.inf
+        self._answers, self._answered_at = False, math.inf
         for name in ("connected", "connection_failed", "connection_lost", "disconnected"):
             getattr(crazyflie, name).add_callback(self._listener(name))
+        crazyflie.packet_received.add_callback(self._hear)
+        crazyflie.link_statistics.latency_updated.add_callback(self._listener("round trip"))
         crazyflie.open_link(uri)
 
     def _listener(self, name: str) -> Callable[..., None]:
@@ -153,6 +150,10 @@ class CrazyflieLink:
 
         return listen
 
+    def _hear(self, packet: object) -> None:
+        del packet
+        self._answers = True
+
     def poll(self, now: float) -> Sequence[Report]:
         """See :class:`firmware_bridge.link.Link`."""
         reports: list[Report] = []
@@ -160,70 +161,81 @@ class CrazyflieLink:
             name, details = self._events.popleft()
             if name == "connected":
                 self._connected = True
-                self._start_logs()
+                self._logs.start(self._crazyflie.log, now)
+            elif name == "round trip":
+                self._clock.take_round_trip(details[0] / 1000)
             elif name in BLOCKS:
                 self._arrivals.append(now)
-                stamp, values = details[0] / 1000, details[1]
-                if stamp < self._stamp - RESTART and math.isfinite(self._stamp):
-                    self._offset = math.inf
-                    self._released = True
+                self._logs.hear(name, now)
+                if self._clock.see(details[0] / 1000, now):
+                    self._released, self._unlocked = True, False
                     reports.append(RestartReport(now, "its clock began again"))
-                self._stamp = stamp
-                # the packet that was fastest sets the clock's offset; what is slower was older
-                self._offset = min(now - stamp, self._offset)
-                reports += self._read(name, values, stamp + self._offset, now)
+                reports += self._read(name, details[1], self._clock.to_ours(), now)
             else:
                 why = details[1] if len(details) > 1 else "the link was closed"
                 raise LinkLost(
                     f"Crazyflie at {self._uri} is gone ({why}); look at its battery, its address and the radio"
                 )
+        self._polled = now
+        self._logs.revive(now)
+        if not self._connected:
+            self._expect_answers(now)
         return reports
 
-    def _start_logs(self) -> None:
-        for name, (period, variables) in BLOCKS.items():
-            block = self._log_config(name=name, period_in_ms=period)
-            for variable, kind in variables:
-                block.add_variable(variable, kind)
-            try:
-                self._crazyflie.log.add_config(block)
-            except KeyError as error:  # the firmware has no such variable, or the deck is not there
-                self._missing.append(f"{name} ({error.args[0]})")
-                continue
-            block.data_received_cb.add_callback(self._listener(name))
-            block.start()
+    def _expect_answers(self, now: float) -> None:
+        """Over UDP cflib asks for each entry of a table once, and waits for ever."""
+        self._answered_at = now if self._answers else min(self._answered_at, now)
+        self._answers = False
+        if now - self._answered_at > ANSWER_TIME:
+            raise LinkLost(f"Crazyflie at {self._uri} does not answer; look at its battery and its address")
 
     def _read(self, block: str, values: Mapping[str, float], t: float, now: float) -> Sequence[Report]:
         v = [float(values[name]) for name, _ in BLOCKS[block][1]]
         match block:
             case "position":
                 self._height = v[2]
-                return (PositionReport(t, now, np.array(v[:3]), np.array(v[3:])),)
+                return (PositionReport(t, now, np.array(v[:3]), np.array(v[3:]), self._clock.error),)
             case "attitude":
                 if not 0.9 < math.hypot(*v[:4]) < 1.1:
                     return ()
                 self._attitude, self._attitude_at = normalise(np.array(v[:4])), now
-                return (AttitudeReport(t, now, self._attitude, DEGREE * np.array(v[4:])),)
+                return (AttitudeReport(t, now, self._attitude, DEGREE * np.array(v[4:]), self._clock.error),)
             case "inertial":
                 return (ImuReport(t, now, STANDARD_GRAVITY * np.array(v[:3]), DEGREE * np.array(v[3:])),)
             case "range":
                 return (RangeReport(t, now, v[0] / 1000, 0 < v[0] < RANGE_LIMIT_MM),)
             case "rotors":
                 return (RotorReport(t, now, RPM * np.array(v)),)
-        return self._status(int(v[0]), v[1], v[2], now)
+            case "battery":
+                self.voltage = v[0]
+                return (BatteryReport(now, v[0], v[1] / 100),)
+        return (self._status(int(v[0]), now),)
 
-    def _status(self, info: int, volts: float, percent: float, now: float) -> Sequence[Report]:
-        self.voltage = volts
+    def _status(self, info: int, now: float) -> StatusReport:
+        self._info, flying = info, bool(info & FLYING)
         refusals = tuple(why for bit, why in REFUSALS.items() if info & bit)
-        if not info & (ARMED | CAN_BE_ARMED) and not refusals:
+        ready = bool(info & (CAN_BE_ARMED | ARMED | CAN_FLY | FLYING)) and not refusals
+        if not ready and not refusals:
             refusals = ("its supervisor does not say that it can be armed",)
-        armed = bool(info & ARMED)
-        mode = "flying" if info & FLYING else "can fly" if info & CAN_FLY else "armed" if armed else "disarmed"
-        accepts = bool(info & (CAN_FLY | FLYING)) and not self._released
-        status = StatusReport(now, armed, mode, accepts, not info & FLYING, () if armed else refusals)
-        return (BatteryReport(now, volts, percent / 100), status)
+        armed = flying or (bool(info & ARMED) and (self._unlocked or not info & ARMS_ITSELF))
+        if not flying:
+            self._ground = self._height
+            self._finish_disarming(bool(info & ARMED))
+        mode = "flying" if flying else "can fly" if info & CAN_FLY else "armed" if armed else "disarmed"
+        mode = refusals[0] if refusals else mode
+        accepts = ready and self._taken and not self._released
+        return StatusReport(now, armed, mode, accepts, not flying, () if armed else refusals)
+
+    def _finish_disarming(self, armed: bool) -> None:
+        if self._disarming and armed and not self._info & ARMS_ITSELF:
+            self._ask_to_arm(False)
+        self._disarming = False
 
     def send(self, setpoint: Setpoint, now: float) -> None:
-        """See :class:`firmware_bridge.link.Link`. Thrust is PWM, of which the firmware cuts what exceeds 60000."""
+        """See :class:`firmware_bridge.link.Link`. Thrust is PWM, of which the firmware cuts what exceeds 60000.
+
+        Nothing goes out before control is taken, since the firmware would follow; nor while it is being disarmed.
+        """
         check_setpoint(setpoint, self._vehicle)
         if not isinstance(setpoint, AttitudeSetpoint):
             raise UserError("setpoint: body rates are not sent to a Crazyflie; send attitude and thrust")
@@ -240,53 +252,80 @@ class CrazyflieLink:
         pwm = min(round(FULL_PWM * fraction), MOST_PWM)
         self.fraction = pwm / FULL_PWM
         rate = yaw_rate(setpoint.yaw_rate, turn)
-        # pitch is nose down and yaw counter-clockwise here, as in our body frame: cflib turns the pitch's sign
-        self._crazyflie.commander.send_setpoint(roll / DEGREE, pitch / DEGREE, rate / DEGREE, pwm)
+        if self._taken and not self._disarming:
+            # pitch is nose down here, as in our body frame (cflib turns its sign), but the yaw rate is clockwise
+            self._crazyflie.commander.send_setpoint(roll / DEGREE, pitch / DEGREE, -rate / DEGREE, pwm)
 
     def arm(self, now: float) -> None:
         """See :class:`firmware_bridge.link.Link`."""
         del now
-        self._crazyflie.platform.send_arming_request(True)
+        self._unlocked = True
+        if not self._info & ARMS_ITSELF:
+            self._ask_to_arm(True)
 
     def disarm(self, now: float) -> None:
-        """Stop the motors, then disarm: after touchdown only."""
+        """Stop the motors, and disarm once the firmware sees that it does not fly: after touchdown only."""
         del now
         self._crazyflie.commander.send_stop_setpoint()
-        self._crazyflie.platform.send_arming_request(False)
-        self._released = True
+        self._crazyflie.commander.send_notify_setpoint_stop()
+        self._unlocked, self._disarming = False, True
+
+    def _ask_to_arm(self, arm: bool) -> None:
+        """By cflib's ``supervisor``, which versions before 0.1.31 lack; it warns of a firmware that is older."""
+        asked = getattr(self._crazyflie, "supervisor", None) or self._crazyflie.platform
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            asked.send_arming_request(arm)
 
     def take_control(self, now: float) -> None:
         """Unlock the thrust: the firmware wants to see a setpoint without any first."""
         del now
-        self._released = False
+        self._taken, self._released = True, False
         if self._connected:
             self._crazyflie.commander.send_setpoint(0.0, 0.0, 0.0, 0)
 
     def hand_back(self, now: float) -> None:
-        """Let the firmware's high-level commander land, at a stated speed from the height it last told."""
+        """Let the firmware's high-level commander land where it stood before, at a stated speed.
+
+        Given control with nothing to do it stops the motors in the air: hence twice, so that a lost packet costs no
+        vehicle.
+        """
         del now
         self._released = True
-        self._crazyflie.commander.send_notify_setpoint_stop()
-        duration = max(self._height / LAND_SPEED, LEAST_LAND_TIME)
-        self._crazyflie.high_level_commander.land(0.0, duration)
+        target = self._ground - BELOW_GROUND
+        duration = max((self._height - target) / LAND_SPEED, LEAST_LAND_TIME)
+        for _ in range(2):
+            self._crazyflie.high_level_commander.land(target, duration)
+            self._crazyflie.commander.send_notify_setpoint_stop()
 
     def preflight(self) -> Sequence[CheckResult]:
         """See :class:`firmware_bridge.link.Link`."""
         if not self._connected:
             return [CheckResult("firmware", False, f"no answer from {self._uri} yet: look at its address and battery")]
-        needed = [name for name in self._missing if name.startswith(NEEDED)]
-        logs = f"not told: {', '.join(self._missing)}" if self._missing else "all log blocks"
-        remedy = ": flash a newer firmware" if needed else ""
+        missing, silent = self._logs.missing, self._logs.silent(self._polled)
+        needed = [name for name in NEEDED if self._logs.lacking(name)]
+        found = [f"not told: {', '.join(missing)}"] if missing else []
+        found += [f"silent: {', '.join(silent)}"] if silent else []
+        remedy = "; flash a newer firmware" if needed else ""
+        arms = "; it arms itself, so that only --arm takes off" if self._info & ARMS_ITSELF else ""
         return [
-            CheckResult("firmware", True, f"Crazyflie at {self._uri}"),
-            CheckResult("log blocks", not needed, f"{logs}{remedy}"),
+            CheckResult("firmware", True, f"Crazyflie at {self._uri}{arms}"),
+            CheckResult(
+                "log blocks", not needed and not NEEDED & set(silent), ("; ".join(found) or "all log blocks") + remedy
+            ),
         ]
 
     def quality(self) -> tuple[str, str]:
         """See :class:`firmware_bridge.link.Link`. Blocks of the last second that anything came in."""
         newest = self._arrivals[-1] if self._arrivals else 0.0
-        return f"{sum(newest - t < 1.0 for t in self._arrivals)} log blocks/s", f"{len(self._missing)} kinds missing"
+        return (
+            f"{sum(newest - t < 1.0 for t in self._arrivals)} log blocks/s",
+            f"{len(self._logs.missing)} kinds missing",
+        )
 
     def close(self) -> None:
-        """See :class:`firmware_bridge.link.Link`."""
+        """See :class:`firmware_bridge.link.Link`. cflib would send a setpoint without thrust, also in the air."""
+        link, self._crazyflie.link = self._crazyflie.link, None
+        if link is not None:
+            link.close()
         self._crazyflie.close_link()

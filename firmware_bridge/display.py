@@ -22,10 +22,9 @@ from firmware_bridge.recorder import Recorder
 from firmware_bridge.session import Session
 from firmware_bridge.supervisor_types import Phase
 from firmware_bridge.tick_record import TickRecord
-from neural_lander.residual.model import NoResidual
 
 REFRESH = 0.2  # s
-TABLE_ROWS = 16  # lines of the screen that the table may take
+TABLE_ROWS = 17  # lines of the screen that the table may take
 SCORE_COLOURS = ((1.0, "green"), (math.inf, "red"))
 
 
@@ -120,8 +119,9 @@ def table(record: TickRecord, session: Session, recorder: Recorder | None) -> Ta
         height = vehicle.lowest_point(record.reference.position, np.eye(3))
         reference = f"to {x:+.3f}  {y:+.3f}, height {height:.3f}"
     row("setpoint", thrust, reference)
-    if isinstance(session.loop.guidance.residual.model, NoResidual):
-        row("f_a, N", "-", "no bundle, no network")
+    row("controller", session.loop.guidance.name, _guard(record))
+    if session.loop.guidance.network is None:
+        row("f_a, N", "-", "no network")
     else:
         predicted = "-" if record.f_a_predicted is None else _vector(record.f_a_predicted)
         row("f_a, N", predicted, f"{100 * decision.network_share:.0f} % of the network in the control law")
@@ -139,6 +139,14 @@ def table(record: TickRecord, session: Session, recorder: Recorder | None) -> Ta
     else:
         row("", "a: abort, go around", "q: hand back and end")
     return grid
+
+
+def _guard(record: TickRecord) -> str | Text:
+    if record.guard_force is None:
+        return "without a guard"
+    if not np.any(record.guard_force):
+        return "the guard lets it pass"
+    return Text(f"the guard adds {_vector(record.guard_force)} N", "yellow")
 
 
 def _vector(v: Any) -> str:

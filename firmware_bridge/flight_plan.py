@@ -12,9 +12,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from neural_lander.errors import UserError
-from neural_lander.state import Reference
-from neural_lander.trajectory import LANDING_SPEED, LANDING_START_HEIGHT, Hover, Landing, Trajectory
-from neural_lander.vehicle import Vehicle
+from neural_lander.state import Reference, State
+from neural_lander.trajectory import (
+    GO_AROUND_ACCELERATION,
+    LANDING_SPEED,
+    LANDING_START_HEIGHT,
+    GoAround,
+    Hover,
+    Landing,
+    Trajectory,
+)
+from neural_lander.vehicle import GRAVITY, Vehicle
 
 SPOOL_TIME = 1.0  # s from no thrust to the weight's at the take-off, guess
 SURPLUS_RATE = 0.05  # of the weight per s by which thrust grows on until it lifts, since a thrust map may be off; guess
@@ -24,6 +32,7 @@ LIFT_TIME = 10.0  # s without having lifted; ArduCopter alone gives no thrust fo
 CLIMB_SPEED = 0.5  # m/s, guess
 SETTLE_TIME = 5.0  # s of hover before the landing: the trim settles at 1.5 per s
 LOWEST_HOLD = 0.3  # m above the ground: a hold is flown without the network, so out of ground effect, guess
+RESERVE = 0.1  # of the largest thrust, left to the moments when a sink is arrested: as the guard's
 OVERDUE = 10.0  # s after the reference has come to rest, guess: with trim a landing is late by 3 s at worst
 
 
@@ -80,6 +89,8 @@ class FlightPlan:
                 f"at most 1), hover = {settle_time!r} s not negative"
             )
         self._clearance = vehicle.gear_clearance
+        full = 4.0 * vehicle.thrust_coefficient * vehicle.u_max / vehicle.mass  # m/s^2
+        self._most = max((1.0 - RESERVE) * full - GRAVITY, GO_AROUND_ACCELERATION)
         self._height, self._settle_time, self._landing_speed = height, settle_time, landing_speed
         self._stages: list[Stage] = []
         self._yaw = 0.0
@@ -108,15 +119,18 @@ class FlightPlan:
         self._stages = [Stage("climb", now, climb), Stage("hover", hover, Hover(top)), Stage("land", down, landing)]
         self._rests = down + landing.arrival
 
-    def hold(self, now: float, position: np.ndarray) -> None:
-        """Stay at ``position`` from now on, but not in ground effect."""
-        place = np.array([position[0], position[1], max(position[2], self._clearance + LOWEST_HOLD)])
-        self._replace(Stage("hold", now, Line(np.array(position), place, CLIMB_SPEED)))
+    def hold(self, now: float, state: State) -> None:
+        """Come to rest from ``state`` over the ground, and stay at its height, but not in ground effect."""
+        self._replace(Stage("hold", now, self._away(state, LOWEST_HOLD)))
 
-    def go_around(self, now: float, position: np.ndarray) -> None:
-        """Climb to where the landing began, and stay."""
-        top = np.array([position[0], position[1], max(position[2], self._clearance + self._height)])
-        self._replace(Stage("go around", now, Line(np.array(position), top, CLIMB_SPEED)))
+    def go_around(self, now: float, state: State) -> None:
+        """Arrest the sink from ``state`` over the ground, climb to where the landing began, and stay."""
+        self._replace(Stage("go around", now, self._away(state, self._height)))
+
+    def _away(self, state: State, height: float) -> GoAround:
+        """To rest at ``height`` in m of the gear, or at the state's own where that is higher."""
+        target = max(float(state.position[2]), self._clearance + height)
+        return GoAround(0.0, state.position, state.velocity, float(state.height), target, most=self._most)
 
     def _replace(self, stage: Stage) -> None:
         self._stages, self._rests, self._stands_since = [stage], math.inf, math.inf

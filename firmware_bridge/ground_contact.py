@@ -1,9 +1,10 @@
-"""Whether the gear stands on the ground: a guess, since no vehicle here has a contact sensor.
+"""Whether it looks as if the gear stood on the ground: no vehicle here has a contact sensor.
 
 Three signs count, and only while landing: the autopilot's own landed flag; a height below ``CONTACT_HEIGHT`` at rest;
 and, below ``HOVER_HEIGHT``, thrust well below what hover took, while nothing moves: with a quarter of the weight
 missing a vehicle in the air gains 0.1 m/s within 40 ms. The last two must last for ``SIGN_TIME``. Higher up, little
-thrust without motion means that nobody hears our setpoints.
+thrust without motion means that nobody hears our setpoints. A sign is no contact: one who hangs at two centimetres
+gives it too, and a flag may be wrong. It is the reason to ask the ground itself, which ``ground_probe`` does.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class GroundContact:
             self.hover_thrust += dt / HOVER_TIME * (thrust - self.hover_thrust)
 
     def __call__(self, now: float, height: float, climb: float, thrust: float, landed: bool | None) -> bool:
-        """Contact at time ``now`` in s, from height in m, vertical speed in m/s, commanded thrust in N and the flag."""
+        """A sign at time ``now`` in s, from height in m, vertical speed in m/s, commanded thrust in N and the flag."""
         if self._felt is None:
             self._climb = climb
         else:

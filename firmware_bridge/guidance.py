@@ -10,19 +10,22 @@ import numpy as np
 
 from firmware_bridge.flight_plan import FlightPlan
 from firmware_bridge.ground_contact import GroundContact
+from firmware_bridge.ground_probe import GroundProbe
 from firmware_bridge.link import AttitudeSetpoint, RatesSetpoint, Setpoint
 from firmware_bridge.supervisor_types import Output
 from neural_lander.arrays import Array
 from neural_lander.components import Rows, quaternion_rows, split
-from neural_lander.control.attitude import AttitudeGains, attitude_error
-from neural_lander.control.controller import Controller
+from neural_lander.control.adaptation import LastLayerAdaptation
+from neural_lander.control.attitude import AttitudeGains, AttitudeLaw, attitude_error
+from neural_lander.control.controller import Controller, Wanted
+from neural_lander.control.guard import Guarded
+from neural_lander.control.indi import Indi
 from neural_lander.control.touchdown import TouchdownDetector
-from neural_lander.control.tracking import TrackingGains
+from neural_lander.control.user import UserController
+from neural_lander.errors import UserError
 from neural_lander.residual.model import NoResidual, ResidualModel
 from neural_lander.state import Reference, State
-from neural_lander.vehicle import Vehicle
 
-CONTACT_TIME = 0.5  # s: contact is guessed here, not felt, so that it must last longer than in simulation
 RATE_GAIN = 6.0  # 1/s from attitude error to body rate, for links that carry rates only: PX4's default is 6.5, guess
 _NO_MOMENTS = AttitudeGains(np.zeros(3), np.zeros(3))
 
@@ -49,7 +52,8 @@ class Step:
     setpoint: Setpoint
     reference: Reference  # over the ground
     f_a_hat: np.ndarray  # (3,) N, world: what was subtracted
-    d_hat: np.ndarray  # (3,) N, world: the trim
+    d_hat: np.ndarray  # (3,) N, world: the estimate beside it, the trim for one
+    guard_force: np.ndarray | None  # (3,) N, world: what the guard added to the force; None without a guard
     stage: str
 
     @property
@@ -61,47 +65,73 @@ class Step:
 
 
 class Guidance:
-    """The controller of :mod:`neural_lander.control`, for an autopilot that keeps the attitude itself.
+    """A controller of :mod:`neural_lander.control`, guarded or not, for an autopilot that keeps the attitude itself.
 
     The moments are the autopilot's, so that u_i = T / 4c_T in the thrust iteration: the attitude law here has no gains.
+    The controller is this object's from now on: its residual is faded by the supervisor's share.
+
+    Raises
+    ------
+    UserError
+        For a user's law that gives rotor speeds: there is no attitude in them that the autopilot could be told.
     """
 
     def __init__(
-        self,
-        vehicle: Vehicle,
-        model: ResidualModel,
-        plan: FlightPlan,
-        *,
-        contraction_factor: float = 0.5,
-        iterations: int | None = None,
-        gains: TrackingGains | None = None,
-        rates: bool = False,
-        uncertified: str = "",
+        self, controller: Controller | Guarded, plan: FlightPlan, *, rates: bool = False, name: str = ""
     ) -> None:
-        self.vehicle, self.plan = vehicle, plan
-        self.residual = FadedResidual(model)
-        self.controller = Controller(
-            vehicle,
-            self.residual,
-            gains,
-            _NO_MOMENTS,
-            contraction_factor,
-            iterations=iterations,
-            uncertified=uncertified,
-        )
-        self.touchdown = TouchdownDetector(CONTACT_TIME)
-        self.contact = GroundContact(vehicle.weight)
+        law = controller.controller if isinstance(controller, Guarded) else controller
+        if isinstance(law, UserController):
+            raise UserError(
+                f"controller '{law.name}' gives rotor speeds, and an autopilot is told attitude and thrust: write it "
+                "as a force estimate (neural_lander.control.estimate) or as a Controller"
+            )
+        self.controller, self.plan, self.vehicle = controller, plan, law.vehicle
+        self.name = name or type(law).__name__
+        law.residual = self.residual = FadedResidual(law.residual)
+        law.attitude = AttitudeLaw(self.vehicle, _NO_MOMENTS)
+        self._law, self._estimate = law, law.tracking.estimate
+        self.touchdown = TouchdownDetector()
+        self.contact, self.probe = GroundContact(self.vehicle.weight), GroundProbe()
         self._rates = rates
-        self._thrust_max = 4.0 * vehicle.thrust_coefficient * vehicle.u_max
+        self._thrust_max = 4.0 * self.vehicle.thrust_coefficient * self.vehicle.u_max
         self._thrust = 0.0
         self._touching = False
+
+    @property
+    def guarded(self) -> bool:
+        """Whether the guard flies along."""
+        return isinstance(self.controller, Guarded)
+
+    @property
+    def network(self) -> ResidualModel | None:
+        """The model of the residual in it, unfaded; None where there is none."""
+        return None if isinstance(self.residual.model, NoResidual) else self.residual.model
+
+    @property
+    def misses_accelerometer(self) -> bool | None:
+        """Whether the controller needs an accelerometer that was never heard; None where it needs none."""
+        return not self._estimate.felt if isinstance(self._estimate, Indi) else None
 
     def begin(self, now: float, state: State, on_ground: bool) -> None:
         """Start the flight plan at ``state``, over the ground."""
         self.controller.reset()
-        self.touchdown.reset()
+        self._leave_ground()
         self.contact = GroundContact(self.vehicle.weight)
         self.plan.begin(now, state.position, _yaw(state), on_ground)
+
+    def hold(self, now: float, state: State) -> None:
+        """Stay where it is, but not in ground effect."""
+        self._leave_ground()
+        self.plan.hold(now, state)
+
+    def go_around(self, now: float, state: State) -> None:
+        """Climb to where the landing began, and stay."""
+        self._leave_ground()
+        self.plan.go_around(now, state)
+
+    def _leave_ground(self) -> None:
+        self.touchdown.reset()
+        self.probe = GroundProbe()
 
     def step(self, now: float, state: State, output: Output, share: float, landed: bool | None) -> Step:
         """Setpoint at time ``now`` in s for what the supervisor wants.
@@ -122,6 +152,8 @@ class Guidance:
         """
         flying = output in (Output.FOLLOW, Output.HOLD)
         self.residual.share = share
+        if isinstance(self._estimate, LastLayerAdaptation):
+            self._estimate.flown = share
         if flying:
             if self.plan.has_lifted(state.position):
                 self.plan.lift(now, state.position)
@@ -132,12 +164,12 @@ class Guidance:
             self.controller.reset()
             reference = Reference(state.position, _ZERO, _ZERO, _yaw(state))
         self.controller(now, state, reference)
-        wanted = self.controller.wanted
-        assert wanted is not None
+        wanted = self._wanted()
         attitude = quaternion_of(wanted.R_d)
         thrust = min(max(float(wanted.thrust), 0.0), self._thrust_max)
         if flying:
-            thrust *= self.plan.thrust_share(now) * self.touchdown.share
+            thrust *= self.plan.thrust_share(now) * min(self.probe.share, self.touchdown.share)
+            self.controller.flown_thrust = np.full(4, thrust / 4)
             self.contact.learn(now, float(state.height), thrust)
         elif output is not Output.STAY:
             thrust, attitude = 0.0, _level(_yaw(state))
@@ -147,6 +179,7 @@ class Guidance:
             reference,
             wanted.f_a_hat,
             self.controller.tracking.d_hat,
+            self._guard_force(),
             self.plan.stage(now) if flying else "",
         )
 
@@ -154,8 +187,27 @@ class Guidance:
         """Contact and touchdown: they count only while landing, since the take-off begins on the ground."""
         landing = self.plan.stage(now) == "land"
         climb = float(state.velocity[2])
-        self._touching = landing and self.contact(now, float(state.height), climb, self._thrust, landed)
-        self.touchdown(now, self._touching)
+        height, upright = float(state.height), state.rows[2][2]
+        self._touching = landing and self.contact(now, height, climb, self._thrust, landed)
+        carried = self.probe(now, self._touching, height, climb, self._thrust)
+        self.touchdown(now, carried, upright=upright)
+
+    def _wanted(self) -> Wanted:
+        """What is to be sent: where the controller gives no numbers just that, and not what a guard would fly instead.
+
+        It is at its end then: the supervisor has to see that and hand back, rather than fly on without it.
+        """
+        asked, wanted = self._law.wanted, self.controller.wanted
+        assert asked is not None and wanted is not None
+        numbers = sum(sum(row) for row in asked.R_d) + float(asked.thrust)
+        return wanted if math.isfinite(numbers) else asked
+
+    def _guard_force(self) -> np.ndarray | None:
+        if not isinstance(self.controller, Guarded):
+            return None
+        intervention = self.controller.intervention
+        assert intervention is not None
+        return np.asarray(intervention.force)
 
     def _setpoint(self, state: State, attitude: np.ndarray, thrust: float) -> Setpoint:
         if not self._rates:

@@ -118,6 +118,7 @@ class FlightLoop:
             f_a_applied=sent.f_a_hat if sent and not self.dry_run else _ZERO,
             f_a_predicted=predicted,
             d_hat=step.d_hat if step else _ZERO,
+            guard_force=self._guard_force(sent),
             rotor_speed=rotor_speed,
             rotor_speed_source=source,
             rotor_speed_age=now - heard.rotors.t if source == MEASURED and heard.rotors else 0.0,
@@ -133,6 +134,12 @@ class FlightLoop:
         if self._record is not None:
             self._record(record)
         return record
+
+    def _guard_force(self, sent: Step | None) -> np.ndarray | None:
+        """What the guard added in the setpoint that was sent; zero where nothing was, None without a guard."""
+        if not self.guidance.guarded:
+            return None
+        return _ZERO if sent is None or self.dry_run else sent.guard_force
 
     def listen(self, now: float) -> bool:
         """Whether a new state has come since the last tick, by time ``now`` in s; see :func:`realtime.run`."""
@@ -226,10 +233,10 @@ class FlightLoop:
         self.guidance.begin(now, state, bool(state.height < GROUND_HEIGHT) and self.heard.landed is not False)
 
     def _hold(self, now: float, state: State) -> None:
-        self.guidance.plan.hold(now, state.position)
+        self.guidance.hold(now, state)
 
     def _go_around(self, now: float, state: State) -> None:
-        self.guidance.plan.go_around(now, state.position)
+        self.guidance.go_around(now, state)
 
     def _control(self, now: float, state: State | None, decision: Decision) -> Step | None:
         """The controller's step, or None where it failed: then nothing goes out, and the supervisor hands back."""

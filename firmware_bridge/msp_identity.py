@@ -63,7 +63,7 @@ class Identity:
         self.variant = ""
         """BTFL or INAV; empty until known."""
         self.version = self.board = ""
-        self.api_minor = 0
+        self.api_major = self.api_minor = 0
         self.boxes: list[int] = []
         """Permanent numbers, in the order of the bits of the status."""
         self.box_names: dict[int, str] = {}
@@ -79,7 +79,7 @@ class Identity:
         """Take an answer in; what is to be asked next."""
         match request.command:
             case 1:  # API_VERSION
-                self.api_minor = payload[2]
+                self.api_major, self.api_minor = payload[1], payload[2]
             case 2:  # FC_VARIANT
                 self.variant = payload[:4].decode("ascii", "replace")
                 return self._settings() if self.variant in NAMES else ()
@@ -162,7 +162,7 @@ class Identity:
         if self.variant not in NAMES:
             found = f"'{self.variant}' answers, neither Betaflight (BTFL) nor INAV" if self.variant else "no answer yet"
             return [CheckResult("firmware", False, f"{found}: look at the port, its baud rate and its MSP switch")]
-        name = f"{NAMES[self.variant]} {self.version} on {self.board}, MSP API 1.{self.api_minor}"
+        name = f"{NAMES[self.variant]} {self.version} on {self.board}, MSP API {self.api_major}.{self.api_minor}"
         results = [CheckResult("firmware", True, name), self._sticks_check(), self._throttle_check(), self._map_check()]
         results += [self._mode_check(), self._override_check(), _rate_check(self.variant, answers, round_trip)]
         return results

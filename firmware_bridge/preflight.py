@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from firmware_bridge.guidance import Guidance
 from firmware_bridge.heard import Heard
 from firmware_bridge.link import CheckResult
 from firmware_bridge.supervisor_limits import Limits
@@ -40,6 +41,16 @@ def check_vehicle(heard: Heard, limits: Limits, now: float) -> list[CheckResult]
     if estimate.specific_force is not None and disarmed:
         results.append(_frames(estimate.specific_force))
     return results + _arming(heard)
+
+
+def check_controller(guidance: Guidance) -> list[CheckResult]:
+    """Whether the link tells what the controller cannot fly without."""
+    if guidance.misses_accelerometer is None:
+        return []
+    words = f"the autopilot's accelerometer tells it, as {guidance.name} needs"
+    if guidance.misses_accelerometer:
+        words = f"this link tells none, which {guidance.name} cannot fly without; take --controller l1 or pd-trim"
+    return [CheckResult("specific force", not guidance.misses_accelerometer, words)]
 
 
 def _arming(heard: Heard) -> list[CheckResult]:

@@ -165,6 +165,7 @@ class Recorder:
             "battery_voltage": record.battery_voltage,
             "height": record.height if record.height_age < SYNC_PERIOD else None,
             "f_a_applied": record.f_a_applied,
+            "guard_force": record.guard_force,
         }
         if self._fields is None:
             self._first_state = record.t if self._first_state is None else self._first_state

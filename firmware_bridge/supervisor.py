@@ -26,7 +26,7 @@ holding               handing back          the abort key, or ``hold_time`` is o
 tracking, fading      holding, going round  the abort key
 tracking, fading      holding               outside of the flight volume; descent too fast; estimator jump; overdue; no
                                             height for ``height_hold``
-tracking              fading                residual out of its domain; height stale or none; certificate not valid;
+tracking              fading                residual out of its domain; height stale or none;
                                             a tick later than ``lateness``
 fading                tracking              nothing of that for ``recovery_time``
 handing back          landed, locked        disarmed after our touchdown
@@ -35,6 +35,10 @@ landed                landed, locked        disarmed
 landed                observing, locked     armed again; the mode was left while armed
 landed                handing back          not disarmed after ``disarm_time``
 ====================  ====================  ============================================================================
+
+A certificate is no reason here: it is about weights, vehicle and factor, which no flight changes. Without a valid one
+a network is not even built into a controller (``control.certified``); pre-flight looks once more at what will fly, and
+nothing begins where that fails; ``--uncertified`` flies by the user's word, which stands on the screen and in the log.
 
 *In control* is tracking, fading and holding; in fading the plan is flown on by the controller without the network,
 which needs no domain. *Locked* lasts until the program is started again: nothing is asked for and nothing is sent, so

@@ -19,7 +19,6 @@ def obstacle(limits: Limits, memory: Memory, s: Situation) -> str:
         ages = f"position {_ms(s.position_age)}, attitude {_ms(s.attitude_age)}"
         return f"no fresh state: {ages} old, limit {_ms(limits.state_age)}"
     obstacles = (
-        (not s.certificate_valid, "the certificate is not valid"),
         (not s.checks_passed, "a pre-flight check has not passed"),
         (not s.controller_alive, "the controller gives no finite setpoint"),
         (not s.height_age <= limits.height_loss, "no height above the ground"),
@@ -75,8 +74,6 @@ def breach(limits: Limits, s: Situation) -> str:
 
 def concern(limits: Limits, s: Situation) -> str:
     """What the network must not be trusted with, in words."""
-    if not s.certificate_valid:
-        return "the certificate is not valid"
     if not s.height_age <= limits.height_age:
         return "height above the ground is stale or none"
     if not s.domain_score <= limits.domain_score:

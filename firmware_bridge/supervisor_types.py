@@ -68,7 +68,6 @@ class Situation:
     """The abort key was pressed since the last tick."""
     stop: bool = False
     """The user ends the program."""
-    certificate_valid: bool = True
     checks_passed: bool = True
     controller_alive: bool = True
     """The last step of the controller returned finite numbers."""

@@ -37,6 +37,8 @@ class TickRecord:
     f_a_predicted: np.ndarray | None = None  # (3,) N, world
     """The network's own, unfaded; None without state, height or network."""
     d_hat: np.ndarray = field(default_factory=lambda: np.zeros(3))  # (3,) N, world
+    guard_force: np.ndarray | None = None  # (3,) N, world
+    """What the guard added to the force in the setpoint that was sent, zero where nothing was; None without a guard."""
     rotor_speed: np.ndarray | None = None  # (4,) rad/s
     """sqrt(u)."""
     rotor_speed_source: str = ""

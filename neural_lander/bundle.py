@@ -40,6 +40,7 @@ from neural_lander.bundle_files import (
 )
 from neural_lander.certificate import check
 from neural_lander.certificate.document import certify
+from neural_lander.control.learned import Learned
 from neural_lander.errors import UserError
 from neural_lander.residual.analytic import CheesemanBennett
 from neural_lander.residual.domain import Domain, FadingResidual
@@ -63,8 +64,6 @@ class Bundle:
     mean: np.ndarray  # (3,) N, world
     """Mean label of the training samples."""
     vehicle: Vehicle
-    thrust_lag: float  # s
-    """By which the motors lag more than the profile says; it does not fly."""
     domain: Domain
     """Where it was trained."""
     certificate: Mapping[str, Any]
@@ -107,6 +106,11 @@ class Bundle:
         """Passes of the thrust iteration that the certificate counts to its tolerance; None without one."""
         entry = self.certificate["entries"].get("iterations_to_tolerance")
         return None if entry is None or self.uncertified else int(entry["value"])
+
+    @property
+    def learned(self) -> Learned:
+        """What a controller takes of it; raises as :attr:`flown_factor`."""
+        return Learned(self.flying, self.cheeseman_bennett, self.flown_factor, self.iterations, self.uncertified)
 
     def _value(self, name: str) -> float:
         return float(self.certificate["entries"][name]["value"])
@@ -246,7 +250,7 @@ def _bundle(path: Path, parts: Parts, certificate: Mapping[str, Any], uncertifie
         law = info["cheeseman_bennett"]
         numbers = [float(law[key]) for key in ("mu", "c_N", "rotor_radius_m", "gear_clearance_m")]
         mean = np.asarray(info["mean_fa_N"], dtype=np.float64)
-        domain, thrust_lag = Domain.from_json(info["domain"]), float(info["thrust_lag_s"])
+        domain = Domain.from_json(info["domain"])
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path / INFO} lacks or garbles {error}: train the bundle again") from error
     if not uncertified:
@@ -256,7 +260,6 @@ def _bundle(path: Path, parts: Parts, certificate: Mapping[str, Any], uncertifie
         cheeseman_bennett=CheesemanBennett(*numbers),
         mean=mean,
         vehicle=vehicle,
-        thrust_lag=thrust_lag,
         domain=domain,
         certificate=certificate,
         info=info,
@@ -301,7 +304,6 @@ def _describe(result: TrainingResult, files: Mapping[str, str]) -> dict[str, Any
             "gear_clearance_m": law.gear_clearance,
         },
         "mean_fa_N": result.predictors.mean.tolist(),
-        "thrust_lag_s": result.predictors.thrust_lag,
         "domain": {**result.domain.to_json(), "calibration": result.fade.to_json()},
         "vehicle": {"name": result.vehicle.name, "sha256": result.vehicle.sha256},
         "versions": {"neural_lander": __version__, "numpy": np.__version__, "python": platform.python_version()},

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
 from neural_lander.arrays import Array, namespace
 
@@ -23,7 +24,7 @@ Rows = tuple[Vector, Vector, Vector]
 
 def split(v: Array) -> Vector:
     """Components along the last axis, ``(..., n) -> n``."""
-    if type(v) is np.ndarray and v.ndim == 1:
+    if type(v) is ndarray and v.ndim == 1:
         return v.tolist()
     return tuple(v[..., i] for i in range(v.shape[-1]))
 
@@ -34,6 +35,17 @@ def join(components: Vector) -> Array:
         return np.array(components)
     xp = namespace(*components)
     return xp.stack(list(components), axis=-1) if xp is np else xp.moveaxis(xp.stack(list(components), axis=0), 0, -1)
+
+
+def nothing(like: Array) -> Array:
+    """0 of the shape of a vector; of one vehicle always the same piece of memory, which cannot be written to."""
+    if type(like) is ndarray and like.shape == (3,):
+        return _NOTHING
+    return 0.0 * like
+
+
+_NOTHING = np.zeros(3)
+_NOTHING.flags.writeable = False
 
 
 def sqrt(x: Scalar) -> Scalar:
@@ -104,9 +116,37 @@ def unit(a: Vector) -> Vector:
     return a[0] * inverse, a[1] * inverse, a[2] * inverse
 
 
+def plus(a: Vector, b: Vector) -> Vector:
+    """a + b in three dimensions."""
+    return a[0] + b[0], a[1] + b[1], a[2] + b[2]
+
+
+def minus(a: Vector, b: Vector) -> Vector:
+    """a - b in three dimensions."""
+    return a[0] - b[0], a[1] - b[1], a[2] - b[2]
+
+
+def times(D: Vector, a: Vector) -> Vector:
+    """D a in three dimensions, of a diagonal matrix D."""
+    return D[0] * a[0], D[1] * a[1], D[2] * a[2]
+
+
+def scaled(k: Scalar, a: Vector) -> Vector:
+    """k a in three dimensions, of a number k."""
+    return k * a[0], k * a[1], k * a[2]
+
+
+def columns(rows: Rows) -> Rows:
+    """Columns of a matrix of rows: the axes of the body in the world, where it is R."""
+    (a, b, c), (d, e, f), (g, h, i) = rows
+    return (a, d, g), (b, e, h), (c, f, i)
+
+
 def rotate(rows: Rows, v: Vector) -> Vector:
     """R v."""
-    return dot(rows[0], v), dot(rows[1], v), dot(rows[2], v)
+    (a, b, c), (d, e, f), (g, h, i) = rows
+    x, y, z = v
+    return a * x + b * y + c * z, d * x + e * y + f * z, g * x + h * y + i * z
 
 
 def rotate_back(rows: Rows, v: Vector) -> Vector:

@@ -10,7 +10,7 @@ from neural_lander.components import Rows, quaternion_rows, split
 from neural_lander.rotation import quaternion_to_matrix
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class State:
     """Rigid-body state with any leading batch axes. World frame right-handed, z up; SI."""
 
@@ -34,6 +34,23 @@ class State:
     age: float | Array = 0.0  # (...) s
     """How old the measurement is that this is known from, where that is told."""
 
+    def __init__(
+        self,
+        position: Array,
+        velocity: Array,
+        attitude: Array,
+        body_rates: Array,
+        height: Array,
+        contact: bool | Array = False,
+        battery: float | Array | None = None,
+        specific_force: Array | None = None,
+        age: float | Array = 0.0,
+    ) -> None:
+        vars(self).update(  # a frozen dataclass' own way takes twice as long, and a step makes two states or more
+            position=position, velocity=velocity, attitude=attitude, body_rates=body_rates, height=height,
+            contact=contact, battery=battery, specific_force=specific_force, age=age,
+        )  # fmt: skip
+
     @cached_property
     def R(self) -> Array:
         """Rotation matrix body to world, (..., 3, 3); computed once."""
@@ -45,7 +62,7 @@ class State:
         return quaternion_rows(split(self.attitude))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Reference:
     """Desired trajectory at one instant. World frame; SI."""
 
@@ -57,3 +74,6 @@ class Reference:
     """Second time derivative of p_d."""
     yaw: float = 0.0  # rad
     """Desired heading about world z."""
+
+    def __init__(self, position: Array, velocity: Array, acceleration: Array, yaw: float = 0.0) -> None:
+        vars(self).update(position=position, velocity=velocity, acceleration=acceleration, yaw=yaw)

@@ -93,12 +93,6 @@ class Vehicle:
         distances = np.sort(np.linalg.norm(hubs[:, None] - hubs[None], axis=-1), axis=-1)
         return float(distances[:, 1:3].mean()), float(distances[:, 3].mean())
 
-    @cached_property
-    def lever_arms(self) -> np.ndarray:
-        """(4, 3) m: moment about the centre of mass of 1 N along body z at each hub."""
-        x, y = self.rotor_positions[:, 0], self.rotor_positions[:, 1]
-        return np.stack([y, -x, 0 * x], axis=-1)
-
     def lowest_point(self, position: Array, R: Array) -> Array:
         """World z of the lowest gear point, ``(..., 3), (..., 3, 3) -> (...)``, m."""
         drop = R[..., 2, :] @ constant(np.ascontiguousarray(self.gear_points.T), position)

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from neural_lander.control.kinds import EXAMPLE
 from neural_lander.control.touchdown import RESTING_SHARE
 from neural_lander.control.tracking import DEFAULT_NATURAL_FREQUENCY
 from neural_lander.errors import NeuralLanderWarning, UserError
-from sim.controllers import EXAMPLE
-from sim.extension import load_named
+from neural_lander.extension import load_named
 from sim.fingerprint import code_fingerprint, fingerprint
 from sim.landing import build_controller, controller_named, identify_moment_trim
 from sim.plant import Plant

@@ -29,9 +29,7 @@ DITHER_FREQUENCIES = np.array([0.5, 0.9, 1.4, 2.1, 2.9, 3.7])  # Hz
 DITHER_AMPLITUDES = np.array([0.01, 0.02, 0.03, 0.04, 0.05, 0.06])  # of the weight: at most 1 cm of motion each
 LATERAL_REACH = 0.6  # m
 SPEEDS = (0.15, 0.6)  # m/s, mean over a leg
-LOW = (
-    0.25  # m: legs below it stay nearly level, as a landing does; a tilted vehicle's hubs are higher than its gear says
-)
+LOW = 0.25  # m: legs below it stay nearly level, as a landing does; tilted, hubs are higher than the gear says
 LOW_SPEEDS = (0.05, 0.2)  # m/s
 LOW_STEP = 0.05  # m, sideways
 TOUCH_SPEEDS = (0.15, 0.4)  # m/s, down to the floor

@@ -22,7 +22,6 @@ from sim.campaign import Copy
 from sim.comparison import Stage
 from sim.descents import CALIBRATION_STREAM, VERIFICATION_STREAM, fly_descents
 from sim.plant import Plant, load_effects
-from sim.study import learned_from
 from sim.world import TIME_STEP
 
 CASES = (("neural-lander-trim", DEFAULT_TRIM_RATE, "with trim"), ("neural-lander", 0.0, "without trim"))
@@ -56,7 +55,7 @@ def measure_envelope(
     Calibration, verification and tests of ``compare`` draw from streams of seeds of their own.
     """
     loaded = load_bundle(bundle)
-    copy = Copy(Plant(loaded.vehicle, load_effects(effects)).with_airframe(airframe), learned_from(loaded))
+    copy = Copy(Plant(loaded.vehicle, load_effects(effects)).with_airframe(airframe), loaded.learned)
     L_u = L_u_of(loaded.certificate)
     where = f"simulated landings, {' and '.join(SCENARIOS)}, airframe {airframe}, seed {seed}, {world} world"
     found = []

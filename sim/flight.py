@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from neural_lander.arrays import clip
+from neural_lander.components import columns, join, quaternion_rows, split
 from neural_lander.control.controller import Controller
 from neural_lander.control.guard import Guarded
 from neural_lander.control.touchdown import TouchdownDetector
 from neural_lander.flightlog.log import FlightLog
-from neural_lander.rotation import quaternion_to_matrix
 from neural_lander.state import State
 from neural_lander.trajectory import Trajectory
 from neural_lander.vehicle import G_VECTOR
@@ -49,6 +51,19 @@ class Truth:
     """What a guard added to the force that the controller asked for; None without one."""
 
 
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """No search for cyclic garbage meanwhile: a flight makes none, and all the states that it keeps are searched."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@_no_collection()
 def fly(
     world: PyBulletWorld,
     controller: Controller | Guarded,
@@ -157,7 +172,7 @@ def truth_of(rows: Sequence[tuple[Any, ...]], c_T: float, unknown_weight: np.nda
     believed one's weight; what acts beyond them is f_a.
     """
     t, states, reference, force, rotor_speeds, f_a_hat, d_hat, guarded = zip(*rows, strict=True)
-    axis = quaternion_to_matrix(np.array([s.attitude for s in states]))[:, :, 2]
+    axis = join(columns(quaternion_rows(split(np.array([s.attitude for s in states]))))[2])
     nominal = c_T * np.sum(np.square(rotor_speeds), axis=-1, keepdims=True) * axis
     return Truth(
         t=np.array(t),

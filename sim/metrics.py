@@ -34,6 +34,7 @@ METRICS: Mapping[str, Metric] = {
     "final_error_m": Metric("Final error", "mm", 1e3),
     "hang_height_m": Metric("Hang", "mm", 1e3, judged=False),
     "arrival_error_m": Metric("Arrival error", "mm", 1e3),
+    "low_descent_error_m": Metric("Height error below 0.2 m", "mm", 1e3),
     "lateness_s": Metric("Lateness", "s", until_touchdown=True),
     "low_hover_error_m": Metric("Low-hover error", "mm", 1e3),
     "touchdown_speed_m_s": Metric("Touchdown speed", "m/s", target=LANDING_SPEED),

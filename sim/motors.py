@@ -20,8 +20,8 @@ class FirstOrderMotors:
 
     def __init__(self, time_constant: float | np.ndarray, u_max: float) -> None:
         self.time_constant = time_constant
-        self._share: tuple[float, float | np.ndarray] = (math.nan, 1.0)  # of the last dt
-        self.u_max = u_max
+        self._dt, self._share = math.nan, np.ones(())  # the share of a step that is made in the last dt
+        self.u_max = np.asarray(u_max)
         self.u = np.zeros(4)  # (rad/s)^2
 
     def reset(self, rotor_speeds: np.ndarray) -> None:
@@ -30,10 +30,10 @@ class FirstOrderMotors:
 
     def step(self, command: np.ndarray, dt: float) -> np.ndarray:
         """u after dt in s under a constant command in rad/s, (4,)."""
+        if self._dt != dt:
+            self._dt, self._share = dt, np.asarray(share_after(dt, self.time_constant))
         target = np.minimum(command * command, self.u_max)
-        if self._share[0] != dt:
-            self._share = dt, share_after(dt, self.time_constant)
-        self.u = self.u + self._share[1] * (target - self.u)
+        self.u = self.u + self._share * (target - self.u)
         return self.u
 
 

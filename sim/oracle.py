@@ -93,6 +93,6 @@ def closed_form_hang(
     def balance(error: float) -> float:
         return lift(reference + error) - k_p * error
 
-    if balance(max(-reference, 0.0) + 0.0) <= 0:
+    if balance(max(-reference, 0.0)) <= 0:
         return 0.0
     return float(brentq(balance, 0.0, 1.0))

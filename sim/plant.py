@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from neural_lander.errors import UserError
+from neural_lander.extension import load_named
 from neural_lander.vehicle import Vehicle
 from sim.aerodynamics import AerodynamicEffect, GroundEffect, NearGroundTurbulence, RotorDrag
 from sim.airframe import Airframe
-from sim.extension import load_named
 from sim.oracle import Oracle
 from sim.sensors import SensorNoise
 from sim.terrain import Flat, Terrain, level_pad

@@ -11,7 +11,8 @@ from sim.ranking import distance, is_oracle, is_ours, known
 
 OURS, ORACLE = "neural-lander-trim", "oracle-trim"
 APART = (
-    "arrival_error_m", "lateness_s", "touchdown_speed_m_s", "low_hover_error_m", "vertical_rms_error_m",
+    "arrival_error_m", "low_descent_error_m", "lateness_s", "touchdown_speed_m_s", "low_hover_error_m",
+    "vertical_rms_error_m",
 )  # fmt: skip
 """Figures in which nobody's interval may overlap with ours."""
 

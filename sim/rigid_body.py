@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from neural_lander.components import Scalar, Vector, choose, cos, dot, quaternion_product, sin, sqrt
+from neural_lander.components import Scalar, Vector, choose, cos, dot, minus, quaternion_product, sin, sqrt
 
 
 def gyroscopic(J: Sequence[float], w: Vector) -> Vector:
@@ -13,13 +13,18 @@ def gyroscopic(J: Sequence[float], w: Vector) -> Vector:
     return (Jz - Jy) * y * z, (Jx - Jz) * z * x, (Jy - Jx) * x * y
 
 
+def net_moment(J: Sequence[float], w: Vector, tau: Vector, dt: Scalar) -> Vector:
+    """Mean of tau - w x J w in N m, body, over the next dt in s, of its mid-point."""
+    half, (Jx, Jy, Jz) = dt / 2, J
+    x, y, z = minus(tau, gyroscopic(J, w))
+    middle = w[0] + half * x / Jx, w[1] + half * y / Jy, w[2] + half * z / Jz
+    return minus(tau, gyroscopic(J, middle))
+
+
 def angular_acceleration(J: Sequence[float], w: Vector, tau: Vector, dt: Scalar) -> Vector:
     """Mean of w' in rad/s^2, body, over the next dt in s: the mid-point step of J w' = J w x w + tau."""
-    half = dt / 2
-    (gx, gy, gz), (Jx, Jy, Jz), (tx, ty, tz) = gyroscopic(J, w), J, tau
-    middle = w[0] + half * (tx - gx) / Jx, w[1] + half * (ty - gy) / Jy, w[2] + half * (tz - gz) / Jz
-    gx, gy, gz = gyroscopic(J, middle)
-    return (tx - gx) / Jx, (ty - gy) / Jy, (tz - gz) / Jz
+    x, y, z = net_moment(J, w, tau, dt)
+    return x / J[0], y / J[1], z / J[2]
 
 
 def turned(q: Vector, w: Vector, dt: float) -> Vector:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from neural_lander.trajectory import LANDING_HOLD, Landing, Riding, Trajectory
+from neural_lander.trajectory import LANDING_HOLD, LANDING_SPEED, Landing, Riding, Trajectory
 from sim.flight import Truth
 
 TIP_OVER = np.deg2rad(60.0)  # rad
 HARD = 1.0  # m/s at the first contact, guess: three times the descent's, a fall from 5 cm
+LOW_DESCENT = 0.2  # m: the part of a descent where the ground acts, of a vehicle of 0.3 m; guess
 LOW_HOVER_HEIGHT = 0.05  # m
 LOW_HOVER_TIME = 10.0  # s, of which the last 5 are scored
 
@@ -18,8 +19,10 @@ def score_landing(truth: Truth, trajectory: Trajectory) -> dict[str, float]:
 
     Heights are of the lowest gear point above what is under it. Where the vehicle never touches down, lateness is the
     time it was watched for: a lower bound. ``touchdown_speed_m_s`` is the rate at which the height fell at the first
-    contact, NaN without one. Success is a touchdown that lasts, no faster than ``HARD``, without tipping over, once the
-    descent has begun: who fell before is scored on what there is of the flight.
+    contact, NaN without one. ``low_descent_error_m`` is the mean of |h - h_ref| over the last ``LOW_DESCENT`` of the
+    descent: who swings through the reference just as it stops has no arrival error. Success is a touchdown that lasts,
+    no faster than ``HARD``, without tipping over, once the descent has begun: who fell before is scored on what there
+    is of the flight.
     """
     arrives = _arrival(trajectory)
     after = truth.t >= 0
@@ -40,12 +43,19 @@ def score_landing(truth: Truth, trajectory: Trajectory) -> dict[str, float]:
         "drift_m": float(offset[min(down, len(t) - 1)] if landed else np.mean(offset[last])),
         # negative where the gear has given way on the floor already: the definition has no clamp
         "arrival_error_m": float(height[arrival]) if arrival < len(t) else 0.0,
+        "low_descent_error_m": _low_descent_error(truth, arrives),
         "lateness_s": float(truth.landed_at - arrives) if landed else LANDING_HOLD,
         "touchdown_speed_m_s": speed,
         "touchdown": float(landed),
         "tipped_over": float(tipped),
         "success": float(truth.landed_at >= 0 and not tipped and speed <= HARD),
     }
+
+
+def _low_descent_error(truth: Truth, arrives: float) -> float:
+    """Mean |h - h_ref| in m while the reference goes down the last of its way; NaN of a flight that ended before."""
+    low = (truth.t > arrives - LOW_DESCENT / LANDING_SPEED) & (truth.t <= arrives)
+    return float(np.mean(np.abs(truth.position[low, 2] - truth.reference[low, 2]))) if np.any(low) else float("nan")
 
 
 def _fall(t: np.ndarray, height: np.ndarray, touch: int) -> float:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 
@@ -44,20 +46,21 @@ def pose_scale(noise: SensorNoise) -> np.ndarray:
     return np.repeat([noise.position, noise.velocity, noise.attitude / 2, noise.body_rates], 3)
 
 
-def disturbed(truth: State, e: Array, e_felt: Array | None = None, age: float = 0.0) -> State:
-    """The state as measured with the errors e, ``(..., 12)``. Height is that of the pose, over a known terrain.
+def disturbed(truth: State, errors: Sequence[Array], e_felt: Array | None = None, age: float = 0.0) -> State:
+    """The state as measured with errors of position, velocity, attitude (half of it) and body rates, ``(..., 3)`` each.
 
-    ``age`` in s is how old it is when it is seen. With ``e_felt`` ``(..., 3)`` in m/s^2 it holds the specific force
-    too. The accelerometer is turned into the world by the true attitude: what the noise of the attitude would add is
-    a tenth of its own.
+    Height is that of the pose, over a known terrain. ``age`` in s is how old it is when it is seen. With ``e_felt``
+    ``(..., 3)`` in m/s^2 it holds the specific force too. The accelerometer is turned into the world by the true
+    attitude: what the noise of the attitude would add is a tenth of its own.
     """
+    e_p, e_v, e_q, e_w = errors
     felt = truth.specific_force
     return State(
-        truth.position + e[..., :3],
-        truth.velocity + e[..., 3:6],
-        join(quaternion_product(split(truth.attitude), (1.0, *split(e[..., 6:9])))),
-        truth.body_rates + e[..., 9:12],
-        truth.height + e[..., 2],
+        truth.position + e_p,
+        truth.velocity + e_v,
+        join(quaternion_product(split(truth.attitude), (1.0, *split(e_q)))),
+        truth.body_rates + e_w,
+        truth.height + split(e_p)[2],
         truth.contact,
         specific_force=None if felt is None or e_felt is None else felt + e_felt,
         age=age,
@@ -74,18 +77,12 @@ def outages_of(noise: SensorNoise, seeds: int | Array, dt: float) -> Outages | N
     return Outages(noise.dropout, noise.dropout_time, seeds, dt) if noise.dropout > 0 else None
 
 
-class _Noise:
-    """White noise of one flight with the given standard deviations, drawn in blocks."""
-
-    def __init__(self, draws: Draws, scale: np.ndarray) -> None:
-        self._draws, self._scale, self._step = draws, scale, 0
-
-    def __call__(self) -> np.ndarray:
-        k = self._step % BLOCK
-        if k == 0:
-            self._block = self._draws.block(self._step, BLOCK, len(self._scale)) * self._scale
-        self._step += 1
-        return self._block[k]
+def _noise(seed: int, stream: int, scale: np.ndarray, *ends: int) -> Iterator[tuple[np.ndarray, ...]]:
+    """White noise of one flight, step by step: drawn in blocks, with these standard deviations, parted at ``ends``."""
+    draws = Draws(seed, stream)
+    for step in count(0, BLOCK):
+        block = draws.block(step, BLOCK, len(scale)) * scale
+        yield from zip(*np.split(block, ends, axis=1), strict=True)
 
 
 class Sensors:
@@ -94,16 +91,17 @@ class Sensors:
     def __init__(self, noise: SensorNoise, seed: int, dt: float = 1 / 240) -> None:
         self.noise = noise
         self._drift, self._outages = drift_of(noise, seed, dt), outages_of(noise, seed, dt)
-        self._state_noise = _Noise(Draws(seed, STATE_STREAM), pose_scale(noise))
+        self._pose_noise = _noise(seed, STATE_STREAM, pose_scale(noise), 3, 6, 9)
+        self._imu_noise = _noise(seed, IMU_STREAM, np.repeat(noise.specific_force, 3))
         log_scale = np.repeat([noise.specific_force, noise.rotor_speed], [3, 4])
-        self._log_noise = _Noise(Draws(seed, LOG_STREAM), log_scale)
-        self._imu_noise = _Noise(Draws(seed, IMU_STREAM), np.repeat(noise.specific_force, 3))
+        self._log_noise = _noise(seed, LOG_STREAM, log_scale, 3)
         self._age = noise.delay * dt
         self._pipe: deque[State] = deque(maxlen=noise.delay + 1)
 
     def measure(self, truth: State) -> State:
         """The state as measured at this instant."""
-        seen = disturbed(truth, self._state_noise(), self._imu_noise(), self._age)
+        (e_felt,) = next(self._imu_noise)
+        seen = disturbed(truth, next(self._pose_noise), e_felt, self._age)
         return seen if self._drift is None else self._drift(seen)
 
     def delayed(self, state: State) -> State:
@@ -113,5 +111,5 @@ class Sensors:
 
     def actuation(self, specific_force: np.ndarray, rotor_speeds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Accelerometer (3,) m/s^2 in the world frame and ESC telemetry (4,) rad/s, as logged."""
-        e = self._log_noise()
-        return specific_force + e[:3], rotor_speeds * (1.0 + e[3:])
+        e_felt, e_speed = next(self._log_noise)
+        return specific_force + e_felt, rotor_speeds + rotor_speeds * e_speed

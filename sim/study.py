@@ -16,7 +16,6 @@ from neural_lander.residual.options import TrainingOptions
 from sim.campaign import Copy, Progress
 from sim.collection import FLIGHT_TIME, FLIGHTS, collect_flight
 from sim.fingerprint import code_fingerprint, fingerprint
-from sim.landing import Learned
 from sim.plant import Plant
 from sim.pool import Pool
 
@@ -37,17 +36,6 @@ def collection_seed(seed: int, airframe: int, flight: int) -> int:
     return int(np.random.SeedSequence([seed, airframe, flight, 0xC0]).generate_state(1)[0])
 
 
-def learned_from(bundle: Bundle) -> Learned:
-    """What the controllers of a comparison need of a bundle.
-
-    Raises
-    ------
-    UserError
-        Where its thrust iteration is not shown to contract, and it was not loaded for research.
-    """
-    return Learned(bundle.flying, bundle.cheeseman_bennett, bundle.flown_factor, bundle.iterations, bundle.uncertified)
-
-
 def study_airframe(plant: Plant, airframe: int, seed: int, folder: Path) -> Study:
     """Fly, learn and save under ``folder``; the plant is that of the airframe already.
 
@@ -57,7 +45,7 @@ def study_airframe(plant: Plant, airframe: int, seed: int, folder: Path) -> Stud
     if marker.exists() and marker.read_text("utf-8") == json.dumps(question):
         logs = [read_log(folder / "logs" / f"collection_{k}.mcap") for k in range(FLIGHTS)]
         bundle = load_bundle(folder / "bundle")
-        return Study(Copy(plant, learned_from(bundle)), bundle, logs)
+        return Study(Copy(plant, bundle.learned), bundle, logs)
     from neural_lander.residual.training import train_residual  # torch: only where something is learned
 
     logs = [collect_flight(plant, collection_seed(seed, airframe, k)) for k in range(FLIGHTS)]
@@ -68,7 +56,7 @@ def study_airframe(plant: Plant, airframe: int, seed: int, folder: Path) -> Stud
     bundle = save_bundle(folder / "bundle", train_residual(logs, plant.vehicle, TrainingOptions(seed=seed)))
     with replacing(marker) as part:
         part.write_text(json.dumps(question), "utf-8")
-    return Study(Copy(plant, learned_from(bundle)), bundle, logs)
+    return Study(Copy(plant, bundle.learned), bundle, logs)
 
 
 def study_airframes(
@@ -97,7 +85,7 @@ def _study(task: tuple[int, Plant, int, int, Path]) -> tuple[int, Study]:
 
 def copies_of_bundles(plant: Plant, bundles: Sequence[Bundle], airframes: Sequence[int]) -> list[Copy]:
     """Bundles that exist already: bundle k flies on airframe k."""
-    return [Copy(plant.with_airframe(a), learned_from(b)) for a, b in zip(airframes, bundles, strict=True)]
+    return [Copy(plant.with_airframe(a), b.learned) for a, b in zip(airframes, bundles, strict=True)]
 
 
-__all__ = ["FLIGHTS", "FLIGHT_TIME", "Study", "collection_seed", "copies_of_bundles", "learned_from", "study_airframes"]
+__all__ = ["FLIGHTS", "FLIGHT_TIME", "Study", "collection_seed", "copies_of_bundles", "study_airframes"]

@@ -12,19 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from neural_lander.components import Vector, quaternion_rows, rotate, rotate_back
+from neural_lander.components import Vector, dot, minus, plus, quaternion_rows, rotate, rotate_back, scaled
 from neural_lander.errors import UserError
 from neural_lander.state import State
 from neural_lander.vehicle import GRAVITY, Vehicle
 from sim.aerodynamics import AerodynamicEffect, RandomEffect
 from sim.airframe import Airframe
 from sim.motors import FirstOrderMotors
-from sim.rigid_body import angular_acceleration, gyroscopic
+from sim.rigid_body import gyroscopic, net_moment
 from sim.terrain import Flat, Terrain, clearance
 
 TIME_STEP = 1 / 240  # s, Bullet's default step
 FOOT_RADIUS = 0.1  # of the gear's height: spheres as feet
 FRICTION = 0.8  # rubber on a hard floor, guess
+NO_LOAD = 1e-9  # of the weight: less than any foot carries, more than rounding
 GEAR_SAG = 0.0015  # m, how far legs and rubber feet give way under the weight, guess
 GEAR_DAMPING_RATIO = 0.5  # of the vehicle on its gear, guess: rubber
 
@@ -51,23 +52,26 @@ def _quiet() -> Iterator[None]:
 
 
 class _Client:
-    """PyBullet's functions bound to a physics server of their own; each is bound once, when first used."""
+    """PyBullet's functions bound to a physics server of their own; each is bound once, when first used.
+
+    What every step calls goes to ``module`` with ``id`` as its last argument: PyBullet is slow to read keywords.
+    """
 
     def __init__(self) -> None:
         try:
             with _quiet():
                 import pybullet
 
-                self._id = pybullet.connect(pybullet.DIRECT)
+                self.id = pybullet.connect(pybullet.DIRECT)
         except ImportError as error:
             raise UserError(
                 "the PyBullet world needs pybullet (Python 3.11): pip install 'neural-lander[sim]'"
             ) from error
-        self._module = pybullet
+        self.module = pybullet
 
     def __getattr__(self, name: str) -> Any:
-        value = getattr(self._module, name)
-        bound = partial(value, physicsClientId=self._id) if callable(value) else value
+        value = getattr(self.module, name)
+        bound = partial(value, physicsClientId=self.id) if callable(value) else value
         self.__dict__[name] = bound
         return bound
 
@@ -156,59 +160,66 @@ class PyBulletWorld:
 
     def _read(self, before: State | None = None) -> None:
         """Take the state from Bullet; the one before it gives the acceleration over the step."""
-        (px, py, pz), (qx, qy, qz, qw) = self._bullet.getBasePositionAndOrientation(self._body)
-        velocity, (wx, wy, wz) = self._bullet.getBaseVelocity(self._body)
-        vx, vy, vz = velocity
-        ux, uy, uz = velocity if before is None else before.velocity.tolist()
-        felt = np.array(((vx - ux) / self.dt, (vy - uy) / self.dt, (vz - uz) / self.dt + GRAVITY))
-        rows = quaternion_rows((qw, qx, qy, qz))
-        rates = rotate_back(rows, (wx, wy, wz))
+        bullet, client, dt = self._bullet.module, self._bullet.id, self.dt
+        position, (qx, qy, qz, qw) = bullet.getBasePositionAndOrientation(self._body, client)
+        velocity, turning = bullet.getBaseVelocity(self._body, client)
+        (vx, vy, vz), (ux, uy, uz) = velocity, velocity if before is None else before.velocity.tolist()
+        felt = (vx - ux) / dt, (vy - uy) / dt, (vz - uz) / dt + GRAVITY
+        attitude = qw, qx, qy, qz
+        rows = quaternion_rows(attitude)
         self.surface = self.terrain.at(self.t)
-        height = clearance(rows, (px, py, pz), self._gear, self.surface)
-        attitude = np.array((qw, qx, qy, qz))
-        self.contact = before is not None and self._touches()  # at first Bullet lists those of another flight
+        height = clearance(rows, position, self._gear, self.surface)
+        self.contact = before is not None and self._touches(felt)  # at first Bullet lists those of another flight
         self.state = State(
-            np.array((px, py, pz)),
+            np.array(position),
             np.array(velocity),
-            attitude,
-            np.array(rates),
+            np.array(attitude),
+            np.array(rotate_back(rows, turning)),
             np.float64(height),
             self.contact,
-            specific_force=felt,
+            specific_force=np.array(felt),
         )
         vars(self.state)["rows"] = rows  # known here: spares the effects to compute them again
 
-    def _touches(self) -> bool:
-        """Whether any foot carries load: Bullet also lists points up to 2 cm away."""
+    def _touches(self, felt: Vector) -> bool:
+        """Whether any foot carries load. Bullet also lists points up to 2 cm away.
+
+        It is asked only where the specific force in m/s^2 is not that of what was applied: in the air an answer would
+        cost as much as the control law.
+        """
+        beyond = minus(scaled(self.vehicle.mass, felt), self._force)
+        if dot(beyond, beyond) < (NO_LOAD * self.vehicle.weight) ** 2:
+            return False
         return any(point[9] > 0 for point in self._bullet.getContactPoints(self._body))
 
     def step(self, rotor_speeds: np.ndarray) -> None:
         """Advance by dt with these commanded rotor speeds in rad/s, (4,)."""
-        b, state = self._bullet, self.state
+        state, (bullet, client, body) = self.state, (self._bullet.module, self._bullet.id, self._body)
         u = self.motors.step(rotor_speeds, self.dt)
         self.rotor_speeds = np.sqrt(u)
         wrench = u.dot(self._wrench_map).tolist()
-        force, moment = np.array(rotate(state.rows, wrench[:3])), np.array(wrench[3:])
+        force, moment = rotate(state.rows, wrench[:3]), wrench[3:]
         for effect in self.effects:
             try:
                 extra_force, extra_moment = effect(state, self.rotor_speeds, self.vehicle, self.surface)
                 if extra_force.shape != (3,) or extra_moment.shape != (3,):
                     self._blame(state)
-                force, moment = force + extra_force, moment + extra_moment
+                force, moment = plus(force, extra_force.tolist()), plus(moment, extra_moment.tolist())
             except UserError:
                 raise
             except Exception as error:
                 raise UserError(f"effect '{_name(effect)}' failed with {type(error).__name__}: {error}") from error
-        f, tau = force.tolist(), moment.tolist()
-        if not math.isfinite(sum(f) + sum(tau)):
+        if not math.isfinite(sum(force) + sum(moment)):
             self._blame(state)
-        b.applyExternalForce(self._body, -1, f, state.position.tolist(), b.WORLD_FRAME)
-        b.applyExternalTorque(self._body, -1, self._torque(state.body_rates.tolist(), tau), b.LINK_FRAME)
-        self.terrain.move(b, self._ground, self.t)
-        b.stepSimulation()
+        torque = self._torque(state.body_rates.tolist(), moment)
+        bullet.applyExternalForce(body, -1, force, state.position.tolist(), bullet.WORLD_FRAME, client)
+        bullet.applyExternalTorque(body, -1, torque, bullet.LINK_FRAME, client)
+        self.terrain.move(self._bullet, self._ground, self.t)
+        bullet.stepSimulation(client)
         self.t += self.dt
+        self._force = force
         self._read(state)
-        self.applied_force = force
+        self.applied_force = np.array(force)
 
     @property
     def specific_force(self) -> np.ndarray:
@@ -232,8 +243,7 @@ class PyBulletWorld:
         Bullet adds dt J^-1 (tau - w x J w) to the rates and then turns the body about the new ones, which leaves their
         body components as they are.
         """
-        turn = angular_acceleration(self._J, w, tau, self.dt)
-        return [J * a + g for J, a, g in zip(self._J, turn, gyroscopic(self._J, w), strict=True)]
+        return plus(net_moment(self._J, w, tau, self.dt), gyroscopic(self._J, w))
 
     def close(self) -> None:
         """Free the physics server."""

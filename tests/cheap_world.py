@@ -38,6 +38,7 @@ class CheapWorld:
     def scores(self, controller: str, seed: int) -> dict[str, float] | str:
         error, late = np.random.default_rng([seed, len(controller)]).random(2)
         return {
-            "arrival_error_m": error, "lateness_s": late, "touchdown_speed_m_s": float("nan"),
+            "arrival_error_m": error, "low_descent_error_m": error, "lateness_s": late,
+            "touchdown_speed_m_s": float("nan"),
             "touchdown": 1.0, "tipped_over": 0.0, "success": 1.0,
         }  # fmt: skip

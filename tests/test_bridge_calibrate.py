@@ -242,7 +242,7 @@ def test_fly_refuses_a_calibration_that_no_vehicle_has(tmp_path, capsys):
 
 
 def test_fly_opens_the_link_with_what_it_was_given(tmp_path, monkeypatch):
-    import neural_lander.cli.fly as fly_module
+    import neural_lander.cli.fly_run as fly_module
 
     opened = {}
 

@@ -26,6 +26,7 @@ from firmware_bridge.supervisor_limits import Limits, Permission
 from firmware_bridge.supervisor_types import Phase
 from neural_lander.bundle import load_bundle
 from neural_lander.cli.main import main
+from neural_lander.control.controller import Controller
 from neural_lander.flightlog import read_log
 from neural_lander.residual.model import NoResidual
 from neural_lander.vehicle import load_vehicle
@@ -40,14 +41,17 @@ class Outcome:
     ``takes_off``: the companion does, armed by the pilot once its mode is on; else the pilot does, and gives control.
     """
 
-    def __init__(self, firmware, world, record, *, takes_off, rate=100.0, baud=921_600, seed=0):
+    def __init__(
+        self, firmware, world, record, *, takes_off, rate=100.0, baud=921_600, seed=0, controller=None,
+        abort=lambda: False,
+    ):  # fmt: skip
         kind = FIRMWARES[firmware]
         self.autopilot = Autopilot(VEHICLE, world, kind.settings(), seed=seed, motor_curve=MOTOR_CURVE)
         self.emulator = MavlinkAutopilot(self.autopilot, kind, seed=seed)
         line = Line(self.emulator, baud)
         self.now = 0.0
         link = MavlinkLink(LinePort(line, lambda: self.now), VEHICLE, rate=rate)
-        guidance = Guidance(VEHICLE, NoResidual(), FlightPlan(VEHICLE, 1.0, settle_time=2.0))
+        guidance = Guidance(controller or Controller(VEHICLE, NoResidual()), FlightPlan(VEHICLE, 1.0, settle_time=2.0))
         loop = FlightLoop(link, guidance, Rangefinder(), permission=Permission(take_control=takes_off), record=record)
         heard = lambda now: now - self.emulator.last_companion < 3.0  # noqa: E731
         pilot = ArmingPilot(self.autopilot) if takes_off else TakeoffPilot(self.autopilot, heard)
@@ -59,7 +63,7 @@ class Outcome:
             pilot.step(self.now)
             if self.now + 1e-9 >= due:
                 due += 1 / rate
-                record_ = loop.tick(self.now)
+                record_ = loop.tick(self.now, abort=abort())
                 self.sent += record_.setpoint is not None
                 if record_.decision.phase is not self.phases[-1]:
                     self.phases.append(record_.decision.phase)

@@ -11,7 +11,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from typing import cast, get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ from rich.console import Console, ConsoleDimensions
 from scipy.spatial.transform import Rotation
 from test_bridge_loop import RATE, VEHICLE, Knows
 
-import neural_lander.cli.fly as fly_module
+import neural_lander.cli.fly_run as fly_module
 from firmware_bridge.display import Display, table
 from firmware_bridge.flight_plan import FlightPlan
 from firmware_bridge.guidance import Guidance
@@ -32,7 +32,9 @@ from firmware_bridge.realtime import run, undisturbed
 from firmware_bridge.session import CHECK_TIME, Histogram, Session, Wishes
 from firmware_bridge.supervisor_limits import Permission
 from firmware_bridge.supervisor_types import Phase
+from neural_lander.cli.fly import fly as fly_verb
 from neural_lander.cli.main import main
+from neural_lander.control.controller import Controller
 from neural_lander.errors import NeuralLanderWarning
 from neural_lander.flightlog import read_log
 from neural_lander.residual.model import NoResidual
@@ -42,7 +44,7 @@ CLEAR = "\x1b[2J"
 
 
 def session(link: FakeLink, permission: Permission | None = None, dry_run: bool = False, **options: object) -> Session:
-    guidance = Guidance(VEHICLE, Knows(), FlightPlan(VEHICLE, settle_time=1.0))
+    guidance = Guidance(Controller(VEHICLE, Knows()), FlightPlan(VEHICLE, settle_time=1.0))
     permission = permission or Permission(take_control=True)
     loop = FlightLoop(link, guidance, Rangefinder(), permission=permission, dry_run=dry_run, checks_passed=False)
     return Session(loop, SimulatedClock(), Wishes(), **options)  # type: ignore[arg-type]
@@ -230,7 +232,9 @@ def test_a_histogram_gives_the_quantiles_of_its_times() -> None:
 
 def verdicts(link: FakeLink, floor: float | None = None) -> dict[str, CheckResult]:
     source = Rangefinder() if floor is None else DeclaredFloor(floor)
-    loop = FlightLoop(link, Guidance(VEHICLE, Knows(), FlightPlan(VEHICLE)), source, permission=Permission(True))
+    loop = FlightLoop(
+        link, Guidance(Controller(VEHICLE, Knows()), FlightPlan(VEHICLE)), source, permission=Permission(True)
+    )
     for k in range(100):
         loop.tick(100.0 + 0.01 * k)
     return {check.name: check for check in check_vehicle(loop.heard, loop.limits, 100.99)}
@@ -415,6 +419,16 @@ def test_a_link_that_cannot_be_opened_is_refused_in_one_line(tmp_path: Path, cap
     assert not (tmp_path / "log").exists()
 
 
+def test_the_help_has_every_option_in_a_group_and_says_it_in_a_sentence() -> None:
+    hints = get_type_hints(fly_verb, include_extras=True)
+    options = {name: get_args(hint)[1] for name, hint in hints.items() if name != "return"}
+    groups = {option.rich_help_panel for option in options.values()}
+    assert {"Vehicle and bundle", "Controller", "Safety", "Link", "Real time", "Log"} <= groups and None not in groups
+    for name, option in options.items():
+        assert re.match(r"[A-Z].*\.$", option.help), name
+        assert ".py" not in option.help, name  # a user has no source
+
+
 def test_signals_become_the_wish_to_end_and_are_put_back() -> None:
     before = signal.getsignal(signal.SIGTERM)
     wishes = Wishes()
@@ -463,10 +477,10 @@ def test_the_table_tells_how_well_the_link_is_and_takes_a_bracket_as_it_is() -> 
 
 def test_without_a_bundle_the_table_claims_no_network() -> None:
     s = session(FakeLink(VEHICLE), arm=True)
-    s.loop.guidance = Guidance(VEHICLE, NoResidual(), FlightPlan(VEHICLE, settle_time=1.0))
+    s.loop.guidance = Guidance(Controller(VEHICLE, NoResidual()), FlightPlan(VEHICLE, settle_time=1.0))
     s.wishes.arm = True
     fly(s, 7.0)
-    assert "no bundle, no network" in shown(s)
+    assert "no network" in shown(s)
     assert "% of the network" not in shown(s) and "domain score" not in shown(s)
 
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 import numpy as np
@@ -17,12 +17,13 @@ from firmware_bridge.bounds import Bounds, Volume
 from firmware_bridge.flight_plan import FlightPlan
 from firmware_bridge.guidance import FadedResidual, Guidance, quaternion_of
 from firmware_bridge.height import DeclaredFloor, HeightSource, Rangefinder
-from firmware_bridge.link import AttitudeSetpoint, CheckResult, LinkLost, RatesSetpoint
+from firmware_bridge.link import AttitudeSetpoint, CheckResult, LinkLost, RatesSetpoint, StatusReport
 from firmware_bridge.loop import FlightLoop
 from firmware_bridge.realtime import run
 from firmware_bridge.supervisor_limits import Permission
 from firmware_bridge.supervisor_types import Output, Phase
 from firmware_bridge.tick_record import COMMANDED, MEASURED, STOPPED, TickRecord
+from neural_lander.control.controller import Controller
 from neural_lander.errors import UserError
 from neural_lander.residual.model import NoResidual, ResidualModel
 from neural_lander.rotation import quaternion_to_matrix
@@ -92,7 +93,7 @@ def flight(
     **options: object,
 ) -> Flight:
     fake = FakeLink(VEHICLE, **({"floor": -0.4, "ground_effect": lift} | (link or {})))
-    guidance = Guidance(VEHICLE, model or NoResidual(), FlightPlan(VEHICLE), rates=rates)
+    guidance = Guidance(Controller(VEHICLE, model or NoResidual()), FlightPlan(VEHICLE), rates=rates)
     source = Rangefinder() if height is None else height
     return Flight(fake, FlightLoop(fake, guidance, source, permission=permission, **options))  # type: ignore[arg-type]
 
@@ -180,6 +181,23 @@ def test_a_range_that_reads_too_much_still_ends_in_touchdown() -> None:
     f = flight(Knows(), height=DeclaredFloor(-0.45))  # 5 cm below the true one
     f.fly(30.0)
     assert Phase.LANDED in f.phases
+    assert f.heights[-1] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_an_autopilot_that_says_landed_in_the_air_costs_no_fall(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its flag is a reason to ask the ground, which does not carry there: the vehicle is let down, and lands."""
+    f = flight(Knows())
+    f.until("land")
+    poll, begun = f.link.poll, f.clock.now()
+    monkeypatch.setattr(
+        f.link, "poll", lambda now: [replace(r, landed=True) if isinstance(r, StatusReport) else r for r in poll(now)]
+    )
+    assert f.heights[-1] > 0.5
+    f.fly(15.0)
+    landed = next(r.t for r in f.records if r.decision.phase is Phase.LANDED)
+    falls = -np.diff(f.heights) * RATE
+    assert falls[len(falls) - 1500 :].max() < 0.5  # m/s: no drop from 0.5 m, which ends at 3 m/s
+    assert landed - begun > 1.0
     assert f.heights[-1] == pytest.approx(0.0, abs=1e-9)
 
 
@@ -425,6 +443,37 @@ def test_the_abort_key_in_the_descent_goes_around_and_then_hands_back() -> None:
     assert f.records[-1].decision.network_share == 0.0
     f.fly(3.0)
     assert not f.link.accepts and "hand back" in [r for _, r in f.link.requests]
+
+
+@pytest.mark.parametrize("height", [0.6, 0.15, 0.05])
+def test_a_go_around_begins_where_the_vehicle_is_with_the_speed_that_it_has(height: float) -> None:
+    """No step in position or velocity, a limited acceleration, and the sink arrested within half the height left."""
+    f = flight(Knows())
+    f.until("land")
+    while f.heights[-1] > height:
+        f.fly(0.01)
+    before = f.records[-1].reference
+    after = [r.reference for r in f.fly(4.0, abort=True)]
+    assert before is not None and all(r is not None for r in after)
+    z, v, a = (np.array([getattr(r, name)[2] for r in after]) for name in ("position", "velocity", "acceleration"))
+    assert z[0] == pytest.approx(before.position[2], abs=0.02) and v[0] == pytest.approx(-0.3, abs=0.06)
+    assert np.abs(np.diff(v)).max() < 0.07  # 6 m/s^2 over a tick, beyond which the thrust would jump
+    assert 2.9 < a[0] < 6.1
+    assert min(z) - VEHICLE.gear_clearance > 0.4 * height
+    assert min(f.heights[-400:]) > 0.2 * height  # and so does the vehicle
+    assert f.records[-1].stage == "go around" and f.heights[-1] == pytest.approx(1.0, abs=0.05)
+
+
+def test_a_hold_comes_to_rest_from_the_motion_it_began_in() -> None:
+    plan = FlightPlan(VEHICLE)
+    level = np.array([1.0, 0, 0, 0])
+    p, v = np.array([0.0, 0.0, 0.9 + VEHICLE.gear_clearance]), np.array([0.6, 0.0, -0.9])
+    plan.hold(5.0, State(p, v, level, np.zeros(3), np.float64(0.9)))
+    np.testing.assert_allclose(plan.reference(5.0).position, p)
+    np.testing.assert_allclose(plan.reference(5.0).velocity, v)
+    rest = plan.reference(9.0)
+    np.testing.assert_allclose(rest.velocity, 0.0)
+    np.testing.assert_allclose(rest.position, [0.06, 0.0, p[2]], atol=1e-9)
 
 
 def test_the_end_of_the_program_hands_back_first() -> None:

@@ -16,6 +16,7 @@ from firmware_bridge import msp_messages as msg
 from firmware_bridge.emulator.estimator import EstimatorNoise
 from firmware_bridge.emulator.line import Line, LinePort
 from firmware_bridge.emulator.msp import MspAutopilot
+from firmware_bridge.emulator.receiver import BETAFLIGHT, INAV
 from firmware_bridge.emulator.sticks import StickAutopilot, inav_default_sticks
 from firmware_bridge.emulator.world import RigidBodyWorld
 from firmware_bridge.link import (
@@ -59,7 +60,14 @@ class Rig:
         sticks = inav_default_sticks() if variant == "INAV" else None
         self.world = RigidBodyWorld(vehicle)
         self.autopilot = StickAutopilot(
-            vehicle, self.world, sticks=sticks, noise=EstimatorNoise.none(), boot_time=0.1, boot_grace=1.0, **options
+            vehicle,
+            self.world,
+            sticks=sticks,
+            noise=EstimatorNoise.none(),
+            boot_time=0.1,
+            boot_grace=1.0,
+            habits=INAV if variant == "INAV" else BETAFLIGHT,
+            **options,
         )
         self.peer = MspAutopilot(self.autopilot, variant, **msp)
         self.line = Line(self.peer, baud)
@@ -112,7 +120,7 @@ class Rig:
             self.run(0.3, self.idle)
             self.autopilot.switch(msg.OVERRIDE, True)
         else:
-            self.run(0.3, self.idle)
+            self.run(0.8, self.idle)  # INAV believes in a receiver after 0.6 s
             self.link.take_control(self.now)
             self.link.arm(self.now)
         self.run(0.2, self.idle)
@@ -144,7 +152,7 @@ def told(request: pytest.FixtureRequest) -> Rig:
 def test_firmware_is_named_and_all_checks_pass_but_the_missing_override_mask_is_said(told: Rig) -> None:
     checks = {check.name: check for check in told.link.preflight()}
     expected = (
-        "Betaflight 4.5.5 on EMUL, MSP API 1.46" if told.peer.variant == "BTFL" else "INAV 7.1.2 on EMUL, MSP API 2.5"
+        "Betaflight 4.5.5 on EMUL, MSP API 1.46" if told.peer.variant == "BTFL" else "INAV 9.1.0 on EMUL, MSP API 2.5"
     )
     assert checks["firmware"].finding.startswith(expected.split(", ")[0])
     assert all(check.passed for check in checks.values()), [c for c in checks.values() if not c.passed]
@@ -305,6 +313,25 @@ def test_without_frames_an_autopilot_whose_receiver_is_msp_disarms_after_one_and
         rig.line.step(rig.now)
     at, what = rig.autopilot.events[-1]
     assert what == "disarmed by failsafe" and 1.4 <= at - last <= 1.55
+
+
+def test_inav_holds_its_sticks_disarms_sooner_and_waits_for_the_arming_switch() -> None:
+    """As measured on 9.1: 0.9 s, sticks as they were; frames end it after 0.6 s, and the switch off for 1.6 s."""
+    rig = airborne("INAV", radio=False)
+    rig.run(0.2, rig.at_height(LEVEL))
+    last, held = rig.now, rig.autopilot.channels[:4]
+    for _ in range(round(5.0 / STEP)):
+        rig.now += STEP
+        rig.line.step(rig.now)
+    at, what = rig.autopilot.events[-1]
+    assert what == "disarmed by failsafe" and 0.85 <= at - last <= 1.0
+    assert rig.autopilot.channels[:4] == held and held[2] > 1100
+    rig.link.poll(rig.now)
+    rig.link.take_control(rig.now)
+    rig.run(1.0, rig.idle)
+    assert rig.status.mode == "FAILSAFE" and rig.status.arming_refusals == ("FAILSAFE_SYSTEM",)
+    rig.run(1.5, rig.idle)
+    assert rig.status.mode == "ANGLE" and not rig.status.arming_refusals and not rig.status.armed
 
 
 def test_hand_back_lets_go_at_once_and_control_can_be_taken_again() -> None:

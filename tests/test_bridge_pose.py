@@ -31,6 +31,7 @@ from firmware_bridge.posed_link import PosedLink
 from firmware_bridge.supervisor_types import IN_CONTROL, Phase
 from firmware_bridge.thrust import ThrustMap
 from neural_lander.cli.main import main
+from neural_lander.control.controller import Controller
 from neural_lander.errors import UserError
 from neural_lander.frames import FRD_FROM_FLU, NED_FROM_ENU
 from neural_lander.rotation import quaternion_multiply
@@ -269,7 +270,7 @@ def fly_betaflight(wire, each=lambda t, mocap: None, seconds=60.0, turn=1.2):
     inner = MspLink(LinePort(line, lambda: now), VEHICLE, thrust_map=thrust)
     link = PosedLink(inner, receiver)
     plan = FlightPlan(VEHICLE, settle_time=1.0)
-    loop = FlightLoop(link, Guidance(VEHICLE, Knows(), plan), DeclaredFloor(0.5))
+    loop = FlightLoop(link, Guidance(Controller(VEHICLE, Knows()), plan), DeclaredFloor(0.5))
     pilot, records, checks = SwitchPilot(autopilot), [], ()
     for k in range(1, round(seconds / TICK)):
         now = k * TICK

@@ -16,6 +16,7 @@ from firmware_bridge.loop import FlightLoop
 from firmware_bridge.recorder import Recorder
 from firmware_bridge.session import Session, Wishes
 from firmware_bridge.supervisor_types import IN_CONTROL, Phase
+from neural_lander.control.controller import Controller
 from neural_lander.residual.model import NoResidual
 from neural_lander.vehicle import load_vehicle
 
@@ -42,7 +43,7 @@ class Run:
 
     def fly(self) -> None:
         rig = self.rig = RIGS[self.firmware](VEHICLE, self.firmware, 0, False, self.now)
-        guidance = Guidance(VEHICLE, NoResidual(), FlightPlan(VEHICLE))
+        guidance = Guidance(Controller(VEHICLE, NoResidual()), FlightPlan(VEHICLE))
         loop = FlightLoop(rig.open(), guidance, rig.height, checks_passed=False, record=self.recorder.put)
         session = Session(loop, self, Wishes(), say=self.lines.append)
         right, controlled = guidance.step, None

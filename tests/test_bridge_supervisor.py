@@ -1,14 +1,17 @@
 """The supervisor: what must hold in every sequence of situations, and each reaction by name."""
 
+import inspect
 import math
+import re
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firmware_bridge.link import StatusReport
+from firmware_bridge.loop import FlightLoop
 from firmware_bridge.supervisor import decide
 from firmware_bridge.supervisor_limits import Limits, Permission
 from firmware_bridge.supervisor_types import IN_CONTROL, Decision, Memory, Output, Phase, Situation
@@ -82,7 +85,6 @@ steps = st.builds(
     lateness=st.sampled_from([0.0, 0.001, 0.001, 0.03, 1.0]),
     abort=rarely,
     stop=rarely,
-    certificate_valid=mostly,
     checks_passed=mostly,
     controller_alive=mostly,
     touchdown=rarely,
@@ -208,7 +210,6 @@ def test_an_autopilot_that_already_follows_somebody_is_left_alone() -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"certificate_valid": False}, "certificate"),
         ({"checks_passed": False}, "pre-flight check"),
         ({"height_age": math.inf}, "no height above the ground"),
         ({"battery_low": True}, "battery low"),
@@ -267,7 +268,6 @@ def test_the_abort_key_before_the_take_off_ends_it() -> None:
         ({"height_age": 0.4}, Phase.FADING, "height"),
         ({"height_age": 3.1}, Phase.HOLDING, "no height above the ground for 3 s"),
         ({"height_age": math.inf}, Phase.HOLDING, "no height above the ground for 3 s"),
-        ({"certificate_valid": False}, Phase.FADING, "certificate"),
         ({"lateness": 0.03}, Phase.FADING, "a tick 30 ms late"),
     ],
 )
@@ -379,3 +379,9 @@ def test_silence_of_the_status_is_a_lost_connection() -> None:
 def test_a_limit_must_be_a_positive_number() -> None:
     with pytest.raises(UserError, match="limit state_age = -1"):
         Limits(state_age=-1)
+
+
+def test_the_loop_tells_all_that_a_rule_asks_for() -> None:
+    """A field that nobody sets is a safety rule that never fires."""
+    told = set(re.findall(r"^ {12}(\w+)=", inspect.getsource(FlightLoop._situation), re.M))
+    assert told == {field.name for field in fields(Situation)}

@@ -12,13 +12,13 @@ import pytest
 from learning_flights import flight
 from mcap.reader import make_reader
 
-import neural_lander.cli.fly as fly_module
 from firmware_bridge.flight_plan import FlightPlan
 from firmware_bridge.guidance import Guidance
 from neural_lander import bundle_folder
 from neural_lander.bundle import load_bundle, save_bundle
 from neural_lander.bundle_files import FILES, check_bundle_destination
 from neural_lander.certificate import steepest
+from neural_lander.cli.fly_controller import check_certificate, choose_controller
 from neural_lander.cli.main import main
 from neural_lander.errors import UserError
 from neural_lander.flightlog import write_csv, write_mcap
@@ -109,7 +109,7 @@ def test_a_bundle_without_a_valid_certificate_is_not_flown_and_the_reason_is_sho
     capsys: pytest.CaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("neural_lander.cli.fly.open_link", lambda *a, **k: pytest.fail("the link was opened"))
+    monkeypatch.setattr("neural_lander.cli.fly_run.open_link", lambda *a, **k: pytest.fail("the link was opened"))
     save_bundle(tmp_path / "A", result)
     save_bundle(tmp_path / "B", other)
     (tmp_path / "A" / "certificate.json").write_bytes((tmp_path / "B" / "certificate.json").read_bytes())
@@ -248,19 +248,6 @@ def test_train_evaluate_certify_from_files(
     assert [Path(name).name for name in report["predictions"]] == ["p-flight0.csv", "p-flight1.csv", "p-unseen.csv"]
     assert all(Path(name).is_file() for name in report["predictions"])
 
-    # what flies and what fits the label better are two files, and the figures of each can be had from it
-    with pytest.MonkeyPatch.context() as patch:
-        late = replace(load_bundle(B), thrust_lag=0.015)
-        patch.setattr("neural_lander.cli.evaluate.load_bundle", lambda path: late)
-        code, out, _ = run(capsys, "evaluate", B, unseen, "--trim", "flight", "--predictions", p, "--json")
-    report = json.loads(out)
-    assert [Path(name).name for name in report["predictions_with_motor_lag"]] == ["p-with-motor-lag.csv"]
-    for name, figures in (("p.csv", report), ("p-with-motor-lag.csv", report["with_motor_lag"])):
-        rows = np.loadtxt(tmp_path / name, delimiter=",", skiprows=1)
-        error = (rows[:, 6] - rows[:, 3])[rows[:, 7] == 1]
-        assert figures["rmse_fa_z_N"] == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-6)
-    assert report["with_motor_lag"]["rmse_fa_z_N"] != report["rmse_fa_z_N"]
-
     before = load_bundle(B).contraction_factor
     code, out, _ = run(capsys, "certify", B, "--json")
     assert code == 0
@@ -304,9 +291,9 @@ def test_the_check_before_a_flight_looks_at_what_will_fly_and_not_at_the_bundle_
     """The certificate must be about the network, the vehicle and the factor that the loop has."""
     save_bundle(tmp_path / "B", result)
     bundle = load_bundle(tmp_path / "B")
-    plan = FlightPlan(bundle.vehicle, 1.0)
-    guidance = Guidance(bundle.vehicle, bundle.flying, plan, contraction_factor=bundle.flown_factor)
-    assert fly_module._certificate(bundle, guidance).passed
+    chosen = choose_controller("neural-lander", bundle.vehicle, bundle, None, guard=True)
+    guidance = Guidance(chosen.controller, FlightPlan(bundle.vehicle, 1.0))
+    assert check_certificate(bundle, guidance, "Neural-Lander").passed
     guidance.vehicle = VEHICLE.with_(mass=1.1 * VEHICLE.mass)
-    found = fly_module._certificate(bundle, guidance)
+    found = check_certificate(bundle, guidance, "Neural-Lander")
     assert not found.passed and "about another vehicle" in found.finding

@@ -10,24 +10,19 @@ from numpy.testing import assert_allclose
 from neural_lander.certificate.contraction import contraction_factor
 from neural_lander.certificate.norms import network_bounds
 from neural_lander.control.adaptation import LastLayerAdaptation
+from neural_lander.control.build import DEFAULT_FACTOR
 from neural_lander.control.indi import Indi
+from neural_lander.control.kinds import default_parameters, free_parameters
 from neural_lander.control.l1 import L1
+from neural_lander.control.learned import Learned
 from neural_lander.control.trim import Trim
+from neural_lander.control.user import UserController
 from neural_lander.errors import UserError
 from neural_lander.residual.analytic import CheesemanBennett
 from neural_lander.residual.domain import Domain, FadingResidual
 from neural_lander.state import Reference, State
 from neural_lander.vehicle import load_vehicle
-from sim.controllers import (
-    CONTROLLERS,
-    DEFAULT_FACTOR,
-    Learned,
-    UserController,
-    build_controller,
-    controller_named,
-    default_parameters,
-    free_parameters,
-)
+from sim.controllers import CONTROLLERS, build_controller, controller_named
 from sim.plant import Plant
 from tests.random_network import random_network
 

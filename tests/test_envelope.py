@@ -18,7 +18,7 @@ from neural_lander.vehicle import load_vehicle
 from sim.campaign import Copy
 from sim.descents import CALIBRATION_STREAM, TIME_STEP, VERIFICATION_STREAM, fly_descents
 from sim.plant import Plant
-from sim.study import learned_from, study_airframe
+from sim.study import study_airframe
 
 LANDINGS = 60  # the whole run of a thousand is `certify B --landings 200 --verify 1000`
 
@@ -62,10 +62,10 @@ def test_nothing_of_a_descent_is_left_out(bundle: Path) -> None:
     loaded = load_bundle(bundle)
     plant = Plant(loaded.vehicle).with_airframe(0)
     flights = fly_descents(
-        Copy(plant, learned_from(loaded)), loaded.domain, "neural-lander-trim", ["land-1d"], 2, 0, CALIBRATION_STREAM
+        Copy(plant, loaded.learned), loaded.domain, "neural-lander-trim", ["land-1d"], 2, 0, CALIBRATION_STREAM
     )
     others = fly_descents(
-        Copy(plant, learned_from(loaded)), loaded.domain, "neural-lander-trim", ["land-1d"], 2, 0, VERIFICATION_STREAM
+        Copy(plant, loaded.learned), loaded.domain, "neural-lander-trim", ["land-1d"], 2, 0, VERIFICATION_STREAM
     )
     assert not {f.seed for f in flights} & {f.seed for f in others}
     for f in flights:
@@ -79,7 +79,7 @@ def test_nothing_of_a_descent_is_left_out(bundle: Path) -> None:
 def test_descents_are_the_same_in_the_batched_world(bundle: Path) -> None:
     """In the air, where the bound is about, to rounding; in the order of the seeds."""
     loaded = load_bundle(bundle)
-    copy = Copy(Plant(loaded.vehicle).with_airframe(0), learned_from(loaded))
+    copy = Copy(Plant(loaded.vehicle).with_airframe(0), loaded.learned)
     alone, batch = (
         fly_descents(
             copy, loaded.domain, "neural-lander", ["land-1d", "land-3d"], 3, 0, VERIFICATION_STREAM, world_name=world

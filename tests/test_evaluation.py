@@ -14,7 +14,6 @@ from neural_lander.residual.analytic_fit import fit_cheeseman_bennett
 from neural_lander.residual.evaluation import Predictors, evaluate, slope_table, thrust_slope
 from neural_lander.residual.model import ReluNetwork
 from neural_lander.residual.samples import ResidualSamples, residual_samples
-from neural_lander.residual.trim import flight_trim
 from neural_lander.residual.unexplained import unexplained
 from neural_lander.state import State
 from neural_lander.vehicle import load_vehicle
@@ -56,22 +55,9 @@ def test_errors_are_root_mean_squares_over_the_scored_samples(samples: ResidualS
     assert report["flights"][0]["rmse_fa_z_N"] == pytest.approx(report["rmse_fa_z_N"])
 
 
-def test_the_motors_lag_is_judged_beside_what_flies_and_on_every_predictor(samples: ResidualSamples) -> None:
-    law = CheesemanBennett(3.0, 0.2, VEHICLE.rotor_radius, VEHICLE.gear_clearance)
-    late = replace(samples, label=samples.label + 0.015 * samples.lag_force)
-    plain = evaluate(Predictors(linear(0.1), law, np.zeros(3)), [samples], trim=flight_trim, trim_above=0.5)
-    report = evaluate(Predictors(linear(0.1), law, np.zeros(3), 0.015), [late], trim=flight_trim, trim_above=0.5)
-    lagged = report["with_motor_lag"]
-    assert lagged["thrust_lag_s"] == 0.015
-    assert lagged["rmse_fa_z_N"] == pytest.approx(plain["rmse_fa_z_N"])
-    assert lagged["baselines"]["zero"]["rmse_fa_z_N"] == pytest.approx(plain["baselines"]["zero"]["rmse_fa_z_N"])
-    assert report["rmse_fa_z_N"] != pytest.approx(plain["rmse_fa_z_N"], rel=1e-3)  # what flies knows of no lag
-    assert report["flights"][0]["with_motor_lag"]["rmse_fa_z_N"] == pytest.approx(plain["rmse_fa_z_N"])
-
-
 def test_noise_and_cut_motors_are_told_apart_from_what_a_model_misses(samples: ResidualSamples) -> None:
     rng, n = np.random.default_rng(0), len(samples)
-    steady = replace(samples, lag_force=np.zeros((n, 3)))
+    steady = replace(samples, thrust_rate=np.zeros(n))
     slow = 0.5 * np.sin(2 * np.pi * 0.3 * samples.t)
     found = unexplained([slow + 0.2 * rng.normal(size=n)], [steady], [samples.scored])
     white = 0.2 * np.sqrt(45 / 50)  # N: the part of white noise from 5 to 50 Hz
@@ -79,7 +65,7 @@ def test_noise_and_cut_motors_are_told_apart_from_what_a_model_misses(samples: R
     assert (found["samples_in_fast_thrust"], found["share_of_square_in_fast_thrust"]) == (0, 0.0)
     cut = np.zeros(n, dtype=bool)
     cut[np.flatnonzero(samples.scored)[[400, 401, 402]]] = True
-    falling = replace(samples, lag_force=np.where(cut, 3 * VEHICLE.weight, 0.0)[:, None] * np.array([0.0, 0.0, 1.0]))
+    falling = replace(samples, thrust_rate=np.where(cut, -3 * VEHICLE.weight, 0.0))
     found = unexplained([np.where(cut, 3.0, 0.1)], [falling], [samples.scored])
     assert found["samples_in_fast_thrust"] == 3
     rest = 0.01 * (samples.scored.sum() - 3)
@@ -121,7 +107,7 @@ def test_the_fit_finds_the_constants_that_made_the_data() -> None:
 
 
 def test_analytic_models_answer_like_the_network_one_state_and_many() -> None:
-    law = CheesemanBennett(5.0, 0.1, VEHICLE.rotor_radius, VEHICLE.gear_clearance)
+    law = CheesemanBennett(4.0, 0.1, VEHICLE.rotor_radius, VEHICLE.gear_clearance)
     heights = np.array([0.0, 0.05, 0.3])
     batch = State(np.zeros((3, 3)), np.zeros((3, 3)), np.tile([1.0, 0, 0, 0], (3, 1)), np.zeros((3, 3)), heights)
     rotor_thrust = np.full((3, 4), VEHICLE.weight / 4)
@@ -129,7 +115,7 @@ def test_analytic_models_answer_like_the_network_one_state_and_many() -> None:
     for k, h in enumerate(heights):
         one = State(np.zeros(3), np.zeros(3), np.array([1.0, 0, 0, 0]), np.zeros(3), np.asarray(h))
         np.testing.assert_allclose(law.at(one)(rotor_thrust[k]), many[k])
-        expected = VEHICLE.weight * (1 / (1 - 5.0 * (0.115 / (4 * (h + 0.11))) ** 2) - 1) + 0.1
+        expected = VEHICLE.weight * (1 / (1 - 4.0 * (0.115 / (4 * (h + 0.11))) ** 2) - 1) + 0.1
         np.testing.assert_allclose(many[k], [0.0, 0.0, expected])
     constant = ConstantResidual(np.array([0.1, 0.0, -0.2]))
     np.testing.assert_allclose(constant.at(batch)(rotor_thrust), np.tile([0.1, 0.0, -0.2], (3, 1)))

@@ -69,7 +69,6 @@ def bundle(walks: list[ResidualSamples]) -> Bundle:
         cheeseman_bennett=fit_cheeseman_bennett(VEHICLE, height, thrust, label),
         mean=np.zeros(3),
         vehicle=VEHICLE,
-        thrust_lag=0.0,
         domain=fit_domain(walks, [w.usable & (np.abs(w.velocity[:, 2]) < 0.3) for w in walks]),
         certificate={"entries": {"contraction_factor": {"value": 0.1}}},
         info={"datasets": [{"log": "a"}], "training": {"thrust_slope_evidence": EVIDENCE}, "domain": {}},

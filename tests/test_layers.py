@@ -12,9 +12,9 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("neural_lander", "sim", "firmware_bridge")
 
 HEAVY = {"torch", "cvxpy", "pybullet", "pybullet_utils", "scipy", "pandas", "plotly", "matplotlib", "joblib"}
-FOUNDATION = ("errors", "arrays", "components", "rotation", "frames", "motor_curve", "vehicle", "state")
+FOUNDATION = ("errors", "extension", "arrays", "components", "rotation", "frames", "motor_curve", "vehicle", "state")
 BASE = [f"neural_lander.{name}" for name in FOUNDATION]
-MODEL = ["neural_lander.residual.features", "neural_lander.residual.model"]
+MODEL = [f"neural_lander.residual.{name}" for name in ("features", "model", "domain")]
 FLIGHT_PATH = [
     *BASE, *MODEL,
     "neural_lander.trajectory", "neural_lander.bundle", "neural_lander.control", "neural_lander.flightlog",
@@ -27,7 +27,10 @@ MAY_IMPORT = {
     **dict.fromkeys(MODEL, (*BASE, *MODEL)),
     "neural_lander.trajectory": BASE,
     "neural_lander.flightlog": BASE,
-    "neural_lander.control": [*BASE, *MODEL, "neural_lander.trajectory"],
+    "neural_lander.control": [
+        *BASE, *MODEL, "neural_lander.trajectory",
+        *(f"neural_lander.certificate.{name}" for name in ("norms", "contraction")),  # of a last layer that is adapted
+    ],
     "neural_lander.residual": [
         *BASE, "neural_lander.flightlog", "neural_lander.bundle",
         "neural_lander.certificate.norms",  # a network is exported only with its bounds verified

@@ -215,21 +215,3 @@ def test_a_model_in_the_heading_frame_turns_with_the_vehicle() -> None:
     here = network.at(State(v, v, q, v, 0.2))(thrust)
     there = network.at(State(v, R @ v, quaternion_multiply(turn, q), v, 0.2))(thrust)
     np.testing.assert_allclose(there, R @ here, atol=1e-9)
-
-
-def test_a_lag_of_the_motors_is_found_beside_the_network_and_not_in_it() -> None:
-    s = residual_samples(flight(VEHICLE, 120.0, noise=0.05), VEHICLE)
-    late = s.label + 0.02 * s.lag_force  # the motors lag 20 ms more than the profile says
-    zeta, m = np.asarray(PAPER.of(s)), s.usable
-    options = TrainingOptions(epochs=15)
-
-    def fit(label: np.ndarray, lag: bool):  # type: ignore[no-untyped-def]
-        data = TrainingData(zeta[m], s.rotor_thrust[m], label[m], s.lag_force[m] if lag else None)
-        return train_network(data, PAPER, VEHICLE, options)
-
-    with_lag, clean = fit(late, True), fit(s.label, True)
-    assert with_lag.thrust_lag == pytest.approx(0.02, abs=0.003)
-    assert abs(clean.thrust_lag) < 0.003
-    assert fit(late, False).thrust_lag == 0.0
-    found = with_lag.network(zeta[m], s.rotor_thrust[m]) - clean.network(zeta[m], s.rotor_thrust[m])
-    assert np.sqrt(np.mean(found[:, 2] ** 2)) < 0.2 * np.sqrt(np.mean((late - s.label)[m, 2] ** 2))

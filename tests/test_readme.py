@@ -1,6 +1,7 @@
 """What the README tells a user to type works as written."""
 
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -8,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from firmware_bridge.pose import encode
 from neural_lander.cli import main as cli
 from neural_lander.flightlog import ColumnMap, read_log
 from neural_lander.vehicle import load_vehicle, parse_vehicle
+from tests.learning_flights import flight
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -42,9 +45,30 @@ def test_the_example_effect_acts_near_the_floor_only(tmp_path: Path) -> None:
     )
 
 
+def test_the_example_controller_flies_a_bundle(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="training a bundle needs torch")
+    from neural_lander.bundle import save_bundle
+    from neural_lander.residual.options import TrainingOptions
+    from neural_lander.residual.training import train_residual
+
+    vehicle = load_vehicle("intel-aero")
+    flights = [flight(vehicle, 40.0, seed=k) for k in range(2)]
+    save_bundle(tmp_path / "B", train_residual(flights, vehicle, TrainingOptions(epochs=3)))
+    run(next(block for block in BLOCKS if "load_bundle" in block), tmp_path)
+
+
 def test_the_example_environment_takes_a_step(tmp_path: Path) -> None:
     pytest.importorskip("pybullet", reason="the PyBullet world needs pybullet, which has wheels up to Python 3.11")
     run(next(block for block in BLOCKS if "LanderEnv" in block), tmp_path)
+
+
+def test_the_example_datagram_is_a_pose(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 0))
+        receiver.settimeout(10.0)
+        block = next(block for block in BLOCKS if "NLP1" in block)
+        run(block.replace("5005", str(receiver.getsockname()[1])), tmp_path)
+        assert receiver.recv(100) == encode(0.0, (0.1, -0.2, 1.0), (1.0, 0.0, 0.0, 0.0))
 
 
 def test_the_example_map_reads_a_foreign_table(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from neural_lander.errors import UserError
 from neural_lander.flightlog import FlightLog, read_log
 from neural_lander.residual.resample import first_order_lag
 from neural_lander.residual.samples import residual_samples
-from neural_lander.rotation import quaternion_exp, quaternion_to_matrix
+from neural_lander.rotation import quaternion_exp
 from neural_lander.vehicle import Vehicle, load_vehicle
 
 DATA = Path(__file__).parents[2] / "shared/data/crazyflie_near_ground"
@@ -213,11 +213,3 @@ def test_a_cut_off_outside_the_band_is_refused() -> None:
     log = changed(flight(VEHICLE, 5.0), specific_force=None)
     with pytest.raises(UserError, match="cut-off = 80 Hz"):
         residual_samples(log, VEHICLE, cut_off=80.0)
-
-
-def test_a_lag_longer_than_the_profiles_shows_in_the_label_as_the_lag_force_says() -> None:
-    samples = residual_samples(flight(VEHICLE, 12.0), VEHICLE)
-    thrust, up = samples.rotor_thrust.sum(-1), quaternion_to_matrix(samples.attitude)[:, :, 2]
-    assert not samples.lag_force[:2].any()
-    late = np.concatenate([thrust[:2], thrust[:-2]])[:, None] * up - thrust[:, None] * up  # what 20 ms more would do
-    np.testing.assert_allclose(0.02 * samples.lag_force[2:], late[2:], atol=1e-9)

@@ -97,6 +97,17 @@ def test_arrival_error_has_a_sign_and_is_zero_if_it_was_down_before() -> None:
     assert below["arrival_error_m"] == pytest.approx(-0.002, abs=1e-9)
 
 
+def test_who_swings_through_the_reference_as_it_stops_has_been_off_before() -> None:
+    def swinging(t: np.ndarray) -> np.ndarray:
+        return np.maximum(perfect(t) + 0.02 * np.sin(2 * np.pi * 3 * (t - ARRIVAL)), -0.001)
+
+    row = score_landing(flown(swinging), LANDING)
+    assert row["arrival_error_m"] == pytest.approx(0.0, abs=2e-3)
+    assert row["low_descent_error_m"] == pytest.approx(0.02 * 2 / np.pi, rel=0.05)
+    ended = flown(perfect, end=1.0, landed_at=0.9)  # before it came low
+    assert np.isnan(score_landing(ended, LANDING)["low_descent_error_m"])
+
+
 def test_being_low_for_a_moment_is_no_landing() -> None:
     """A bump: contact for one step, then a hang. Height zero is not touchdown."""
 

@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 
 from neural_lander.cli.main import main
+from neural_lander.control.kinds import POSITION, default_parameters, free_parameters
+from neural_lander.control.tuned import load_tuned
 from neural_lander.errors import UserError
 from neural_lander.vehicle import load_vehicle
 from sim import tuning as module
 from sim.campaign import Copy, flight_seed
-from sim.controllers import CONTROLLERS, POSITION, default_parameters, free_parameters
+from sim.controllers import CONTROLLERS
 from sim.plant import Plant
 from sim.study import collection_seed
-from sim.tuning import FAILURE, Search, Tuning, flight_cost, load_tuned, tune, tuning_seed, write_tuned
+from sim.tuning import FAILURE, Search, Tuning, flight_cost, tune, tuning_seed, write_tuned
 
 pytest.importorskip("pybullet", reason="the PyBullet world needs pybullet, which has wheels up to Python 3.11")
 
@@ -102,11 +104,11 @@ def test_no_tuning_flight_shares_a_seed_with_collection_or_test() -> None:
 
 
 def test_cost_is_what_the_docstring_says() -> None:
-    landing = {"tipped_over": 0.0, "arrival_error_m": -0.02, "lateness_s": 0.3}
+    landing = {"tipped_over": 0.0, "low_descent_error_m": 0.02, "lateness_s": 0.3}
     hover = {"tipped_over": 0.0, "low_hover_error_m": 0.005}
     assert flight_cost(landing, hover) == pytest.approx(2.0 + 3.0 + 0.5)
     assert flight_cost(landing | {"tipped_over": 1.0}, hover) == FAILURE
-    assert flight_cost(landing | {"arrival_error_m": math.nan}, hover) == FAILURE
+    assert flight_cost(landing | {"low_descent_error_m": math.nan}, hover) == FAILURE
 
 
 def test_a_file_comes_back_as_gains(tmp_path: Path) -> None:

@@ -12,13 +12,14 @@ from learning_flights import flight
 from test_bundle import resealed
 from test_certificate_check import Forgery
 
-import neural_lander.cli.fly as fly_module
+import neural_lander.cli.fly_run as fly_module
 from firmware_bridge.flight_plan import FlightPlan
 from firmware_bridge.guidance import Guidance
 from neural_lander.bundle import Bundle, load_bundle, load_for_research, replace_certificate, save_bundle
 from neural_lander.certificate import check
 from neural_lander.certificate.document import certify
 from neural_lander.certificate.evidence import Slope, ThrustRange, contracting_range, product_slopes
+from neural_lander.cli.fly_controller import choose_controller
 from neural_lander.cli.main import main
 from neural_lander.control.adaptation import LastLayerAdaptation
 from neural_lander.control.controller import Controller
@@ -34,7 +35,6 @@ from sim.campaign import Copy
 from sim.landing import build_controller, controller_named, fly_once
 from sim.plant import Plant
 from sim.scenarios import scenario_named
-from sim.study import learned_from
 
 VEHICLE = load_vehicle("intel-aero")
 
@@ -80,13 +80,13 @@ def test_such_a_bundle_flies_by_the_override_alone(certified: Path, tmp_path: Pa
     path = without_certificate(certified, tmp_path, what)
     if what == "does not contract":  # it is read, as what it is
         with pytest.raises(UserError, match="must not fly.*not shown to contract"):
-            learned_from(load_bundle(path))
+            _ = load_bundle(path).learned
     else:
         with pytest.raises(UserError, match="certificate"):
             load_bundle(path)
     bundle = load_for_research(path)
     assert bundle.uncertified
-    learned = learned_from(bundle)
+    learned = bundle.learned
     assert learned.uncertified == bundle.uncertified
     assert 0 < learned.contraction_factor < 1
     assert learned.iterations is None
@@ -95,22 +95,16 @@ def test_such_a_bundle_flies_by_the_override_alone(certified: Path, tmp_path: Pa
 def test_a_certified_bundle_is_no_less_certified_when_loaded_for_research(certified: Path) -> None:
     bundle = load_for_research(certified)
     assert bundle.uncertified == ""
-    assert learned_from(bundle).contraction_factor == load_bundle(certified).contraction_factor
+    assert bundle.learned.contraction_factor == load_bundle(certified).contraction_factor
 
 
 def test_controllers_use_the_count_of_the_certificate(certified: Path) -> None:
     bundle = load_bundle(certified)
     count = bundle.certificate["entries"]["iterations_to_tolerance"]["value"]
     kind, plant = controller_named("neural-lander-trim"), Plant(VEHICLE)
-    assert build_controller(kind, plant, learned_from(bundle)).iterations == count
-    guidance = Guidance(
-        VEHICLE,
-        bundle.flying,
-        FlightPlan(VEHICLE),
-        contraction_factor=bundle.flown_factor,
-        iterations=bundle.iterations,
-    )
-    assert guidance.controller.iterations == count
+    assert build_controller(kind, plant, bundle.learned).iterations == count
+    chosen = choose_controller(None, VEHICLE, bundle, None, guard=True)
+    assert Guidance(chosen.controller, FlightPlan(VEHICLE)).controller.iterations == count
 
 
 def test_a_controller_takes_no_network_without_a_certificate_that_matches(certified: Path) -> None:
@@ -139,12 +133,12 @@ def test_a_controller_takes_no_network_without_a_certificate_that_matches(certif
         assert research.uncertified == "a study"
     Controller(VEHICLE, WithinThrusts(narrow, 0.5, 5.0), contraction_factor=factor)
     with pytest.raises(UserError, match="must not fly"):
-        Guidance(VEHICLE, bare, FlightPlan(VEHICLE))
+        Guidance(Controller(VEHICLE, bare), FlightPlan(VEHICLE))
 
 
 def flown(bundle: Bundle, folder: Path, controller: str) -> dict[str, Any]:
     """Metadata of the log of a second of flight, read back from its file."""
-    copy = Copy(Plant(VEHICLE), learned_from(bundle))
+    copy = Copy(Plant(VEHICLE), bundle.learned)
     task = scenario_named("hover-low")
     brief = replace(task, duration=1.0)
     with copy.plant.build() as world:

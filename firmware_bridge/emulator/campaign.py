@@ -19,6 +19,8 @@ from firmware_bridge.supervisor_limits import Permission
 from firmware_bridge.supervisor_types import IN_CONTROL, Phase
 from firmware_bridge.tick_record import TickRecord
 from neural_lander.arrays import Array
+from neural_lander.control.controller import Controller
+from neural_lander.control.guard import Guarded
 from neural_lander.state import State
 from neural_lander.vehicle import Vehicle
 
@@ -80,7 +82,7 @@ class Flight:
         plan = FlightPlan(self.vehicle, height=1.0, settle_time=SETTLE)
         self.loop = FlightLoop(
             self.rig.open(),
-            Guidance(self.vehicle, self.residual, plan),
+            Guidance(Guarded(Controller(self.vehicle, self.residual)), plan),
             self.rig.height,
             permission=Permission(take_control=self.from_ground, arm=self.from_ground),
             record=self._keep,

@@ -9,7 +9,7 @@ import numpy as np
 
 from firmware_bridge.emulator.estimator import Estimator
 from firmware_bridge.emulator.modes import TICK
-from neural_lander.components import Vector, dot, quaternion_rows, split
+from neural_lander.components import Vector, columns, dot, quaternion_rows, split
 from neural_lander.control.allocation import Allocation
 from neural_lander.control.attitude import AttitudeLaw, desired_attitude
 from neural_lander.control.tracking import TrackingGains, TrackingLaw
@@ -85,8 +85,8 @@ class FlightLoops:
         state, reference = self._estimator.state, self._reference
         force = self._tracking(state, reference)
         self._tracking.update(now, contact)
-        R_d = desired_attitude(split(force), reference.yaw)
-        thrust = share * dot(split(force), [row[2] for row in state.rows])
+        R_d = desired_attitude(force, reference.yaw)
+        thrust = share * dot(force, columns(state.rows)[2])
         return self._allocate(thrust, self._attitude(state.rows, split(state.body_rates), R_d))
 
     def _allocate(self, thrust: float, moment: np.ndarray) -> np.ndarray:

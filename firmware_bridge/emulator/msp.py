@@ -46,7 +46,7 @@ class MspAutopilot:
     autopilot : StickAutopilot
         With the default sticks of the variant: what it tells of them are those.
     variant : str
-        "BTFL" (4.5.5) or "INAV" (7.1.2).
+        "BTFL" (4.5.5) or "INAV" (9.1.0).
     task_rate : float
         Hz of the serial task.
     rangefinder : bool
@@ -194,7 +194,7 @@ class MspAutopilot:
             case msg.API_VERSION:
                 return bytes((0, 2, 5))
             case msg.FC_VERSION:
-                return bytes((7, 1, 2))
+                return bytes((9, 1, 0))
             case msg.RC_TUNING:
                 return bytes((100, 0, 20, 20, round(sticks.yaw.effect[-1] / msg.DEGREE / 10), 0, 50, 0, 0, 0, 0))
             case msg.COMMON_SETTING:

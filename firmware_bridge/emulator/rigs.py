@@ -14,6 +14,7 @@ from firmware_bridge.emulator.mavlink_firmware import FIRMWARES, MOTOR_CURVE
 from firmware_bridge.emulator.mocap import Mocap
 from firmware_bridge.emulator.modes import Mode
 from firmware_bridge.emulator.msp import COUNTS_PER_G, MspAutopilot
+from firmware_bridge.emulator.receiver import BETAFLIGHT, INAV
 from firmware_bridge.emulator.sticks import StickAutopilot, betaflight_default_sticks, inav_default_sticks
 from firmware_bridge.emulator.witness import (
     MavlinkWitness,
@@ -132,6 +133,7 @@ class MspRig:
             seed=seed,
             boot_time=0.5,
             boot_grace=1.0,
+            habits=INAV if inav else BETAFLIGHT,
         )
         if not on_ground:
             self.world.hover()

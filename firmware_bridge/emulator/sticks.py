@@ -13,6 +13,7 @@ import numpy as np
 from firmware_bridge.emulator.estimator import Estimator, EstimatorNoise
 from firmware_bridge.emulator.modes import LONGEST_PAUSE
 from firmware_bridge.emulator.power import Battery
+from firmware_bridge.emulator.receiver import BETAFLIGHT, Habits, Receiver
 from firmware_bridge.emulator.vehicle import EmulatedVehicle
 from firmware_bridge.msp_messages import ANGLE, ARM, DEGREE, OVERRIDE, ModeRange, from_euler
 from firmware_bridge.msp_sticks import CHANNELS, StickCurve, Sticks, actual_rates
@@ -24,8 +25,6 @@ from neural_lander.vehicle import Vehicle
 
 TICK = 1 / 400  # s, guess: the loops run at 1 to 8 kHz
 SIGNAL_LOST = 0.1  # s without a frame of the receiver (Betaflight 4.5.5, rx.c)
-HELD = 0.3  # s for which lost channels keep their values (the same, MAX_INVALID_PULSE_TIME_MS)
-FAILSAFE = 1.4  # s without a frame until it disarms; 1.4 to 1.5 measured
 LOWEST_PULSE = 885  # us, rx_min_usec
 BOOT_GRACE = 5.0  # s after power within which it does not arm
 CALIBRATION = 1.0  # s of gyroscope calibration after boot; a guess
@@ -35,7 +34,7 @@ YAW_LEAD = 1.0  # rad by which the wanted heading may lead; a guess
 
 RANGES = (ModeRange(ARM, 4, 1700, 2100), ModeRange(ANGLE, 5, 1700, 2100), ModeRange(OVERRIDE, 6, 1700, 2100))
 ANGLE_LIMIT, RATE_CENTRE, RATE_FULL = 60.0, 70.0, 670.0  # deg, deg/s, deg/s: defaults of Betaflight 4.5, every axis
-INAV_ANGLE_LIMIT, INAV_YAW_FULL, INAV_DEADBAND = 35.0, 200.0, 5  # deg, deg/s, us: defaults of INAV 7
+INAV_ANGLE_LIMIT, INAV_YAW_FULL, INAV_DEADBAND = 45.0, 200.0, 5  # deg, deg/s, us: defaults of INAV 9.1
 
 
 class Refusal(IntFlag):
@@ -59,7 +58,7 @@ def betaflight_default_sticks() -> Sticks:
 
 
 def inav_default_sticks() -> Sticks:
-    """Limits as INAV 7 has them out of the box, but no expo."""
+    """Limits as INAV 9.1 has them out of the box, but no expo."""
     grid = np.linspace(0.0, 1.0, 501)
     angle = StickCurve(INAV_ANGLE_LIMIT * DEGREE * grid, INAV_DEADBAND)
     return Sticks(angle, angle, StickCurve(INAV_YAW_FULL * DEGREE * grid, INAV_DEADBAND), lowest=1100)
@@ -84,6 +83,8 @@ class StickAutopilot:
         e of the motors in T/T_full = (1 - e) s + e s^2, with s the throttle.
     boot_time, boot_grace : float
         s from power to the first answer, and until it may arm.
+    habits : Habits
+        What it makes of a silent receiver.
     """
 
     def __init__(
@@ -100,11 +101,12 @@ class StickAutopilot:
         battery: Battery | None = None,
         boot_time: float = 1.5,
         boot_grace: float = BOOT_GRACE,
+        habits: Habits = BETAFLIGHT,
     ) -> None:
         self.vehicle, self.world = vehicle, world
         self.sticks = sticks or betaflight_default_sticks()
         self.has_radio, self.override_freshness = radio, override_freshness
-        self.boot_time, self.boot_grace = boot_time, boot_grace
+        self.boot_time, self.boot_grace, self._habits = boot_time, boot_grace, habits
         self.battery = battery or Battery()
         self.estimator = Estimator(world, noise or EstimatorNoise(), seed, TICK)
         full = 4 * vehicle.thrust_coefficient * vehicle.u_max
@@ -124,7 +126,8 @@ class StickAutopilot:
     def _boot(self, now: float) -> None:
         self.boots += 1
         self._powered = now
-        self.armed = self.failsafe = False
+        self.armed = False
+        self.receiver = Receiver(self._habits)
         self.ever_armed = False
         self.refusals = Refusal.BOOT
         self.frame = [0] * CHANNELS
@@ -132,7 +135,6 @@ class StickAutopilot:
         self.frame_at = -math.inf
         self.channels = [1500] * CHANNELS
         """(16,) us in the order AETR, as the autopilot takes them."""
-        self._heard = -math.inf
         self._arm_refused = True  # an arming switch that is on at boot must be taken off first
         self._yaw: float | None = None
 
@@ -155,7 +157,8 @@ class StickAutopilot:
         """Fly level where the world has put the vehicle, armed by the pilot's radio, as if booted long ago."""
         self.now, self._powered = now, now - self.boot_time - 60.0
         self.armed = self.ever_armed = True
-        self._arm_refused, self.refusals, self._heard = False, Refusal(0), now
+        self._arm_refused, self.refusals = False, Refusal(0)
+        self.receiver.begin_airborne(now)
         self.switch(ARM, True)
         self.switch(ANGLE, True)
 
@@ -213,35 +216,37 @@ class StickAutopilot:
 
     def _receive(self) -> None:
         """The receiver's channels, or what stands in for them; then the override."""
-        if self.has_radio:
-            raw, self._heard = (self.radio, self.now) if self.radio else (None, self._heard)
-        else:
-            lost = self.now - self.frame_at > SIGNAL_LOST
-            raw, self._heard = (None, self._heard) if lost else (self.frame, self.now)
-        silent = self.now - self._heard
+        lost = self.radio is None if self.has_radio else self.now - self.frame_at > SIGNAL_LOST
+        raw = None if lost else self.radio if self.has_radio else self.frame
         if raw is not None:
+            self.receiver.hear(self.now)
             self.channels = [min(max(value, LOWEST_PULSE), 2115) for value in raw]
-        elif silent > HELD:
+        elif not self.receiver.holds(self.now):
             self.channels[:4] = [1500, 1500, LOWEST_PULSE, 1500]
         fresh = self.now - self.frame_at <= self.override_freshness
         if self.has_radio and raw is not None and self.active(OVERRIDE) and fresh:
             self.channels[:4] = [min(max(value, LOWEST_PULSE), 2115) for value in self.frame[:4]]
-        if self.failsafe and silent == 0:
-            self.failsafe = False
-            self._arm_refused = True
-        elif silent > FAILSAFE:
-            self.failsafe = True
+        self._arm_refused |= self.receiver.update(self.now, self.armed, self._wanted)
+
+    @property
+    def failsafe(self) -> bool:
+        """Whether it is in its failsafe."""
+        return self.receiver.failsafe
+
+    @property
+    def _wanted(self) -> bool:
+        return any(r.low <= self.channels[r.channel] <= r.high for r in RANGES if r.box == ARM)
 
     def _decide(self) -> None:
         """Arming by the switch; a switch that was on while something refused must be taken off first."""
-        wanted = any(r.low <= self.channels[r.channel] <= r.high for r in RANGES if r.box == ARM)
+        wanted = self._wanted
         if self.armed and (self.failsafe or not wanted):
             self._disarm("failsafe" if self.failsafe else "switch")
         since = self.now - self._powered
         tilt = math.acos(min(max(self.estimator.state.rows[2][2], -1.0), 1.0))
         conditions = (
-            (self.now > self._heard, Refusal.RX_LOSS),
-            (self.failsafe, Refusal.FAILSAFE),
+            (self.receiver.lost, Refusal.RX_LOSS),
+            (self.receiver.refuses, Refusal.FAILSAFE),
             (self._arm_refused and wanted, Refusal.NOT_DISARMED),
             (self.channels[2] > self.sticks.lowest, Refusal.THROTTLE),
             (tilt > SMALL_ANGLE, Refusal.ANGLE),

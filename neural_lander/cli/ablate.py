@@ -59,25 +59,22 @@ def _render(result: dict[str, Any]) -> Group:
     kinds = [kind for kind in ("by_flight", "by_task") if kind in result["variants"][0]]
     for kind in kinds:
         where = {"by_flight": "unseen flights", "by_task": "landings"}[kind]
-        for heading in (where, "worst seed", "online trim", "with motor lag"):
+        for heading in (where, "worst seed", "online trim"):
             table.add_column(heading, justify="right")
-    for heading in ("lag, ms", "slope", "contraction <=", "L, N/m <="):
+    for heading in ("slope", "contraction <=", "L, N/m <="):
         table.add_column(heading, justify="right")
     for row in result["variants"]:
         cells = [cell for kind in kinds for cell in _cells(row, kind)]
         certified = (f"{row['contraction_factor_product']:.2f}", f"{row['lipschitz_total_product']:.3g}")
-        table.add_row(
-            row["name"], *cells, f"{1e3 * row['thrust_lag_s']:.0f}", f"{row['thrust_slope_mean']:+.3f}", *certified
-        )
+        table.add_row(row["name"], *cells, f"{row['thrust_slope_mean']:+.3f}", *certified)
     table.add_section()
     for row in result["baselines"]:
         cells = [cell for kind in kinds for cell in _cells(row, kind)]
-        table.add_row(NAMES[row["name"]], *cells, *[""] * 4)
+        table.add_row(NAMES[row["name"]], *cells, *[""] * 3)
     if "by_task" not in kinds:
         table.caption = "no flight begins or ends on the ground: nothing here is tested on landings"
     notes = (
-        "as flown, with the trim of each flight; then with the causal trim, and with the motors' lag beyond the "
-        "profile's, which is of the label alone; mean over "
+        "with the trim of each flight, then with the causal trim; mean over "
         f"{result['seeds']} seeds; {result['folds']} folds; bounds by layer norms"
     )
     return Group(
@@ -87,7 +84,7 @@ def _render(result: dict[str, Any]) -> Group:
 
 def _cells(row: dict[str, Any], kind: str) -> tuple[str, ...]:
     worst = _pair(row[kind], WORST) if f"rmse_fa_z_N{WORST}" in row[kind] else ""
-    return _pair(row[kind]), worst, _pair(row[f"{kind}_online_trim"]), _pair(row[f"{kind}_with_motor_lag"])
+    return _pair(row[kind]), worst, _pair(row[f"{kind}_online_trim"])
 
 
 def _pair(errors: dict[str, Any], suffix: str = "") -> str:

@@ -30,16 +30,27 @@ SHORTEST = 12.0  # s: four parts that a calibration could each be made from
 
 
 def calibrate(
-    link: Annotated[str, typer.Option(help="mavlink:PORT or msp:PORT; PORT?baud=921600.")],
+    link: Annotated[str, typer.Option(help="Where the autopilot is: mavlink:PORT or msp:PORT, with PORT?baud=921600.")],
     vehicle: Annotated[str, typer.Option(help="Profile: a built-in name or a file; its mass must be right.")],
     out: Annotated[Path, typer.Option(help="JSON to write, for 'fly --thrust-map'.")],
-    seconds: Annotated[float, typer.Option(min=SHORTEST, max=90.0, help="Of hover to calibrate from.")] = 20.0,
+    seconds: Annotated[
+        float, typer.Option(min=SHORTEST, max=90.0, help="How long a hover to calibrate from, in s.")
+    ] = 20.0,
     patience: Annotated[float, typer.Option(min=1.0, help="Give up after so many s without such a hover.")] = 120.0,
     system: Annotated[int | None, typer.Option(min=1, max=255, help="MAVLink system id of the autopilot.")] = None,
-    pose: Annotated[str | None, typer.Option(help="Motion capture, as of 'fly'.")] = None,
-    floor: Annotated[float | None, typer.Option(help="z of a flat floor in the position's frame, m.")] = None,
+    pose: Annotated[
+        str | None, typer.Option(help="Take the pose from motion capture, as 'fly' does: udp://:PORT.")
+    ] = None,
+    floor: Annotated[
+        float | None, typer.Option(help="Height of a flat floor, in m, in the frame of motion capture.")
+    ] = None,
     motor_curve: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Of the motors, where the autopilot tells none (MSP).")
+        float,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="Curve of thrust over throttle where the autopilot tells none (MSP): 0 linear, 1 square.",
+        ),
     ] = MOTOR_CURVE,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
 ) -> None:

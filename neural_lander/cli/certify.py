@@ -36,9 +36,11 @@ def certify(
     out: Annotated[
         Path | None, typer.Option(help="Page that explains each number, and plots envelope and landings.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the search for the steepest slopes, and of the landings.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of the search for the steepest slopes, and of the landings.")
+    ] = 0,
     solver: Annotated[
-        str, typer.Option(help="Of the bounds: newton (ours: seconds), or scs or clarabel by cvxpy (minutes).")
+        str, typer.Option(help="Solver of the bounds: newton (ours: seconds), or scs or clarabel by cvxpy (minutes).")
     ] = "newton",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:

@@ -29,9 +29,9 @@ def collect(
     effect: Effects = None,
     terrain: Ground = "flat",
     airframe: Annotated[int, typer.Option(min=0, help="Which copy of the vehicle: draws its asymmetries.")] = 0,
-    seed: Annotated[int, typer.Option(min=0, help="Of the flights: way, noise, turbulence.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the flights: way, noise, turbulence.")] = 0,
     flights: Annotated[int, typer.Option(min=1, max=100)] = FLIGHTS,
-    duration: Annotated[float, typer.Option(min=5.0, max=600.0, help="Of each flight, s.")] = FLIGHT_TIME,
+    duration: Annotated[float, typer.Option(min=5.0, max=600.0, help="Length of each flight, in s.")] = FLIGHT_TIME,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:

@@ -14,6 +14,7 @@ from neural_lander.cli.plant_options import MAX_SEED, Effects, FirstAirframe, Gr
 from neural_lander.cli.results import check_folder, render, stages, without_series, write_results
 from neural_lander.control.touchdown import RESTING_SHARE
 from neural_lander.control.tracking import DEFAULT_NATURAL_FREQUENCY
+from neural_lander.control.tuned import load_tuned
 from neural_lander.errors import UserError
 from neural_lander.flightlog import FlightLog
 from neural_lander.vehicle import Vehicle, load_vehicle
@@ -27,7 +28,6 @@ from sim.pool import DaskPool, LocalPool
 from sim.scenarios import SCENARIOS, scenario_named
 from sim.study import copies_of_bundles, study_airframes
 from sim.terrain import terrain_named
-from sim.tuning import load_tuned
 from sim.worlds import fitting_world, world_named
 
 STANDARD_CHANGES = ("mass=1.1", "mass=0.9", "thrust=0.9")
@@ -56,7 +56,7 @@ def compare(
         int | None, typer.Option(min=1, help="How many copies; default: one per bundle, else 5.")
     ] = None,
     omega_n: Annotated[
-        float, typer.Option(help="Natural frequency of the position loop, rad/s.")
+        float, typer.Option(help="Natural frequency of the position loop, in rad/s.")
     ] = DEFAULT_NATURAL_FREQUENCY,
     plant: Annotated[
         list[str] | None,
@@ -71,7 +71,8 @@ def compare(
         typer.Option(min=0.0, max=1.0, help="Share of the thrust kept while contact is felt; 1 switches the cut off."),
     ] = RESTING_SHARE,
     seed: Annotated[
-        int, typer.Option(min=0, max=MAX_SEED, help="Of the test flights, and of learning where no bundle is given.")
+        int,
+        typer.Option(min=0, max=MAX_SEED, help="Seed of the test flights, and of learning where no bundle is given."),
     ] = 0,
     robust: Annotated[
         bool, typer.Option(help="Success rates in plants that are wrong in one way each, and in all at once.")

@@ -33,7 +33,7 @@ def demo(
     airframes: Annotated[int, typer.Option(min=1, max=50, help="Copies of the vehicle, each flown and learned.")] = 4,
     flights: Annotated[int, typer.Option("-n", "--flights", min=1, help="Flights per controller.")] = 20,
     seed: Annotated[
-        int, typer.Option(min=0, max=MAX_SEED, help="Of collection, training and test; their seeds never meet.")
+        int, typer.Option(min=0, max=MAX_SEED, help="Seed of collection, training and test; theirs never meet.")
     ] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,

@@ -23,6 +23,7 @@ from firmware_bridge.emulator.modes import TICK
 from firmware_bridge.emulator.msp import MspAutopilot
 from firmware_bridge.emulator.pilot import Keyboard, Pilot
 from firmware_bridge.emulator.pty import Endpoint, PseudoTerminal, Server, TcpServer, keys, run
+from firmware_bridge.emulator.receiver import BETAFLIGHT, INAV
 from firmware_bridge.emulator.session import Emulation, MavlinkEmulation, MspEmulation, Session, Trouble
 from firmware_bridge.emulator.sticks import StickAutopilot, betaflight_default_sticks, inav_default_sticks
 from firmware_bridge.emulator.vehicle import EmulatedVehicle
@@ -64,16 +65,17 @@ class PilotKind(StrEnum):
 
 
 def emulate(
-    protocol: Annotated[Protocol, typer.Option(help="What it speaks.")] = Protocol.MAVLINK,
+    protocol: Annotated[Protocol, typer.Option(help="Protocol that the autopilot speaks.")] = Protocol.MAVLINK,
     autopilot: Annotated[
-        Kind | None, typer.Option(help="Whose ways it has: px4 (default) or ardupilot; in MSP betaflight or inav.")
+        Kind | None,
+        typer.Option(help="Firmware whose ways it has: px4 (default) or ardupilot; in MSP betaflight or inav."),
     ] = None,
     vehicle: Annotated[str, typer.Option(help="Profile: a built-in name or a file.")] = "intel-aero",
     effect: Effects = None,
     airframe: Annotated[int | None, typer.Option(min=0, help="Copy of the vehicle; draws its asymmetries.")] = None,
     light: Annotated[bool, typer.Option("--light", help="A plain rigid body instead of the PyBullet world.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of noise, turbulence, delays and the fault.")] = 0,
-    baud: Annotated[int, typer.Option(min=1200, help="Line speed that is kept, bit/s.")] = 921_600,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of noise, turbulence, delays and the fault.")] = 0,
+    baud: Annotated[int, typer.Option(min=1200, help="Speed of the line, in bit/s; it is kept.")] = 921_600,
     pilot: Annotated[
         PilotKind,
         typer.Option(help="auto: arms, climbs to 1 m, gives control; arms: arms for a companion that takes off."),
@@ -81,11 +83,17 @@ def emulate(
     link: Annotated[Path | None, typer.Option(help="Symbolic link to make to the pseudo-terminal.")] = None,
     tcp: Annotated[int | None, typer.Option(min=0, max=65535, help="TCP port on 127.0.0.1 instead; 0: any.")] = None,
     parameter: Annotated[
-        list[str] | None, typer.Option(help="NAME=VALUE of an autopilot's parameter, repeatable.")
+        list[str] | None, typer.Option(help="Set a parameter of the autopilot, NAME=VALUE; repeatable.")
     ] = None,
-    deny: Annotated[list[int] | None, typer.Option(help="MAVLink message id not streamed, repeatable.")] = None,
-    fault: Annotated[str | None, typer.Option(help=f"One of: {', '.join(FAULTS)}.")] = None,
-    fault_after: Annotated[float, typer.Option(min=0.0, help="Begin of the fault after control was given, s.")] = 3.0,
+    deny: Annotated[
+        list[int] | None, typer.Option(help="Do not stream the MAVLink message of this id; repeatable.")
+    ] = None,
+    fault: Annotated[
+        str | None, typer.Option(help=f"Break the line or the vehicle in one of these ways: {', '.join(FAULTS)}.")
+    ] = None,
+    fault_after: Annotated[
+        float, typer.Option(min=0.0, help="How long after control was given the fault begins, in s.")
+    ] = 3.0,
     duration: Annotated[float | None, typer.Option(min=1.0, help="End after so many s.")] = None,
     once: Annotated[bool, typer.Option("--once", help="End after the first flight.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
@@ -151,7 +159,7 @@ def _msp(
         raise UserError("--deny and --parameter are of MAVLink; leave them out with --protocol msp")
     inav = kind is Kind.INAV
     sticks = inav_default_sticks() if inav else betaflight_default_sticks()
-    pilot = StickAutopilot(plant.vehicle, world, sticks=sticks, seed=seed)
+    pilot = StickAutopilot(plant.vehicle, world, sticks=sticks, seed=seed, habits=INAV if inav else BETAFLIGHT)
     return MspEmulation(f"{kind} (MSP)", pilot, MspAutopilot(pilot, "INAV" if inav else "BTFL"))
 
 

@@ -19,7 +19,7 @@ from neural_lander.cli.tables import error_table, evidence_line, flight_table, s
 from neural_lander.errors import UserError
 from neural_lander.flightlog import read_logs
 from neural_lander.residual.digest import recorded
-from neural_lander.residual.evaluation import Predictors, trimmed, trimmed_with_motor_lag
+from neural_lander.residual.evaluation import Predictors, trimmed
 from neural_lander.residual.evaluation import evaluate as errors_of
 from neural_lander.residual.judged import outside_domain
 from neural_lander.residual.samples import ResidualSamples, residual_samples
@@ -59,20 +59,14 @@ def evaluate(
     with progress() as bars:
         tracked = bars.track(logs, description="samples")
         flights = [residual_samples(log, loaded.vehicle, cut_off=cut_off) for log in tracked]
-    predictors = Predictors(loaded.model, loaded.cheeseman_bennett, loaded.mean, loaded.thrust_lag)
+    predictors = Predictors(loaded.model, loaded.cheeseman_bennett, loaded.mean)
     above = trim_height(loaded.vehicle)
     report = errors_of(predictors, flights, trim=TRIMS[trim], trim_above=above)
-    written: dict[str, list[Path]] = {"predictions": [], "predictions_with_motor_lag": []}
+    written: list[Path] = []
     if predictions is not None:
         for path, flight in zip(_names(predictions, flights), flights, strict=True):
             write_predictions(path, flight, trimmed(predictors, flight, TRIMS[trim], above)["network"])
-            written["predictions"].append(path)
-            if predictors.thrust_lag:
-                lagged = path.with_name(f"{path.stem}-with-motor-lag{path.suffix}")
-                write_predictions(
-                    lagged, flight, trimmed_with_motor_lag(predictors, flight, TRIMS[trim], above)["network"]
-                )
-                written["predictions_with_motor_lag"].append(lagged)
+            written.append(path)
     domain = outside_domain(predictors, loaded.domain, flights, TRIMS[trim], above)
     known = [entry for entry in loaded.info["datasets"] if entry.get("role", "train") == "train"]
     result = {
@@ -88,7 +82,7 @@ def evaluate(
             {**entry, "trained_on": recorded(log, known) is not None}
             for entry, log in zip(report["flights"], logs, strict=True)
         ],
-        **written,
+        "predictions": written,
         "report": page,
     }
     if page is not None:
@@ -154,7 +148,7 @@ def _render(result: dict[str, Any]) -> Group:
         *([] if evidence is None else [Text(f"training: {evidence_line(evidence)}")]),
         Text(_domain_line(result["domain"])),
         *notes,
-        *(Text(str(path)) for path in (*result["predictions"], *result["predictions_with_motor_lag"])),
+        *(Text(str(path)) for path in result["predictions"]),
         *([] if result["report"] is None else [Text(str(result["report"]))]),
     )
 

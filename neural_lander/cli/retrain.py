@@ -41,7 +41,9 @@ def retrain(
     rollback: Annotated[
         int | None, typer.Option(metavar="N", help="Restore version N of the history, byte for byte.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of the fit, not of what judges it; default: the bundle's.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of the fit, not of what judges it; default: the bundle's.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Learn on: fit on old and new flights, judge old and new model on flights neither saw, certify, then replace.

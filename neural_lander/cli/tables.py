@@ -17,23 +17,15 @@ NAMES = {
 
 
 def error_table(report: Mapping[str, Any]) -> Table:
-    """RMSE of f_a,z over all flights of a report, of the network as it flies and what it is compared with.
-
-    Where the motors' lag was fitted, a second part has all of them with it.
-    """
+    """RMSE of f_a,z over all flights of a report, of the network and what it is compared with."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("f_a,z RMSE")
     for heading in ("all, N", "near ground, N", "all, g", "near ground, g", "bias, N"):
         table.add_column(heading, justify="right")
-    lag = report["with_motor_lag"]["thrust_lag_s"]
-    for errors, words in ((report, ""), (report["with_motor_lag"], " + lag")) if lag else ((report, ""),):
-        for name, label in NAMES.items():
-            row = errors if name == "network" else errors["baselines"][name]
-            keys = ("rmse_fa_z_N", "rmse_fa_z_low_N", "rmse_fa_z_g", "rmse_fa_z_low_g", "bias_fa_z_N")
-            table.add_row(label + words, *(_number(row[key]) for key in keys))
-        table.add_section()
-    if lag:
-        table.caption = f"+ lag: the motors lag {1e3 * lag:.0f} ms more than the profile says; in the label, not flown"
+    for name, label in NAMES.items():
+        row = report if name == "network" else report["baselines"][name]
+        keys = ("rmse_fa_z_N", "rmse_fa_z_low_N", "rmse_fa_z_g", "rmse_fa_z_low_g", "bias_fa_z_N")
+        table.add_row(label, *(_number(row[key]) for key in keys))
     return table
 
 

@@ -31,7 +31,7 @@ def train(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Flight logs, or folders of them.")],
     vehicle: Annotated[str, typer.Option(help="Profile of the vehicle that flew: a built-in name or a file.")],
     out: Annotated[Path, typer.Option(help="Bundle to write: a folder; an existing bundle is replaced.")],
-    seed: Annotated[int, typer.Option(help="Of the split, the first weights and the order of samples.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the split, the first weights and the order of samples.")] = 0,
     gamma: Annotated[
         float | None,
         typer.Option(

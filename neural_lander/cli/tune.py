@@ -44,7 +44,8 @@ def tune(
         int | None, typer.Option(min=1, help="How many copies; default: one per bundle, else 1.")
     ] = None,
     seed: Annotated[
-        int, typer.Option(min=0, max=MAX_SEED, help="Of search and flights; never those that compare flies.")
+        int,
+        typer.Option(min=0, max=MAX_SEED, help="Seed of search and flights; these are never those that compare flies."),
     ] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,

@@ -100,6 +100,8 @@ class LastLayerAdaptation:
         share: Callable[[State], Scalar] = lambda state: 1.0,
     ) -> None:
         self.network, self.gains = network, gains or AdaptationGains()
+        self.flown: Scalar = 1.0
+        """Share in [0, 1] of all of it that is subtracted; whoever fades it says so before each step."""
         self._share, self._mass, self._limit = share, vehicle.mass, self.gains.limit * vehicle.weight
         self._W0 = np.asarray(network.weights[-1], dtype=np.float64)
         self._b = np.asarray(network.biases[-1], dtype=np.float64)
@@ -171,7 +173,7 @@ class LastLayerAdaptation:
             return
         v, felt = state.velocity, state.specific_force
         xp, (A, P) = namespace(v), (constant(self.A, v), constant(self.P, v))
-        share = self._share(state)
+        share = self._share(state) * self.flown
         phi = self._hidden(state)(constant(thrust, v)) * (share if isinstance(share, float) else share[..., None])
         x = xp.concat([phi, xp.ones_like(phi[..., :1])], axis=-1)
         s = constant(self._last_s, v) + 0 * v

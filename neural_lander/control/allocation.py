@@ -37,10 +37,14 @@ class Allocation:
         """B0^-1 (0, tau), ``(..., 3) N m -> (..., 4) (rad/s)^2``, feasible or not."""
         return rows_times(moment, constant(self._moment_columns_T, moment))
 
-    def __call__(self, thrust: Array, moment: Array) -> tuple[Array, bool | Array]:
-        """u within 0..u_max, ``(..., 4)``, and where a rotor saturated, ``(...)``."""
+    def __call__(self, thrust: Array, moment: Array, moment_part: Array | None = None) -> tuple[Array, bool | Array]:
+        """u within 0..u_max, ``(..., 4)``, and where a rotor saturated, ``(...)``.
+
+        Whoever has :meth:`moment_part` of this moment already hands it on.
+        """
         xp = namespace(moment)
-        u = self.moment_part(moment) + along(thrust, constant(self._thrust_column, moment))
+        part = self.moment_part(moment) if moment_part is None else moment_part
+        u = part + along(thrust, constant(self._thrust_column, moment))
         if type(u) is np.ndarray and u.ndim == 1:  # one vehicle: four floats need no array functions
             speeds = u.tolist()
             saturated = min(speeds) < 0.0 or max(speeds) > self._u_max

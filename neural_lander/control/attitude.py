@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from neural_lander.arrays import Array, constant
-from neural_lander.components import Rows, Vector, cross, dot, join, maximum, minimum, sqrt, unit
+from neural_lander.components import Rows, Vector, columns, cross, dot, join, maximum, minimum, minus, sqrt, times, unit
 from neural_lander.vehicle import Vehicle
 
 MAX_TILT = math.radians(35.0)  # guess: beyond it a landing is not a landing
@@ -40,7 +40,7 @@ def desired_attitude(force: Vector, yaw: float) -> Rows:
     level_y = (-math.sin(yaw), math.cos(yaw), 0.0)
     x = unit(cross(level_y, z))
     y = cross(z, x)
-    return (x[0], y[0], z[0]), (x[1], y[1], z[1]), (x[2], y[2], z[2])
+    return columns((x, y, z))
 
 
 class AttitudeLaw:
@@ -59,9 +59,8 @@ class AttitudeLaw:
     def __call__(self, R: Rows, omega: Vector, R_d: Rows) -> Array:
         """Moment (..., 3) in N m, body, from attitude, body rates in rad/s and desired attitude."""
         e_R = self._e_R = attitude_error(R, R_d)
-        gyroscopic = cross(omega, [J * w for J, w in zip(self._J, omega, strict=True)])
-        gains = zip(gyroscopic, self._k_R, e_R, self._k_omega, omega, strict=True)
-        moment = join([g - k_R * e - k_w * w for g, k_R, e, k_w, w in gains])
+        gyroscopic = cross(omega, times(self._J, omega))
+        moment = join(minus(minus(gyroscopic, times(self._k_R, e_R)), times(self._k_omega, omega)))
         return moment - constant(self.tau_hat, moment)
 
     def learn_trim(self, dt: float) -> None:
@@ -72,7 +71,7 @@ class AttitudeLaw:
 
 def attitude_error(R: Rows, R_d: Rows) -> Vector:
     """e_R = 1/2 (R_d^T R - R^T R_d)^vee of Lee et al., body."""
-    (x, y, z), (x_d, y_d, z_d) = zip(*R, strict=True), zip(*R_d, strict=True)
+    (x, y, z), (x_d, y_d, z_d) = columns(R), columns(R_d)
     return (
         0.5 * (dot(z_d, y) - dot(y_d, z)),
         0.5 * (dot(x_d, z) - dot(z_d, x)),

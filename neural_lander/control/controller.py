@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from neural_lander.arrays import Array, along, clip, constant, inner, namespace
-from neural_lander.components import Rows, join, split
+from neural_lander.arrays import Array, along, clip, constant, namespace
+from neural_lander.components import Rows, Scalar, Vector, choose, columns, dot, minus, split
 from neural_lander.control.allocation import Allocation
 from neural_lander.control.attitude import AttitudeGains, AttitudeLaw, desired_attitude
 from neural_lander.control.certified import why_not_certified
@@ -24,11 +24,10 @@ LEAST_FACTOR = 1e-6  # a model that does not see the rotor thrusts has 0, and on
 FIXED_POINT_TOLERANCE = 1e-4  # of the weight: a tenth of the accelerometer's noise, guess
 
 
-@dataclass(frozen=True)
-class Wanted:
+class Wanted(NamedTuple):
     """What the controller asked for: for links that command attitude and thrust rather than rotors."""
 
-    thrust: Array  # (...) N, collective, along body z
+    thrust: Scalar  # (...) N, collective, along body z
     R_d: Rows  # desired attitude, body to world: rows of components
     moment: Array  # (..., 3) N m, body
     f_a_hat: Array  # (..., 3) N, world: the residual estimate that was subtracted
@@ -76,6 +75,7 @@ class Controller:
         uncertified: str = "",
     ) -> None:
         self.vehicle, self.uncertified = vehicle, uncertified
+        self.contraction_factor = contraction_factor
         self.residual: ResidualModel = residual or NoResidual()
         self.tracking = TrackingLaw(vehicle, gains or TrackingGains.critically_damped(vehicle), estimate)
         self.attitude = AttitudeLaw(vehicle, attitude_gains)
@@ -96,9 +96,11 @@ class Controller:
         tolerance = FIXED_POINT_TOLERANCE * vehicle.weight
         self.iterations = iterations or math.ceil(math.log(tolerance * (1 - factor) / start) / math.log(factor))
         self._step_tolerance = tolerance * (1 - factor) / factor
-        self._c_T = vehicle.thrust_coefficient
-        self._thrust_max = vehicle.thrust_coefficient * vehicle.u_max
-        self._thrust_direction = vehicle.B0_inverse[:, 0] * vehicle.thrust_coefficient
+        # arrays without dimension: NumPy converts a Python number at every use
+        self._c_T: Array = np.asarray(vehicle.thrust_coefficient)
+        self._thrust_min: Array = np.zeros(())
+        self._thrust_max: Array = np.asarray(vehicle.thrust_coefficient * vehicle.u_max)
+        self._direction = vehicle.B0_inverse[:, 0] * vehicle.thrust_coefficient
         self.reset()
 
     def reset(self, moment_trim: Array | None = None) -> None:
@@ -117,42 +119,44 @@ class Controller:
         self.tracking.estimate.observe(t, state, self.flown_thrust, self._f_a_hat)
         f_a_hat = self.residual.at(state)
         f_bar_d = self.tracking(state, reference)
-        estimate = f_a_hat(constant(self.rotor_thrust, f_bar_d))
-        R_d = desired_attitude(split(f_bar_d - estimate), reference.yaw)
+        estimate = f_a_hat(constant(self.rotor_thrust, state.velocity))
+        f_d = minus(f_bar_d, split(estimate))
+        R_d = desired_attitude(f_d, reference.yaw)
         tau_d = self.attitude(R, split(state.body_rates), R_d)
-        k = join([row[2] for row in R])  # body z axis
-        thrust, estimate, asked = self._solve_thrust(f_bar_d, f_a_hat, estimate, k, tau_d)
-        u, saturated = self.allocation(thrust, tau_d)
+        moment_part = self.allocation.moment_part(tau_d)
+        thrust, estimate, asked = self._solve_thrust(f_bar_d, f_a_hat, f_d, columns(R)[2], moment_part)
+        u, saturated = self.allocation(thrust, tau_d, moment_part)
         self.tracking.update(t, saturated | state.contact)
-        self.rotor_thrust = self.flown_thrust = self._c_T * u
+        self.rotor_thrust = self.flown_thrust = constant(self._c_T, u) * u
         self._f_a_hat = estimate
         self.wanted = Wanted(thrust, R_d, tau_d, estimate, asked)
         return namespace(u).sqrt(u)
 
     def _solve_thrust(
-        self, f_bar_d: Array, f_a_hat: Callable[[Array], Array], estimate: Array, k: Array, tau_d: Array
-    ) -> tuple[Array, Array, Array]:
+        self, f_bar_d: Vector, f_a_hat: Callable[[Array], Array], f_d: Vector, k: Vector, moment_part: Array
+    ) -> tuple[Scalar, Array, Array]:
         """Fixed point of T = (f_bar_d - f_a_hat(u(T))) . k, u(T) = clip(B0^-1 (T, tau_d), 0, u_max).
 
         R_d and tau_d are held, so that u enters through the scalar T alone (design: a map of contraction
-        factor |B0^-1 e_1| L_u); started from the rotor thrusts of the step before.
+        factor |B0^-1 e_1| L_u); started from f_d at the rotor thrusts of the step before. k is the body's z axis,
+        ``moment_part`` B0^-1 (0, tau_d).
         """
-        direction = constant(self._thrust_direction, tau_d)
-        moments = self._c_T * self.allocation.moment_part(tau_d)
+        moments, direction = constant(self._c_T, moment_part) * moment_part, constant(self._direction, moment_part)
+        low, high = constant(self._thrust_min, moment_part), constant(self._thrust_max, moment_part)
 
-        def improve(thrust: Array) -> tuple[Array, Array, Array, Array]:
-            rotor_thrust = clip(moments + along(thrust, direction), 0.0, self._thrust_max)
+        def improve(thrust: Scalar) -> tuple[Array, Array, Scalar, bool | Array]:
+            rotor_thrust = clip(moments + along(thrust, direction), low, high)
             estimate = f_a_hat(rotor_thrust)
-            better = inner(f_bar_d - estimate, k)
+            better = dot(minus(f_bar_d, split(estimate)), k)
             return rotor_thrust, estimate, better, abs(better - thrust) <= self._step_tolerance
 
-        return self._repeat(improve, inner(f_bar_d - estimate, k))
+        return self._repeat(improve, dot(f_d, k))
 
-    def _repeat(self, improve: Callable[[Array], tuple[Array, ...]], thrust: Array) -> tuple[Array, Array, Array]:
+    def _repeat(self, improve: Callable[[Scalar], tuple[Any, ...]], thrust: Scalar) -> tuple[Scalar, Array, Array]:
         """Until settled: each vehicle of a batch then keeps the thrust that its iteration has settled at."""
         for _ in range(self.iterations):
             rotor_thrust, estimate, better, settled = improve(thrust)
-            if settled.all():
+            if settled if isinstance(settled, bool) else settled.all():
                 break
-            thrust = better if type(better) is np.float64 else namespace(better).where(settled, thrust, better)
+            thrust = choose(settled, thrust, better)
         return better, estimate, rotor_thrust

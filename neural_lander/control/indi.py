@@ -58,6 +58,8 @@ class Indi:
         self.gains = gains or IndiGains()
         self._mass, self._limit = vehicle.mass, self.gains.limit * vehicle.weight
         self._clock, self._lag, self._repeated = Clock(), MotorLag(vehicle), Repetition()
+        self.felt = False
+        """Whether there is an accelerometer: one that was heard once is there after a reset too."""
         self.reset()
 
     def reset(self, d_hat: Array | None = None) -> None:
@@ -65,7 +67,6 @@ class Indi:
         self.d_hat: Array = np.zeros(3) if d_hat is None else d_hat  # (..., 3) N, world
         self._once: Vector = split(self.d_hat)  # N, behind one lag and behind two
         self._twice: Vector = self._once
-        self._felt = False  # whether there is an accelerometer
         for part in (self._clock, self._lag, self._repeated):
             part.reset()
 
@@ -75,15 +76,15 @@ class Indi:
         Raises
         ------
         UserError
-            If the first state holds no specific force; a later one without leaves d_hat as it is.
+            If no state has held a specific force yet; a later one without leaves d_hat as it is.
         """
         dt = self._clock(t)
         thrust = sum(split(self._lag(dt, rotor_thrust)))
         if state.specific_force is None:
-            if not self._felt:
+            if not self.felt:
                 raise UserError("INDI needs a state with specific_force, and this one has none: fly l1 or trim instead")
             return
-        self._felt = True
+        self.felt = True
         share = 1.0 - math.exp(-self.gains.cut_off * dt)
         felt, modelled = split(state.specific_force), split(f_a_hat)
         hold = held(state.contact, *felt) | self._repeated(*felt, *split(state.velocity))

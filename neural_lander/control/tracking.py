@@ -9,10 +9,12 @@ PD is this law with f_a_hat = 0 and d_hat = 0: k_p = K_v Lambda, k_d = m Lambda 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from neural_lander.arrays import Array, constant
+from neural_lander.components import Vector, join, minus, plus, scaled, split, times
 from neural_lander.control.estimate import DISTURBANCE_LIMIT, ForceEstimate
 from neural_lander.control.trim import Trim
 from neural_lander.errors import UserError
@@ -44,6 +46,11 @@ class TrackingGains:
                 f"Gamma = {self.Gamma!r} 1/s must lie in [0, 10] and trim_limit = {self.trim_limit!r} in [0, 1]"
             )
 
+    @cached_property
+    def diagonals(self) -> tuple[Vector, Vector]:
+        """Lambda and K_v as components."""
+        return split(self.Lambda), split(self.K_v)
+
     @classmethod
     def critically_damped(
         cls, vehicle: Vehicle, natural_frequency: float = DEFAULT_NATURAL_FREQUENCY, Gamma: float = DEFAULT_TRIM_RATE
@@ -70,7 +77,7 @@ class TrackingLaw:
         self.gains = gains
         self.estimate: ForceEstimate = estimate or Trim(gains.Gamma * gains.K_v, gains.trim_limit * vehicle.weight)
         self._mass = vehicle.mass
-        self._minus_mg = -vehicle.mass * G_VECTOR
+        self._mg: list[float] = (vehicle.mass * G_VECTOR).tolist()
         self.s: Array = np.zeros(3)  # (..., 3) m/s
 
     @property
@@ -83,15 +90,16 @@ class TrackingLaw:
         self.estimate.reset(d_hat)
         self.s = np.zeros(3)
 
-    def __call__(self, state: State, reference: Reference) -> Array:
-        """f_bar_d in N, world, ``(..., 3)``: everything but the learned part."""
-        like, gains = state.velocity, self.gains
-        Lambda, K_v = constant(gains.Lambda, like), constant(gains.K_v, like)
-        velocity_error = state.velocity - reference.velocity
-        self.s = velocity_error + Lambda * (state.position - reference.position)
-        v_r_dot = reference.acceleration - Lambda * velocity_error
-        d_hat = constant(self.estimate.d_hat, like)
-        return self._mass * v_r_dot - K_v * self.s + constant(self._minus_mg, like) - d_hat
+    def __call__(self, state: State, reference: Reference) -> Vector:
+        """f_bar_d in N, world, as components: everything but the learned part."""
+        Lambda, K_v = self.gains.diagonals
+        position_error = minus(split(state.position), split(reference.position))
+        velocity_error = minus(split(state.velocity), split(reference.velocity))
+        s = plus(velocity_error, times(Lambda, position_error))
+        self.s = join(s)
+        v_r_dot = minus(split(reference.acceleration), times(Lambda, velocity_error))
+        d_hat = split(constant(self.estimate.d_hat, state.velocity))
+        return minus(minus(minus(scaled(self._mass, v_r_dot), times(K_v, s)), self._mg), d_hat)
 
     def update(self, t: float, hold: bool | Array) -> None:
         """Let the estimate learn from s at time t in s, except where ``hold`` (saturation, contact), ``(...)``."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from neural_lander.arrays import Array, clip, constant, namespace
-from neural_lander.components import finite, split
-from neural_lander.control.estimate import Clock
+from neural_lander.arrays import Array, constant, namespace
+from neural_lander.components import finite, plus, scaled, split, times
+from neural_lander.control.estimate import Clock, clamped
 from neural_lander.state import State
 
 
@@ -26,7 +26,7 @@ class Trim:
     """
 
     def __init__(self, rate: np.ndarray, limit: float) -> None:
-        self._rate, self._limit, self._off = rate, limit, not np.any(rate)
+        self._rate, self._limit, self._off = split(rate), limit, not np.any(rate)
         self._clock = Clock()
         self.reset()
 
@@ -43,10 +43,10 @@ class Trim:
         dt = self._clock(t)
         if dt == 0.0 or self._off:
             return
-        d_hat = constant(self.d_hat, s)
-        moved = clip(d_hat + (dt * constant(self._rate, s)) * s, -self._limit, self._limit)
-        known = finite(*split(s))
+        d_hat, error = constant(self.d_hat, s), split(s)
+        moved = plus(split(d_hat), times(scaled(dt, self._rate), error))
+        known = finite(*error)
         if isinstance(known, bool):  # one vehicle
-            self.d_hat = moved if known and not hold else d_hat
+            self.d_hat = clamped(moved, self._limit) if known and not hold else d_hat
         else:
-            self.d_hat = namespace(s).where((hold | ~known)[..., None], d_hat, moved)
+            self.d_hat = namespace(s).where((hold | ~known)[..., None], d_hat, clamped(moved, self._limit))

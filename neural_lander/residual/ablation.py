@@ -2,7 +2,7 @@
 
 By flight: folds over the flights that stay in the air, each judged unseen once. By task: trained on all of these and
 judged on the flights that begin or end on the ground. What wins on more of the same and loses on landings is no choice.
-Each is judged with the trim of the whole flight and with the causal one, as flown and with the motors' fitted lag.
+Each is judged with the trim of the whole flight and with the causal one.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from neural_lander.vehicle import Vehicle
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "default": {},
     "features: height and velocity": {"features": "height-velocity"},
-    "features: yaw-equivariant": {"features": "heading"},
+    "features: the paper's": {"features": "paper"},
     "features: paper's with battery": {"features": "paper-battery"},
     "rotor thrusts: not seen": {"thrust_input": "off"},
     "rotor thrusts: full bound": {"thrust_input": "on"},
@@ -38,19 +38,16 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "gamma 8 weights/m": {"gamma": 8.0},
     "near-ground weight 1": {"near_ground_weight": 1.0},
     "near-ground weight 10": {"near_ground_weight": 10.0},
-    "thrust lag beside the network: off": {"thrust_lag": False},
     "per-flight trim in training: off": {"flight_trim": False},
 }
 """Name -> what differs from the default."""
 
 FIGURES = ("rmse_fa_z_N", "rmse_fa_z_low_N")
 WAYS = {
-    "": ("flight", False),
-    "_with_motor_lag": ("flight", True),
-    "_online_trim": ("online", False),
-    "_online_trim_with_motor_lag": ("online", True),
+    "": "flight",
+    "_online_trim": "online",
 }
-"""What is added to ``by_flight`` and ``by_task`` -> trim, and whether the motors' lag is in the predictions."""
+"""What is added to ``by_flight`` and ``by_task`` -> trim."""
 
 
 @dataclass(frozen=True)
@@ -158,13 +155,12 @@ def _run(
     above = trim_height(vehicle)
     reports = {t: evaluate(predictors, judged, trim=TRIMS[t], trim_above=above) for t in ("flight", "online")}
     squares = {}
-    for way, (trim, with_lag) in WAYS.items():
-        report = reports[trim]["with_motor_lag"] if with_lag else reports[trim]
+    for way, trim in WAYS.items():
+        report = reports[trim]
         squares[way] = {name: _squares(e) for name, e in {"network": report, **report["baselines"]}.items()}
     return {
         "squares": squares,
         "slope": reports["flight"]["thrust_slope"]["mean"],
-        "lag": fitted.thrust_lag,
         **_layer_norms(fitted.network, vehicle),
     }
 
@@ -218,7 +214,6 @@ def _row(
                     f"{figure}_worst_seed": max(values, default=None),
                 }
     mine = [r for j, r in results.items() if j.variant == variant]
-    row["thrust_lag_s"] = float(np.mean([r["lag"] for r in mine]))
     row["thrust_slope_mean"] = float(np.mean([r["slope"] for r in mine]))
     row["contraction_factor_product"] = max(r["contraction"] for r in mine)
     row["lipschitz_total_product"] = max(r["lipschitz"] for r in mine)

@@ -1,14 +1,9 @@
-"""How well a model predicts the residual of flights: errors in f_a,z against baselines, and the slope in thrust.
-
-The label rests on the motor lag of the vehicle's profile. Where training found that the motors lag more, each predictor
-is judged a second time with what that does to the label added to it, under ``with_motor_lag``. The headline is without:
-the network as a controller subtracts it, which knows of no lag.
-"""
+"""How well a model predicts the residual of flights: errors in f_a,z against baselines, and the slope in thrust."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -37,8 +32,6 @@ class Predictors:
     cheeseman_bennett: CheesemanBennett
     mean: np.ndarray  # (3,) N, world
     """Mean label of the training samples."""
-    thrust_lag: float = 0.0  # s
-    """By which the motors lag more than the profile says: part of the label, and of no controller."""
 
     def predict(self, samples: ResidualSamples) -> dict[str, np.ndarray]:
         """f_a in N, world, ``(N, 3)``, by each of them."""
@@ -71,18 +64,6 @@ def trimmed(predictors: Predictors, samples: ResidualSamples, trim: Trim, trim_a
     return {name: p + trim(samples.label - p, high, low) for name, p in predictors.predict(samples).items()}
 
 
-def trimmed_with_motor_lag(
-    predictors: Predictors, samples: ResidualSamples, trim: Trim, trim_above: float
-) -> dict[str, np.ndarray]:
-    """As :func:`trimmed`, of predictors that know by how much more the motors lag than the profile says.
-
-    It is the same as judging them without on a label that is made with the lag that was found.
-    """
-    lag = predictors.thrust_lag * samples.lag_force
-    found = trimmed(predictors, replace(samples, label=samples.label - lag), trim, trim_above)
-    return {name: p + lag for name, p in found.items()}
-
-
 def evaluate(
     predictors: Predictors,
     flights: Sequence[ResidualSamples],
@@ -106,19 +87,17 @@ def evaluate(
     """
     masks = masks or [np.ones(len(f), dtype=bool) for f in flights]
     chosen = [f.scored & m for f, m in zip(flights, masks, strict=True)]
-    ways = (trimmed, trimmed_with_motor_lag)
-    plain, lagged = ([way(predictors, f, trim, trim_above) for f in flights] for way in ways)
-    errors = [(p["network"] - f.label)[:, 2] for p, f in zip(plain, flights, strict=True)]
+    found = [trimmed(predictors, f, trim, trim_above) for f in flights]
+    errors = [(p["network"] - f.label)[:, 2] for p, f in zip(found, flights, strict=True)]
     slopes = np.concatenate([thrust_slope(predictors.network, f)[m] for f, m in zip(flights, chosen, strict=True)])
     heights = np.concatenate([f.height[m] for f, m in zip(flights, chosen, strict=True)])
     return {
-        **_compared(plain, flights, chosen),
-        "with_motor_lag": {"thrust_lag_s": predictors.thrust_lag, **_compared(lagged, flights, chosen)},
+        **_compared(found, flights, chosen),
         "unexplained": unexplained(errors, flights, chosen),
         "thrust_slope": slope_table(heights, slopes),
         "flights": [
-            {**_flight(f, p, q, m), "samples_for_trim": int(trim_reference(f, trim_above).sum())}
-            for f, p, q, m in zip(flights, plain, lagged, chosen, strict=True)
+            {**_flight(f, p, m), "samples_for_trim": int(trim_reference(f, trim_above).sum())}
+            for f, p, m in zip(flights, found, chosen, strict=True)
         ],
     }
 
@@ -131,17 +110,11 @@ def _compared(
     return {**errors.pop("network"), "baselines": errors}
 
 
-def _flight(
-    samples: ResidualSamples,
-    plain: Mapping[str, np.ndarray],
-    lagged: Mapping[str, np.ndarray],
-    chosen: np.ndarray,
-) -> dict[str, Any]:
+def _flight(samples: ResidualSamples, predictions: Mapping[str, np.ndarray], chosen: np.ndarray) -> dict[str, Any]:
     return {
         "log": Path(samples.source).name,
         "lands": samples.lands,
-        **_compared([plain], [samples], [chosen]),
-        "with_motor_lag": _compared([lagged], [samples], [chosen]),
+        **_compared([predictions], [samples], [chosen]),
         "samples": len(samples),
         "exclusions": dict(samples.exclusions),
         "acceleration": samples.acceleration,

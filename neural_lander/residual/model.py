@@ -12,7 +12,7 @@ import numpy as np
 
 from neural_lander.arrays import Array, clip, constant, namespace, relu, rows_times
 from neural_lander.components import join, split
-from neural_lander.residual.features import ROTORS, Features, Observed, features_named, heading, to_world
+from neural_lander.residual.features import Features, Observed, features_named, heading, to_world
 from neural_lander.state import State
 
 
@@ -83,8 +83,8 @@ class ReluNetwork:
 
         def force(rotor_thrust: Array) -> Array:
             x = head(rotor_thrust)
-            for W, b in layers:
-                x = rows_times(relu(x), W) + b
+            for W in layers:
+                x = rows_times(relu(x), W)
             return x
 
         return force
@@ -95,14 +95,18 @@ class ReluNetwork:
 
         def hidden(rotor_thrust: Array) -> Array:
             x = head(rotor_thrust)
-            for W, b in layers[:-1]:
-                x = rows_times(relu(x), W) + b
-            return relu(x)
+            for W in layers[:-1]:
+                x = rows_times(relu(x), W)
+            return relu(x)[..., :-1]
 
         return hidden
 
-    def _first_layer(self, zeta: Array) -> tuple[Callable[[Array], Array], list[tuple[Array, Array]]]:
-        """The first layer before its ReLU as a function of the rotor thrusts, and the later ones."""
+    def _first_layer(self, zeta: Array) -> tuple[Callable[[Array], Array], list[Array]]:
+        """The first layer before its ReLU as a function of the rotor thrusts, and the later ones.
+
+        Between layers goes (x, 1), so that a layer's bias is a row of its matrix: for one vehicle an addition costs as
+        much as a product of this size.
+        """
         xp = namespace(zeta)
         (low, high), (state_columns, bias), thrust_columns, layers = self._inference(zeta)
         # minimum/maximum: xp.clip costs five times as much for one vehicle
@@ -116,22 +120,30 @@ class ReluNetwork:
     def _inference(self, like: Array) -> _Inference:
         if type(like) is np.ndarray:
             return self._numpy
-        (low, high), first, thrust, layers = self._numpy
-        pairs = [(constant(W, like), constant(b, like)) for W, b in (first, *layers)]
-        return (constant(low, like), constant(high, like)), pairs[0], constant(thrust, like), pairs[1:]
+        (low, high), (state, bias), thrust, layers = self._numpy
+        limits, first = (constant(low, like), constant(high, like)), (constant(state, like), constant(bias, like))
+        return limits, first, constant(thrust, like), [constant(W, like) for W in layers]
 
     @cached_property
     def _numpy(self) -> _Inference:
         """Made once in float64, transposed: clipping range, state columns and bias, thrust columns, later layers."""
-        W = [np.ascontiguousarray(np.asarray(w, dtype=np.float64).T) for w in self.weights]
-        b = [np.asarray(v, dtype=np.float64) for v in self.biases]
         low, high = (np.asarray(v, dtype=np.float64) for v in (self.state_low, self.state_high))
-        n = W[0].shape[0] - ROTORS
-        first, thrust = np.ascontiguousarray(W[0][:n]), np.ascontiguousarray(W[0][n:])
-        return (low, high), (first, b[0]), thrust, list(zip(W[1:], b[1:], strict=True))
+        n = len(low)
+        layers = [_homogeneous(W, b) for W, b in zip(self.weights, self.biases, strict=True)]
+        layers[-1] = np.ascontiguousarray(layers[-1][:, :-1])  # whose 1 nobody reads
+        state, thrust, bias = layers[0][:n], layers[0][n:-1], layers[0][-1]
+        return (low, high), (state, bias), thrust, layers[1:]
 
 
-_Inference = tuple[tuple[Array, Array], tuple[Array, Array], Array, list[tuple[Array, Array]]]
+_Inference = tuple[tuple[Array, Array], tuple[Array, Array], Array, list[Array]]
+
+
+def _homogeneous(W: Array, b: Array) -> np.ndarray:
+    """(n + 1, m + 1): the matrix M with (x, 1) M = (W x + b, 1)."""
+    m, n = W.shape
+    M = np.zeros((n + 1, m + 1))
+    M[:n, :m], M[n, :m], M[n, m] = np.asarray(W, dtype=np.float64).T, np.asarray(b, dtype=np.float64), 1.0
+    return M
 
 
 @dataclass(frozen=True)

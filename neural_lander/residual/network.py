@@ -32,7 +32,6 @@ from neural_lander.vehicle import Vehicle
 FORCE_SCALE = 0.1  # of the weight: size of the effect near the ground, so that targets are of order one
 THRUST_SCALE = 0.05  # of the weight per rotor: spread of a rotor's thrust in slow flight with dither
 EXPORT_MARGIN = 1e-5  # relative; float32 rounding moves a spectral norm by less than 1e-6
-LARGEST_LAG = 0.02  # s beside the profile's: on the Crazyflies 17 to 32 ms are found, 10 ms by held commands; guess
 PATH_EVERY = 4  # steps from one penalty on paths to the next, that much heavier: each costs half as much as a step
 PATH_LEFT = 0.25  # share of that penalty that stays to the end: with none, some paths cancel again; all biases the fit
 CONTACT_REACH = 0.02  # m of height below the lowest training sample where the network may extrapolate: contact hides it
@@ -43,8 +42,6 @@ class Fitted:
     """A trained network and how its training went."""
 
     network: ReluNetwork
-    thrust_lag: float
-    """s by which the motors lag more than the profile says, fitted beside the network."""
     loss: float
     """Mean weighted Huber loss over the last epoch, in units of (0.1 m g)^2."""
     optimisation_s: float
@@ -58,8 +55,6 @@ class TrainingData:
     """State features."""
     rotor_thrust: np.ndarray  # (N, 4) N
     label: np.ndarray  # (N, 3) N, world
-    lag_force: np.ndarray | None = None  # (N, 3) N/s
-    """What each second of unknown lag adds to the label; None: no lag is fitted."""
 
 
 def train_network(
@@ -88,9 +83,8 @@ def train_network(
         y = torch.tensor(data.label / force_scale, dtype=torch.float32)
         w = torch.tensor(_sample_weights(data.zeta[:, 0], vehicle, options), dtype=torch.float32)[:, None]
         started = time.perf_counter()
-        lag_force = None if data.lag_force is None else torch.tensor(data.lag_force / force_scale, dtype=torch.float32)
         layers = _Layers(n, options, limits, x, y)
-        loss = _optimise(layers, x, y, w, lag_force, options, progress)
+        loss = _optimise(layers, x, y, w, options, progress)
         took = time.perf_counter() - started
         weights, biases = layers.export(centre, scale, force_scale)
 
@@ -106,7 +100,7 @@ def train_network(
         high.astype(np.float32),
     )
     _verify(network, vehicle, options)
-    return Fitted(network, float(layers.lag.detach()) if lag_force is not None else 0.0, loss, took)
+    return Fitted(network, loss, took)
 
 
 def _state_scale(zeta: np.ndarray, features: Features, options: TrainingOptions) -> np.ndarray:
@@ -177,7 +171,6 @@ class _Layers:
         elif self.free_state:
             self.P[0] = almost_orthogonal(self.P[:1])[0]
         self.b = [torch.zeros(size) for size in sizes[1:]]
-        self.lag = torch.zeros(())  # s
         # the first layer's kinks start where samples are, and the output at the mean label
         chosen = torch.randint(len(x), (sizes[1],), generator=generator)
         self.b[0] = -(self.weights()[0] * x[chosen]).sum(1)
@@ -187,7 +180,7 @@ class _Layers:
 
     def parameters(self) -> list[Tensor]:
         """All of them."""
-        return [self.P, *self.b, self.lag]
+        return [self.P, *self.b]
 
     def weights(self) -> list[Tensor]:
         """Bounded weights in scaled units."""
@@ -200,8 +193,7 @@ class _Layers:
 
     @torch.no_grad()
     def project(self) -> None:
-        """Back into what is allowed, after a step: the lag's range, and norms where projection holds them."""
-        self.lag.clamp_(0.0, LARGEST_LAG)
+        """Norms back into what is allowed after a step, where projection holds them."""
         if self.projected:
             norms = torch.linalg.matrix_norm(self.P, 2).clamp_min(1.0)
             if self.free_state:
@@ -233,7 +225,6 @@ def _optimise(
     x: Tensor,
     y: Tensor,
     w: Tensor,
-    lag_force: Tensor | None,
     options: TrainingOptions,
     progress: Callable[[float], None],
 ) -> float:
@@ -249,8 +240,6 @@ def _optimise(
         for chosen in order.split(batch):
             W = layers.weights()
             predicted = layers.output(W, x[chosen])
-            if lag_force is not None:
-                predicted = predicted + layers.lag * lag_force[chosen]
             error = torch.nn.functional.huber_loss(predicted, y[chosen], reduction="none", delta=options.huber)
             loss, cycle = (error * w[chosen]).mean(), one_cycle(step / steps)
             paths = PATH_EVERY * max(cycle, PATH_LEFT) * options.path_weight if step % PATH_EVERY == 0 else 0.0

@@ -52,9 +52,8 @@ class ResidualSamples:
     """Unit quaternion (w, x, y, z), body to world."""
     battery: np.ndarray | None  # (N,) V
     """Where it is logged."""
-    lag_force: np.ndarray  # (N, 3) N/s, world
-    """-dT/dt along body z over the last 20 ms: what each second by which the motors lag more than the profile says does
-    to the label."""
+    thrust_rate: np.ndarray  # (N,) N/s
+    """Of the collective thrust, over the last 20 ms."""
     rotor_thrust: np.ndarray  # (N, 4) N
     """Produced thrust: the command after the motors' lag, or from measured rotor speed."""
     label: np.ndarray  # (N, 3) N
@@ -140,7 +139,7 @@ def residual_samples(log: FlightLog, vehicle: Vehicle, *, cut_off: float = DEFAU
         velocity=velocity,
         attitude=attitude,
         battery=None if log.battery_voltage is None else interpolate(t, log.t, log.battery_voltage),
-        lag_force=-_rate(total)[:, None] * R[..., :, 2],
+        thrust_rate=_rate(total),
         rotor_thrust=rotor_thrust,
         label=label,
         usable=~np.logical_or.reduce(list(reasons.values())),

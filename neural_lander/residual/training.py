@@ -160,7 +160,8 @@ def fit_fading_domain(
 
     biases = flight_biases(flights, usable, trim_height(vehicle))
     fade = calibrate_fade(flights, usable, biases[:, 2], fit)
-    return fit_domain(flights, usable, fade.gone, biases.mean(axis=0)), fade
+    rest = np.array([0.0, 0.0, biases[:, 2].mean()])  # what is horizontal turns with the vehicle, and is an attitude's
+    return fit_domain(flights, usable, fade.gone, rest), fade
 
 
 def fit_predictors(
@@ -202,16 +203,11 @@ def fit_predictors(
     if features.heading_frame:
         cosine, sine = heading(gather(lambda f: f.attitude))
         data = replace(data, label=np.stack(to_heading(list(label.T), cosine, sine), axis=-1))
-    if options.thrust_lag:
-        lag_force = gather(lambda f: f.lag_force)
-        if features.heading_frame:
-            lag_force = np.stack(to_heading(list(lag_force.T), cosine, sine), axis=-1)
-        data = replace(data, lag_force=lag_force)
     steepest = steepest_slope(gather(lambda f: f.height), label[:, 2])
     options = options.with_evidence(slope.identified, steepest, vehicle)
     fitted = train_network(data, features, vehicle, options, progress)
     law = fit_cheeseman_bennett(vehicle, gather(lambda f: f.centre_height), rotor_thrust.sum(-1), label[:, 2])
-    return fitted, Predictors(fitted.network, law, label.mean(axis=0), fitted.thrust_lag), slope
+    return fitted, Predictors(fitted.network, law, label.mean(axis=0)), slope
 
 
 def _split(flights: Sequence[ResidualSamples], options: TrainingOptions) -> _Split:

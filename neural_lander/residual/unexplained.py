@@ -61,7 +61,7 @@ def _inner(chosen: np.ndarray) -> np.ndarray:
 def _fast_thrust(flight: ResidualSamples, chosen: np.ndarray) -> np.ndarray:
     total = flight.rotor_thrust.sum(axis=1)
     usual = float(np.median(total[chosen])) if chosen.any() else np.inf
-    return np.linalg.norm(flight.lag_force, axis=1) > FAST * usual
+    return np.abs(flight.thrust_rate) > FAST * usual
 
 
 def _share(square: np.ndarray, part: np.ndarray) -> float | None:

@@ -8,7 +8,7 @@ from neural_lander.arrays import Array
 from neural_lander.components import Scalar, maximum, minimum
 from neural_lander.state import State
 from neural_lander.vehicle import Vehicle
-from sim.aerodynamics.per_rotor import calm, extra_lift
+from sim.aerodynamics.per_rotor import extra_lift
 from sim.terrain import Surface
 
 
@@ -30,5 +30,4 @@ class CheesemanBennett:
 
     def __call__(self, state: State, rotor_speeds: Array, vehicle: Vehicle, terrain: Surface) -> tuple[Array, Array]:
         """See :class:`~sim.aerodynamics.effect.AerodynamicEffect`."""
-        blown = calm(state, vehicle)
-        return extra_lift(state, rotor_speeds, vehicle, terrain, lambda z: self.increase(z, vehicle) * blown)
+        return extra_lift(state, rotor_speeds, vehicle, terrain, self.increase)

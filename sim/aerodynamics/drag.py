@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from neural_lander.arrays import Array
-from neural_lander.components import dot, join, split
+from neural_lander.components import columns, dot, join, minus, nothing, scaled, split
 from neural_lander.state import State
 from neural_lander.vehicle import Vehicle
 from sim.terrain import Surface
@@ -21,9 +21,8 @@ class RotorDrag:
     def __call__(self, state: State, rotor_speeds: Array, vehicle: Vehicle, terrain: Surface) -> tuple[Array, Array]:
         """See :class:`~sim.aerodynamics.effect.AerodynamicEffect`."""
         del terrain
-        axis, v = [row[2] for row in state.rows], split(state.velocity)
-        axial = dot(v, axis)
+        axis, v = columns(state.rows)[2], split(state.velocity)
         n1, n2, n3, n4 = split(rotor_speeds)
         factor = (n1 + n2 + n3 + n4) * (-self.d * vehicle.mass / (4 * vehicle.hover_speed))
-        force = join([factor * (v_k - axial * a_k) for v_k, a_k in zip(v, axis, strict=True)])
-        return force, 0.0 * force
+        force = join(scaled(factor, minus(v, scaled(dot(v, axis), axis))))
+        return force, nothing(force)

@@ -8,7 +8,7 @@ from neural_lander.arrays import Array
 from neural_lander.components import Scalar, maximum, minimum
 from neural_lander.state import State
 from neural_lander.vehicle import Vehicle
-from sim.aerodynamics.per_rotor import calm, extra_lift
+from sim.aerodynamics.per_rotor import extra_lift
 from sim.terrain import Surface
 
 
@@ -32,15 +32,13 @@ class GroundEffect:
 
     def increase(self, z: Scalar, vehicle: Vehicle) -> Scalar:
         """s at a rotor height z in m."""
-        R2 = vehicle.rotor_radius**2
-        d, b = vehicle.hub_distances
-        z = maximum(z, vehicle.rotor_radius / 8)
+        R, (d, b) = vehicle.rotor_radius, vehicle.hub_distances
+        z = maximum(z, R / 8)
         four_z2 = 4.0 * z * z
         near, far = d * d + four_z2, b * b + four_z2  # 2 d^2 = b^2 on the square that the paper has
         images = z * near**-1.5 + (0.5 + 2.0 * self.K_b) * z * far**-1.5
-        return minimum(R2 * (0.25 / four_z2 + images), self.s_max)
+        return minimum(R * R * (0.25 / four_z2 + images), self.s_max)
 
     def __call__(self, state: State, rotor_speeds: Array, vehicle: Vehicle, terrain: Surface) -> tuple[Array, Array]:
         """See :class:`~sim.aerodynamics.effect.AerodynamicEffect`."""
-        blown = calm(state, vehicle)
-        return extra_lift(state, rotor_speeds, vehicle, terrain, lambda z: self.increase(z, vehicle) * blown)
+        return extra_lift(state, rotor_speeds, vehicle, terrain, self.increase)

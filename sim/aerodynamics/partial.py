@@ -9,7 +9,7 @@ from neural_lander.arrays import Array
 from neural_lander.state import State
 from neural_lander.vehicle import Vehicle
 from sim.aerodynamics.ground_effect import GroundEffect
-from sim.aerodynamics.per_rotor import calm, extra_lift
+from sim.aerodynamics.per_rotor import extra_lift
 from sim.terrain import Surface
 
 POINTS = 32  # per disc: the share of a disc on one side of an edge comes out within 0.052
@@ -29,15 +29,8 @@ class PartialGroundEffect:
 
     def __call__(self, state: State, rotor_speeds: Array, vehicle: Vehicle, terrain: Surface) -> tuple[Array, Array]:
         """See :class:`~sim.aerodynamics.effect.AerodynamicEffect`."""
-        blown = calm(state, vehicle)
-        return extra_lift(
-            state,
-            rotor_speeds,
-            vehicle,
-            terrain,
-            lambda z: self.whole.increase(z, vehicle) * blown,
-            disc_points(vehicle.rotor_radius),
-        )
+        points = disc_points(vehicle.rotor_radius)
+        return extra_lift(state, rotor_speeds, vehicle, terrain, self.whole.increase, points)
 
 
 def disc_points(radius: float, count: int = POINTS) -> list[tuple[float, float]]:

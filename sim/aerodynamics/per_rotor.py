@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from neural_lander.arrays import Array
-from neural_lander.components import Scalar, dot, join, split
+from neural_lander.components import Scalar, columns, join, rotate, scaled, split
 from neural_lander.state import State
 from neural_lander.vehicle import Vehicle
 from sim.terrain import Surface
@@ -20,7 +20,7 @@ def extra_lift(
     rotor_speeds: Array,
     vehicle: Vehicle,
     terrain: Surface,
-    increase: Callable[[Scalar], Scalar],
+    increase: Callable[[Scalar, Vehicle], Scalar],
     points: Sequence[tuple[float, float]] = HUB,
 ) -> tuple[Array, Array]:
     """Force (world, N) and moment (body, N m) where each rotor's thrust grows from T to T / (1 - s), at its hub.
@@ -30,22 +30,22 @@ def extra_lift(
     Parameters
     ----------
     increase
-        s at a height in m above the terrain.
+        s of a rotor at rest at a height in m above the terrain; what forward speed leaves of it is :func:`calm`.
     points
         (x, y) m in the plane of the disc, from the hub: s is its mean over the heights there.
     """
-    X, Y, Z = state.rows
-    x, y, z = split(state.position)
+    rows, (x, y, z) = state.rows, split(state.position)
+    share = calm(state, vehicle) / len(points)
     total, roll, pitch = 0.0, 0.0, 0.0
     for hub, n in zip(vehicle.rotor_positions.tolist(), split(rotor_speeds), strict=True):
         s = 0.0
         for a, b in points:
-            place = (hub[0] + a, hub[1] + b, hub[2])
-            s = s + increase(z + dot(Z, place) - terrain.height(x + dot(X, place), y + dot(Y, place)))
-        s = s * (1.0 / len(points))
+            ahead, aside, above = rotate(rows, (hub[0] + a, hub[1] + b, hub[2]))
+            s = s + increase(z + above - terrain.height(x + ahead, y + aside), vehicle)
+        s = s * share
         extra = vehicle.thrust_coefficient * n * n * (s / (1.0 - s))
         total, roll, pitch = total + extra, roll + hub[1] * extra, pitch - hub[0] * extra
-    return join([total * X[2], total * Y[2], total * Z[2]]), join([roll, pitch, 0.0 * pitch])
+    return join(scaled(total, columns(rows)[2])), join([roll, pitch, 0.0 * pitch])
 
 
 def calm(state: State, vehicle: Vehicle) -> Scalar:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from neural_lander.arrays import Array
-from neural_lander.components import Vector, join, split
+from neural_lander.components import Vector, join, nothing, plus, scaled, split, times
 from neural_lander.state import State
 from neural_lander.vehicle import Vehicle
 from sim.aerodynamics.ground_effect import GroundEffect
@@ -42,11 +42,11 @@ class NearGroundTurbulence:
         if self._x is None:
             self._x = drive
         else:
-            self._x = tuple(self._keep * x + self._drive * e for x, e in zip(self._x, drive, strict=True))
+            self._x = plus(scaled(self._keep, self._x), scaled(self._drive, drive))
         x, y, z = split(state.position)
         s = self._ground_effect.increase(z + float(vehicle.rotor_positions[0, 2]) - terrain.height(x, y), vehicle)
         n1, n2, n3, n4 = split(rotor_speeds)
         thrust = vehicle.thrust_coefficient * (n1 * n1 + n2 * n2 + n3 * n3 + n4 * n4)
         strength = self.intensity * thrust * s
-        force = join([axis * x * strength for axis, x in zip(self._axes, self._x, strict=True)])
-        return force, 0.0 * force
+        force = join(scaled(strength, times(self._axes, self._x)))
+        return force, nothing(force)

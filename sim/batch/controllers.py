@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from neural_lander.arrays import Array
+from neural_lander.components import split
 from neural_lander.control.controller import Controller
 from neural_lander.control.guard import Guarded
 from neural_lander.control.trim import Trim
@@ -70,12 +71,11 @@ def batched(
     one._step_tolerance = column([c._step_tolerance for c in controllers])
     one = on_torch(one, like)
     laws = [c.tracking for c in controllers]
-    vars(one.tracking.gains).update(
-        Lambda=column([law.gains.Lambda for law in laws]), K_v=column([law.gains.K_v for law in laws])
-    )
+    Lambda, K_v = column([law.gains.Lambda for law in laws]), column([law.gains.K_v for law in laws])
+    vars(one.tracking.gains).update(Lambda=Lambda, K_v=K_v, diagonals=(split(Lambda), split(K_v)))
     rates = [law.estimate._rate for law in laws if isinstance(law.estimate, Trim)]
     if len(rates) == len(laws):
-        vars(one.tracking.estimate).update(_rate=column(rates), _off=not np.any(rates))
+        vars(one.tracking.estimate).update(_rate=split(column(rates)), _off=not np.any(rates))
     one.attitude.tau_hat = column(trims).mT.contiguous().mT
     one.rotor_thrust = column([c.rotor_thrust for c in controllers]).mT.contiguous().mT
     return one

@@ -159,7 +159,7 @@ class GraphAllocation(Allocation):
         thrust, moments = self._thrust_column.tolist(), self._moment_columns_T.T.tolist()
         return [[c, *row] for c, row in zip(thrust, moments, strict=True)]
 
-    def __call__(self, thrust: Any, moment: Any) -> tuple[Any, Any]:
+    def __call__(self, thrust: Any, moment: Any, moment_part: Any = None) -> tuple[Any, Any]:
         """See :class:`~neural_lander.control.allocation.Allocation`."""
         x, y, z = (torch.maximum(part, part) for part in split(moment))  # a branch needs pieces of memory of their own
         u = [a * thrust + b * x + c * y + d * z for a, b, c, d in self._columns]

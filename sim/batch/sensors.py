@@ -36,7 +36,7 @@ class BatchSensors:
         like = truth.height
         pose = [s * e for s, e in zip(self._scale, self._pose_noise(like), strict=True)]
         felt = [self.noise.specific_force * e for e in self._imu_noise(like)]
-        seen = disturbed(truth, join(pose), join(felt), self._age)
+        seen = disturbed(truth, [join(pose[k : k + 3]) for k in (0, 3, 6, 9)], join(felt), self._age)
         return seen if self._drift is None else self._drift(seen)
 
     def delayed(self, state: State) -> State:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from neural_lander.arrays import namespace
-from neural_lander.components import Rows, Scalar, Vector, dot
+from neural_lander.components import Rows, Scalar, Vector, rotate
 from neural_lander.vehicle import Vehicle
 
 LEVEL: Rows = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
@@ -75,9 +75,9 @@ def clearance(rows: Rows, position: Vector, points: Sequence[Vector], surface: S
     """Height h in m: the lowest of the points (m, body) above the surface under it, at a position (m, world)."""
     x, y, z = position
     gaps = []
-    for p in points:
-        under = surface.height(x + dot(rows[0], p), y + dot(rows[1], p))
-        gaps.append(z + dot(rows[2], p) - under)
+    for point in points:
+        a, b, c = rotate(rows, point)
+        gaps.append(z + c - surface.height(x + a, y + b))
     return _smallest(gaps)
 
 

@@ -1,0 +1,50 @@
+"""Tuned gains, from the file that ``neural-lander tune`` writes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from neural_lander.errors import UserError
+from neural_lander.vehicle import Vehicle
+
+FORMAT, FORMAT_VERSION = "neural-lander-tuned", 1
+
+Tuned = dict[str, dict[str, float]]
+"""Controller -> value of each of its free gains."""
+
+
+def load_tuned(path: Path, vehicle: Vehicle, controllers: Sequence[str] = ()) -> Tuned:
+    """Gains of every controller in the file, for ``build_controller(..., tuned=gains[name])``.
+
+    Parameters
+    ----------
+    vehicle
+        The file must have been made for it.
+    controllers
+        These must be in the file.
+
+    Raises
+    ------
+    UserError
+        If it is no such file, was made for another vehicle, or lacks a controller.
+    """
+    try:
+        document = json.loads(path.read_text("utf-8"))
+        if document["format"] != FORMAT or document["format_version"] != FORMAT_VERSION:
+            raise ValueError("another format")
+        sha256, rows = document["vehicle_sha256"], document["controllers"]
+        gains = {str(name): {str(k): float(v) for k, v in row["parameters"].items()} for name, row in rows.items()}
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"tuned gains {path} cannot be read: {error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        wanted = f"a file of tuned gains of version {FORMAT_VERSION}"
+        raise UserError(f"{path} is not {wanted}: write one with 'neural-lander tune'") from error
+    if sha256 != vehicle.sha256:
+        raise UserError(f"{path} was tuned for another vehicle ('{document['vehicle']}') than '{vehicle.name}'")
+    missing = [name for name in controllers if name not in gains]
+    if missing:
+        has = ", ".join(gains) or "none"
+        raise UserError(f"{path} holds no gains of '{missing[0]}' (it has: {has}): tune it, or leave it out")
+    return gains

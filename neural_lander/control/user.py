@@ -1,0 +1,82 @@
+"""A user's own controller, named as ``module:Class``: a force estimate, a whole law, or a :class:`Controller`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from neural_lander.arrays import Array
+from neural_lander.control.controller import Controller, Wanted
+from neural_lander.control.kinds import EXAMPLE
+from neural_lander.control.tracking import TrackingGains
+from neural_lander.errors import UserError
+from neural_lander.extension import load_named
+from neural_lander.state import Reference, State
+from neural_lander.vehicle import Vehicle
+
+
+def user_controller(name: str, vehicle: Vehicle, gains: TrackingGains) -> Controller:
+    """Construct what ``name`` says from the vehicle alone; a force estimate flies in the law with these gains.
+
+    Raises
+    ------
+    UserError
+        If it cannot be found or constructed, or is none of the three.
+    """
+    try:
+        found = load_named(name, "controller", EXAMPLE)(vehicle)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"controller '{name}' must be constructible from the vehicle alone: {error}") from error
+    if isinstance(found, Controller):
+        return found
+    if all(hasattr(found, method) for method in ("reset", "observe", "update", "d_hat")):
+        return Controller(vehicle, gains=gains, estimate=found)
+    if callable(found) and hasattr(found, "reset"):
+        return UserController(name, vehicle, found)
+    raise UserError(
+        f"controller '{name}' must have reset(moment_trim) and be callable as controller(t, state, reference) -> rotor "
+        "speeds, or be a force estimate with reset, observe, update and d_hat (neural_lander.control.estimate)"
+    )
+
+
+class UserController(Controller):
+    """A user's whole law: ``reset(moment_trim)`` and ``(t, state, reference) -> rotor speeds (4,) in rad/s``.
+
+    The moment trim ``(3,)`` in N m, body, is what every controller here subtracts; a law may leave it. What it does not
+    tell (f_a_hat, d_hat) is written as zero.
+    """
+
+    def __init__(self, name: str, vehicle: Vehicle, law: Any) -> None:
+        self.name, self._law = name, law
+        super().__init__(vehicle, gains=TrackingGains.critically_damped(vehicle, Gamma=0.0))
+
+    def reset(self, moment_trim: Array | None = None) -> None:
+        """See :class:`~neural_lander.control.controller.Controller`."""
+        super().reset(moment_trim)
+        self._law.reset(np.zeros(3) if moment_trim is None else moment_trim)
+
+    def __call__(self, t: float, state: State, reference: Reference) -> Array:
+        """See :class:`~neural_lander.control.controller.Controller`.
+
+        Raises
+        ------
+        UserError
+            If the law fails, or returns something other than four speeds that rotors can have.
+        """
+        try:
+            speeds = np.asarray(self._law(t, state, reference), dtype=np.float64)
+        except Exception as error:
+            raise UserError(f"controller '{self.name}' failed with {type(error).__name__}: {error}") from error
+        if speeds.shape != (4,) or not np.all(np.isfinite(speeds)) or np.any(speeds < 0):
+            raise UserError(
+                f"controller '{self.name}' returned {speeds.tolist()} at t = {t:.3f} s: it must be four speeds in "
+                "rad/s, finite and not negative"
+            )
+        speeds = np.minimum(speeds, self.vehicle.rotor_speed_max)
+        self.rotor_thrust = self.flown_thrust = self.vehicle.thrust_coefficient * speeds * speeds
+        thrust = np.float64(self.rotor_thrust.sum())
+        self.wanted = Wanted(thrust, state.rows, np.zeros(3), np.zeros(3), self.rotor_thrust)
+        return speeds
