@@ -9,8 +9,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import OptimizeResult, linprog
 
-from neural_lander.certificate.patterns import slopes_of
-from neural_lander.certificate.steepest import Domain
+from neural_lander.certificate.steepest import Domain, largest_singular
 
 CLEARANCE = 1e-6  # of what the neuron varies by over the range of inputs: how far from each kink an input must be
 PAIRS = 60  # steepest pairs of flips that are tried where no single flip is steeper
@@ -34,10 +33,10 @@ def _steeper_neighbour(
     W: list[np.ndarray], b: list[np.ndarray], E: np.ndarray, P: np.ndarray, low: np.ndarray, high: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """The steepest pattern with inputs that is one flip away, else of ``PAIRS`` that are two away; and its input."""
-    value, single = slopes_of(W, E, P[None])[0], np.eye(len(P), dtype=bool)
+    value, single = _slopes_of(W, E, P[None])[0], np.eye(len(P), dtype=bool)
     one, other = np.triu_indices(len(P), 1)
     for flips, most in ((single, len(P)), (single[one] | single[other], PAIRS)):
-        found = slopes_of(W, E, P ^ flips)
+        found = _slopes_of(W, E, P ^ flips)
         for i in np.argsort(-found)[:most]:
             if found[i] <= value * (1 + 1e-9):
                 break
@@ -45,6 +44,14 @@ def _steeper_neighbour(
             if at is not None:
                 return P ^ flips[i], at
     return None
+
+
+def _slopes_of(W: list[np.ndarray], E: np.ndarray, P: np.ndarray) -> np.ndarray:
+    """Slope along the inputs E (inputs, m) under each pattern P (N, neurons) bool, whether or not it has inputs."""
+    J, at = np.broadcast_to(W[0] @ E, (len(P), len(W[0]), E.shape[1])), 0
+    for V in W[1:]:
+        J, at = V @ (P[:, at : at + V.shape[1], None] * J), at + V.shape[1]
+    return largest_singular(J)
 
 
 def _pattern(W: list[np.ndarray], b: list[np.ndarray], x: np.ndarray) -> np.ndarray:

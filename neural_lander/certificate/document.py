@@ -19,7 +19,6 @@ from neural_lander.vehicle import Vehicle
 TOLERANCE = 1e-4  # of the weight: the accuracy of the thrust that iterations are counted for, below accelerometer noise
 BY_PRODUCT = "product of the layers' spectral norms"
 BY_LIPSDP = "LipSDP-Neuron, by the multipliers given"
-BY_CASES = "LipSDP-Neuron by cases: neurons of the first layer on or off within the range of inputs"
 BY_SEARCH = "steepest slope that a search found, at the input given"
 ABOUT: Mapping[str, str] = {
     "lipschitz_total": "over the whole input",
@@ -63,7 +62,7 @@ def certify(
     start = farthest_start(bound["lipschitz_rotor_thrust"], thrusts.high - thrusts.low) * ROUND_UP
     numbers: dict[str, tuple[Any, str]] = {}
     for name, slope in slopes.items():
-        how = BY_PRODUCT if slope.proof is None else BY_CASES if isinstance(slope.proof, dict) else BY_LIPSDP
+        how = BY_PRODUCT if slope.multipliers is None else BY_LIPSDP
         numbers[name] = (slope.bound, f"{ABOUT[name]}; {how}")
         if slope.reached is not None:
             numbers[f"{name}_reached"] = (slope.reached, f"{ABOUT[name]}; {BY_SEARCH}")
@@ -113,7 +112,7 @@ def certify(
         "vehicle_name": vehicle.name,
         "contracts": factor < 1,
         "entries": {name: _entry(name, *numbers[name]) for name in LABELS if name in numbers},
-        "proofs": {n: _plain(s.proof) for n, s in slopes.items() if s.proof is not None},
+        "multipliers": {n: s.multipliers.tolist() for n, s in slopes.items() if s.multipliers is not None},
         "reached_at": {n: s.at.tolist() for n, s in slopes.items() if s.at is not None},
         "tracking": [dict(entry) for entry in tracking],
     }
@@ -122,7 +121,3 @@ def certify(
 def _entry(name: str, value: Any, source: str) -> dict[str, Any]:
     unit, norm, status = LABELS[name]
     return {"value": value, "unit": unit, "norm": norm, "status": status, "source": source}
-
-
-def _plain(proof: Any) -> Any:
-    return proof.tolist() if isinstance(proof, np.ndarray) else proof

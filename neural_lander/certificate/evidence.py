@@ -1,10 +1,9 @@
-"""What stands behind a certificate: for each slope a bound with its proof, and the steepest found."""
+"""What stands behind a certificate: for each slope a bound with multipliers that prove it, and the steepest found."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -12,7 +11,6 @@ from neural_lander.certificate.check import (
     PATTERNS,
     ROUND_UP,
     SLOPES,
-    Case,
     input_maps,
     pattern_name,
     product_bound,
@@ -25,8 +23,6 @@ from neural_lander.residual.features import ROTORS
 from neural_lander.residual.model import ReluNetwork
 from neural_lander.vehicle import Vehicle
 
-WITHIN = 0.04  # of what the search reached: where cases are split no further
-MAX_SPLITS = 60  # of all slopes together, those of the contraction factor first
 CONTRACTS = 0.95  # largest contraction factor that is sought where a range of thrusts must be found; 90 passes
 LEAST_RANGE = 0.25  # of the way from hover to no thrust and to all of it: less lands nothing, guess
 
@@ -39,9 +35,9 @@ class Slope:
     """One slope of f_a_hat, Euclidean norms."""
 
     bound: float
-    """Proved: by ``proof``, else by the product of layer norms."""
-    proof: Any = None
-    """Multipliers (h,) of the hidden neurons, first layer first, or cases, as ``check.holds`` reads them."""
+    """Proved: by ``multipliers``, else by the product of layer norms."""
+    multipliers: np.ndarray | None = None  # (h,)
+    """Of every hidden neuron that some input activates, first layer first."""
     reached: float | None = None
     """Measured, at the input ``at``."""
     at: np.ndarray | None = None  # (n + 4,)
@@ -77,7 +73,7 @@ def proved_slopes(
     solve: Solver = lipschitz_bound,
     thrusts: ThrustRange | None = None,
 ) -> dict[str, Slope]:
-    """LipSDP bounds, what a search reaches, and cases where the two are far apart: some 10 s at the default size.
+    """LipSDP bounds and what a search reaches: some 6 s at the default size.
 
     A pattern of saturated rotors that is proved to lie below what another reaches is not searched.
 
@@ -92,12 +88,11 @@ def proved_slopes(
     thrusts
         That the network is asked for; default all.
     """
-    from neural_lander.certificate.cases import bound_by_cases, splits_of  # SciPy, which what flies does without
-    from neural_lander.certificate.cells import climb
+    from neural_lander.certificate.cells import climb  # SciPy, which what flies does without
 
     W, b, low, high = network_layers(network, thrusts or full_range(vehicle))
-    maps, case = input_maps(W[0].shape[1], thrust_direction(vehicle)), Case(*without_silent(W, b, low, high), low, high)
-    done, steps = 0, 3 * len(maps)
+    maps, (alive, _) = input_maps(W[0].shape[1], thrust_direction(vehicle)), without_silent(W, b, low, high)
+    done, steps = 0, 2 * len(maps)
 
     def step() -> None:
         nonlocal done
@@ -106,7 +101,7 @@ def proved_slopes(
 
     found: dict[str, Slope] = {}
     for name, E in maps.items():
-        found[name] = Slope(*solve(case.W[0] @ E, case.W[1:]))
+        found[name] = Slope(*solve(alive[0] @ E, alive[1:]))
         step()
     starts: list[np.ndarray] = []  # what is steep along some inputs is a start for more of them
     worst = 0.0  # of all patterns of saturated rotors: the contraction factor
@@ -121,15 +116,6 @@ def proved_slopes(
             found[name] = replace(found[name], reached=reached, at=at)
             starts.append(at)
             worst = max(worst, reached) if pattern else worst
-        step()
-    goal, left = (1 + WITHIN) * worst, MAX_SPLITS
-    for name in sorted(maps, key=lambda name: ("collective" not in name, maps[name].shape[1], -found[name].bound)):
-        slope, pattern = found[name], "collective" in name
-        target = goal if pattern else (1 + WITHIN) * (slope.reached or 0.0)
-        if slope.bound > target:
-            bound, proof = bound_by_cases(case, maps[name], slope.bound, slope.proof, target, left)
-            found[name], left = replace(slope, bound=bound, proof=proof), left - splits_of(proof)
-            goal = max(goal, bound) if pattern else goal  # less of the others would not make the factor less
         step()
     return {name: found[name] for name in SLOPES}
 

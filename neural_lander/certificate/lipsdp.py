@@ -12,11 +12,9 @@ rests on this file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
-from neural_lander.certificate.check import NO_SIGNS, ROUND_UP, norm_of, product_bound, proves, stacked
+from neural_lander.certificate.check import ROUND_UP, norm_of, product_bound, proves, stacked
 
 GAP = 1e-6  # relative, of rho to its optimum
 REDUCTION = 0.3  # of the barrier's weight once centred
@@ -27,9 +25,7 @@ MAX_STEPS = 400
 DIGITS = 10  # of a multiplier in a certificate
 
 
-def lipschitz_bound(
-    F: np.ndarray, rest: list[np.ndarray], signs: Mapping[int, bool] = NO_SIGNS
-) -> tuple[float, np.ndarray | None]:
+def lipschitz_bound(F: np.ndarray, rest: list[np.ndarray]) -> tuple[float, np.ndarray | None]:
     """Least bound of a ReLU network's slope with multipliers that prove it.
 
     Parameters
@@ -38,24 +34,22 @@ def lipschitz_bound(
         First layer, folded with the inputs that the bound is about.
     rest : list of (h_k, h_(k-1))
         Later layers.
-    signs
-        First-layer neurons that are known to be on, or off; their slopes are 1, or 0. Default: none is.
 
     Returns
     -------
     bound : float
         In units of output per input, Euclidean norms.
     t : (h,) or None
-        Multipliers of all other hidden neurons; None where the product of norms is as good, or no proof was found.
+        Multipliers of all hidden neurons; None where the product of norms is as good, or no proof was found.
     """
     product = product_bound(F, rest) * ROUND_UP
     if product == 0.0 or len(rest) == 0:
         return product, None
-    rho, t = _minimise(_Form(F, rest, signs))
+    rho, t = _minimise(_Form(F, rest))
     t = np.array([float(f"{value:.{DIGITS}g}") for value in t])
     for allowance in (1e-8, 1e-7, 1e-6, 1e-5, 1e-4):
         bound = product * np.sqrt(rho) * (1 + allowance)
-        if bound < product and proves(t, bound, F, rest, signs):
+        if bound < product and proves(t, bound, F, rest):
             return float(bound), t
     return product, None
 
@@ -63,8 +57,8 @@ def lipschitz_bound(
 class _Form:
     """M(rho, t) of a network whose layers are divided by their norms."""
 
-    def __init__(self, F: np.ndarray, rest: list[np.ndarray], signs: Mapping[int, bool]) -> None:
-        rows = stacked([W / norm_of(W) for W in (F, *rest)], signs)
+    def __init__(self, F: np.ndarray, rest: list[np.ndarray]) -> None:
+        rows = stacked([W / norm_of(W) for W in (F, *rest)])
         out = rows[-len(rest[-1]) :]
         self.n, self.size = F.shape[1], rows.shape[1]
         self.h = self.size - self.n

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neural_lander.certificate.patterns import largest_singular
-
 SAMPLES = 20_000
 POPULATION = 96
 CHILDREN = 16
@@ -46,6 +44,13 @@ def slopes(W: list[np.ndarray], b: list[np.ndarray], E: np.ndarray, x: np.ndarra
         x = np.maximum(z, 0.0)
         J = W[k] @ ((z > 0)[:, :, None] * J)
     return np.asarray(largest_singular(J) * clear)
+
+
+def largest_singular(J: np.ndarray) -> np.ndarray:
+    """Of each matrix ``(N, outputs, m)``, ``(N,)``."""
+    if J.shape[2] == 1:
+        return np.asarray(np.linalg.norm(J[:, :, 0], axis=1))
+    return np.asarray(np.sqrt(np.maximum(np.linalg.eigvalsh(J @ J.transpose(0, 2, 1))[:, -1], 0.0)))
 
 
 def steepest(

@@ -4,6 +4,7 @@ Every layer is W = P diag(sum_i |P^T P|_ij)^(-1/2), whose spectral norm is at mo
 layers: Prach and Lampert, ECCV 2022). The first layer has two such blocks, one for the state and one for the rotor
 thrusts, each times its own share of the bound. So gamma (N per SI unit of the state) and the slope in the rotor
 thrusts (N per N) hold at every step of training, and not only after a projection, which is there for comparison.
+A small penalty on the network's paths (``path_slope``) makes it one that LipSDP bounds tightly.
 Scaling is folded into the weights at export, and the bounds are verified there in float64 on the float32 weights.
 
 This module and its optimiser import torch for more than arrays; what flies loads neither.
@@ -31,6 +32,8 @@ from neural_lander.vehicle import Vehicle
 FORCE_SCALE = 0.1  # of the weight: size of the effect near the ground, so that targets are of order one
 THRUST_SCALE = 0.05  # of the weight per rotor: spread of a rotor's thrust in slow flight with dither
 EXPORT_MARGIN = 1e-5  # relative; float32 rounding moves a spectral norm by less than 1e-6
+PATH_EVERY = 4  # steps from one penalty on paths to the next, that much heavier: each costs half as much as a step
+PATH_LEFT = 0.25  # share of that penalty that stays to the end: with none, some paths cancel again; all biases the fit
 CONTACT_REACH = 0.02  # m of height below the lowest training sample where the network may extrapolate: contact hides it
 
 
@@ -132,6 +135,21 @@ def almost_orthogonal(P: Tensor) -> Tensor:
     return P / (P.mT @ P).abs().sum(-2, keepdim=True).clamp_min(1e-18).sqrt()
 
 
+def path_slope(W: list[Tensor], n: int) -> Tensor:
+    """How steep the layers would be if all neurons were on and no path cancelled another; inputs: n of state, thrusts.
+
+    |W_L| ... |W_2| |W_1| elementwise (the path norm: Neyshabur, Tomioka and Srebro 2015), its Frobenius norms over the
+    state, the rotor thrusts and collective thrust summed. A proof that knows neither biases nor which neurons can be on
+    together has to allow for paths that cancel: in a network without such paths it gives nothing away.
+    """
+    paths = W[-1].abs()
+    for V in W[-2:0:-1]:
+        paths = paths @ V.abs()
+    state, thrust = W[0][:, :n], W[0][:, n:]
+    groups = (state, thrust, thrust.sum(1, keepdim=True))
+    return torch.stack([torch.linalg.norm(paths @ F.abs()) for F in groups]).sum()
+
+
 class _Layers:
     """The free parameters, and the bounded weights they stand for.
 
@@ -182,10 +200,11 @@ class _Layers:
                 norms[0] = 1.0
             self.P /= norms[:, None, None]
 
-    def __call__(self, x: Tensor) -> Tensor:
-        *hidden, last = self.weights()
-        for W, b in zip(hidden, self.b[:-1], strict=True):
-            x = torch.relu(torch.addmm(b, x, W.T))
+    def output(self, W: list[Tensor], x: Tensor) -> Tensor:
+        """Of these bounded weights, in scaled units."""
+        *hidden, last = W
+        for V, b in zip(hidden, self.b[:-1], strict=True):
+            x = torch.relu(torch.addmm(b, x, V.T))
         return torch.addmm(self.b[-1], x, last.T)
 
     def export(
@@ -219,10 +238,13 @@ def _optimise(
         order = torch.randperm(len(x), generator=shuffle)
         total = torch.zeros(())
         for chosen in order.split(batch):
-            error = torch.nn.functional.huber_loss(layers(x[chosen]), y[chosen], reduction="none", delta=options.huber)
-            loss = (error * w[chosen]).mean()
-            loss.backward()
-            adam.step(options.learning_rate * one_cycle(step / steps))
+            W = layers.weights()
+            predicted = layers.output(W, x[chosen])
+            error = torch.nn.functional.huber_loss(predicted, y[chosen], reduction="none", delta=options.huber)
+            loss, cycle = (error * w[chosen]).mean(), one_cycle(step / steps)
+            paths = PATH_EVERY * max(cycle, PATH_LEFT) * options.path_weight if step % PATH_EVERY == 0 else 0.0
+            (loss + paths * path_slope(W, layers.n) if paths else loss).backward()
+            adam.step(options.learning_rate * cycle)
             layers.project()
             step += 1
             total += loss.detach() * len(chosen)
