@@ -233,13 +233,12 @@ def test_the_search_reports_a_slope_that_is_there_and_close_to_the_bound(trained
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("layers", ["aol", "projection"])
 @pytest.mark.parametrize("hidden, gap", [((25, 30, 15), 0.01), ((50, 50, 50), 0.03)])
-def test_bounds_of_normalised_networks_are_reached_by_inputs_of_their_range(
-    hidden: tuple[int, ...], gap: float, layers: str
+def test_bounds_of_spectrally_normalised_networks_are_reached_by_inputs_of_their_range(
+    hidden: tuple[int, ...], gap: float
 ) -> None:
     """Over the same set: what is certified and what is searched are both inputs within the network's range."""
-    options = TrainingOptions(hidden=hidden, layers=layers)
+    options = TrainingOptions(hidden=hidden, layers="projection")
     network = train_network(synthetic(VEHICLE), features_named(options.features), VEHICLE, options).network
     maps, W, b = folded(network)
     full = VEHICLE.thrust_coefficient * VEHICLE.u_max

@@ -90,7 +90,7 @@ def test_the_promised_iterations_suffice_in_a_hundred_thousand_states(
     n, tolerance, count = 100_000, entries["thrust_tolerance"], int(entries["iterations_to_tolerance"])
     assert entries["contraction_factor"] < 0.3
     centre, spread = (network.state_high + network.state_low) / 2, network.state_high - network.state_low
-    ask = network.at_features(centre + spread * rng.uniform(-0.7, 0.7, (n, 8)))
+    ask = network.at_features(centre + spread * rng.uniform(-0.7, 0.7, (n, len(centre))))
     moments = VEHICLE.thrust_coefficient * (rng.normal(size=(n, 3)) * [2.0, 2.0, 0.3]) @ VEHICLE.B0_inverse[:, 1:].T
     k = rng.normal(size=(n, 3)) * 0.3 + [0.0, 0.0, 1.0]
     k /= np.linalg.norm(k, axis=1, keepdims=True)
