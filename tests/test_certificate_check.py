@@ -285,7 +285,7 @@ def truth(f: Forgery, original: Forgery) -> bool | None:
         and value.get("contraction_factor_reached", 0.0) <= max(value.get(f"{name}_reached", 0.0) for name in patterns)
         and f.document["contracts"] is True
         and factor < 1
-        and value["thrust_tolerance"] > 0
+        and 0 < value["thrust_tolerance"] <= 1e-3 * 9.81 * vehicle.mass
         and value["iterations_to_tolerance"] >= 1
         and factor ** value["iterations_to_tolerance"] * start <= value["thrust_tolerance"]
         and value["rotor_speed_max"] == vehicle.rotor_speed_max
@@ -547,6 +547,12 @@ def test_numbers_that_are_none_prove_nothing(bundles: list[Path], value: object,
     else:
         f.entries[where]["value"] = value
     assert list(check.problems(f.sealed()))
+
+
+def test_iterations_that_are_counted_to_no_fine_thrust_are_no_promise(bundles: list[Path]) -> None:
+    f = Forgery(bundles[0])
+    f.entries["thrust_tolerance"]["value"], f.entries["iterations_to_tolerance"]["value"] = 1e6, 1
+    assert any("thrust_tolerance" in problem for problem in check.problems(f.sealed()))
 
 
 @pytest.mark.parametrize("keep_hashes", [False, True])

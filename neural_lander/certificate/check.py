@@ -30,6 +30,7 @@ FILES = ("residual.safetensors", "bundle.json", "vehicle.toml", "certificate.jso
 ROTORS = 4
 ROUNDING = 1e-13  # relative, of products of a few float64 numbers and of singular values of matrices this small
 ROUND_UP = 1 + 1e-12  # what whoever writes a certificate adds to products of norms and columns
+FINE = 1e-3  # of the weight: an iteration that is counted to no finer a thrust promises nothing
 VEHICLE_NUMBERS = (
     "mass", "rotor_radius", "thrust_coefficient", "torque_ratio", "rotor_speed_max", "motor_time_constant",
     "inertia", "rotor_positions", "rotor_directions", "gear_points",
@@ -245,7 +246,7 @@ def false_claims(document: Mapping[str, Any], tensors: Mapping[str, np.ndarray],
         "contracts": document["contracts"] is (factor < 1) and (count is not None) is (factor < 1),
         "iterations_to_tolerance": count is None
         or (isinstance(count, int) and count >= 1 and factor**count * start <= tolerance),
-        "thrust_tolerance": tolerance > 0,
+        "thrust_tolerance": 0 < tolerance <= FINE * profile["mass"]["value"] * 9.81,
         "rotor_speed_max": value["rotor_speed_max"] == n_max,
         "rotor_thrust_high": value["rotor_thrust_high"] <= full * (1 + ROUNDING),
         "attitude_and_torque_held": value["attitude_and_torque_held"] is True,
