@@ -123,7 +123,7 @@ UNCLEAR = 1e-9  # of the smallest eigenvalue with layers of norm 1: rounding of 
 
 
 def derivatives(network: ReluNetwork, inputs: dict[str, list[float]]) -> dict[str, np.ndarray]:
-    """df_a/dx (3, 12) at each input, by torch; the state range apart."""
+    """df_a/dx (3, inputs) at each input, by torch; the state range apart."""
     x = torch.tensor(list(inputs.values()), dtype=torch.float64, requires_grad=True)
     y = x
     for k, (W, b) in enumerate(zip(network.weights, network.biases, strict=True)):
@@ -247,7 +247,7 @@ def truth(f: Forgery, original: Forgery) -> bool | None:
     if not low < high <= full * (1 + UNCLEAR) or np.any(network.state_low >= network.state_high):
         return False
     dead = never_active(network, low, high)
-    for name, E in check.input_maps(12, direction).items():
+    for name, E in check.input_maps(W[0].shape[1], direction).items():
         layers, gain = unit_layers(thinned([W[0] @ E, *W[1:]], dead))
         t = np.asarray(f.document["multipliers"].get(name, []), dtype=np.float64)
         margin = value[name] / gain - 1.0
@@ -259,8 +259,8 @@ def truth(f: Forgery, original: Forgery) -> bool | None:
         unclear |= abs(margin) <= UNCLEAR
         if (reached := value.get(f"{name}_reached")) is None:
             continue
-        at, u = np.split(np.array(f.document["reached_at"][name]), [8])
-        held = [i for i in range(4) if "collective" in name and E[8 + i, 0] == 0]
+        at, u = np.split(np.array(f.document["reached_at"][name]), [-4])
+        held = [i for i in range(4) if "collective" in name and E[i - 4, 0] == 0]
         if np.any(at < network.state_low) or np.any(at > network.state_high) or np.any(u < low) or np.any(u > high):
             return False
         if any(u[i] not in (low, high) for i in held):
@@ -321,11 +321,12 @@ def change_scale(f: Forgery, rng: np.random.Generator) -> None:
     if len(W) == 3:
         W *= factor
     else:
-        W[:, rng.integers(12)] *= factor
+        W[:, rng.integers(W.shape[1])] *= factor
 
 
 def change_range(f: Forgery, rng: np.random.Generator) -> None:
-    f.tensors[str(rng.choice(["state_low", "state_high"]))][rng.integers(8)] += np.float32(size(rng))
+    ends = f.tensors[str(rng.choice(["state_low", "state_high"]))]
+    ends[rng.integers(len(ends))] += np.float32(size(rng))
 
 
 def change_multiplier(f: Forgery, rng: np.random.Generator) -> None:

@@ -28,10 +28,9 @@ keeps what they can teach small: between 0.2 and 0.45 the held-out error near th
 UNIDENTIFIED_THRUST_SLOPE = 0.1
 """The bound where flights do not identify df_a/dT: no further from any aerodynamic slope (0 to +0.2) than 0.3."""
 DEFAULT_PATH_WEIGHT = 1e-4
-"""A trade, measured on few seeds. Without, the contraction factor is proved up to 7 % above what a search reaches on
-the Crazyflies, L up to 5 %; with 1e-4 1.4 and 1.8 % (4 % in simulation), with 5e-4 0.1 and 0.2 %, and L is smaller. It
-costs the small Crazyflie's landing 4 % of its error near the ground at 1e-4, 7 % at 5e-4; the large one's gains 1 % at
-1e-4 and loses 3 % at 5e-4, and the simulated flights tell none of them apart.
+"""A trade, measured on three seeds. Without, the contraction factor is proved up to 7 % above what a search reaches,
+L up to 7 %; with 1e-4 3 and 4 %, with 5e-4 (fewer seeds) 0.1 % both, and L is a fifth smaller. Near the ground it
+gains the large Crazyflie's landing 1 %, costs the small one's 3 % (7 % at 5e-4), and leaves simulated flights alone.
 """
 CHOICES = {"thrust_input": ("auto", "on", "off"), "bounded": ("all", "thrust"), "layers": ("aol", "projection")}
 
