@@ -57,6 +57,19 @@ def test_the_example_controller_flies_a_bundle(tmp_path: Path) -> None:
     run(next(block for block in BLOCKS if "load_bundle" in block), tmp_path)
 
 
+def test_the_example_estimate_takes_up_a_missing_force(tmp_path: Path) -> None:
+    """A tracking error that stays is met by gain times 5 s; nothing is learned on the ground."""
+    (tmp_path / "my_laws.py").write_text(next(block for block in BLOCKS if "Leaky" in block), "utf-8")
+    run(
+        "from my_laws import Leaky; from neural_lander.vehicle import load_vehicle; import numpy as np\n"
+        "vehicle = load_vehicle('intel-aero'); law = Leaky(vehicle)\n"
+        "for k in range(20000): law.update(0.002 * k, np.array([0.0, 0.0, 0.01]), False)\n"
+        "assert abs(law.d_hat[2] - 5.0 * law.gain * 0.01) < 1e-3 * law.d_hat[2], law.d_hat\n"
+        "law.update(40.0, np.array([0.0, 0.0, 1.0]), True); assert law.d_hat[2] < 1.0",
+        tmp_path,
+    )
+
+
 def test_the_example_environment_takes_a_step(tmp_path: Path) -> None:
     pytest.importorskip("pybullet", reason="the PyBullet world needs pybullet, which has wheels up to Python 3.11")
     run(next(block for block in BLOCKS if "LanderEnv" in block), tmp_path)
