@@ -96,16 +96,16 @@ def read_folder(path: Path, names: Collection[str], optional: Collection[str] = 
     """
     for attempt in range(ATTEMPTS):
         recover(path)
-        before = _identity(path)
-        try:
-            contents = {name: (path / name).read_bytes() for name in names}
-            contents |= {name: (path / name).read_bytes() for name in optional if (path / name).is_file()}
-        except OSError:
-            if _identity(path) == before or attempt == ATTEMPTS - 1:
-                raise
-            continue
-        if _identity(path) == before:
-            return contents
+        with _held(path) as before:
+            try:
+                contents = {name: (path / name).read_bytes() for name in names}
+                contents |= {name: (path / name).read_bytes() for name in optional if (path / name).is_file()}
+            except OSError:
+                if _identity(path) == before or attempt == ATTEMPTS - 1:
+                    raise
+                continue
+            if _identity(path) == before:
+                return contents
     raise OSError(errno.EBUSY, "replaced again and again while it was read", str(path))
 
 
@@ -219,6 +219,21 @@ def _lock(folder: Path) -> int | None:
 
 def _prefix(path: Path) -> str:
     return f".{path.name}-"
+
+
+@contextlib.contextmanager
+def _held(path: Path) -> Iterator[tuple[int, int] | None]:
+    """Identity of a folder, which no other can have while it is held: a number that is free is given away again."""
+    try:
+        folder = None if sys.platform == "win32" else os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        folder = None
+    try:
+        found = None if folder is None else os.fstat(folder)
+        yield _identity(path) if found is None else (found.st_dev, found.st_ino)
+    finally:
+        if folder is not None:
+            os.close(folder)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

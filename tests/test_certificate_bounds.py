@@ -229,7 +229,7 @@ def test_the_search_reports_a_slope_that_is_there_and_close_to_the_bound(trained
     bound, _ = lipschitz_bound(W[0] @ E, W[1:])
     assert value <= bound <= 1.1 * value  # no input of this network's range activates the worst pattern
     rng = np.random.default_rng(1)
-    assert value >= slopes(W, b, E, rng.uniform(low, high, (50_000, 12))).max()
+    assert value >= slopes(W, b, E, rng.uniform(low, high, (50_000, len(low)))).max()
 
 
 @pytest.mark.slow

@@ -199,11 +199,11 @@ def test_fly_refuses_it_and_writes_the_override_into_its_log(
 
 def steep_above(kink: float) -> ReluNetwork:
     """f_a,z = -0.2 T in all, and 2 newtons per newton more of whatever rotor 1 gives beyond ``kink`` N."""
-    W1 = np.zeros((2, 12), np.float32)
-    W1[0, 8:], W1[1, 8] = 1.0, 1.0
+    W1 = np.zeros((2, 10), np.float32)
+    W1[0, 6:], W1[1, 6] = 1.0, 1.0
     W2 = np.array([[0, 0], [0, 0], [-0.2, -8.0]], np.float32)
-    wide = np.full(8, 9.0, np.float32)
-    return ReluNetwork((W1, W2), (np.array([0, -kink], np.float32), np.zeros(3, np.float32)), "paper", -wide, wide)
+    wide = np.full(6, 9.0, np.float32)
+    return ReluNetwork((W1, W2), (np.array([0, -kink], np.float32), np.zeros(3, np.float32)), "heading", -wide, wide)
 
 
 def test_a_network_that_contracts_in_a_part_of_the_range_is_flown_there_and_nowhere_else(
