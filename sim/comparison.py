@@ -226,7 +226,8 @@ def _settings(c: Comparison) -> dict[str, Any]:
             f"{SPOOL_TIME:g} s, for every controller; without that cut all of them hop (--resting-share 1)"
         ),
         "intervals": (
-            "95 %: bootstrap of the median, airframes drawn first, flights on each second; Wilson for rates. Two "
+            "95 %: of medians by Student's t over the airframes' medians, at least the bootstrap of airframes and then "
+            "flights, which alone counts for one airframe or ten and more; Wilson for rates. Two "
             "figures are told apart where their intervals do not overlap"
         ),
     }

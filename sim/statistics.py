@@ -36,7 +36,11 @@ def median_interval(values: np.ndarray, groups: np.ndarray, seed: int = 0) -> In
     if values.min() == values.max():
         return float(values[0]), float(values[0])
     parts = [values[groups == g] for g in np.unique(groups)]
-    return _student(values, parts) if 1 < len(parts) <= FEW else _bootstrap(parts, seed)
+    drawn = _bootstrap(parts, seed)
+    if not 1 < len(parts) <= FEW:
+        return drawn
+    low, high = _student(values, parts)  # of no width where few medians happen to coincide
+    return min(low, drawn[0]), max(high, drawn[1])
 
 
 def _student(values: np.ndarray, parts: list[np.ndarray]) -> Interval:

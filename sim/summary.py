@@ -18,7 +18,7 @@ FIGURES = ("_m", "_s")  # endings of scores that are quantities
 
 
 def summarise(outcomes: Mapping[str, Outcome], seed: int = 0) -> dict[str, Any]:
-    """Medians with 95 % bootstrap intervals, tails, and counts; the shape of ``results.json``.
+    """Medians with 95 % intervals, tails, and counts; the shape of ``results.json``.
 
     Errors are summarised by magnitude, lateness with its sign: a landing before its time is not a late one.
     """

@@ -142,7 +142,8 @@ def test_the_bound_of_a_trained_network_is_that_of_cvxpy(trained: ReluNetwork) -
     maps, W, _ = folded(trained)
     for name in MAIN:
         bound, _ = lipschitz_bound(W[0] @ maps[name], W[1:])
-        assert bound == pytest.approx(lipsdp_by_cvxpy(W[0] @ maps[name], W[1:], "CLARABEL"), rel=3e-6)
+        theirs = lipsdp_by_cvxpy(W[0] @ maps[name], W[1:], "CLARABEL")
+        assert (1 - 1e-4) * theirs <= bound <= (1 + 3e-6) * theirs  # its last digits are not exact either
 
 
 def test_a_network_with_one_hidden_neuron_has_its_exact_slope() -> None:

@@ -68,7 +68,8 @@ def test_airframes_that_differ_widen_the_interval_and_flights_on_them_do_not_nar
     level = np.repeat([0.01, 0.02, 0.03, 0.04, 0.05], 40)
     low, high = median_interval(level, np.arange(200) // 40)
     expected = stats.t.interval(0.95, 4, loc=0.03, scale=stats.sem([0.01, 0.02, 0.03, 0.04, 0.05]))
-    assert_allclose((low, high), expected)
+    assert low <= expected[0] and high >= expected[1]
+    assert_allclose((low, high), expected, atol=2e-3)
     pooled = median_interval(level, np.zeros(200))
     assert low < pooled[0] and pooled[1] < high
 
@@ -77,6 +78,8 @@ def test_an_airframe_with_fewer_flights_weighs_as_much_as_another() -> None:
     """99 flights near 1 and 3 near 2: both airframes count alike."""
     values = np.concatenate([np.full(99, 1.0), np.full(3, 2.0)])
     low, high = median_interval(values, np.repeat([0, 1], [99, 3]))
+    coincide = np.tile([0.0, 0.0, 1.0, 2.0, 2.0], 3)
+    assert median_interval(coincide, np.repeat([0, 1, 2], 5))[0] < 1.0  # though the three medians are the same
     assert low == 0.0 and high == pytest.approx(1.5 + 0.5 * 12.7062, rel=1e-4)  # and no magnitude is below 0
 
 

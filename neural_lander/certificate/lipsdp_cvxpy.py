@@ -10,6 +10,7 @@ minutes beyond some hundred neurons.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import cvxpy as cp
@@ -56,7 +57,9 @@ def _solve(layers: list[np.ndarray], solver: str) -> tuple[float, np.ndarray]:
     rho, t = cp.Variable(), cp.Variable(hidden, nonneg=True)
     half = neurons.T @ cp.diag(t) @ (neurons - mapped)  # type: ignore[attr-defined]  # of cvxpy's types
     problem = cp.Problem(cp.Minimize(rho), [rho * inputs.T @ inputs + half + half.T - out.T @ out >> 0])
-    problem.solve(solver=solver, **OPTIONS[solver])
+    with warnings.catch_warnings():  # of a solution that may be inaccurate: the check decides whether it is good enough
+        warnings.simplefilter("ignore", UserWarning)
+        problem.solve(solver=solver, **OPTIONS[solver])
     if rho.value is None or t.value is None:
         raise cp.error.SolverError(f"{solver} found no solution: {problem.status}")
     return max(float(rho.value), 0.0), np.asarray(t.value)

@@ -39,10 +39,7 @@ def evaluate(
     paths: Annotated[list[Path], typer.Argument(metavar="LOG...", help="Flight logs, or folders of them.")],
     predictions: Annotated[
         Path | None,
-        typer.Option(
-            help="CSV of labels and predictions at 100 Hz, as a controller would have had them; a second one, "
-            "NAME-with-motor-lag.csv, of what fits the label better. With several logs one each, the log's name added."
-        ),
+        typer.Option(help="CSV of labels and predictions at 100 Hz. With several logs one each, the log's name added."),
     ] = None,
     trim: Annotated[str, typer.Option(help=TRIM_HELP)] = "none",
     page: Annotated[
