@@ -185,6 +185,7 @@ class FlightLoop:
             attitude_age=math.inf if estimate is None else estimate.attitude_age_at_most,
             height_age=view.height_age,
             on_ground=state is not None and float(state.height) < GROUND_HEIGHT and not airborne,
+            grounded=controlled and (self._start == self._begin or self.guidance.grounded),
             domain_score=self._domain(state),
             tilt=_tilt(estimate),
             descent_speed=0.0 if estimate is None else -float(estimate.velocity[2]),

@@ -464,6 +464,30 @@ def test_a_go_around_begins_where_the_vehicle_is_with_the_speed_that_it_has(heig
     assert f.records[-1].stage == "go around" and f.heights[-1] == pytest.approx(1.0, abs=0.05)
 
 
+@pytest.mark.parametrize("moment", ["spooling", "on the gear"])
+@pytest.mark.parametrize("breach", [False, True])
+def test_who_stands_is_not_launched_by_an_abort_or_a_breach(moment: str, breach: bool) -> None:
+    """Before the lift-off, and while the ground is asked: the autopilot gets control, and thrust does not rise."""
+    f = flight(Knows(), bounds=Bounds(Volume(radius=2.0)) if breach else None)
+    if moment == "spooling":
+        while f.link.thrust < 0.5 * VEHICLE.weight:
+            f.fly(0.01)
+        assert f.loop.guidance.plan.standing
+    else:
+        f.until("land")
+        while f.loop.guidance.probe.share > 0.9:
+            f.fly(0.01)
+    assert f.heights[-1] < 0.01
+    if breach:
+        f.link.p = f.link.p + [3.0, 0.0, 0.0]
+    most, sent = f.link.thrust, len(f.link.sent)
+    after = f.fly(6.0, abort=not breach)
+    assert max((s.thrust for _, s in f.link.sent[sent:]), default=0.0) <= most  # type: ignore[union-attr]
+    assert Phase.HOLDING not in f.phases and Phase.HANDING_BACK in f.phases
+    assert "on the ground" in " ".join(r.decision.reason for r in after)
+    assert [r for _, r in f.link.requests][-1] == "hand back"
+
+
 def test_a_hold_comes_to_rest_from_the_motion_it_began_in() -> None:
     plan = FlightPlan(VEHICLE)
     level = np.array([1.0, 0, 0, 0])
