@@ -49,6 +49,8 @@ def failure(limits: Limits, memory: Memory, s: Situation) -> str:
         return f"tilt {s.tilt:.2f} rad over {limits.tilt:.2f} rad"
     if s.battery_low:
         return "battery low"
+    if s.status is not None and s.status.fault:
+        return f"the autopilot reports a fault: {s.status.fault}"
     if s.stuck:
         return "it does not leave the ground: look at the thrust map, the battery and the propellers"
     if s.disobedience != 0.0:
