@@ -23,6 +23,7 @@ def obstacle(limits: Limits, memory: Memory, s: Situation) -> str:
         (not s.controller_alive, "the controller gives no finite setpoint"),
         (not s.height_age <= limits.height_loss, "no height above the ground"),
         (s.battery_low, "battery low"),
+        (s.status is not None and bool(s.status.fault), "the autopilot reports a fault"),
         (not s.inside_volume, "outside of the flight volume"),
         (not s.tilt <= limits.tilt, "tilted"),
         (s.stop, "the user ends the program"),

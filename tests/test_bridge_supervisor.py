@@ -313,6 +313,16 @@ def test_one_noisy_sample_at_the_edge_of_the_domain_costs_little_of_the_network(
     assert after[-1].phase is Phase.TRACKING
 
 
+def test_a_fault_that_the_autopilot_reports_begins_no_flight_and_ends_one() -> None:
+    faulty = [replace(fresh(DT * k), status=replace(status(DT * k), fault="a deck")) for k in range(20)]
+    assert {d.phase for d in run(faulty)} == {Phase.OBSERVING}
+    memory = tracking()
+    now = (memory.updated or 0.0) + DT
+    flown = replace(fresh(now), status=replace(status(now, True, True), fault="a deck"))
+    (decision,) = run([flown], memory=memory)
+    assert decision.phase is Phase.HANDING_BACK and decision.hand_back and "a deck" in decision.reason
+
+
 def test_fade_hold_hand_back_in_this_order() -> None:
     memory = tracking()
     lost = memory.updated or 0.0
