@@ -8,6 +8,7 @@ import pytest
 from test_bridge_end_to_end import VEHICLE, Outcome
 
 from firmware_bridge.emulator.world import RigidBodyWorld
+from firmware_bridge.ground_contact import GroundContact
 from firmware_bridge.ground_probe import LEAST, RATE, RECOVERY, SINK_TIME, TAKEN, GroundProbe
 from firmware_bridge.supervisor_types import Phase
 from firmware_bridge.tick_record import TickRecord
@@ -88,6 +89,19 @@ def standing(bias: float, noise: float = 0.0, glitches: int = 0, seed: int = 0, 
 def test_a_speed_that_is_off_hides_the_ground_not_for_long(bias: float) -> None:
     """An estimator that goes on sinking after the touchdown, while the height stays where it is."""
     assert standing(bias) < FOUND + SINK_TIME
+
+
+@pytest.mark.parametrize("landed", [None, True])
+@pytest.mark.parametrize("bias", [-0.085, -0.1, -0.12])
+def test_signs_and_probe_find_the_ground_under_a_speed_that_is_off(bias: float, landed: bool | None) -> None:
+    """With the autopilot's flag and without: then its height, which stays where it is, has to be the sign."""
+    contact, probe, found = GroundContact(GRAVITY), GroundProbe(), []
+    for k in range(300):
+        thrust = probe.share * GRAVITY
+        sign = contact(DT * k, 0.005, bias, thrust, landed)
+        found.append(probe(DT * k, sign, 0.005, bias, thrust))
+    assert found.index(True) * DT < (1.0 if landed else 1.7)
+    assert all(found[found.index(True) :])
 
 
 @pytest.mark.parametrize("bias", [0.0, -0.07, -0.1])

@@ -17,7 +17,7 @@ from firmware_bridge.bounds import Bounds, Volume
 from firmware_bridge.flight_plan import FlightPlan
 from firmware_bridge.guidance import FadedResidual, Guidance, quaternion_of
 from firmware_bridge.height import DeclaredFloor, HeightSource, Rangefinder
-from firmware_bridge.link import AttitudeSetpoint, CheckResult, LinkLost, RatesSetpoint, StatusReport
+from firmware_bridge.link import AttitudeSetpoint, CheckResult, LinkLost, PositionReport, RatesSetpoint, StatusReport
 from firmware_bridge.loop import FlightLoop
 from firmware_bridge.realtime import run
 from firmware_bridge.supervisor_limits import Permission
@@ -199,6 +199,34 @@ def test_an_autopilot_that_says_landed_in_the_air_costs_no_fall(monkeypatch: pyt
     assert falls[len(falls) - 1500 :].max() < 0.5  # m/s: no drop from 0.5 m, which ends at 3 m/s
     assert landed - begun > 1.0
     assert f.heights[-1] == pytest.approx(0.0, abs=1e-9)
+
+
+@pytest.mark.parametrize("bias, noise", [(-0.085, 0.0), (-0.1, 0.0), (-0.13, 0.0), (-0.07, 0.03)])
+def test_a_speed_that_is_off_on_the_ground_does_not_take_off_again(
+    bias: float, noise: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An estimator that goes on sinking once the vehicle stands, and the autopilot's flag."""
+    f, rng, since = flight(Knows()), np.random.default_rng(0), []
+    f.until("land")
+    poll = f.link.poll
+
+    def off(now: float) -> list:
+        reports = list(poll(now))
+        if f.link.height < 1e-6:
+            since.append(now)
+        for k, r in enumerate(reports if since else []):
+            if isinstance(r, PositionReport):
+                away = np.array([0.0, 0.0, noise * rng.standard_normal()])
+                reports[k] = replace(r, position=r.position + away, velocity=r.velocity + [0.0, 0.0, bias])
+            elif isinstance(r, StatusReport):
+                reports[k] = replace(r, landed=True)
+        return reports
+
+    monkeypatch.setattr(f.link, "poll", off)
+    f.fly(12.0)
+    found = next(r.t for r in f.records if r.decision.phase is Phase.LANDED)
+    assert found - since[0] < 4.0
+    assert Phase.HOLDING not in f.phases and f.heights[-1] == pytest.approx(0.0, abs=1e-9)
 
 
 def test_no_touchdown_is_seen_in_the_air() -> None:
