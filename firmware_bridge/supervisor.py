@@ -43,10 +43,10 @@ nothing begins where that fails; ``--uncertified`` flies by the user's word, whi
 
 *In control* is tracking, fading and holding; in fading the plan is flown on by the controller without the network,
 which needs no domain. *On the ground* is before the lift-off, and while the ground is asked at the landing whether it
-carries: nothing climbs from there, since nobody who aborts wants what stands to take off. *Locked* lasts until the
-program is started again: nothing is asked for and nothing is sent, so that after a reconnect, a restart or a pilot's
-takeover nothing re-arms or takes control by itself. The rows of a phase are tried from top to bottom, and the first
-that applies wins.
+carries, and low above it where the landing is overdue: nothing climbs from there, since nobody who aborts wants what
+stands to take off. *Locked* lasts until the program is started again: nothing is asked for and nothing is sent, so that
+after a reconnect, a restart or a pilot's takeover nothing re-arms or takes control by itself. The rows of a phase are
+tried from top to bottom, and the first that applies wins.
 
 Whatever the phase, nothing is sent from a state older than ``state_age`` or without a living controller. The mode and
 arming are asked for only in *ready*, only with the user's permission, and only as long as the vehicle has not been

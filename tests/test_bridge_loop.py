@@ -229,6 +229,33 @@ def test_a_speed_that_is_off_on_the_ground_does_not_take_off_again(
     assert Phase.HOLDING not in f.phases and f.heights[-1] == pytest.approx(0.0, abs=1e-9)
 
 
+@pytest.mark.parametrize("bias", [-0.07, -0.1, -0.13])
+def test_who_is_held_up_low_by_a_speed_that_is_off_is_handed_back(bias: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the autopilot's flag: the controller believes that it sinks, and hangs some centimetres up."""
+    f, off = flight(Knows()), np.zeros(3)
+    f.until("land")
+    poll = f.link.poll
+
+    def told(report: object) -> object:
+        if isinstance(report, StatusReport):
+            return replace(report, landed=None)
+        return replace(report, velocity=report.velocity + off) if isinstance(report, PositionReport) else report
+
+    def polled(now: float) -> list:
+        off[2] = bias if f.link.height < 0.001 else off[2]
+        return [told(report) for report in poll(now)]
+
+    monkeypatch.setattr(f.link, "poll", polled)
+    begun = len(f.heights)
+    f.fly(13.0)
+    low = begun + int(np.flatnonzero(np.array(f.heights[begun:]) < 0.001)[0])
+    assert Phase.HOLDING not in f.phases and f.phases[-1] in (Phase.LANDED, Phase.OBSERVING)
+    assert max(f.heights[low:]) < 0.1
+    if f.phases[-1] is Phase.OBSERVING:
+        assert [r for _, r in f.link.requests][-1] == "hand back"
+        assert "plan's end: on the ground" in " ".join(r.decision.reason for r in f.records)
+
+
 def test_no_touchdown_is_seen_in_the_air() -> None:
     f = flight(Knows())
     f.fly(20.0)
