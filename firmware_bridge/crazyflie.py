@@ -10,7 +10,8 @@ armed once arming was asked for, or while it flies. So a flight needs ``--arm``,
 The dead-man is the firmware's: 500 ms without a setpoint it levels, 2000 ms without one it stops the motors and locks
 until it is restarted. It does so on the ground too, as long as it believes that it flies, which it does for 2 s after
 the last thrust; and versions of 2024 lock at being disarmed in that time. So control of the stopped motors is given to
-its high-level commander, which needs no setpoints, and disarming waits.
+its high-level commander, which needs no setpoints, and disarming waits. And what the firmware has against a start is no
+reason to fall silent in flight: control is handed back then, and it lands by itself.
 
 World and body are ours already; the log's body rates are in degrees per second, its acceleration in g.
 """
@@ -214,7 +215,7 @@ class CrazyflieLink:
     def _status(self, info: int, now: float) -> StatusReport:
         self._info, flying = info, bool(info & FLYING)
         refusals = tuple(why for bit, why in REFUSALS.items() if info & bit)
-        ready = bool(info & (CAN_BE_ARMED | ARMED | CAN_FLY | FLYING)) and not refusals
+        ready = flying or (bool(info & (CAN_BE_ARMED | ARMED | CAN_FLY)) and not refusals)
         if not ready and not refusals:
             refusals = ("its supervisor does not say that it can be armed",)
         armed = flying or (bool(info & ARMED) and (self._unlocked or not info & ARMS_ITSELF))
@@ -224,7 +225,8 @@ class CrazyflieLink:
         mode = "flying" if flying else "can fly" if info & CAN_FLY else "armed" if armed else "disarmed"
         mode = refusals[0] if refusals else mode
         accepts = ready and self._taken and not self._released
-        return StatusReport(now, armed, mode, accepts, not flying, () if armed else refusals)
+        fault = ", ".join(refusals) if flying else ""
+        return StatusReport(now, armed, mode, accepts, not flying, () if armed else refusals, fault)
 
     def _finish_disarming(self, armed: bool) -> None:
         if self._disarming and armed and not self._info & ARMS_ITSELF:

@@ -132,6 +132,12 @@ class Guidance:
     def _leave_ground(self) -> None:
         self.touchdown.reset()
         self.probe = GroundProbe()
+        self._touching = False
+
+    @property
+    def grounded(self) -> bool:
+        """Whether it has not lifted yet, or the ground is asked whether it carries: nothing must climb from there."""
+        return self.plan.standing or self._touching or self.probe.share < 1.0
 
     def step(self, now: float, state: State, output: Output, share: float, landed: bool | None) -> Step:
         """Setpoint at time ``now`` in s for what the supervisor wants.

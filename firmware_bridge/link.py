@@ -112,6 +112,8 @@ class StatusReport:
     """Its own opinion; None where it has none."""
     arming_refusals: tuple[str, ...] = ()
     """Why it does not arm, in its own words."""
+    fault: str = ""
+    """Why it should not fly on, in its own words: control is handed back. Not a pilot's takeover."""
 
 
 @dataclass(frozen=True)

@@ -185,6 +185,7 @@ class FlightLoop:
             attitude_age=math.inf if estimate is None else estimate.attitude_age_at_most,
             height_age=view.height_age,
             on_ground=state is not None and float(state.height) < GROUND_HEIGHT and not airborne,
+            grounded=controlled and self._grounded(view.now, state),
             domain_score=self._domain(state),
             tilt=_tilt(estimate),
             descent_speed=0.0 if estimate is None else -float(estimate.velocity[2]),
@@ -201,6 +202,11 @@ class FlightLoop:
             overdue=self.guidance.plan.overdue(view.now),
             stuck=controlled and self.guidance.plan.stuck(view.now),
         )
+
+    def _grounded(self, now: float, state: State | None) -> bool:
+        """Whether nothing must climb; also where the landing is overdue low above the ground: the autopilot ends it."""
+        low = state is not None and float(state.height) < GROUND_HEIGHT
+        return self._start == self._begin or self.guidance.grounded or (low and self.guidance.plan.overdue(now))
 
     def _domain(self, state: State | None) -> float:
         if state is None or self._score is None:

@@ -19,10 +19,11 @@ armed                 tracking              the autopilot follows setpoints
 in control            landed                disarmed after touchdown, or where the autopilot says landed
 in control            observing, locked     disarmed in the air; the mode was left: the pilot's switch
 in control            handing back          stopped by the user; controller failed; no fresh state for ``stale_time``;
-                                            tilt; battery; stuck on the ground; thrust felt that was not sent;
-                                            a tick later than ``worst_lateness``
+                                            tilt; battery; a fault that the autopilot reports; stuck on the ground;
+                                            thrust felt that was not sent; a tick later than ``worst_lateness``
 in control            landed                touchdown
 holding               handing back          the abort key, or ``hold_time`` is over
+tracking, fading      handing back          the abort key, or what holding is for in the air, on the ground
 tracking, fading      holding, going round  the abort key
 tracking, fading      holding               outside of the flight volume; descent too fast; estimator jump; overdue; no
                                             height for ``height_hold``
@@ -41,9 +42,11 @@ a network is not even built into a controller (``control.certified``); pre-fligh
 nothing begins where that fails; ``--uncertified`` flies by the user's word, which stands on the screen and in the log.
 
 *In control* is tracking, fading and holding; in fading the plan is flown on by the controller without the network,
-which needs no domain. *Locked* lasts until the program is started again: nothing is asked for and nothing is sent, so
-that after a reconnect, a restart or a pilot's takeover nothing re-arms or takes control by itself. The rows of a phase
-are tried from top to bottom, and the first that applies wins.
+which needs no domain. *On the ground* is before the lift-off, and while the ground is asked at the landing whether it
+carries, and low above it where the landing is overdue: nothing climbs from there, since nobody who aborts wants what
+stands to take off. *Locked* lasts until the program is started again: nothing is asked for and nothing is sent, so that
+after a reconnect, a restart or a pilot's takeover nothing re-arms or takes control by itself. The rows of a phase are
+tried from top to bottom, and the first that applies wins.
 
 Whatever the phase, nothing is sent from a state older than ``state_age`` or without a living controller. The mode and
 arming are asked for only in *ready*, only with the user's permission, and only as long as the vehicle has not been
@@ -201,9 +204,11 @@ def _in_control(limits: Limits, memory: Memory, s: Situation, status: StatusRepo
             return _Move(Phase.HANDING_BACK, "aborted again")
         over = s.now - memory.since > limits.hold_time
         return _Move(Phase.HANDING_BACK, f"held for {limits.hold_time:g} s") if over else None
+    breach = reasons.breach(limits, s)
+    if s.grounded and (s.abort or breach):
+        return _Move(Phase.HANDING_BACK, f"{'aborted' if s.abort else breach}: on the ground")
     if s.abort:
         return _Move(Phase.HOLDING, "aborted: going around", go_around=True)
-    breach = reasons.breach(limits, s)
     if breach:
         return _Move(Phase.HOLDING, breach)
     if phase is Phase.TRACKING:

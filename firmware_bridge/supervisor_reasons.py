@@ -23,6 +23,7 @@ def obstacle(limits: Limits, memory: Memory, s: Situation) -> str:
         (not s.controller_alive, "the controller gives no finite setpoint"),
         (not s.height_age <= limits.height_loss, "no height above the ground"),
         (s.battery_low, "battery low"),
+        (s.status is not None and bool(s.status.fault), "the autopilot reports a fault"),
         (not s.inside_volume, "outside of the flight volume"),
         (not s.tilt <= limits.tilt, "tilted"),
         (s.stop, "the user ends the program"),
@@ -49,6 +50,8 @@ def failure(limits: Limits, memory: Memory, s: Situation) -> str:
         return f"tilt {s.tilt:.2f} rad over {limits.tilt:.2f} rad"
     if s.battery_low:
         return "battery low"
+    if s.status is not None and s.status.fault:
+        return f"the autopilot reports a fault: {s.status.fault}"
     if s.stuck:
         return "it does not leave the ground: look at the thrust map, the battery and the propellers"
     if s.disobedience != 0.0:

@@ -55,6 +55,8 @@ class Situation:
     """Of the height above the ground; infinite where there is none."""
     on_ground: bool = True
     """Standing, as far as height and the autopilot tell."""
+    grounded: bool = False
+    """In control, but not lifted yet, or at the landing's end, where the ground is asked whether it carries, or low."""
     domain_score: float = 0.0
     """0 inside the residual's data, 1 at their edge, more outside."""
     tilt: float = 0.0  # rad

@@ -24,6 +24,9 @@ from firmware_bridge.link import (
     RotorReport,
     StatusReport,
 )
+from firmware_bridge.supervisor import decide
+from firmware_bridge.supervisor_limits import Limits, Permission
+from firmware_bridge.supervisor_types import Memory, Phase, Situation
 from firmware_bridge.thrust import ThrustMap
 from neural_lander.errors import UserError
 from neural_lander.vehicle import load_vehicle
@@ -377,6 +380,36 @@ def test_why_it_does_not_arm_is_named() -> None:
         fake.tell("status", 1000, info)
         (status,) = link.poll(1.0)
         assert isinstance(status, StatusReport) and not status.armed and words in status.arming_refusals[0]
+
+
+@pytest.mark.parametrize("bit", [32, 64, 128, 2048])
+def test_a_fault_in_flight_hands_back_instead_of_looking_like_a_pilot(bit: int) -> None:
+    """Else nothing would be sent any more, and the firmware would stop the motors in the air."""
+    fake, link = flying()
+    before = told(fake, link, height=0.9)
+    assert before.accepts_setpoints and not before.fault
+    fake.tell("status", round(1000 * fake.time), fake.info | bit)
+    (status,) = link.poll(fake.time)
+    assert isinstance(status, StatusReport)
+    assert status.armed and status.accepts_setpoints and status.fault in status.mode
+
+    s = Situation(fake.time, status=status, position_age=0.01, attitude_age=0.01, height_age=0.01)
+    memory = Memory(Phase.TRACKING, since=s.now, fresh=s.now, was_armed=True)
+    decision = decide(Limits(), Permission(take_control=True, arm=True), memory, s)
+    assert decision.phase is Phase.HANDING_BACK and decision.hand_back and not decision.memory.locked
+    assert status.fault in decision.reason
+    link.hand_back(fake.time)
+    fake.elapse(3.0)
+    assert fake.state == "flying" and fake.landing
+
+
+def test_a_fault_on_the_ground_blocks_the_start() -> None:
+    fake, link = connected()
+    link.take_control(0.0)
+    fake.tell("status", 1000, fake.info | 2048)
+    (status,) = link.poll(1.0)
+    assert isinstance(status, StatusReport)
+    assert not status.accepts_setpoints and not status.fault and status.arming_refusals
 
 
 def test_a_connection_that_falls_silent_half_way_is_given_up_to_be_tried_anew() -> None:

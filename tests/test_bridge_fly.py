@@ -35,7 +35,7 @@ from firmware_bridge.supervisor_types import Phase
 from neural_lander.cli.fly import fly as fly_verb
 from neural_lander.cli.main import main
 from neural_lander.control.controller import Controller
-from neural_lander.errors import NeuralLanderWarning
+from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.flightlog import read_log
 from neural_lander.residual.model import NoResidual
 
@@ -417,6 +417,19 @@ def test_a_link_that_cannot_be_opened_is_refused_in_one_line(tmp_path: Path, cap
     assert main(["fly", "--link", "smoke:signals", *arguments]) == 2
     assert "does not begin with any of" in capsys.readouterr().err
     assert not (tmp_path / "log").exists()
+
+
+def test_a_log_that_cannot_be_written_leaves_no_port_open(
+    links: list[FakeLink], tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object, **options: object) -> None:
+        raise UserError("log.mcap: 0 MiB are free")
+
+    monkeypatch.setattr(fly_module, "Recorder", full)
+    arguments = ["--vehicle", "intel-aero", "--log", str(tmp_path / "log")]
+    assert main(["fly", "--link", "mavlink:fake", *arguments]) == 2
+    assert "0 MiB are free" in capsys.readouterr().err
+    assert len(links) == 1 and links[0].closed
 
 
 def test_the_help_has_every_option_in_a_group_and_says_it_in_a_sentence() -> None:

@@ -35,6 +35,17 @@ def test_the_autopilots_flag_is_felt_at_once() -> None:
     assert felt(0.1, landed=True)[0]
 
 
+def test_a_speed_that_is_off_is_rest_where_the_height_does_not_change() -> None:
+    for bias in (-0.12, -0.1, 0.15):
+        assert all(felt(10.0, noise=0.05, climb=bias, height=0.005)[200:])
+
+
+def test_a_slow_descent_through_the_last_centimetres_is_no_rest() -> None:
+    contact = GroundContact(WEIGHT)
+    for k in range(1000):
+        assert not contact(DT * k, height=0.5 - 0.12 * DT * k, climb=-0.12, thrust=WEIGHT, landed=None)
+
+
 def test_hover_and_descent_are_no_contact() -> None:
     assert not any(felt(60.0, noise=0.05))
     assert not any(felt(60.0, noise=0.05, landed=False))

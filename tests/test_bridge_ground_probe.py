@@ -1,5 +1,6 @@
 """The ground must carry before the motors stop: nobody who hangs low is cut off, and who stands is soon found."""
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -7,10 +8,12 @@ import pytest
 from test_bridge_end_to_end import VEHICLE, Outcome
 
 from firmware_bridge.emulator.world import RigidBodyWorld
-from firmware_bridge.ground_probe import LEAST, RATE, RECOVERY, TAKEN, GroundProbe
+from firmware_bridge.ground_contact import GroundContact
+from firmware_bridge.ground_probe import LEAST, RATE, RECOVERY, SINK_TIME, TAKEN, GroundProbe
 from firmware_bridge.supervisor_types import Phase
 from firmware_bridge.tick_record import TickRecord
 from neural_lander.control.controller import Controller
+from neural_lander.control.touchdown import CONTACT_TIME
 from neural_lander.control.tracking import TrackingGains
 from neural_lander.vehicle import GRAVITY
 
@@ -67,6 +70,48 @@ def test_who_hangs_is_let_down_and_found_only_on_the_ground(omega_n: float, grai
 def test_who_stands_is_found_in_time(grain: float, drift: float) -> None:
     found = [Probed(0.0, 3.0, seed, grain, drift).run(2.0).found for seed in range(50)]
     assert all(t is not None and TAKEN / RATE < t < 0.75 for t in found)
+
+
+def standing(bias: float, noise: float = 0.0, glitches: int = 0, seed: int = 0, seconds: float = 5.0) -> float:
+    """When one who stands at 5 mm is found for as long as the motors' stop asks for; infinite if never."""
+    rng, probe, since = np.random.default_rng(seed), GroundProbe(), math.inf
+    for k in range(round(seconds / DT)):
+        t = DT * k
+        jolt = -0.25 if any(0.0 <= t - 0.4 * n < 0.05 for n in range(1, glitches + 1)) else 0.0
+        found = probe(t, True, 0.005 + noise * rng.standard_normal(), bias + jolt, probe.share * GRAVITY)
+        since = min(since, t) if found else math.inf
+        if t - since >= CONTACT_TIME:
+            return t
+    return math.inf
+
+
+@pytest.mark.parametrize("bias", [-0.07, -0.085, -0.1, -0.2])
+def test_a_speed_that_is_off_hides_the_ground_not_for_long(bias: float) -> None:
+    """An estimator that goes on sinking after the touchdown, while the height stays where it is."""
+    assert standing(bias) < FOUND + SINK_TIME
+
+
+@pytest.mark.parametrize("landed", [None, True])
+@pytest.mark.parametrize("bias", [-0.085, -0.1, -0.12])
+def test_signs_and_probe_find_the_ground_under_a_speed_that_is_off(bias: float, landed: bool | None) -> None:
+    """With the autopilot's flag and without: then its height, which stays where it is, has to be the sign."""
+    contact, probe, found = GroundContact(GRAVITY), GroundProbe(), []
+    for k in range(300):
+        thrust = probe.share * GRAVITY
+        sign = contact(DT * k, 0.005, bias, thrust, landed)
+        found.append(probe(DT * k, sign, 0.005, bias, thrust))
+    assert found.index(True) * DT < (1.0 if landed else 1.7)
+    assert all(found[found.index(True) :])
+
+
+@pytest.mark.parametrize("bias", [0.0, -0.07, -0.1])
+def test_falls_that_are_noise_do_not_use_up_what_can_be_taken(bias: float) -> None:
+    assert max(standing(bias, 0.03, seed=seed) for seed in range(100)) < 3.5
+
+
+def test_glitches_of_the_speed_do_not_use_up_what_can_be_taken() -> None:
+    assert standing(0.0, glitches=3) < FOUND + 0.5
+    assert max(standing(-0.07, 0.03, glitches=3, seed=seed) for seed in range(100)) < 3.5
 
 
 def test_without_the_sign_all_of_the_thrust_comes_back() -> None:

@@ -17,7 +17,7 @@ from firmware_bridge.bounds import Bounds, Volume
 from firmware_bridge.flight_plan import FlightPlan
 from firmware_bridge.guidance import FadedResidual, Guidance, quaternion_of
 from firmware_bridge.height import DeclaredFloor, HeightSource, Rangefinder
-from firmware_bridge.link import AttitudeSetpoint, CheckResult, LinkLost, RatesSetpoint, StatusReport
+from firmware_bridge.link import AttitudeSetpoint, CheckResult, LinkLost, PositionReport, RatesSetpoint, StatusReport
 from firmware_bridge.loop import FlightLoop
 from firmware_bridge.realtime import run
 from firmware_bridge.supervisor_limits import Permission
@@ -199,6 +199,61 @@ def test_an_autopilot_that_says_landed_in_the_air_costs_no_fall(monkeypatch: pyt
     assert falls[len(falls) - 1500 :].max() < 0.5  # m/s: no drop from 0.5 m, which ends at 3 m/s
     assert landed - begun > 1.0
     assert f.heights[-1] == pytest.approx(0.0, abs=1e-9)
+
+
+@pytest.mark.parametrize("bias, noise", [(-0.085, 0.0), (-0.1, 0.0), (-0.13, 0.0), (-0.07, 0.03)])
+def test_a_speed_that_is_off_on_the_ground_does_not_take_off_again(
+    bias: float, noise: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An estimator that goes on sinking once the vehicle stands, and the autopilot's flag."""
+    f, rng, since = flight(Knows()), np.random.default_rng(0), []
+    f.until("land")
+    poll = f.link.poll
+
+    def off(now: float) -> list:
+        reports = list(poll(now))
+        if f.link.height < 1e-6:
+            since.append(now)
+        for k, r in enumerate(reports if since else []):
+            if isinstance(r, PositionReport):
+                away = np.array([0.0, 0.0, noise * rng.standard_normal()])
+                reports[k] = replace(r, position=r.position + away, velocity=r.velocity + [0.0, 0.0, bias])
+            elif isinstance(r, StatusReport):
+                reports[k] = replace(r, landed=True)
+        return reports
+
+    monkeypatch.setattr(f.link, "poll", off)
+    f.fly(12.0)
+    found = next(r.t for r in f.records if r.decision.phase is Phase.LANDED)
+    assert found - since[0] < 4.0
+    assert Phase.HOLDING not in f.phases and f.heights[-1] == pytest.approx(0.0, abs=1e-9)
+
+
+@pytest.mark.parametrize("bias", [-0.07, -0.1, -0.13])
+def test_who_is_held_up_low_by_a_speed_that_is_off_is_handed_back(bias: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the autopilot's flag: the controller believes that it sinks, and hangs some centimetres up."""
+    f, off = flight(Knows()), np.zeros(3)
+    f.until("land")
+    poll = f.link.poll
+
+    def told(report: object) -> object:
+        if isinstance(report, StatusReport):
+            return replace(report, landed=None)
+        return replace(report, velocity=report.velocity + off) if isinstance(report, PositionReport) else report
+
+    def polled(now: float) -> list:
+        off[2] = bias if f.link.height < 0.001 else off[2]
+        return [told(report) for report in poll(now)]
+
+    monkeypatch.setattr(f.link, "poll", polled)
+    begun = len(f.heights)
+    f.fly(13.0)
+    low = begun + int(np.flatnonzero(np.array(f.heights[begun:]) < 0.001)[0])
+    assert Phase.HOLDING not in f.phases and f.phases[-1] in (Phase.LANDED, Phase.OBSERVING)
+    assert max(f.heights[low:]) < 0.1
+    if f.phases[-1] is Phase.OBSERVING:
+        assert [r for _, r in f.link.requests][-1] == "hand back"
+        assert "plan's end: on the ground" in " ".join(r.decision.reason for r in f.records)
 
 
 def test_no_touchdown_is_seen_in_the_air() -> None:
@@ -462,6 +517,30 @@ def test_a_go_around_begins_where_the_vehicle_is_with_the_speed_that_it_has(heig
     assert min(z) - VEHICLE.gear_clearance > 0.4 * height
     assert min(f.heights[-400:]) > 0.2 * height  # and so does the vehicle
     assert f.records[-1].stage == "go around" and f.heights[-1] == pytest.approx(1.0, abs=0.05)
+
+
+@pytest.mark.parametrize("moment", ["spooling", "on the gear"])
+@pytest.mark.parametrize("breach", [False, True])
+def test_who_stands_is_not_launched_by_an_abort_or_a_breach(moment: str, breach: bool) -> None:
+    """Before the lift-off, and while the ground is asked: the autopilot gets control, and thrust does not rise."""
+    f = flight(Knows(), bounds=Bounds(Volume(radius=2.0)) if breach else None)
+    if moment == "spooling":
+        while f.link.thrust < 0.5 * VEHICLE.weight:
+            f.fly(0.01)
+        assert f.loop.guidance.plan.standing
+    else:
+        f.until("land")
+        while f.loop.guidance.probe.share > 0.9:
+            f.fly(0.01)
+    assert f.heights[-1] < 0.01
+    if breach:
+        f.link.p = f.link.p + [3.0, 0.0, 0.0]
+    most, sent = f.link.thrust, len(f.link.sent)
+    after = f.fly(6.0, abort=not breach)
+    assert max((s.thrust for _, s in f.link.sent[sent:]), default=0.0) <= most  # type: ignore[union-attr]
+    assert Phase.HOLDING not in f.phases and Phase.HANDING_BACK in f.phases
+    assert "on the ground" in " ".join(r.decision.reason for r in after)
+    assert [r for _, r in f.link.requests][-1] == "hand back"
 
 
 def test_a_hold_comes_to_rest_from_the_motion_it_began_in() -> None:

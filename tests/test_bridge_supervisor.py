@@ -76,6 +76,7 @@ steps = st.builds(
     attitude_age=mostly_young,
     height_age=mostly_young,
     on_ground=st.booleans(),
+    grounded=st.booleans(),
     domain_score=st.sampled_from([0.0, 0.5, 0.5, 1.5, math.nan]),
     tilt=st.sampled_from([0.0, 0.1, 0.1, 2.0, math.nan]),
     descent_speed=st.sampled_from([0.0, 0.3, 0.3, 3.0, math.nan]),
@@ -149,6 +150,7 @@ def test_whatever_happens_these_hold(sequence: tuple[int, bool, list[dict]], per
             assert d.memory.locked
             assert not (sends or d.arm or d.take_control or d.hand_back or d.disarm)
         assert not before.locked or d.memory.locked
+        assert not (s.grounded and d.entered and d.phase is Phase.HOLDING)  # nothing that stands is made to climb
 
         assert d.phase is before.phase or (d.entered and d.reason)
         assert d.phase not in IN_CONTROL or before.phase in IN_CONTROL or before.phase is Phase.ARMED
@@ -311,6 +313,16 @@ def test_one_noisy_sample_at_the_edge_of_the_domain_costs_little_of_the_network(
     assert after[-1].phase is Phase.TRACKING
 
 
+def test_a_fault_that_the_autopilot_reports_begins_no_flight_and_ends_one() -> None:
+    faulty = [replace(fresh(DT * k), status=replace(status(DT * k), fault="a deck")) for k in range(20)]
+    assert {d.phase for d in run(faulty)} == {Phase.OBSERVING}
+    memory = tracking()
+    now = (memory.updated or 0.0) + DT
+    flown = replace(fresh(now), status=replace(status(now, True, True), fault="a deck"))
+    (decision,) = run([flown], memory=memory)
+    assert decision.phase is Phase.HANDING_BACK and decision.hand_back and "a deck" in decision.reason
+
+
 def test_fade_hold_hand_back_in_this_order() -> None:
     memory = tracking()
     lost = memory.updated or 0.0
@@ -342,6 +354,15 @@ def test_the_abort_key_goes_around_and_pressed_again_hands_back() -> None:
     first = react(abort=True)[0]
     assert first.go_around and first.output is Output.HOLD
     assert react(memory=first.memory, abort=True)[0].phase is Phase.HANDING_BACK
+
+
+@pytest.mark.parametrize("change", [{"abort": True}, {"inside_volume": False}, {"jumped": True}, {"overdue": True}])
+def test_on_the_ground_an_abort_or_a_breach_hands_back_and_does_not_climb(change: dict) -> None:
+    decision = react(grounded=True, **change)[0]
+    assert decision.phase is Phase.HANDING_BACK and decision.hand_back
+    assert decision.output is Output.NOTHING and not decision.go_around
+    assert decision.reason.endswith("on the ground")
+    assert react(grounded=True, touchdown=True, **change)[0].phase is Phase.LANDED
 
 
 def test_after_touchdown_it_disarms_and_never_flies_again() -> None:

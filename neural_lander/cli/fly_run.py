@@ -59,7 +59,11 @@ def _session(prepared: Prepared, poses: PoseReceiver | None, stack: contextlib.E
         opened = reopen()
     except LinkLost as error:
         raise UserError(f"link '{options.link}' cannot be opened: {error}") from error
-    recorder = Recorder(prepared.log, prepared.metadata, commands=options.sends)
+    try:
+        recorder = Recorder(prepared.log, prepared.metadata, commands=options.sends)
+    except BaseException:
+        opened.close()
+        raise
     stack.callback(recorder.close)
     display = None if options.as_json else Display(console)
     if display is not None:
