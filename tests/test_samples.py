@@ -61,6 +61,27 @@ def test_commanded_speed_lags_and_measured_speed_does_not() -> None:
     np.testing.assert_allclose(commanded.rotor_thrust, reference, rtol=1e-6)
 
 
+@pytest.mark.parametrize("rate", [100, 250, 500])
+def test_the_motors_answer_to_commands_as_they_come_whatever_the_log_s_rate(rate: int) -> None:
+    """Held commands through the lag, exact from one to the next."""
+    t, tau, c_T = np.arange(0.0, 12.0, 1 / rate), VEHICLE.motor_time_constant, VEHICLE.thrust_coefficient
+    dither = 0.1 * np.sin(2 * np.pi * 4.0 * t) + 0.05 * np.sin(2 * np.pi * 1.3 * t)  # of the weight
+    command = np.sqrt((1 + dither) * VEHICLE.weight / 4 / c_T)
+    keep, produced = np.exp(-1 / rate / tau), np.empty(len(t))
+    produced[0] = T = c_T * command[0] ** 2
+    for k in range(1, len(t)):
+        produced[k] = T = keep * T + (1 - keep) * c_T * command[k - 1] ** 2
+    still = np.zeros((len(t), 3))
+    log = FlightLog.from_arrays(
+        t=t, position=still + [0, 0, 1], velocity=still, attitude=np.tile([1.0, 0, 0, 0], (len(t), 1)),
+        specific_force=still + [0, 0, 9.81],
+        rotor_command=np.tile(command[:, None], (1, 4)), rotor_command_unit="rad/s",
+    )  # fmt: skip
+    samples, inner = residual_samples(log, VEHICLE), slice(100, -100)
+    expected = np.interp(samples.t, t, produced)
+    np.testing.assert_allclose(samples.rotor_thrust[inner, 0], expected[inner], rtol=2e-3)
+
+
 def test_the_grid_is_uniform_from_the_first_record_whatever_the_rate() -> None:
     log = flight(VEHICLE, 10.0)
     rng = np.random.default_rng(3)

@@ -47,23 +47,35 @@ def interpolate(t: np.ndarray, t_log: np.ndarray, values: np.ndarray) -> np.ndar
     Linear interpolation; records that come faster than 150 Hz pass a zero-phase low-pass filter of 40 Hz before, so
     that vibration above 50 Hz is not folded into the grid's band.
     """
+    fine, factor = finer(t, t_log)
+    return thinned(linear(fine, t_log, values), factor)
+
+
+def finer(t: np.ndarray, t_log: np.ndarray) -> tuple[np.ndarray, int]:
+    """Times at least as close as the records of a log that is faster than the uniform grid t, and how many per sample.
+
+    Where a log is not, the grid itself, and 1.
+    """
     per_sample = SAMPLE_PERIOD / float(np.median(np.diff(t_log)))
-    if per_sample > FAST and len(t) > 1:
-        return _decimated(t, t_log, values, min(int(np.ceil(per_sample)), MOST_FINE))
-    return _linear(t, t_log, values)
+    if per_sample <= FAST or len(t) < 2:
+        return t, 1
+    factor = min(int(np.ceil(per_sample)), MOST_FINE)
+    return t[0] + SAMPLE_PERIOD / factor * np.arange(factor * (len(t) - 1) + 1), factor
 
 
-def _linear(t: np.ndarray, t_log: np.ndarray, values: np.ndarray) -> np.ndarray:
+def linear(t: np.ndarray, t_log: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Records ``(M,)`` or ``(M, k)`` at the times t by linear interpolation."""
     if values.ndim == 1:
         return np.interp(t, t_log, values)
     return np.stack([np.interp(t, t_log, column) for column in values.T], axis=-1)
 
 
-def _decimated(t: np.ndarray, t_log: np.ndarray, values: np.ndarray, factor: int) -> np.ndarray:
-    """Every ``factor``-th value of a finer grid, filtered there."""
-    fine = t[0] + SAMPLE_PERIOD / factor * np.arange(factor * (len(t) - 1) + 1)
+def thinned(values: np.ndarray, factor: int) -> np.ndarray:
+    """Every ``factor``-th value of the finer times, filtered there."""
+    if factor == 1:
+        return values
     sections = butter(ANTI_ALIAS_ORDER, ANTI_ALIAS, fs=factor / SAMPLE_PERIOD, output="sos")
-    return np.asarray(sosfiltfilt(sections, _linear(fine, t_log, values), axis=0)[::factor])
+    return np.asarray(sosfiltfilt(sections, values, axis=0)[::factor])
 
 
 def gaps(t: np.ndarray, t_log: np.ndarray) -> np.ndarray:

@@ -18,10 +18,13 @@ from neural_lander.residual.options import DEFAULT_CUT_OFF
 from neural_lander.residual.plausibility import check_fits_vehicle, check_units
 from neural_lander.residual.resample import (
     SAMPLE_PERIOD,
+    finer,
     first_order_lag,
     gaps,
     interpolate,
+    linear,
     specific_force_from_velocity,
+    thinned,
     uniform_grid,
     zero_phase,
 )
@@ -178,14 +181,19 @@ def _rotor_thrust(log: FlightLog, vehicle: Vehicle, t: np.ndarray) -> tuple[np.n
         raise UserError(
             f"log {log.source or '(unnamed)'} holds neither rotor_speed nor rotor_command: thrust cannot be had"
         )
-    command = interpolate(t, log.t, log.rotor_command)
+    fine, factor = finer(t, log.t)  # the motors answer to each command, also where several come in a sample
+    command = linear(fine, log.t, log.rotor_command)
+
+    def produced(static: np.ndarray) -> np.ndarray:
+        return thinned(first_order_lag(static, SAMPLE_PERIOD / factor, tau), factor)
+
     if log.rotor_command_unit == "rad/s":
-        return first_order_lag(c_T * command**2, SAMPLE_PERIOD, tau), f"c_T n^2 of commanded rotor speed, lag {tau:g} s"
+        return produced(c_T * command**2), f"c_T n^2 of commanded rotor speed, lag {tau:g} s"
     if vehicle.motor_curve is None:
         raise UserError(
             f"log {log.source} holds PWM, and vehicle '{vehicle.name}' has no [motor_curve]: add one to its profile"
         )
     if log.battery_voltage is None:
         raise UserError(f"log {log.source} lacks battery_voltage, which the motor curve of '{vehicle.name}' needs")
-    static = vehicle.motor_curve.thrust(command, interpolate(t, log.t, log.battery_voltage))
-    return first_order_lag(static, SAMPLE_PERIOD, tau), f"motor curve of PWM and battery voltage, lag {tau:g} s"
+    static = vehicle.motor_curve.thrust(command, linear(fine, log.t, log.battery_voltage))
+    return produced(static), f"motor curve of PWM and battery voltage, lag {tau:g} s"
