@@ -12,8 +12,6 @@ until it is restarted. It does so on the ground too, as long as it believes that
 the last thrust; and versions of 2024 lock at being disarmed in that time. So control of the stopped motors is given to
 its high-level commander, which needs no setpoints, and disarming waits. And what the firmware has against a start is no
 reason to fall silent in flight: control is handed back then, and it lands by itself.
-
-World and body are ours already; the log's body rates are in degrees per second, its acceleration in g.
 """
 
 from __future__ import annotations
@@ -29,28 +27,25 @@ from typing import Any
 import numpy as np
 
 from firmware_bridge.crazyflie_logs import BLOCKS, NEEDED, LogBlocks, LogClock
+from firmware_bridge.crazyflie_reports import ARMED, ARMS_ITSELF, FLYING, report_of, status_of
 from firmware_bridge.link import (
     AttitudeReport,
     AttitudeSetpoint,
     BatteryReport,
     Capabilities,
     CheckResult,
-    ImuReport,
     LinkLost,
     PositionReport,
-    RangeReport,
     Report,
     RestartReport,
-    RotorReport,
     Setpoint,
     StatusReport,
 )
 from firmware_bridge.msp import Thrusts
-from firmware_bridge.msp_messages import DEGREE, RPM, STANDARD_GRAVITY
+from firmware_bridge.msp_messages import DEGREE
 from firmware_bridge.setpoint_check import check_setpoint
 from firmware_bridge.tilt import tilt_in_heading, yaw_rate
 from neural_lander.errors import UserError
-from neural_lander.rotation import normalise
 from neural_lander.vehicle import Vehicle
 
 FULL_PWM = 65_535
@@ -59,12 +54,8 @@ ATTITUDE_AGE = 0.2  # s, of the heading that a setpoint is turned into; a guess
 LAND_SPEED = 0.3  # m/s, of the firmware's own landing when control is handed back; a guess
 LEAST_LAND_TIME = 1.0  # s
 BELOW_GROUND = 0.05  # m below where it stood, at which its landing ends: so that it reaches the ground, guess
-RANGE_LIMIT_MM = 4000  # of the VL53L1x on the Z-ranger deck
 ANSWER_TIME = 5.0  # s without any packet, before the tables of contents are there, until it is tried anew; a guess
 EVENTS = 4096  # that wait between two calls of poll at most
-
-CAN_BE_ARMED, ARMED, ARMS_ITSELF, CAN_FLY, FLYING = 1, 2, 4, 8, 16  # bits of supervisor.info
-REFUSALS = {32: "tumbled", 64: "locked: restart it", 128: "crashed", 2048: "a deck reports a fault"}
 
 
 def open_crazyflie(uri: str, vehicle: Vehicle, **options: Any) -> CrazyflieLink:
@@ -171,7 +162,7 @@ class CrazyflieLink:
                 if self._clock.see(details[0] / 1000, now):
                     self._released, self._unlocked = True, False
                     reports.append(RestartReport(now, "its clock began again"))
-                reports += self._read(name, details[1], self._clock.to_ours(), now)
+                reports += self._read(name, details[1], now)
             else:
                 why = details[1] if len(details) > 1 else "the link was closed"
                 raise LinkLost(
@@ -190,48 +181,26 @@ class CrazyflieLink:
         if now - self._answered_at > ANSWER_TIME:
             raise LinkLost(f"Crazyflie at {self._uri} does not answer; look at its battery and its address")
 
-    def _read(self, block: str, values: Mapping[str, float], t: float, now: float) -> Sequence[Report]:
-        v = [float(values[name]) for name, _ in BLOCKS[block][1]]
-        match block:
-            case "position":
-                self._height = v[2]
-                return (PositionReport(t, now, np.array(v[:3]), np.array(v[3:]), self._clock.error),)
-            case "attitude":
-                if not 0.9 < math.hypot(*v[:4]) < 1.1:
-                    return ()
-                self._attitude, self._attitude_at = normalise(np.array(v[:4])), now
-                return (AttitudeReport(t, now, self._attitude, DEGREE * np.array(v[4:]), self._clock.error),)
-            case "inertial":
-                return (ImuReport(t, now, STANDARD_GRAVITY * np.array(v[:3]), DEGREE * np.array(v[3:])),)
-            case "range":
-                return (RangeReport(t, now, v[0] / 1000, 0 < v[0] < RANGE_LIMIT_MM),)
-            case "rotors":
-                return (RotorReport(t, now, RPM * np.array(v)),)
-            case "battery":
-                self.voltage = v[0]
-                return (BatteryReport(now, v[0], v[1] / 100),)
-        return (self._status(int(v[0]), now),)
+    def _read(self, block: str, values: Mapping[str, float], now: float) -> Sequence[Report]:
+        if block == "status":
+            return (self._status(int(values["supervisor.info"]), now),)
+        report = report_of(block, values, self._clock, now)
+        if isinstance(report, PositionReport):
+            self._height = float(report.position[2])
+        elif isinstance(report, AttitudeReport):
+            self._attitude, self._attitude_at = report.attitude, now
+        elif isinstance(report, BatteryReport):
+            self.voltage = report.voltage
+        return () if report is None else (report,)
 
     def _status(self, info: int, now: float) -> StatusReport:
-        self._info, flying = info, bool(info & FLYING)
-        refusals = tuple(why for bit, why in REFUSALS.items() if info & bit)
-        ready = flying or (bool(info & (CAN_BE_ARMED | ARMED | CAN_FLY)) and not refusals)
-        if not ready and not refusals:
-            refusals = ("its supervisor does not say that it can be armed",)
-        armed = flying or (bool(info & ARMED) and (self._unlocked or not info & ARMS_ITSELF))
-        if not flying:
+        self._info = info
+        if not info & FLYING:
             self._ground = self._height
-            self._finish_disarming(bool(info & ARMED))
-        mode = "flying" if flying else "can fly" if info & CAN_FLY else "armed" if armed else "disarmed"
-        mode = refusals[0] if refusals else mode
-        accepts = ready and self._taken and not self._released
-        fault = ", ".join(refusals) if flying else ""
-        return StatusReport(now, armed, mode, accepts, not flying, () if armed else refusals, fault)
-
-    def _finish_disarming(self, armed: bool) -> None:
-        if self._disarming and armed and not self._info & ARMS_ITSELF:
-            self._ask_to_arm(False)
-        self._disarming = False
+            if self._disarming and info & ARMED and not info & ARMS_ITSELF:
+                self._ask_to_arm(False)
+            self._disarming = False
+        return status_of(info, now, self._unlocked, self._taken and not self._released)
 
     def send(self, setpoint: Setpoint, now: float) -> None:
         """See :class:`firmware_bridge.link.Link`. Thrust is PWM, of which the firmware cuts what exceeds 60000.

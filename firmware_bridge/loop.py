@@ -103,7 +103,7 @@ class FlightLoop:
         rotor_speed, source = account.rotor_speed(heard, now, thrust)
         predicted, failure = account.predict(self.guidance.residual.model, view.state, rotor_speed, heard.vehicle)
         self._problems += [failure] if failure else []
-        status = heard.status
+        status, flown = heard.status, None if self.dry_run else sent
         record = TickRecord(
             t=now,
             lateness=lateness,
@@ -115,10 +115,10 @@ class FlightLoop:
             setpoint=sent.setpoint if sent else None,
             reference=sent.reference if sent else None,
             stage=step.stage if step else "",
-            f_a_applied=sent.f_a_hat if sent and not self.dry_run else _ZERO,
+            f_a_applied=flown.f_a_hat if flown else _ZERO,
             f_a_predicted=predicted,
             d_hat=step.d_hat if step else _ZERO,
-            guard_force=self._guard_force(sent),
+            guard_force=(flown.guard_force if flown else _ZERO) if self.guidance.guarded else None,
             rotor_speed=rotor_speed,
             rotor_speed_source=source,
             rotor_speed_age=now - heard.rotors.t if source == MEASURED and heard.rotors else 0.0,
@@ -134,12 +134,6 @@ class FlightLoop:
         if self._record is not None:
             self._record(record)
         return record
-
-    def _guard_force(self, sent: Step | None) -> np.ndarray | None:
-        """What the guard added in the setpoint that was sent; zero where nothing was, None without a guard."""
-        if not self.guidance.guarded:
-            return None
-        return _ZERO if sent is None or self.dry_run else sent.guard_force
 
     def listen(self, now: float) -> bool:
         """Whether a new state has come since the last tick, by time ``now`` in s; see :func:`realtime.run`."""

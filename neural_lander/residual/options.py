@@ -29,7 +29,7 @@ UNIDENTIFIED_THRUST_SLOPE = 0.1
 """The bound where flights do not identify df_a/dT: no further from any aerodynamic slope (0 to +0.2) than 0.3."""
 DEFAULT_PATH_WEIGHT = 1e-4
 """A trade, measured on three seeds. Without, the contraction factor is proved up to 7 % above what a search reaches,
-L up to 7 %; with 1e-4 3 and 4 %, with 5e-4 (fewer seeds) 0.1 % both, and L is a fifth smaller. Near the ground it
+L up to 10 %; with 1e-4 3 and 4 %, with 5e-4 (fewer seeds) 0.1 % both, and L is a fifth smaller. Near the ground it
 gains the large Crazyflie's landing 1 %, costs the small one's 3 % (7 % at 5e-4), and leaves simulated flights alone.
 """
 CHOICES = {"thrust_input": ("auto", "on", "off"), "bounded": ("all", "thrust"), "layers": ("aol", "projection")}
