@@ -93,7 +93,7 @@ def _rank(best: Mapping[str, Any], key: str, name: str) -> str:
 def html_table(scenario: Mapping[str, Any]) -> str:
     """The same for one scenario as HTML; on a phone each row becomes a block with the column's name in it."""
     controllers, best = scenario["controllers"], scenario.get("best", {})
-    keys = metric_keys(controllers)
+    keys = [key for key in metric_keys(controllers) if metric_named(key).judged]
     heads = [metric_named(key).heading for key in keys]
     rows = []
     for name, controller in controllers.items():

@@ -17,6 +17,8 @@ addEventListener("load", () => {
   const root = document.documentElement;
   parent.postMessage(JSON.stringify({
     faults, width: root.scrollWidth, room: root.clientWidth,
+    wider: [...document.querySelectorAll("section table")].filter((t) =>
+      t.getBoundingClientRect().right > t.closest("section").getBoundingClientRect().right).length,
     plots: document.querySelectorAll(".figure svg.main-svg").length,
     lines: document.querySelectorAll(".figure path.js-line").length,
     bars: document.querySelectorAll(".figure .bars .point").length,

@@ -46,7 +46,9 @@ def controller(label: str, hang: float, late: float | None, drift: float, downs:
         "label": label,
         "metrics": {
             "final_error_m": metric(hang, hang / 20),
+            "hang_height_m": metric(hang, hang / 20),
             "arrival_error_m": metric(hang * 1.1, hang / 15),
+            "low_descent_error_m": metric(hang * 0.7, hang / 20),
             "lateness_s": metric(late, 0.02, n=downs),
             "touchdown_speed_m_s": metric(0.29 if downs else None, 0.01),
             "drift_m": metric(drift, drift / 10),

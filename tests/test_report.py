@@ -173,13 +173,13 @@ def test_the_time_asked_for_is_drawn_where_it_is() -> None:
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
-@pytest.mark.parametrize("width", [1200, 360])
+@pytest.mark.parametrize("width", [1200, 1000, 800, 360])
 def test_a_browser_draws_every_figure_without_error_or_overflow(width: int, tmp_path: Path) -> None:
     html = page(tmp_path, results())
     seen = seen_by_browser(html, width, tmp_path)
     assert seen["faults"] == []
     assert seen["fetched"] == []
-    assert seen["width"] <= seen["room"]
+    assert seen["width"] <= seen["room"] and seen["wider"] == 0
     figures = len(re.findall(r'<div class="figure', html))
     assert figures == 7
     assert seen["painted"] == 4  # two replays of two panes
