@@ -136,6 +136,16 @@ def scaled(k: Scalar, a: Vector) -> Vector:
     return k * a[0], k * a[1], k * a[2]
 
 
+def heading(rows: Rows) -> tuple[Scalar, Scalar]:
+    """Cosine and sine of the yaw of R: of the body's x axis in the horizontal plane.
+
+    Not defined where that axis is vertical, which no landing is.
+    """
+    a, b = rows[0][0], rows[1][0]
+    length = sqrt(a * a + b * b)
+    return a / length, b / length
+
+
 def columns(rows: Rows) -> Rows:
     """Columns of a matrix of rows: the axes of the body in the world, where it is R."""
     (a, b, c), (d, e, f), (g, h, i) = rows

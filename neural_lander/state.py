@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from neural_lander.arrays import Array
-from neural_lander.components import Rows, quaternion_rows, split
+from neural_lander.components import Rows, Scalar, heading, quaternion_rows, split
 from neural_lander.rotation import quaternion_to_matrix
 
 
@@ -60,6 +60,11 @@ class State:
     def rows(self) -> Rows:
         """The same as components: floats for one vehicle, arrays for a batch."""
         return quaternion_rows(split(self.attitude))
+
+    @cached_property
+    def heading(self) -> tuple[Scalar, Scalar]:
+        """Cosine and sine of the yaw."""
+        return heading(self.rows)
 
 
 @dataclass(frozen=True, init=False)

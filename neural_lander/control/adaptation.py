@@ -38,7 +38,7 @@ from neural_lander.arrays import Array, clip, constant, inner, namespace
 from neural_lander.components import Scalar, join, maximum, minimum, split, sqrt
 from neural_lander.control.estimate import DISTURBANCE_LIMIT, Clock, MotorLag, Repetition, held
 from neural_lander.errors import UserError
-from neural_lander.residual.features import heading, to_heading, to_world
+from neural_lander.residual.features import to_heading, to_world
 from neural_lander.residual.model import ReluNetwork
 from neural_lander.rotation import apply
 from neural_lander.state import State
@@ -207,7 +207,7 @@ class LastLayerAdaptation:
         return self.network.hidden_at_features(self.network.features.of(state))
 
     def _heading(self, state: State) -> tuple[Scalar, Scalar]:
-        return heading(state.attitude) if self.network.features.heading_frame else (1.0, 0.0)
+        return state.heading if self.network.features.heading_frame else (1.0, 0.0)
 
 
 def largest_singular_value(W: Array) -> Scalar:

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from neural_lander.arrays import Array, constant, namespace
-from neural_lander.components import quaternion_rows, split
+from neural_lander.components import split
 from neural_lander.errors import UserError
 from neural_lander.residual.features import Observed
 from neural_lander.residual.model import ResidualModel
@@ -77,8 +77,8 @@ class Domain:
     def score(self, state: Observed) -> Any:
         """How far a state is from what was flown: at most 1 inside, ``(...)``."""
         vx, vy, vz = split(state.velocity)
-        R = quaternion_rows(split(state.attitude))
-        lateral2, tilt2 = vx * vx + vy * vy, R[0][2] ** 2 + R[1][2] ** 2
+        (_, _, axis_x), (_, _, axis_y), _ = state.rows
+        lateral2, tilt2 = vx * vx + vy * vy, axis_x**2 + axis_y**2
         low, high = float(self.height[0]), float(self.height[-1])
         if isinstance(vx, float):
             h = float(state.height)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from neural_lander.arrays import Array
-from neural_lander.components import Scalar, Vector, join, quaternion_rows, sign, split, sqrt
+from neural_lander.components import Rows, Scalar, Vector, columns, join, sign, split
 from neural_lander.errors import UserError
 
 ROTORS = 4
@@ -33,6 +33,16 @@ class Observed(Protocol):
     @property
     def attitude(self) -> Array:
         """(..., 4) unit quaternion (w, x, y, z), body to world."""
+        ...
+
+    @property
+    def rows(self) -> Rows:
+        """Rotation matrix body to world, as components."""
+        ...
+
+    @property
+    def heading(self) -> tuple[Scalar, Scalar]:
+        """Cosine and sine of the yaw."""
         ...
 
     @property
@@ -62,16 +72,6 @@ class Features:
         return len(self.labels)
 
 
-def heading(attitude: Array) -> tuple[Scalar, Scalar]:
-    """Cosine and sine of the yaw, ``(..., 4) -> (...)``: of the body's x axis in the horizontal plane.
-
-    Not defined where that axis is vertical, which no landing is.
-    """
-    (a, _, _), (b, _, _), _ = quaternion_rows(split(attitude))
-    length = sqrt(a * a + b * b)
-    return a / length, b / length
-
-
 def to_heading(v: Vector, cosine: Scalar, sine: Scalar) -> Vector:
     """Components of a world vector in the heading frame."""
     return cosine * v[0] + sine * v[1], cosine * v[1] - sine * v[0], v[2]
@@ -93,10 +93,8 @@ def _height_velocity(x: Observed) -> Array:
 
 
 def _heading(x: Observed) -> Array:
-    R = quaternion_rows(split(x.attitude))
-    cosine, sine = heading(x.attitude)
-    lean = to_heading((R[0][2], R[1][2], R[2][2]), cosine, sine)
-    return join([x.height, *to_heading(split(x.velocity), cosine, sine), lean[0], lean[1]])
+    lean, v = to_heading(columns(x.rows)[2], *x.heading), to_heading(split(x.velocity), *x.heading)
+    return join([x.height, *v, lean[0], lean[1]])
 
 
 def _paper_battery(x: Observed) -> Array:

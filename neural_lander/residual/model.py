@@ -12,7 +12,7 @@ import numpy as np
 
 from neural_lander.arrays import Array, clip, constant, namespace, relu, rows_times
 from neural_lander.components import join, split
-from neural_lander.residual.features import Features, Observed, features_named, heading, to_world
+from neural_lander.residual.features import Features, Observed, features_named, to_world
 from neural_lander.state import State
 
 
@@ -74,7 +74,7 @@ class ReluNetwork:
         force = self.at_features(self.features.of(state))
         if not self.features.heading_frame:
             return force
-        cosine, sine = heading(state.attitude)
+        cosine, sine = state.heading
         return lambda rotor_thrust: join(to_world(split(force(rotor_thrust)), cosine, sine))
 
     def at_features(self, zeta: Array) -> Callable[[Array], Array]:

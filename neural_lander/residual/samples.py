@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
+from neural_lander.components import Rows, Scalar, heading, quaternion_rows, split
 from neural_lander.errors import UserError
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.residual.options import DEFAULT_CUT_OFF
@@ -78,6 +80,16 @@ class ResidualSamples:
 
     def __len__(self) -> int:
         return len(self.t)
+
+    @cached_property
+    def rows(self) -> Rows:
+        """Rotation matrix body to world as components, each ``(N,)``."""
+        return quaternion_rows(split(self.attitude))
+
+    @cached_property
+    def heading(self) -> tuple[Scalar, Scalar]:
+        """Cosine and sine of the yaw, ``(N,)``."""
+        return heading(self.rows)
 
 
 def residual_samples(log: FlightLog, vehicle: Vehicle, *, cut_off: float = DEFAULT_CUT_OFF) -> ResidualSamples:

@@ -17,7 +17,7 @@ from neural_lander.residual.digest import identity, unique_logs
 from neural_lander.residual.domain import Domain
 from neural_lander.residual.domain_fit import FadeCalibration, calibrate_fade, fit_domain
 from neural_lander.residual.evaluation import Predictors, evaluate, predict
-from neural_lander.residual.features import features_named, heading, to_heading
+from neural_lander.residual.features import features_named, to_heading
 from neural_lander.residual.network import Fitted, TrainingData, train_network
 from neural_lander.residual.options import TrainingOptions
 from neural_lander.residual.resample import SAMPLE_PERIOD
@@ -201,7 +201,7 @@ def fit_predictors(
     slope = identify_thrust_slope(flights, vehicle, masks)
     data = TrainingData(gather(lambda f: np.asarray(features.of(f))), rotor_thrust, label)
     if features.heading_frame:
-        cosine, sine = heading(gather(lambda f: f.attitude))
+        cosine, sine = gather(lambda f: np.stack(f.heading, axis=-1)).T
         data = replace(data, label=np.stack(to_heading(list(label.T), cosine, sine), axis=-1))
     steepest = steepest_slope(gather(lambda f: f.height), label[:, 2])
     options = options.with_evidence(slope.identified, steepest, vehicle)
