@@ -115,6 +115,18 @@ def test_what_was_trained_on_lies_inside_but_for_the_tails(samples: ResidualSamp
     assert inside.mean() > 0.93
 
 
+def test_the_last_centimetres_that_contact_hides_are_inside_at_the_speed_of_the_descents(
+    samples: ResidualSamples,
+) -> None:
+    height = samples.height - samples.height.min() + 0.01  # nothing is usable in the last centimetre
+    domain = fit_domain([replace(samples, height=height)], [samples.usable])
+    assert domain.height[0] == pytest.approx(max(height[samples.usable].min() - 0.02, 0.0))
+    near = samples.usable & (height < 0.05)
+    assert near.sum() > 100
+    slowest = float(np.quantile(samples.velocity[near, 2], 0.01))
+    assert domain.score(state(0.0, (0.0, 0.0, slowest))) <= 1
+
+
 def outer_model(samples: ResidualSamples, wrong_beyond: float, whole: Domain):  # type: ignore[no-untyped-def]
     """A predictor that is right inside, and off by the force itself where the whole domain's score exceeds a value."""
 

@@ -29,7 +29,13 @@ from neural_lander.residual.model import ResidualModel
 from neural_lander.state import State
 
 TABLE_STEP = 0.01  # m of height
-BELOW = 0.05  # m under the lowest training sample that count as one unit of score; the network is constant there: guess
+CONTACT_REACH = 0.02  # m below the lowest training sample that count as flown: contact hides them; guess
+BELOW = 0.05  # m under these that count as one unit of score; the network is constant there: guess
+
+
+def lowest_height(flown: float) -> float:
+    """m of gear height down to which a network extrapolates, where the lowest training sample is at ``flown``."""
+    return max(min(flown, 0.0), flown - CONTACT_REACH)
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,7 @@ class Domain:
     """Ranges of the training samples by height, K knots."""
 
     height: np.ndarray  # (K,) m, increasing
-    """Of the gear; the first and the last are the ends of what was flown."""
+    """Of the gear; the first and the last are the ends of what was flown, and of what contact hides below it."""
     v_z: np.ndarray  # (K, 2) m/s
     """Least and largest vertical speed, world."""
     lateral_speed: np.ndarray  # (K,) m/s

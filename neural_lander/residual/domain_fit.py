@@ -15,10 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from neural_lander.residual.domain import Domain
+from neural_lander.residual.domain import Domain, lowest_height
 from neural_lander.residual.samples import ResidualSamples
 
-KNOTS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0, 3.0, 5.0)  # m of gear height; ends are added
+KNOTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0, 3.0, 5.0)  # m of gear height; ends are added
+# The lowest 5 cm share one range: contact ends a descent's samples in the last centimetre, just where the next descent
+# passes at its full speed.
 INSIDE = 0.995  # quantile of each range: the last half per cent are gusts and estimator glitches
 LEAST_SPEED = 0.1  # m/s, smallest half width of a range: slower differences do not matter to the air; guess
 LEAST_TILT = 0.05  # sine: 3 deg
@@ -75,7 +77,7 @@ def fit_domain(
     w, x, y, z = attitude.T
     tilt = np.hypot(2 * (x * z + w * y), 2 * (y * z - w * x))
     low, high = float(height.min()), float(max(height.max(), height.min() + 0.01))
-    knots = np.array([low, *(k for k in KNOTS if low + 0.005 < k < high - 0.005), high])
+    knots = np.array([lowest_height(low), *(k for k in KNOTS if low + 0.005 < k < high - 0.005), high])
     v_z, speeds, tilts = [], [], []
     everywhere = np.ones(len(height), dtype=bool)
     for k, _ in enumerate(knots):

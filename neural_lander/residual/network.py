@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neural_lander.residual.domain import lowest_height
 from neural_lander.residual.features import ROTORS, Features
 from neural_lander.residual.model import ReluNetwork
 from neural_lander.residual.optimiser import Adam, one_cycle
@@ -34,7 +35,6 @@ THRUST_SCALE = 0.05  # of the weight per rotor: spread of a rotor's thrust in sl
 EXPORT_MARGIN = 1e-5  # relative; float32 rounding moves a spectral norm by less than 1e-6
 PATH_EVERY = 4  # steps from one penalty on paths to the next, that much heavier: each costs half as much as a step
 PATH_LEFT = 0.25  # share of that penalty that stays to the end: with none, some paths cancel again; all biases the fit
-CONTACT_REACH = 0.02  # m of height below the lowest training sample where the network may extrapolate: contact hides it
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def train_network(
 
     low, high = data.zeta.min(axis=0), data.zeta.max(axis=0)
     if features.labels[0] == "h":
-        low[0] = max(min(low[0], 0.0), low[0] - CONTACT_REACH)
+        low[0] = lowest_height(float(low[0]))
     weights = _shrink_to_bounds(weights, n, vehicle, options)
     network = ReluNetwork(
         tuple(W.astype(np.float32) for W in weights),
