@@ -10,8 +10,25 @@ from neural_lander.components import Rows, Scalar, heading, quaternion_rows, spl
 from neural_lander.rotation import quaternion_to_matrix
 
 
+class Oriented:
+    """What follows from an attitude, each computed once."""
+
+    attitude: Array  # (..., 4)
+    """Unit quaternion (w, x, y, z), body to world."""
+
+    @cached_property
+    def rows(self) -> Rows:
+        """Rotation matrix body to world as components: floats for one vehicle, arrays for a batch."""
+        return quaternion_rows(split(self.attitude))
+
+    @cached_property
+    def heading(self) -> tuple[Scalar, Scalar]:
+        """Cosine and sine of the yaw."""
+        return heading(self.rows)
+
+
 @dataclass(frozen=True, init=False)
-class State:
+class State(Oriented):
     """Rigid-body state with any leading batch axes. World frame right-handed, z up; SI."""
 
     position: Array  # (..., 3) m
@@ -55,16 +72,6 @@ class State:
     def R(self) -> Array:
         """Rotation matrix body to world, (..., 3, 3); computed once."""
         return quaternion_to_matrix(self.attitude)
-
-    @cached_property
-    def rows(self) -> Rows:
-        """The same as components: floats for one vehicle, arrays for a batch."""
-        return quaternion_rows(split(self.attitude))
-
-    @cached_property
-    def heading(self) -> tuple[Scalar, Scalar]:
-        """Cosine and sine of the yaw."""
-        return heading(self.rows)
 
 
 @dataclass(frozen=True, init=False)

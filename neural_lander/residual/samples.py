@@ -9,11 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
-from neural_lander.components import Rows, Scalar, heading, quaternion_rows, split
 from neural_lander.errors import UserError
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.residual.options import DEFAULT_CUT_OFF
@@ -32,6 +30,7 @@ from neural_lander.residual.resample import (
 )
 from neural_lander.residual.scoring import scoring_rule
 from neural_lander.rotation import normalise, quaternion_to_matrix
+from neural_lander.state import Oriented
 from neural_lander.vehicle import Vehicle
 
 MAX_TILT_COSINE = 0.5  # 60 deg: beyond it no landing flight; a flip or a crash
@@ -40,7 +39,7 @@ MIN_FLIGHT_THRUST = 0.6  # of the weight: below it the rotors idle or stop; the 
 
 
 @dataclass(frozen=True)
-class ResidualSamples:
+class ResidualSamples(Oriented):
     """One flight's samples, N of them, 10 ms apart. World frame right-handed, z up; SI."""
 
     source: str
@@ -80,16 +79,6 @@ class ResidualSamples:
 
     def __len__(self) -> int:
         return len(self.t)
-
-    @cached_property
-    def rows(self) -> Rows:
-        """Rotation matrix body to world as components, each ``(N,)``."""
-        return quaternion_rows(split(self.attitude))
-
-    @cached_property
-    def heading(self) -> tuple[Scalar, Scalar]:
-        """Cosine and sine of the yaw, ``(N,)``."""
-        return heading(self.rows)
 
 
 def residual_samples(log: FlightLog, vehicle: Vehicle, *, cut_off: float = DEFAULT_CUT_OFF) -> ResidualSamples:
