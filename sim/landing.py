@@ -68,7 +68,10 @@ def fly_once(
     resting_share: float = RESTING_SHARE,
     before_step: Callable[[float, State], None] | None = None,
 ) -> tuple[FlightLog, Truth, Trajectory, dict[str, float]]:
-    """One flight and its figures. The seed draws start, noise and turbulence, alike for every controller."""
+    """One flight and its figures. The seed draws start, noise, turbulence and a deck's phase, alike for everyone."""
+    scenario = scenario.drawn(seed)
+    plant = scenario.over(plant)
+    world.terrain = plant.terrain
     trajectory = scenario.trajectory(plant.pad)
     place(world, plant, trajectory, seed, -WARM_UP)
     controller.reset(moment_trim)

@@ -53,8 +53,9 @@ def fly_replays(campaign: Campaign, pool: Pool) -> dict[str, list[dict[str, Any]
 
 
 def _fly(task: _Task) -> tuple[str, int, dict[str, Any] | None]:
-    c, plant, scenario = task.campaign, task.copy.plant, scenario_named(task.campaign.scenario)
-    seed = flight_seed(c.seed, task.index)
+    c, seed = task.campaign, flight_seed(task.campaign.seed, task.index)
+    scenario = scenario_named(c.scenario).drawn(seed)
+    plant = scenario.over(task.copy.plant)
     controller = build_controller(controller_named(task.controller), plant, task.copy.learned, c.omega_n)
     try:
         with plant.build() as world:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -62,6 +62,13 @@ class Scenario:
         """The plant, over what this scenario needs."""
         return plant if self.terrain is None else replace(plant, terrain=self.terrain)
 
+    def drawn(self, seed: int | Sequence[int]) -> Scenario:
+        """The task of one flight: where its ground moves, the seed says from when on; of several, side by side."""
+        if not isinstance(self.terrain, Deck):
+            return self
+        deck = self.terrain.drawn(seed)
+        return replace(self, terrain=deck, trajectory=_on(deck))
+
 
 def _landing(offset: np.ndarray) -> Callable[[np.ndarray], Landing]:
     return lambda pad: Landing(pad + np.array([*offset, LANDING_START_HEIGHT]), pad)
@@ -78,8 +85,8 @@ def _eight(pad: np.ndarray) -> FigureEight:
     return FigureEight(above, EIGHT_LENGTH, EIGHT_WIDTH, EIGHT_PERIOD, EIGHT_LAPS, RAMP)
 
 
-def _on_deck(pad: np.ndarray) -> Riding:
-    return Riding(Landing(pad + np.array([0.0, 0.0, LANDING_START_HEIGHT]), pad), DECK.ride)
+def _on(deck: Deck) -> Callable[[np.ndarray], Riding]:
+    return lambda pad: Riding(_landing(np.zeros(2))(pad), deck.ride)
 
 
 _LANDING_TIME = LANDING_START_HEIGHT / LANDING_SPEED + LANDING_HOLD  # s
@@ -127,8 +134,9 @@ SCENARIOS: Mapping[str, Scenario] = {
         Scenario(
             "deck",
             f"{_DESCENT.capitalize()}, over the middle of a deck that heaves by {1e3 * DECK.heave:g} mm in "
-            f"{DECK.heave_period:g} s and rolls by {np.rad2deg(DECK.roll):.0f} degrees; the reference rides on it.",
-            _on_deck,
+            f"{DECK.heave_period:g} s and rolls by {np.rad2deg(DECK.roll):.0f} degrees, from where each seed draws it; "
+            "the reference rides on it.",
+            _on(DECK),
             _LANDING_TIME,
             True,
             score_landing,

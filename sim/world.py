@@ -103,6 +103,7 @@ class PyBulletWorld:
     ) -> None:
         self.vehicle, self.effects, self.dt = vehicle, tuple(effects), dt
         self.terrain: Terrain = terrain or Flat()
+        """Before a reset it may be replaced by one of the same shape that moves otherwise."""
         airframe = airframe or Airframe.nominal()
         self.motors = FirstOrderMotors(airframe.motor_time_constants(vehicle), vehicle.u_max)
         self._wrench_map = vehicle.thrust_coefficient * airframe.wrench_map(vehicle)

@@ -15,7 +15,8 @@ from sim.campaign import Copy
 from sim.landing import CONTROLLERS, Learned, build_controller, controller_named, fly_once
 from sim.plant import Plant
 from sim.plant_change import PlantChange
-from sim.scenarios import scenario_named
+from sim.scenarios import Scenario, scenario_named
+from sim.terrain import Deck
 
 pytest.importorskip("pybullet", reason="the worlds are compared")
 
@@ -39,10 +40,10 @@ def task(controller: str, seeds: range = range(2), copy: Copy = COPIES[0]) -> Ta
     return Task(copy, controller, seeds, TRIM)
 
 
-def short(tasks: list[Task], like: torch.Tensor | None = None) -> np.ndarray:
+def short(tasks: list[Task], like: torch.Tensor | None = None, scenario: Scenario = SHORT) -> np.ndarray:
     """(N, 7) at the end of a short hover: position, velocity, height."""
     with torch.no_grad():
-        flights = Flights(tasks, SHORT, 3.0, 0.7, like)
+        flights = Flights(tasks, scenario, 3.0, 0.7, like)
         flights.fly()
         s = flights.world.state
     return torch.cat([s.position, s.velocity, s.height[:, None]], dim=-1).double().numpy()
@@ -75,6 +76,23 @@ def test_a_plant_that_is_wrong_in_every_way_flies_in_the_batch_as_it_does_alone(
             fly_once(world, copy.plant, one, SHORT_SCORELESS, seed, TRIM)
             s = world.state
             assert_allclose(end[seed], [*s.position, *s.velocity, s.height], rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["neural-lander-trim", "pd-cb-trim+guard", "oracle-trim"])
+def test_each_seed_has_its_moment_of_the_swell_in_either_world(name: str) -> None:
+    scenario = replace(scenario_named("deck"), duration=-2.0, score=lambda truth, trajectory: {})
+    end, copy, seeds = short([task("pd"), task(name, range(3))], scenario=scenario)[2:], COPIES[0], range(3)
+    plant = scenario.over(copy.plant)
+    one = build_controller(controller_named(name), plant, copy.learned)
+    with plant.build() as world:
+        for seed in seeds:
+            _, truth, reference, _ = fly_once(world, plant, one, scenario, seed, TRIM)
+            s, seconds = world.state, float(truth.t[-1])
+            assert_allclose(end[seed], [*s.position, *s.velocity, s.height], rtol=0, atol=1e-9)
+            above = reference(seconds).position[2] - world.terrain.at(seconds).height(0.0, 0.0)
+            assert above == pytest.approx(scenario.trajectory(plant.pad)(0.0).position[2] - plant.terrain.mean().z)
+    phases = [scenario.drawn(seed).terrain for seed in seeds]
+    assert len({(deck.heave_phase, deck.roll_phase) for deck in phases if isinstance(deck, Deck)}) == 3
 
 
 @pytest.mark.parametrize("name", ["neural-lander-trim", "neural-lander-adaptive"])
@@ -117,6 +135,20 @@ def test_landings_are_those_of_the_pybullet_world(controller: str) -> None:
     assert np.quantile(np.abs(ours["lateness_s"] - theirs["lateness_s"]), 0.8) < 0.1
     assert abs(np.median(ours["drift_m"] - theirs["drift_m"])) < 0.002
     assert_allclose(ours["final_error_m"], theirs["final_error_m"], atol=1e-3)
+
+
+@pytest.mark.slow
+def test_landings_on_decks_of_their_own_phase_are_those_of_the_pybullet_world() -> None:
+    scenario, copy, seeds = scenario_named("deck"), COPIES[0], range(4)
+    rows = fly_batch([task("pd-trim", seeds), task("oracle-trim", seeds)], "deck")[1]
+    plant = scenario.over(copy.plant)
+    one = build_controller(controller_named("oracle-trim"), plant, copy.learned)
+    with plant.build() as world:
+        expected = [fly_once(world, plant, one, scenario, seed, TRIM)[3] for seed in seeds]
+    for ours, theirs in zip(rows, expected, strict=True):
+        assert ours["success"] == theirs["success"] == 1
+        assert ours["arrival_error_m"] == pytest.approx(theirs["arrival_error_m"], abs=1e-3)
+        assert ours["touchdown_speed_m_s"] == pytest.approx(theirs["touchdown_speed_m_s"], abs=0.03)
 
 
 @pytest.mark.slow

@@ -100,7 +100,9 @@ def on_torch(thing: Any, like: torch.Tensor, made: dict[int, Any] | None = None)
         return {key: on_torch(value, like, made) for key, value in thing.items()}
     if isinstance(thing, list) or type(thing) is tuple:
         return type(thing)(on_torch(value, like, made) for value in thing)
-    entered = hasattr(thing, "__dict__") and type(thing).__module__.startswith(("neural_lander.", "sim.batch."))
+    entered = hasattr(thing, "__dict__") and type(thing).__module__.startswith(
+        ("neural_lander.", "sim.batch.", "sim.terrain.")
+    )
     if not entered or isinstance(thing, type | Vehicle | Domain):
         return thing
     if id(thing) not in made:

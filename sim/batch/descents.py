@@ -35,7 +35,7 @@ class Descents(Flights):
         """Of each seed, once flown: truth, distance in N of the thrusts asked for and commanded, domain score."""
         found, columns = [], {name: c.numpy() for name, c in self.seen.items()}
         for i, cut in enumerate(self.cut.tolist()):
-            truth = self._truth({n: c[:cut, i] for n, c in columns.items()}, self.contact[:cut, i].numpy(), np.nan)
+            truth = self._truth(i, {n: c[:cut, i] for n, c in columns.items()}, self.contact[:cut, i].numpy(), np.nan)
             found.append((truth, self.gaps[:cut, i].numpy(), self.scores[:cut, i].numpy()))
         return found
 

@@ -24,7 +24,7 @@ from neural_lander.control.touchdown import RESTING_SHARE, TouchdownDetector
 from neural_lander.control.tracking import DEFAULT_NATURAL_FREQUENCY
 from neural_lander.errors import NeuralLanderWarning
 from neural_lander.state import Reference
-from sim.batch.controllers import batched, rows_of
+from sim.batch.controllers import batched, on_torch, rows_of
 from sim.batch.sensors import BatchSensors
 from sim.batch.world import BatchWorld
 from sim.flight import Truth
@@ -99,15 +99,18 @@ class Flights:
     ) -> None:
         self.tasks, self.scenario = tasks, scenario
         self.like = torch.zeros((), dtype=torch.float64) if like is None else like
+        self.seeds = [seed for task in tasks for seed in task.seeds]
+        drawn = scenario.drawn(self.seeds)
         plants = [scenario.over(task.copy.plant) for task in tasks]
         self.plant = plants[0]
-        self.seeds = [seed for task in tasks for seed in task.seeds]
-        self.trajectory = scenario.trajectory(self.plant.pad)
+        self.trajectory = drawn.trajectory(self.plant.pad)
         airframes = [plant.airframe for plant, task in zip(plants, tasks, strict=True) for _ in task.seeds]
         self.world = BatchWorld(
-            self.plant.true_vehicle, self.plant.effects, airframes, self.plant.terrain, like=self.like
+            self.plant.true_vehicle, self.plant.effects, airframes,
+            on_torch(drawn.over(self.plant).terrain, self.like), like=self.like,
         )  # fmt: skip
-        starts = [drawn_start(self.trajectory, self.plant.pad, seed) for seed in self.seeds]
+        pad = self.plant.pad
+        starts = [drawn_start(scenario.drawn(seed).trajectory(pad), pad, seed) for seed in self.seeds]
         position, velocity = (np.array(part) for part in zip(*starts, strict=True))
         self.world.reset(position, velocity, self.seeds, t=-WARM_UP)
         self.sensors = BatchSensors(self.plant.noise, torch.tensor(self.seeds, device=self.like.device))
@@ -141,7 +144,7 @@ class Flights:
         self.t = -WARM_UP + dt * np.arange(self.steps)
         self.seen = {name: torch.empty(size, dtype=self.like.dtype, device=self.like.device) for name in RECORDED}
         self.contact = torch.empty(size, dtype=torch.bool, device=self.like.device)
-        self.reference = np.empty((self.steps, 3))
+        self.reference = np.empty((self.steps, *self.trajectory(0.0).position.shape))  # one for all, or one for each
         self.cut = torch.full((world.size,), self.steps, device=self.like.device)
         measured = self.sensors.measure(world.state)
         for k, t in enumerate(self.t.tolist()):
@@ -159,7 +162,10 @@ class Flights:
         if len(self.controllers) == 1:
             command = self.controllers[0][1](t, seen, reference)
         else:
-            parts = [controller(t, rows_of(seen, rows), reference) for rows, controller in self.controllers]
+            parts = [
+                controller(t, rows_of(seen, rows), _reference_of(reference, rows))
+                for rows, controller in self.controllers
+            ]
             command = torch.cat([part.mT for part in parts], dim=-1).mT
         if self.touchdown is not None:
             asked = self._c_T * (command * command).sum(dim=-1)
@@ -202,12 +208,13 @@ class Flights:
                 warnings.warn(f"flight {seed} failed: its state is not finite", NeuralLanderWarning, stacklevel=2)
                 rows.append({"failed": 1.0})
                 continue
-            rows.append(self.scenario.score(self._truth(one, contact[i, : cut[i]], float(since[i])), self.trajectory))
+            truth = self._truth(i, one, contact[i, : cut[i]], float(since[i]))
+            rows.append(self.scenario.score(truth, self.trajectory))
         ends = np.cumsum([len(task.seeds) for task in self.tasks]).tolist()
         return [rows[end - len(task.seeds) : end] for task, end in zip(self.tasks, ends, strict=True)]
 
-    def _truth(self, one: dict[str, np.ndarray], contact: np.ndarray, landed_at: float) -> Truth:
-        n = len(contact)
+    def _truth(self, i: int, one: dict[str, np.ndarray], contact: np.ndarray, landed_at: float) -> Truth:
+        n, reference = len(contact), self.reference if self.reference.ndim == 2 else self.reference[:, i]
         unknown = np.broadcast_to(np.float64(math.nan), (n, 3))
         return Truth(
             t=self.t[:n],
@@ -216,7 +223,7 @@ class Flights:
             height=one["height"],
             tilt=np.arccos(np.clip(one["upright"], -1.0, 1.0)),
             contact=contact,
-            reference=self.reference[:n],
+            reference=reference[:n],
             f_a=unknown,
             f_a_hat=unknown,
             d_hat=unknown,
@@ -226,3 +233,10 @@ class Flights:
 
 RECORDED = ("x", "y", "z", "v_x", "v_y", "v_z", "height", "upright")
 """Columns of the truth that scores need: m, m/s, m and the cosine of the tilt."""
+
+
+def _reference_of(reference: Reference, rows: slice) -> Reference:
+    """That of some of the vehicles, where each has its own."""
+    if reference.position.ndim == 1:
+        return reference
+    return Reference(reference.position[rows], reference.velocity[rows], reference.acceleration[rows], reference.yaw)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,14 @@ class Deck:
     heave_phase: Scalar = 0.0  # rad
     roll_phase: Scalar = 0.0  # rad
 
+    def drawn(self, seed: int | Sequence[int]) -> Deck:
+        """The same deck at another moment of its swell, which a flight's seed draws; N seeds give phases ``(N,)``."""
+        if isinstance(seed, int):
+            heave, roll = _phases(seed).tolist()
+        else:
+            heave, roll = np.array([_phases(one) for one in seed]).T
+        return replace(self, heave_phase=heave, roll_phase=roll)
+
     def at(self, t: Scalar) -> DeckSurface:
         """See :class:`~sim.terrain.surface.Terrain`."""
         heave, climb, _ = _sinusoid(self.heave, self.heave_period, self.heave_phase, t)
@@ -44,8 +52,9 @@ class Deck:
 
     def ride(self, t: float) -> Reference:
         """How far the middle is above its mean at time t in s, with velocity and acceleration; world."""
-        z, v, a = _sinusoid(self.heave, self.heave_period, self.heave_phase, t)
-        return Reference(np.array([0.0, 0.0, z]), np.array([0.0, 0.0, v]), np.array([0.0, 0.0, a]))
+        up = _sinusoid(self.heave, self.heave_period, self.heave_phase, t)
+        z, v, a = (np.stack([0.0 * x, 0.0 * x, x], axis=-1) for x in up)
+        return Reference(z, v, a)
 
     def build(self, bullet: Any) -> list[int]:
         """See :class:`~sim.terrain.surface.Terrain`."""
@@ -91,6 +100,11 @@ class DeckSurface:
         on = self._on(x, y)
         side = -y * self.rate * sin(self.roll) / cos(self.roll)
         return 0.0 * x, side * on, (self.climb + y * self.rate) * on
+
+
+def _phases(seed: int) -> np.ndarray:
+    """(2,) rad, of heave and roll."""
+    return np.random.default_rng([seed, 0xDEC4]).uniform(0.0, 2 * math.pi, 2)
 
 
 def _sinusoid(amplitude: float, period: float, phase: Scalar, t: Scalar) -> Vector:
