@@ -5,21 +5,17 @@ simulation, without ground effect, in real time. A second MAVLink connection pla
 """
 
 import json
-import subprocess
 import sys
-import tempfile
-import threading
-import time
 from pathlib import Path
-from typing import Any
 
 from pymavlink import mavutil
 from pymavlink.dialects.v20 import ardupilotmega as dialect
 
+from tests.firmware_process import Firmware
+from tests.mavlink_pilot import TAKEOFF_HEIGHT, Pilot, fly
+
 COMPANION_PORT, PILOT_PORT = 5760, 5762
-BOOT_TIME = 90.0  # s until its estimator knows where it is
-TAKEOFF_HEIGHT = 1.0  # m
-GUIDED, LOITER = 4, 5
+GUIDED, LOITER = (4,), (5,)
 STREAMS = ((dialect.MAVLINK_MSG_ID_LOCAL_POSITION_NED, 50), (dialect.MAVLINK_MSG_ID_SYS_STATUS, 5))
 MIDDLE, LOWEST = 1500, 1000  # us
 MASS, HOVER_THROTTLE, GEAR = 3.0, 0.39, 0.1  # kg, 1, m: of its simulated quadrotor, and a rangefinder that high
@@ -51,93 +47,35 @@ unit = "m", source = "where the rangefinder is" }}
 """
 
 
-class Pilot(threading.Thread):
-    """The pilot's transmitter and ground station, on a connection of their own."""
+class ArduCopterPilot(Pilot):
+    """It has a transmitter, too, on the same connection."""
+
+    COMPANION, STAY, CLIMB = GUIDED, LOITER, GUIDED
 
     def __init__(self, gives_control: bool) -> None:
-        super().__init__(daemon=True)
-        self.line = mavutil.mavlink_connection(f"tcp:127.0.0.1:{PILOT_PORT}", source_system=255, retries=60)
-        self.gives_control = gives_control
-        self.mode, self.armed, self.ready = -1, False, False
-        self.companion = threading.Event()
-        self.stopped = threading.Event()
-        self.events: list[tuple[float, str]] = []
-        self.track: list[tuple[float, float, float]] = []
-        """(s, m of height, m/s of climb), as the firmware's estimator has it."""
-        self._asked = 0.0
-        self._flown = False
+        line = mavutil.mavlink_connection(f"tcp:127.0.0.1:{PILOT_PORT}", source_system=255, retries=60)
+        super().__init__(line, gives_control, beat=1.0)
 
-    def note(self, what: str) -> None:
-        self.events.append((time.monotonic(), what))
+    def mode_of(self, custom_mode: int) -> tuple[int, ...]:
+        return (custom_mode,)
 
-    def run(self) -> None:
-        asked = 0.0
-        while not self.stopped.is_set():
-            if time.monotonic() - asked > 1.0:
-                asked = time.monotonic()
-                self.line.mav.heartbeat_send(dialect.MAV_TYPE_GCS, dialect.MAV_AUTOPILOT_INVALID, 0, 0, 0)
-                for number, rate in STREAMS:
-                    self.command(dialect.MAV_CMD_SET_MESSAGE_INTERVAL, number, 1e6 / rate)
-                throttle = MIDDLE if self._flown else LOWEST
-                self.line.mav.rc_channels_override_send(1, 1, MIDDLE, MIDDLE, throttle, MIDDLE, 0, 0, 0, 0)
-            message = self.line.recv_match(blocking=True, timeout=0.05)
-            if message is not None:
-                self.see(message)
-            if self.companion.is_set() and time.monotonic() - self._asked > 0.5:
-                self._asked = time.monotonic()
-                self.act()
+    def keep_up(self) -> None:
+        super().keep_up()
+        for number, rate in STREAMS:
+            self.command(dialect.MAV_CMD_SET_MESSAGE_INTERVAL, number, 1e6 / rate)
+        self.hold_sticks()
 
-    def command(self, number: int, *parameters: float) -> None:
-        padded = [*parameters, *[0.0] * (7 - len(parameters))]
-        self.line.mav.command_long_send(1, 1, number, 0, *padded)
+    def hold_sticks(self) -> None:
+        throttle = MIDDLE if self.flown else LOWEST
+        self.line.mav.rc_channels_override_send(1, 1, MIDDLE, MIDDLE, throttle, MIDDLE, 0, 0, 0, 0)
 
-    def see(self, m: Any) -> None:
-        kind, component = m.get_type(), m.get_srcComponent()
-        if kind == "HEARTBEAT" and component == dialect.MAV_COMP_ID_AUTOPILOT1:
-            armed = bool(m.base_mode & dialect.MAV_MODE_FLAG_SAFETY_ARMED)
-            if (armed, m.custom_mode) != (self.armed, self.mode):
-                self.note(f"mode {m.custom_mode}, {'armed' if armed else 'disarmed'}")
-            self.armed, self.mode = armed, m.custom_mode
-        elif kind == "SYS_STATUS":
-            self.ready = bool(m.onboard_control_sensors_health & dialect.MAV_SYS_STATUS_PREARM_CHECK)
-        elif kind == "LOCAL_POSITION_NED":
-            self.track.append((time.monotonic(), -m.z, -m.vz))
-        elif kind == "STATUSTEXT":
-            self.note(m.text)
-        elif kind == "COMMAND_ACK" and m.command != dialect.MAV_CMD_SET_MESSAGE_INTERVAL and m.result:
-            self.note(f"command {m.command} refused: {m.result}")
-
-    def act(self) -> None:
-        """What the pilot does next; asked twice a second."""
-        height = self.track[-1][1] if self.track else 0.0
-        if not self.gives_control:
-            if self.mode == GUIDED and not self.armed and not self._flown:
-                self.command(dialect.MAV_CMD_COMPONENT_ARM_DISARM, 1)
-            self._flown |= self.armed
-            return
-        if self._flown:
-            if self.mode == LOITER and self.armed and height > 0.8 * TAKEOFF_HEIGHT:
-                self.switch(GUIDED)
-        elif not self.armed:
-            self.switch(GUIDED)
-            self.command(dialect.MAV_CMD_COMPONENT_ARM_DISARM, 1)
-        elif height < 0.9 * TAKEOFF_HEIGHT:
+    def climb(self) -> None:
+        if self.height < 0.9 * TAKEOFF_HEIGHT:
             self.command(dialect.MAV_CMD_NAV_TAKEOFF, 0, 0, 0, 0, 0, 0, TAKEOFF_HEIGHT)
         else:
-            self._flown = True
-            self.line.mav.rc_channels_override_send(1, 1, MIDDLE, MIDDLE, MIDDLE, MIDDLE, 0, 0, 0, 0)
-            self.switch(LOITER)
-
-    def switch(self, mode: int) -> None:
-        self.command(dialect.MAV_CMD_DO_SET_MODE, dialect.MAV_MODE_FLAG_CUSTOM_MODE_ENABLED, mode)
-
-    def touchdown_speed(self) -> float | None:
-        """m/s, over the last 10 cm above where it ends."""
-        if not self.track:
-            return None
-        ground = self.track[-1][1]
-        low = [(h, v) for _, h, v in self.track if 0.02 < h - ground < 0.1 and v < -0.02]
-        return -sum(v for _, v in low[-5:]) / len(low[-5:]) if low else None
+            self.flown = True
+            self.hold_sticks()
+            self.switch(self.STAY)
 
 
 def main(binary: str, folder: Path, gives_control: bool, more: list[str]) -> None:
@@ -146,46 +84,15 @@ def main(binary: str, folder: Path, gives_control: bool, more: list[str]) -> Non
     (folder / "profile.toml").write_text(PROFILE)
     command = [binary, "--model", "x", "--speedup", "1", "--wipe", "--serial0", "tcp:0", "--serial1", "tcp:2",
                "--defaults", "arducopter.parm", "--home", "47.0,8.0,400,0"]  # fmt: skip
-    with (folder / "firmware.log").open("w") as log:
-        firmware = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-    try:
-        pilot = Pilot(gives_control)
+    if "--bundle" not in more:
+        more = ["--vehicle", str(folder / "profile.toml"), *more]
+    if not gives_control:
+        more = ["--take-control", *more]
+    with Firmware(command, folder):
+        pilot = ArduCopterPilot(gives_control)
         pilot.start()
-        began = time.monotonic()
-        while not (pilot.ready and pilot.track) and time.monotonic() - began < BOOT_TIME:
-            time.sleep(0.1)
-        ready = time.monotonic() - began
-        pilot.companion.set()
-        fly = [sys.executable, "-m", "neural_lander.cli.main", "fly", "--link", f"mavlink:socket://127.0.0.1:{COMPANION_PORT}",
-               "--json", "--duration", "60", "--log", str(folder / "flight.mcap"), *more]  # fmt: skip
-        if "--bundle" not in more:
-            fly += ["--vehicle", str(folder / "profile.toml")]
-        if not gives_control:
-            fly += ["--take-control"]
-        done = subprocess.run(fly, capture_output=True, text=True, timeout=150, check=False)
-        time.sleep(1.0)
-        pilot.stopped.set()
-        pilot.join()
-        result = {
-            "ready_after_s": ready,
-            "flown": json.loads(done.stdout) if done.stdout else None,
-            "stderr": done.stderr[-2000:],
-            "armed_at_end": pilot.armed,
-            "mode_at_end": pilot.mode,
-            "highest_m": max((h for _, h, _ in pilot.track), default=None),
-            "ground_m": pilot.track[-1][1] if pilot.track else None,
-            "touchdown_speed_m_per_s": pilot.touchdown_speed(),
-            "events": [(round(t - began, 2), what) for t, what in pilot.events],
-        }
-        print(json.dumps(result))
-    finally:
-        firmware.kill()
-        firmware.wait()
+        print(json.dumps(fly(pilot, f"mavlink:socket://127.0.0.1:{COMPANION_PORT}", folder, more)), flush=True)
 
 
 if __name__ == "__main__":
-    if sys.argv[3] == "-":
-        with tempfile.TemporaryDirectory() as name:
-            main(sys.argv[1], Path(name), sys.argv[2] == "gives", sys.argv[4:])
-    else:
-        main(sys.argv[1], Path(sys.argv[3]), sys.argv[2] == "gives", sys.argv[4:])
+    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3] == "gives", sys.argv[4:])

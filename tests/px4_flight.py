@@ -10,11 +10,8 @@ import os
 import select
 import socket
 import struct
-import subprocess
 import sys
-import tempfile
 import threading
-import time
 import tty
 from pathlib import Path
 from typing import Any
@@ -22,10 +19,11 @@ from typing import Any
 from pymavlink import mavutil
 from pymavlink.dialects.v20 import common as dialect
 
+from tests.firmware_process import Firmware
+from tests.mavlink_pilot import TAKEOFF_HEIGHT, UP, Pilot, fly
+
 COMPANION_PORT, PILOT_PORT = 14540, 14550  # to which the firmware sends
-BOOT_TIME = 90.0  # s until its estimator knows where it is
-TAKEOFF_HEIGHT = 1.0  # m
-AUTO, OFFBOARD, TAKEOFF, LOITER = 4, 6, 2, 3
+OFFBOARD, LOITER, TAKEOFF = (6, 0), (4, 3), (4, 2)  # main mode, and of the automatic one which
 MASS, FULL_THRUST, GEAR = 1.0, 20.0, 0.05  # kg, N of all rotors, m: of its simulated quadrotor
 HOVER = MASS * 9.80665 / FULL_THRUST
 SETTINGS = {
@@ -77,151 +75,58 @@ class Wire(threading.Thread):
                     self._line.sendto(data, self._peer)
 
 
-class Pilot(threading.Thread):
-    """The pilot's ground station, on a connection of its own."""
+class PX4Pilot(Pilot):
+    """Its ground station also makes the settings."""
+
+    COMPANION, STAY, CLIMB = OFFBOARD, LOITER, TAKEOFF
 
     def __init__(self, gives_control: bool) -> None:
-        super().__init__(daemon=True)
-        self.line = mavutil.mavlink_connection(f"udpin:127.0.0.1:{PILOT_PORT}", source_system=255)
-        self.gives_control = gives_control
-        self.mode, self.armed, self.ready, self.landed = (-1, -1), False, False, False
-        self.companion = threading.Event()
-        self.stopped = threading.Event()
-        self.events: list[tuple[float, str]] = []
-        self.track: list[tuple[float, float, float]] = []
-        """(s, m of height, m/s of climb), as the firmware's estimator has it."""
+        line = mavutil.mavlink_connection(f"udpin:127.0.0.1:{PILOT_PORT}", source_system=255)
+        super().__init__(line, gives_control, beat=0.5)
         self.settings = dict(SETTINGS)
         """What has not been acknowledged yet."""
-        self._asked = 0.0
-        self._flown = False
 
-    def note(self, what: str) -> None:
-        self.events.append((time.monotonic(), what))
+    def mode_of(self, custom_mode: int) -> tuple[int, ...]:
+        return custom_mode >> 16 & 0xFF, custom_mode >> 24 & 0xFF
 
-    def run(self) -> None:
-        beat = 0.0
-        while not self.stopped.is_set():
-            message = self.line.recv_match(blocking=True, timeout=0.05)
-            if message is not None:
-                self.see(message)
-            if time.monotonic() - beat > 0.5 and self.mode != (-1, -1):
-                beat = time.monotonic()
-                self.line.mav.heartbeat_send(dialect.MAV_TYPE_GCS, dialect.MAV_AUTOPILOT_INVALID, 0, 0, 0)
-                self.set_up()
-            if self.companion.is_set() and time.monotonic() - self._asked > 0.5:
-                self._asked = time.monotonic()
-                self.act()
+    def may_fly(self) -> bool:
+        return super().may_fly() and not self.settings
 
-    def set_up(self) -> None:
+    def keep_up(self) -> None:
+        if self.mode is None:  # until the firmware has spoken it has no address
+            return
+        super().keep_up()
         for name, value in self.settings.items():
             whole = isinstance(value, int)
             (sent,) = struct.unpack("<f", struct.pack("<i" if whole else "<f", value))  # an integer goes by its bits
             kind = dialect.MAV_PARAM_TYPE_INT32 if whole else dialect.MAV_PARAM_TYPE_REAL32
             self.line.mav.param_set_send(1, 1, name.encode(), sent, kind)
 
-    def command(self, number: int, *parameters: float) -> None:
-        padded = [*parameters, *[0.0] * (7 - len(parameters))]
-        self.line.mav.command_long_send(1, 1, number, 0, *padded)
-
     def see(self, m: Any) -> None:
-        kind = m.get_type()
-        if m.get_srcSystem() != 1 or m.get_srcComponent() != dialect.MAV_COMP_ID_AUTOPILOT1:
-            return
-        if kind == "HEARTBEAT":
-            armed = bool(m.base_mode & dialect.MAV_MODE_FLAG_SAFETY_ARMED)
-            mode = (m.custom_mode >> 16 & 0xFF, m.custom_mode >> 24 & 0xFF)
-            if (armed, mode) != (self.armed, self.mode):
-                self.note(f"mode {mode}, {'armed' if armed else 'disarmed'}")
-            self.armed, self.mode = armed, mode
-        elif kind == "SYS_STATUS":
-            self.ready = bool(m.onboard_control_sensors_health & dialect.MAV_SYS_STATUS_PREARM_CHECK)
-        elif kind == "LOCAL_POSITION_NED":
-            self.track.append((time.monotonic(), -m.z, -m.vz))
-        elif kind == "PARAM_VALUE":
+        super().see(m)
+        if m.get_type() == "PARAM_VALUE":
             self.settings.pop(m.param_id, None)
-        elif kind == "STATUSTEXT":
-            self.note(m.text)
-        elif kind == "COMMAND_ACK" and m.command != dialect.MAV_CMD_SET_MESSAGE_INTERVAL and m.result:
-            self.note(f"command {m.command} refused: {m.result}")
 
-    def act(self) -> None:
-        """What the pilot does next; asked twice a second."""
-        height = self.track[-1][1] if self.track else 0.0
-        if not self.gives_control:
-            if self.mode[0] == OFFBOARD and not self.armed and not self._flown:
-                self.command(dialect.MAV_CMD_COMPONENT_ARM_DISARM, 1)
-            self._flown |= self.armed
-        elif self._flown:
-            if self.mode == (AUTO, LOITER) and self.armed and height > 0.8 * TAKEOFF_HEIGHT:
-                self.switch(OFFBOARD)
-        elif not self.armed:
-            self.switch(AUTO, TAKEOFF)
-            self.command(dialect.MAV_CMD_COMPONENT_ARM_DISARM, 1)
-        elif self.mode == (AUTO, LOITER) and height > 0.8 * TAKEOFF_HEIGHT:
-            self._flown = True
-
-    def switch(self, main: int, sub: int = 0) -> None:
-        self.command(dialect.MAV_CMD_DO_SET_MODE, dialect.MAV_MODE_FLAG_CUSTOM_MODE_ENABLED, main, sub)
-
-    def touchdown_speed(self) -> float | None:
-        """m/s, over the last 10 cm above where it ends."""
-        if not self.track:
-            return None
-        ground = self.track[-1][1]
-        low = [(h, v) for _, h, v in self.track if 0.02 < h - ground < 0.1 and v < -0.02]
-        return -sum(v for _, v in low[-5:]) / len(low[-5:]) if low else None
+    def climb(self) -> None:
+        self.flown = self.mode == self.STAY and self.height > UP
 
 
 def main(binary: Path, folder: Path, gives_control: bool, more: list[str]) -> None:
     """Boot it, wait until it would arm, fly."""
     (folder / "profile.toml").write_text(PROFILE)
-    environment = os.environ | {"PX4_SIM_MODEL": "sihsim_quadx", "PX4_SIM_SPEED_FACTOR": "1"}
     command = [str(binary), "-d", "-w", str(folder), "-s", "etc/init.d-posix/rcS", str(binary.parents[1] / "etc")]
-    wire, pilot = Wire(), Pilot(gives_control)
+    wire, pilot = Wire(), PX4Pilot(gives_control)
     wire.start()
     pilot.start()
-    with (folder / "firmware.log").open("w") as log:
-        firmware = subprocess.Popen(
-            command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-        )
-    try:
-        began = time.monotonic()
-        while not (pilot.ready and pilot.track and not pilot.settings) and time.monotonic() - began < BOOT_TIME:
-            time.sleep(0.1)
-        ready = time.monotonic() - began
-        pilot.companion.set()
-        fly = [sys.executable, "-m", "neural_lander.cli.main", "fly", "--link", f"mavlink:{wire.device}?baud=921600",
-               "--vehicle", str(folder / "profile.toml"), "--json", "--duration", "60",
-               "--log", str(folder / "flight.mcap"), *more]  # fmt: skip
-        if gives_control:
-            fly += ["--range-offset", f"0,0,-{GEAR}"]
-        else:  # on the ground its simulated rangefinder is not valid
-            fly += ["--floor", str(-GEAR), "--take-control"]
-        done = subprocess.run(fly, capture_output=True, text=True, timeout=150, check=False)
-        time.sleep(1.0)
-        pilot.stopped.set()
-        pilot.join()
-        result = {
-            "ready_after_s": ready,
-            "settings_left": pilot.settings,
-            "flown": json.loads(done.stdout) if done.stdout else None,
-            "stderr": done.stderr[-2000:],
-            "armed_at_end": pilot.armed,
-            "mode_at_end": pilot.mode,
-            "highest_m": max((h for _, h, _ in pilot.track), default=None),
-            "ground_m": pilot.track[-1][1] if pilot.track else None,
-            "touchdown_speed_m_per_s": pilot.touchdown_speed(),
-            "events": [(round(t - began, 2), what) for t, what in pilot.events],
-        }
-        print(json.dumps(result), flush=True)
-    finally:
-        firmware.kill()
-        firmware.wait()
+    more = ["--vehicle", str(folder / "profile.toml"), *more]
+    if gives_control:
+        more += ["--range-offset", f"0,0,-{GEAR}"]
+    else:  # on the ground its simulated rangefinder is not valid
+        more += ["--floor", str(-GEAR), "--take-control"]
+    with Firmware(command, folder, PX4_SIM_MODEL="sihsim_quadx", PX4_SIM_SPEED_FACTOR="1"):
+        result = fly(pilot, f"mavlink:{wire.device}?baud=921600", folder, more)
+    print(json.dumps(result | {"settings_left": pilot.settings}), flush=True)
 
 
 if __name__ == "__main__":
-    if sys.argv[3] == "-":
-        with tempfile.TemporaryDirectory() as name:
-            main(Path(sys.argv[1]), Path(name), sys.argv[2] == "gives", sys.argv[4:])
-    else:
-        main(Path(sys.argv[1]), Path(sys.argv[3]), sys.argv[2] == "gives", sys.argv[4:])
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "gives", sys.argv[4:])

@@ -1,12 +1,15 @@
 """What is true of a simulated vehicle in another process."""
 
+import contextlib
 import multiprocessing
+from collections.abc import Callable, Iterator
 from multiprocessing.sharedctypes import SynchronizedArray
 
 import numpy as np
 
 from firmware_bridge.emulator.world import RigidBodyWorld
 
+START_TIME = 20.0  # s
 FLOWN = 0.1  # m of height from which a contact is a touchdown
 VECTORS = {
     "position": (0, 3), "velocity": (3, 6), "attitude": (6, 10), "body_rates": (10, 13), "motors": (13, 17),
@@ -65,3 +68,15 @@ class Truth:
     def touchdown_speed(self) -> float:
         """See the class."""
         return self._values[NUMBERS["touchdown_speed"]]
+
+
+@contextlib.contextmanager
+def served(serve: Callable[[Truth], None], truth: Truth) -> Iterator[None]:
+    """A process of its own is the vehicle, from when it can be talked to."""
+    vehicle = multiprocessing.Process(target=serve, args=(truth,), daemon=True)
+    vehicle.start()
+    try:
+        assert truth.listening.wait(START_TIME)
+        yield
+    finally:
+        vehicle.kill()

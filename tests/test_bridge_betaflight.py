@@ -1,30 +1,17 @@
 """The MSP link on a real Betaflight in software, where NEURAL_LANDER_BETAFLIGHT names one (a SITL build)."""
 
-import json
-import os
 from typing import Any
 
 import pytest
-from own_network import printed_by
+import real_firmware as real
 
-BINARY = os.environ.get("NEURAL_LANDER_BETAFLIGHT")
-ATTEMPTS = 3  # on a busy machine the firmware may miss frames and go to its failsafe
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.realtime,
-    pytest.mark.skipif(not BINARY, reason="NEURAL_LANDER_BETAFLIGHT names no Betaflight in software"),
-]
+BINARY, pytestmark = real.named_by("NEURAL_LANDER_BETAFLIGHT", "Betaflight")
 
 
 @pytest.fixture(scope="module")
-def flight() -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    for _ in range(ATTEMPTS):
-        result = json.loads(printed_by("tests.betaflight_flight", str(BINARY)))
-        if result.get("armed_in_flight"):
-            break
-    return result
+def flight(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("flight")
+    return real.flown("tests.betaflight_flight", BINARY, folder, good=lambda result: result.get("armed_in_flight"))
 
 
 def test_it_is_recognised_and_its_settings_are_read(flight: dict[str, Any]) -> None:
@@ -50,8 +37,6 @@ def test_attitude_setpoints_are_flown(flight: dict[str, Any]) -> None:
 
 def test_the_last_frame_is_level_and_the_firmware_disarms_by_itself(flight: dict[str, Any]) -> None:
     stop = flight["stop"]
-    assert stop["said"] and "sticks let go" in stop["said"][0]
-    roll, pitch, yaw, throttle = stop["last_frame_us"]
-    assert (roll, pitch, yaw) == (1500, 1500, 1500) and throttle > 1400
+    real.assert_lets_the_sticks_go(stop)
     # 0.3 s of our patience and 1.4 to 1.5 s of the firmware's
     assert 1.5 < stop["disarmed_after_s"] < 2.3

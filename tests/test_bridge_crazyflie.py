@@ -4,58 +4,39 @@ What is meant is a build that sends its radio packets as datagrams (CrazySim's `
 """
 
 import importlib.util
-import json
-import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from own_network import printed_by
+import real_firmware as real
 
 from neural_lander.flightlog import read_log
 
-BINARY = os.environ.get("NEURAL_LANDER_CRAZYFLIE")
-ATTEMPTS = 3  # on a busy machine the firmware, cflib or the loop may be late
-
+BINARY, marks = real.named_by("NEURAL_LANDER_CRAZYFLIE", "Crazyflie firmware")
 pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.realtime,
-    pytest.mark.skipif(not BINARY, reason="NEURAL_LANDER_CRAZYFLIE names no Crazyflie firmware in software"),
+    *marks,
     pytest.mark.skipif(
         bool(BINARY) and importlib.util.find_spec("cflib") is None, reason="needs cflib: the extra 'crazyflie'"
     ),
 ]
 
 
-def happened(what: str, folder: Path, *more: str) -> dict[str, Any]:
-    return json.loads(printed_by("tests.crazyflie_flight", str(BINARY), what, str(folder), *more).splitlines()[-1])
+def crazyflie(folder: Path, what: str, good: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    return real.flown("tests.crazyflie_flight", BINARY, folder, what, good=good)
 
 
 @pytest.fixture(scope="module")
 def by_link(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    for _ in range(ATTEMPTS):
-        result = happened("link", tmp_path_factory.mktemp("link"))
-        if result["connected"] and result["silence"]["flew"]:
-            break
-    return result
-
-
-def flown(what: str, outcome: str, folder: Path, *more: str) -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    for _ in range(ATTEMPTS):
-        (folder / "flight.mcap").unlink(missing_ok=True)
-        result = happened(what, folder, *more)
-        if result["flown"] and result["flown"]["outcome"].startswith(outcome) and "mode_at_end" in result:
-            break
-    return result
+    folder = tmp_path_factory.mktemp("link")
+    return crazyflie(folder, "link", lambda result: result["connected"] and result["silence"]["flew"])
 
 
 @pytest.fixture(scope="module")
-def landing(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
+def landing(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("landing")
-    return flown("fly", "landed and disarmed", folder), folder
+    return crazyflie(folder, "fly", lambda result: real.landed(result) and "mode_at_end" in result)
 
 
 def test_it_tells_its_state_in_our_units_and_frames(by_link: dict[str, Any]) -> None:
@@ -104,47 +85,38 @@ def test_it_does_not_arm_again(by_link: dict[str, Any]) -> None:
     assert silence["asked_again_pwm"] == 0 and not silence["asked_again_armed"]
 
 
-def test_fly_lands_it_from_one_metre_and_it_is_disarmed(landing: tuple[dict[str, Any], Path]) -> None:
-    result = landing[0]
-    assert result["flown"]["outcome"] == "landed and disarmed", result
-    assert all(check["passed"] for check in result["flown"]["checks"])
-    assert result["highest_m"] == pytest.approx(1.0, abs=0.3)
-    assert 0.1 < result["touchdown_speed_m_per_s"] < 0.5  # the reference descends at 0.3 m/s
-    phases = [transition["phase"] for transition in result["flown"]["transitions"]]
-    assert "tracking" in phases and "holding" not in phases
+def test_fly_lands_it_from_one_metre_and_it_is_disarmed(landing: dict[str, Any]) -> None:
+    real.assert_lands_from_one_metre(landing, 0.0)
+    real.assert_checks_pass(landing)
 
 
-def test_a_landing_does_not_lock_it(landing: tuple[dict[str, Any], Path]) -> None:
-    result = landing[0]
-    assert not result["armed_at_end"] and result["motors_at_end"] == 0
-    assert result["mode_at_end"] in ("disarmed", "can fly")
+def test_a_landing_does_not_lock_it(landing: dict[str, Any]) -> None:
+    assert not landing["armed_at_end"] and landing["motors_at_end"] == 0
+    assert landing["mode_at_end"] in ("disarmed", "can fly")
 
 
-def test_the_log_holds_the_flight(landing: tuple[dict[str, Any], Path]) -> None:
-    log = read_log(landing[1] / "flight.mcap")
-    assert log.height is not None and log.height.max() == pytest.approx(1.0, abs=0.3)
-    still = (log.height > 0.8) & (np.abs(log.velocity[:, 2]) < 0.05)
-    assert log.specific_force is not None
-    np.testing.assert_allclose(log.specific_force[still][:, 2].mean(), 9.8, atol=0.2)
+def test_the_log_holds_the_flight(landing: dict[str, Any]) -> None:
+    log = read_log(landing["folder"] / "flight.mcap")
+    real.assert_holds_the_flight(log, log.height)
 
 
 def test_a_user_who_ends_the_program_in_the_air_leaves_it_landing(tmp_path: Path) -> None:
-    result = flown("interrupted", "handed back", tmp_path)
-    assert result["flown"]["outcome"].startswith("handed back"), result
+    def handed_back(result: dict[str, Any]) -> bool:
+        return bool(result["flown"]) and result["flown"]["outcome"].startswith("handed back")
+
+    result = crazyflie(tmp_path, "interrupted", lambda result: handed_back(result) and "mode_at_end" in result)
+    assert handed_back(result), result
     assert result["highest_m"] > 0.7
     assert 0.05 < result["touchdown_speed_m_per_s"] < 0.7  # from 1 m it falls at more than 4 m/s
     assert result["motors_at_end"] == 0 and "locked" not in result["mode_at_end"]
 
 
 def test_nothing_takes_off_again_after_the_firmware_has_restarted(tmp_path: Path) -> None:
-    result: dict[str, Any] = {}
-    for attempt in range(ATTEMPTS):
-        own = tmp_path / str(attempt)
-        own.mkdir()
-        result = happened("restart", own)
-        if result["flew_m"] > 0.7 and result["steps_after"] > 1000:
-            break
-    assert result["flew_m"] > 0.7 and result["steps_after"] > 1000  # it flew, and it runs again
+    def flew_and_runs_again(result: dict[str, Any]) -> bool:
+        return result["flew_m"] > 0.7 and result["steps_after"] > 1000
+
+    result = crazyflie(tmp_path, "restart", flew_and_runs_again)
+    assert flew_and_runs_again(result), result
     assert result["motors_after"] == 0 and result["height_after_m"] < 0.05
     assert any(transition["phase"] == "disconnected" for transition in result["flown"]["transitions"])
     assert not result["flown"]["landed"]
