@@ -22,7 +22,6 @@ from neural_lander.residual.samples import ResidualSamples, residual_samples
 from neural_lander.vehicle import load_vehicle, parse_vehicle
 
 VEHICLE = load_vehicle("intel-aero")
-HELD = 0.01  # s: a command acts from its record to the next, and the label's lag takes it to act one record earlier
 
 
 def prepared(log: FlightLog) -> tuple[FlightSignals, ResidualSamples]:
@@ -41,9 +40,9 @@ def test_the_total_lag_is_found_in_closed_loop(time_constant: float, delay: floa
     fit, report = lag_of(time_constant=time_constant, delay=delay)
     assert report["identified"]
     assert report["instrument"] == "reference"
-    assert fit.total == pytest.approx(time_constant + delay + HELD, abs=0.015)
+    assert fit.total == pytest.approx(time_constant + delay, abs=0.015)
     low, high = fit.total_interval
-    assert low - 0.003 <= time_constant + delay + HELD <= high + 0.003
+    assert low - 0.003 <= time_constant + delay <= high + 0.003
     assert fit.damping == pytest.approx(0.5, abs=4 * fit.damping_error)
     assert report["profile_time_constant_s"] == VEHICLE.motor_time_constant
 
@@ -53,14 +52,14 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
     inside = []
     for seed in range(40):
         low, high = lag_of(seed=seed)[0].total_interval
-        inside.append(low <= 0.08 + HELD <= high)
+        inside.append(low <= 0.08 <= high)
     assert sum(inside) >= 33  # of 40 at 95 %; fewer has odds of 1 in 300
 
 
 def test_a_plain_regression_takes_the_feedback_for_the_motors_and_the_reference_does_not() -> None:
     signals, _ = prepared(closed_loop_flight(VEHICLE, disturbance=0.06, motion=0.15))
     plain, by_reference = (fit_lag(signals, VEHICLE, instrument) for instrument in ("thrust", "reference"))
-    truth = 0.08 + HELD
+    truth = 0.08
     assert plain.total_interval[0] > truth + 0.02
     assert by_reference.total_interval[0] < truth < by_reference.total_interval[1]
     assert abs(by_reference.total - truth) < 0.03
@@ -72,7 +71,7 @@ def test_dither_tells_time_constant_from_delay_and_slow_motion_does_not() -> Non
     assert fit is not None
     assert fit.split
     assert fit.time_constant == pytest.approx(0.06, abs=0.011)
-    assert fit.delay == pytest.approx(0.02 + HELD, abs=0.011)
+    assert fit.delay == pytest.approx(0.02, abs=0.011)
     assert "feedback" in report["remark"]
     slow, said = lag_of()
     assert not slow.split

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.signal import butter, sosfiltfilt
+from scipy.signal import butter, lfilter, sosfiltfilt
 
 from neural_lander.errors import UserError
 from neural_lander.flightlog.log import FlightLog
@@ -87,17 +87,13 @@ def gaps(t: np.ndarray, t_log: np.ndarray) -> np.ndarray:
 def first_order_lag(command: np.ndarray, period: float, time_constant: float) -> np.ndarray:
     """Response ``(N, k)`` of a first-order lag to commands that are held until the next one; at rest at the first.
 
-    Exact for such commands. What is produced at a sample answers to the commands before it: the one that is logged with
-    the sample was computed from it. With a time constant of 57.35 ms it moves by 0.16 per 10 ms, the value identified
-    for the Crazyflies.
+    Exact for such commands; without a time constant only held. What is produced at a sample answers to the commands
+    before it: the one that is logged with the sample was computed from it. With a time constant of 57.35 ms it moves by
+    0.16 per 10 ms, the value identified for the Crazyflies.
     """
-    share = 1.0 - np.exp(-period / time_constant)
-    response = np.empty_like(command)
-    state = response[0] = command[0]
-    for k in range(1, len(command)):
-        state = state + share * (command[k - 1] - state)
-        response[k] = state
-    return response
+    keep = float(np.exp(-period / time_constant)) if time_constant > 0 else 0.0
+    response, _ = lfilter([0.0, 1 - keep], [1.0, -keep], command, axis=0, zi=command[:1])
+    return np.asarray(response)
 
 
 def zero_phase(values: np.ndarray, cut_off: float) -> np.ndarray:

@@ -8,8 +8,8 @@ of (tau, d), with what the pilot or the planner asked for as the instrument: the
 disturbances, and a plain regression takes that answer, which comes late and with the wrong sign, for the motors' own
 (Soderstrom and Stoica, *Instrumental Variable Methods for System Identification*, 1983; closed loop: Van den Hof 1998).
 
-Lag and delay are counted as the label counts them: a command acts from its own record on. One that is held until the
-next record shows as a delay of half a record to one.
+Lag and delay are counted as the label counts them: a command is held from its own record to the next, and what is
+measured at a record answers to those before it. Measured rotor speed is there already, and has no such step.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.signal import butter, lfilter, sosfiltfilt
+from scipy.signal import butter, sosfiltfilt
 
 from neural_lander.residual.identification.blocks import BlockMoments, block_numbers, interval, resamples
 from neural_lander.residual.identification.signals import FlightSignals
-from neural_lander.residual.resample import SAMPLE_PERIOD
+from neural_lander.residual.resample import SAMPLE_PERIOD, first_order_lag
 from neural_lander.vehicle import Vehicle
 
 STEP = 0.01  # s, of both grids
@@ -109,7 +109,7 @@ def fit_lag(signals: FlightSignals, vehicle: Vehicle, instrument: str) -> LagFit
     """Two-stage least squares over the grid of time constants and delays, and the bootstrap of all its figures."""
     t, aloft, weight = signals.t, signals.aloft, vehicle.weight
     tau, delay = (x.ravel() for x in np.meshgrid(TIME_CONSTANTS, DELAYS, indexing="ij"))
-    candidates = _lagged(t, signals.thrust / weight)[aloft]
+    candidates = np.hstack([lagged(signals, constant, DELAYS)[aloft] for constant in TIME_CONSTANTS]) / weight
     time = t[aloft] - t[aloft].mean()
     common = np.column_stack([signals.speed[aloft], np.ones(len(time)), time])
     source = signals.thrust / weight if signals.reference is None or instrument == "thrust" else signals.reference
@@ -152,14 +152,11 @@ def band_share(signals: FlightSignals, vehicle: Vehicle) -> float | None:
     return float(np.sqrt(np.mean(band[signals.aloft] ** 2)) / vehicle.weight)
 
 
-def _lagged(t: np.ndarray, thrust: np.ndarray) -> np.ndarray:
-    """Thrust after every lag and delay of the grid, ``(N, len(TIME_CONSTANTS) * len(DELAYS))``."""
-    columns = []
-    for tau in TIME_CONSTANTS:
-        keep = np.exp(-SAMPLE_PERIOD / tau) if tau > 0 else 0.0
-        lagged, _ = lfilter([1 - keep], [1.0, -keep], thrust, zi=[keep * thrust[0]])
-        columns += [np.interp(t - d, t, lagged) for d in DELAYS]
-    return np.stack(columns, axis=-1)
+def lagged(signals: FlightSignals, time_constant: float, delays: np.ndarray) -> np.ndarray:
+    """Thrust in N after a lag and each of K delays in s, ``(N, K)``."""
+    thrust = first_order_lag(signals.thrust, SAMPLE_PERIOD, time_constant)
+    held = SAMPLE_PERIOD if signals.rotor_signal == "command" else 0.0  # first_order_lag holds all
+    return np.stack([np.interp(signals.t + SAMPLE_PERIOD - held - d, signals.t, thrust) for d in delays], axis=-1)
 
 
 def _regressions(y: np.ndarray, common: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

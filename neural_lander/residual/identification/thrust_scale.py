@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from neural_lander.residual.identification.blocks import BlockMoments, block_numbers, pooled, resamples
-from neural_lander.residual.identification.lag import INSTRUMENT_LAGS, LEAST_BLOCKS, LagFit
+from neural_lander.residual.identification.lag import INSTRUMENT_LAGS, LEAST_BLOCKS, LagFit, lagged
 from neural_lander.residual.identification.signals import FlightSignals
 from neural_lander.residual.resample import SAMPLE_PERIOD, first_order_lag
 from neural_lander.vehicle import Vehicle
@@ -71,10 +71,12 @@ def identify_thrust_scale(signals: FlightSignals, vehicle: Vehicle, lag: LagFit 
     blocks = block_numbers(t[high])
     if len(np.unique(blocks)) < LEAST_BLOCKS:
         return None
-    nominal = _lagged(signals, vehicle.motor_time_constant if signals.rotor_signal == "command" else 0.0)
+    nominal = signals.thrust
+    if signals.rotor_signal == "command":
+        nominal = first_order_lag(signals.thrust, SAMPLE_PERIOD, vehicle.motor_time_constant)
     best = nominal
     if lag is not None and lag.identified:
-        best = np.interp(t - lag.delay, t, _lagged(signals, lag.time_constant))
+        best = lagged(signals, lag.time_constant, np.array([lag.delay]))[:, 0]
     weight, force = vehicle.weight, signals.force
     common = [signals.speed[high], np.ones(int(high.sum()))]
     voltage = None if signals.battery is None else signals.battery[high]
@@ -178,9 +180,3 @@ def profile_snippet(vehicle: Vehicle, hover_ratio: float, lag: float | None, fli
         source = f"identified in {flights} flights: lag and delay together"
         lines.insert(0, f'motor_time_constant = {{ value = {lag:.4f}, unit = "s", source = "{source}" }}')
     return "\n".join(lines)
-
-
-def _lagged(signals: FlightSignals, time_constant: float) -> np.ndarray:
-    if time_constant <= 0:
-        return signals.thrust
-    return first_order_lag(signals.thrust[:, None], SAMPLE_PERIOD, time_constant)[:, 0]
