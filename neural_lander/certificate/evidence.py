@@ -117,6 +117,11 @@ def proved_slopes(
             starts.append(at)
             worst = max(worst, reached) if pattern else worst
         step()
+    for name in ("lipschitz_state", "lipschitz_height"):  # parts of the whole input, which was searched last
+        at = climb(W, b, maps[name], Domain(low, high), starts[-1])
+        reached = float(slopes(W, b, maps[name], at[None])[0])
+        if reached > (found[name].reached or 0.0):
+            found[name] = replace(found[name], reached=reached, at=at)
     return {name: found[name] for name in SLOPES}
 
 
