@@ -16,6 +16,7 @@ from sim.plant import Plant
 from sim.scenarios import WARM_UP, Scenario
 from sim.world import TIME_STEP
 
+ALL_FAIL = 8  # flights that fail alone, one after the other, before the others are taken to do so as well; guess
 TRIED = 3  # steps after which what is not written for arrays has failed
 Scores = dict[str, float]
 
@@ -113,13 +114,23 @@ class Batched:
         self, parts: Sequence[Part], scenario: Scenario, omega_n: float, resting_share: float
     ) -> list[list[Scores | str]]:
         """See :class:`FlightWorld`."""
+        return self._fly(parts, scenario, omega_n, resting_share, _Tried([]))
+
+    def _fly(
+        self, parts: Sequence[Part], scenario: Scenario, omega_n: float, resting_share: float, tried: _Tried
+    ) -> list[list[Scores | str]]:
+        if tried.in_vain:
+            reason = f"not flown, since the {ALL_FAIL} before it failed: {tried.failed[-1]}"
+            return [[reason] * len(part.seeds) for part in parts]
         try:
             flown = _in_batch(parts, scenario, omega_n, resting_share)
         except UserError:  # of one flight, but of which?
             if len(parts) == len(parts[0].seeds) == 1:
-                return [[_why(parts[0], parts[0].seeds[0], scenario, omega_n, resting_share)]]
-            first, second = (self.fly(half, scenario, omega_n, resting_share) for half in _halves(parts))
+                tried.failed.append(_why(parts[0], parts[0].seeds[0], scenario, omega_n, resting_share))
+                return [[tried.failed[-1]]]
+            first, second = (self._fly(half, scenario, omega_n, resting_share, tried) for half in _halves(parts))
             return [*first, *second] if len(parts) > 1 else [[*first[0], *second[0]]]
+        tried.some_fly = True
         return [
             [
                 _why(part, seed, scenario, omega_n, resting_share) if "failed" in scores else scores
@@ -127,6 +138,20 @@ class Batched:
             ]
             for part, rows in zip(parts, flown, strict=True)
         ]
+
+
+@dataclass
+class _Tried:
+    """What came of a batch's flights while the one that stops them all is looked for."""
+
+    failed: list[str]
+    """Reasons of those that fail alone."""
+    some_fly: bool = False
+
+    @property
+    def in_vain(self) -> bool:
+        """Whether enough have failed, and none has flown: then it would take hours to say so of each."""
+        return len(self.failed) >= ALL_FAIL and not self.some_fly
 
 
 def _in_batch(parts: Sequence[Part], scenario: Scenario, omega_n: float, resting_share: float) -> list[list[Scores]]:
