@@ -16,7 +16,7 @@ from sim.plant import Plant
 from sim.scenarios import WARM_UP, Scenario
 from sim.world import TIME_STEP
 
-ALL_FAIL = 8  # flights that fail alone, one after the other, before the others are taken to do so as well; guess
+ASKED = 8  # flights of a batch that are asked why they fail, each at the cost of a flight or more; guess
 TRIED = 3  # steps after which what is not written for arrays has failed
 Scores = dict[str, float]
 
@@ -120,20 +120,18 @@ class Batched:
         self, parts: Sequence[Part], scenario: Scenario, omega_n: float, resting_share: float, tried: _Tried
     ) -> list[list[Scores | str]]:
         if tried.in_vain:
-            reason = f"not flown, since the {ALL_FAIL} before it failed: {tried.failed[-1]}"
-            return [[reason] * len(part.seeds) for part in parts]
+            return [[f"not flown, since {tried.like_the_others}"] * len(part.seeds) for part in parts]
         try:
             flown = _in_batch(parts, scenario, omega_n, resting_share)
         except UserError:  # of one flight, but of which?
             if len(parts) == len(parts[0].seeds) == 1:
-                tried.failed.append(_why(parts[0], parts[0].seeds[0], scenario, omega_n, resting_share))
-                return [[tried.failed[-1]]]
+                return [[tried.why(parts[0], parts[0].seeds[0], scenario, omega_n, resting_share)]]
             first, second = (self._fly(half, scenario, omega_n, resting_share, tried) for half in _halves(parts))
             return [*first, *second] if len(parts) > 1 else [[*first[0], *second[0]]]
         tried.some_fly = True
         return [
             [
-                _why(part, seed, scenario, omega_n, resting_share) if "failed" in scores else scores
+                tried.why(part, seed, scenario, omega_n, resting_share) if "failed" in scores else scores
                 for seed, scores in zip(part.seeds, rows, strict=True)
             ]
             for part, rows in zip(parts, flown, strict=True)
@@ -142,16 +140,29 @@ class Batched:
 
 @dataclass
 class _Tried:
-    """What came of a batch's flights while the one that stops them all is looked for."""
+    """What came of a batch's flights so far: where an effect fails in all, it would take hours to ask each why."""
 
     failed: list[str]
-    """Reasons of those that fail alone."""
+    """Reasons of those that were asked."""
     some_fly: bool = False
 
     @property
     def in_vain(self) -> bool:
-        """Whether enough have failed, and none has flown: then it would take hours to say so of each."""
-        return len(self.failed) >= ALL_FAIL and not self.some_fly
+        """Whether enough have failed, each alone, and none has flown."""
+        return len(self.failed) >= ASKED and not self.some_fly
+
+    @property
+    def like_the_others(self) -> str:
+        """What is said of the rest."""
+        return f"{ASKED} before it failed, the last by: {self.failed[-1]}"
+
+    def why(self, part: Part, seed: int, scenario: Scenario, omega_n: float, resting_share: float) -> str:
+        """Reason for a failure that a batch cannot tell: the other world names the effect."""
+        if len(self.failed) >= ASKED:
+            return f"it fails in the batched world; {self.like_the_others}"
+        alone = _fly_alone(part, seed, scenario, omega_n, resting_share)
+        self.failed.append(alone if isinstance(alone, str) else "it fails in the batched world, though not in PyBullet")
+        return self.failed[-1]
 
 
 def _in_batch(parts: Sequence[Part], scenario: Scenario, omega_n: float, resting_share: float) -> list[list[Scores]]:
@@ -164,12 +175,6 @@ def _in_batch(parts: Sequence[Part], scenario: Scenario, omega_n: float, resting
             return fly_batch(tasks, scenario.name, omega_n=omega_n, resting_share=resting_share)
     except Exception as error:
         raise UserError(f"{type(error).__name__}: {error}") from error
-
-
-def _why(part: Part, seed: int, scenario: Scenario, omega_n: float, resting_share: float) -> str:
-    """Reason for a failure that a batch cannot tell: the other world names the effect."""
-    alone = _fly_alone(part, seed, scenario, omega_n, resting_share)
-    return alone if isinstance(alone, str) else "it fails in the batched world, though not in PyBullet"
 
 
 def _halves(parts: Sequence[Part]) -> tuple[list[Part], list[Part]]:

@@ -101,8 +101,17 @@ def test_where_all_flights_fail_a_few_are_asked_why(monkeypatch: pytest.MonkeyPa
     many = Part(COPY, 0, "pd", tuple(range(1000)), tuple(range(1000)), np.zeros(3))
     (rows,) = Batched().fly([many], LANDING, 3.0, 0.7)
     assert rows[:8] == [f"effect 'Mine' failed, {seed}" for seed in range(8)]
-    assert rows[8:] == ["not flown, since the 8 before it failed: effect 'Mine' failed, 7"] * 992
+    assert rows[8:] == ["not flown, since 8 before it failed, the last by: effect 'Mine' failed, 7"] * 992
     assert len(asked) < 30
+
+    lost = [{"failed": 1.0}] * 999
+    monkeypatch.setattr(worlds, "_in_batch", lambda parts, *rest: [[*lost, {"drift_m": 0.1}]])
+    (rows,) = Batched().fly([many], LANDING, 3.0, 0.7)
+    assert rows[7:9] == [
+        "effect 'Mine' failed, 7",
+        "it fails in the batched world; 8 before it failed, the last by: effect 'Mine' failed, 7",
+    ]
+    assert rows[-1] == {"drift_m": 0.1}
 
 
 def test_a_state_that_is_not_finite_in_the_batch_is_explained_by_the_other_world(
