@@ -34,10 +34,10 @@ class Deck:
 
     def drawn(self, seed: int | Sequence[int]) -> Deck:
         """The same deck at another moment of its swell, which a flight's seed draws; N seeds give phases ``(N,)``."""
-        if isinstance(seed, int):
-            heave, roll = _phases(seed).tolist()
-        else:
+        if isinstance(seed, Sequence):
             heave, roll = np.array([_phases(one) for one in seed]).T
+        else:
+            heave, roll = _phases(seed).tolist()
         return replace(self, heave_phase=heave, roll_phase=roll)
 
     def at(self, t: Scalar) -> DeckSurface:
