@@ -77,10 +77,7 @@ class LanderEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         super().reset(seed=seed)
         del options
         flight = int(self.np_random.integers(2**31)) if seed is None else seed
-        drawn = self.scenario.drawn(flight)
-        self._world.terrain = drawn.over(self.plant).terrain
-        self._trajectory = drawn.trajectory(self.plant.pad)
-        place(self._world, self.plant, self._trajectory, flight, 0.0)
+        self._trajectory = place(self._world, self.plant, self.scenario, flight, 0.0)
         self._attitude.tau_hat = self._moment_trim
         self._sensors = Sensors(self.plant.noise, flight)
         self._touchdown = TouchdownDetector() if self.scenario.lands else None

@@ -51,10 +51,14 @@ def drawn_start(trajectory: Trajectory, pad: np.ndarray, seed: int) -> tuple[np.
     return start, 0.05 * rng.standard_normal(3)
 
 
-def place(world: PyBulletWorld, plant: Plant, trajectory: Trajectory, seed: int, t: float) -> None:
-    """Put the vehicle near the reference's start, as the seed draws it, at time t in s."""
+def place(world: PyBulletWorld, plant: Plant, scenario: Scenario, seed: int, t: float) -> Trajectory:
+    """The flight's reference; the vehicle is put near its start at time t in s, over ground as the seed draws it."""
+    drawn = scenario.drawn(seed)
+    plant = drawn.over(plant)
+    world.terrain, trajectory = plant.terrain, drawn.trajectory(plant.pad)
     start, velocity = drawn_start(trajectory, plant.pad, seed)
     world.reset(start, velocity, seed=seed, t=t)
+    return trajectory
 
 
 def fly_once(
@@ -69,11 +73,7 @@ def fly_once(
     before_step: Callable[[float, State], None] | None = None,
 ) -> tuple[FlightLog, Truth, Trajectory, dict[str, float]]:
     """One flight and its figures. The seed draws start, noise, turbulence and a deck's phase, alike for everyone."""
-    scenario = scenario.drawn(seed)
-    plant = scenario.over(plant)
-    world.terrain = plant.terrain
-    trajectory = scenario.trajectory(plant.pad)
-    place(world, plant, trajectory, seed, -WARM_UP)
+    trajectory = place(world, plant, scenario, seed, -WARM_UP)
     controller.reset(moment_trim)
     log, truth = fly(
         world,

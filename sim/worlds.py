@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -16,7 +17,7 @@ from sim.plant import Plant
 from sim.scenarios import WARM_UP, Scenario
 from sim.world import TIME_STEP
 
-ASKED = 8  # flights of a batch that are asked why they fail, each at the cost of a flight or more; guess
+ASKED = 8  # flights of a part that are asked why they fail, each at the cost of a flight or more; guess
 TRIED = 3  # steps after which what is not written for arrays has failed
 Scores = dict[str, float]
 
@@ -114,47 +115,59 @@ class Batched:
         self, parts: Sequence[Part], scenario: Scenario, omega_n: float, resting_share: float
     ) -> list[list[Scores | str]]:
         """See :class:`FlightWorld`."""
-        return self._fly(parts, scenario, omega_n, resting_share, _Tried([]))
+        return self._fly(parts, scenario, omega_n, resting_share, defaultdict(_Tried))
 
     def _fly(
-        self, parts: Sequence[Part], scenario: Scenario, omega_n: float, resting_share: float, tried: _Tried
+        self,
+        parts: Sequence[Part],
+        scenario: Scenario,
+        omega_n: float,
+        resting_share: float,
+        tried: dict[tuple[str, int], _Tried],
     ) -> list[list[Scores | str]]:
-        if tried.in_vain:
-            return [[f"not flown, since {tried.like_the_others}"] * len(part.seeds) for part in parts]
+        """``tried`` is kept for each controller on each airframe: where one always fails, the others may fly."""
+        known = [tried[part.controller, part.k] for part in parts]
+        if all(one.in_vain for one in known):
+            return [
+                [f"not flown, since {one.like_the_others}"] * len(part.seeds)
+                for one, part in zip(known, parts, strict=True)
+            ]
         try:
             flown = _in_batch(parts, scenario, omega_n, resting_share)
         except UserError:  # of one flight, but of which?
             if len(parts) == len(parts[0].seeds) == 1:
-                return [[tried.why(parts[0], parts[0].seeds[0], scenario, omega_n, resting_share)]]
+                return [[known[0].why(parts[0], parts[0].seeds[0], scenario, omega_n, resting_share)]]
             first, second = (self._fly(half, scenario, omega_n, resting_share, tried) for half in _halves(parts))
             return [*first, *second] if len(parts) > 1 else [[*first[0], *second[0]]]
-        tried.some_fly = True
+        for one in known:
+            one.some_fly = True
         return [
             [
-                tried.why(part, seed, scenario, omega_n, resting_share) if "failed" in scores else scores
+                one.why(part, seed, scenario, omega_n, resting_share) if "failed" in scores else scores
                 for seed, scores in zip(part.seeds, rows, strict=True)
             ]
-            for part, rows in zip(parts, flown, strict=True)
+            for one, part, rows in zip(known, parts, flown, strict=True)
         ]
 
 
 @dataclass
 class _Tried:
-    """What came of a batch's flights so far: where an effect fails in all, it would take hours to ask each why."""
+    """What came of a part's flights so far: where an effect fails in all, it would take hours to ask each why."""
 
-    failed: list[str]
+    failed: list[str] = field(default_factory=list)
     """Reasons of those that were asked."""
     some_fly: bool = False
+    """Whether any have come through in a batch."""
 
     @property
     def in_vain(self) -> bool:
-        """Whether enough have failed, each alone, and none has flown."""
+        """Whether enough have failed, each alone, and none has come through."""
         return len(self.failed) >= ASKED and not self.some_fly
 
     @property
     def like_the_others(self) -> str:
         """What is said of the rest."""
-        return f"{ASKED} before it failed, the last by: {self.failed[-1]}"
+        return f"{ASKED} of these before it failed, the last by: {self.failed[-1]}"
 
     def why(self, part: Part, seed: int, scenario: Scenario, omega_n: float, resting_share: float) -> str:
         """Reason for a failure that a batch cannot tell: the other world names the effect."""

@@ -101,7 +101,7 @@ def test_where_all_flights_fail_a_few_are_asked_why(monkeypatch: pytest.MonkeyPa
     many = Part(COPY, 0, "pd", tuple(range(1000)), tuple(range(1000)), np.zeros(3))
     (rows,) = Batched().fly([many], LANDING, 3.0, 0.7)
     assert rows[:8] == [f"effect 'Mine' failed, {seed}" for seed in range(8)]
-    assert rows[8:] == ["not flown, since 8 before it failed, the last by: effect 'Mine' failed, 7"] * 992
+    assert rows[8:] == ["not flown, since 8 of these before it failed, the last by: effect 'Mine' failed, 7"] * 992
     assert len(asked) < 30
 
     lost = [{"failed": 1.0}] * 999
@@ -109,9 +109,27 @@ def test_where_all_flights_fail_a_few_are_asked_why(monkeypatch: pytest.MonkeyPa
     (rows,) = Batched().fly([many], LANDING, 3.0, 0.7)
     assert rows[7:9] == [
         "effect 'Mine' failed, 7",
-        "it fails in the batched world; 8 before it failed, the last by: effect 'Mine' failed, 7",
+        "it fails in the batched world; 8 of these before it failed, the last by: effect 'Mine' failed, 7",
     ]
     assert rows[-1] == {"drift_m": 0.1}
+
+
+def test_a_controller_that_always_fails_keeps_no_other_from_flying(monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds = tuple(range(40))
+    parts = [Part(COPY, k, name, seeds, seeds, np.zeros(3)) for name in ("mine", "pd") for k in (0, 1)]
+
+    def in_batch(parts, *_):
+        if any(part.controller == "mine" for part in parts):
+            raise UserError("one of them")
+        return [[{"drift_m": float(seed)} for seed in part.seeds] for part in parts]
+
+    monkeypatch.setattr(worlds, "_in_batch", in_batch)
+    monkeypatch.setattr(worlds, "_fly_alone", lambda part, seed, *rest: f"{part.k} {seed}")
+    *mine, first, second = Batched().fly(parts, LANDING, 3.0, 0.7)
+    assert first == second == [{"drift_m": float(seed)} for seed in seeds]
+    for k, rows in enumerate(mine):
+        assert rows[:8] == [f"{k} {seed}" for seed in range(8)]
+        assert all(isinstance(row, str) and row.startswith("not flown") for row in rows[8:])
 
 
 def test_a_state_that_is_not_finite_in_the_batch_is_explained_by_the_other_world(

@@ -69,13 +69,12 @@ def fit_domain(
     rest: np.ndarray | None = None,
 ) -> Domain:
     """Ranges of the chosen samples by height; masks ``(N,)`` bool per flight, ``rest`` (3,) N or nothing."""
-    height, velocity, attitude, rotor_thrust = (
+    height, velocity, rotor_thrust = (
         np.concatenate([getattr(f, name)[m] for f, m in zip(flights, masks, strict=True)])
-        for name in ("height", "velocity", "attitude", "rotor_thrust")
+        for name in ("height", "velocity", "rotor_thrust")
     )
     lateral = np.linalg.norm(velocity[:, :2], axis=1)
-    w, x, y, z = attitude.T
-    tilt = np.hypot(2 * (x * z + w * y), 2 * (y * z - w * x))
+    tilt = np.concatenate([np.hypot(f.rows[0][2], f.rows[1][2])[m] for f, m in zip(flights, masks, strict=True)])
     low, high = float(height.min()), float(max(height.max(), height.min() + 0.01))
     knots = np.array([lowest_height(low), *(k for k in KNOTS if low + 0.005 < k < high - 0.005), high])
     v_z, speeds, tilts = [], [], []

@@ -7,7 +7,6 @@ attitude), the rotation by its mid-point step. In free flight the two worlds dif
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from sim.batch.contact import Contact
 from sim.batch.effects import for_batch
 from sim.motors import share_after
 from sim.rigid_body import angular_acceleration, turned
-from sim.terrain import Flat, Surface, Terrain, clearance
+from sim.terrain import DeckSurface, Flat, Terrain, clearance
 from sim.world import TIME_STEP
 
 NEAR = 0.05  # m: nothing falls further in a step than a fraction of this
@@ -173,16 +172,11 @@ class BatchWorld:
             return v, w
         pick = near.nonzero()[:, 0]
         x, y, z = ([row[pick] for row in three] for three in state.rows)
+        surface = self.surface.some(pick) if isinstance(self.surface, DeckSurface) else self.surface
         some = self._contact(
-            [p[pick] for p in self.p], (x, y, z), [a[pick] for a in v], [a[pick] for a in w], _under(pick, self.surface)
+            [p[pick] for p in self.p], (x, y, z), [a[pick] for a in v], [a[pick] for a in w], surface
         )  # fmt: skip
         self.contact = self.contact.index_put((pick,), some.touching)
         v = [a.index_put((pick,), a[pick] + b) for a, b in zip(v, some.velocity, strict=True)]
         w = [a.index_put((pick,), a[pick] + b) for a, b in zip(w, some.rates, strict=True)]
         return v, w
-
-
-def _under(pick: torch.Tensor, surface: Surface) -> Surface:
-    """The surface of some of the vehicles, where each has its own."""
-    own = {name: x[pick] for name, x in vars(surface).items() if isinstance(x, torch.Tensor) and x.ndim}
-    return replace(surface, **own) if own else surface  # type: ignore[type-var]  # those of ours are dataclasses

@@ -1,7 +1,7 @@
 """What lies under the vehicle: flat, platform, slope, bumps, a moving deck. Height is asked for, place by place."""
 
 from sim.terrain.bumps import Bumps
-from sim.terrain.deck import Deck
+from sim.terrain.deck import Deck, DeckSurface
 from sim.terrain.named import TERRAINS, terrain_named
 from sim.terrain.still import Flat, Platform, Slope, Still
 from sim.terrain.surface import Lifted, Surface, Terrain, clearance, level_pad
@@ -10,6 +10,7 @@ __all__ = [
     "TERRAINS",
     "Bumps",
     "Deck",
+    "DeckSurface",
     "Flat",
     "Lifted",
     "Platform",

@@ -83,6 +83,13 @@ class DeckSurface:
     roll: Scalar  # rad
     rate: Scalar  # rad/s, of the roll
 
+    def some(self, rows: Any) -> DeckSurface:
+        """Of a batch, where each vehicle may have its own: that of some."""
+        z, climb, roll, rate = (
+            x if isinstance(x, float) else x[rows] for x in (self.z, self.climb, self.roll, self.rate)
+        )
+        return DeckSurface(self.size, z, climb, roll, rate)
+
     def _on(self, x: Scalar, y: Scalar) -> Any:
         return (abs(x) <= self.size / 2) & (abs(y) <= self.size / 2 * cos(self.roll))
 

@@ -155,8 +155,8 @@ def band_share(signals: FlightSignals, vehicle: Vehicle) -> float | None:
 def lagged(signals: FlightSignals, time_constant: float, delays: np.ndarray) -> np.ndarray:
     """Thrust in N after a lag and each of K delays in s, ``(N, K)``."""
     thrust = first_order_lag(signals.thrust, SAMPLE_PERIOD, time_constant)
-    held = SAMPLE_PERIOD if signals.rotor_signal == "command" else 0.0  # first_order_lag holds all
-    return np.stack([np.interp(signals.t + SAMPLE_PERIOD - held - d, signals.t, thrust) for d in delays], axis=-1)
+    t = signals.t if signals.rotor_signal == "command" else signals.t + SAMPLE_PERIOD  # what is measured is not held
+    return np.stack([np.interp(t - d, signals.t, thrust) for d in delays], axis=-1)
 
 
 def _regressions(y: np.ndarray, common: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
