@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -48,10 +48,13 @@ def study_airframe(plant: Plant, airframe: int, seed: int, folder: Path) -> Stud
         return Study(Copy(plant, bundle.learned), bundle, logs)
     from neural_lander.residual.training import train_residual  # torch: only where something is learned
 
-    logs = [collect_flight(plant, collection_seed(seed, airframe, k)) for k in range(FLIGHTS)]
     (folder / "logs").mkdir(parents=True, exist_ok=True)
-    for k, log in enumerate(logs):
-        write_mcap(log, folder / "logs" / f"collection_{k}.mcap")
+    logs = []
+    for k in range(FLIGHTS):
+        name = f"logs/collection_{k}.mcap"  # as seen from where the bundle lies: both may be moved together
+        flown = collect_flight(plant, collection_seed(seed, airframe, k))
+        write_mcap(flown, folder / name)
+        logs.append(replace(flown, metadata={**flown.metadata, "source": name}))
     marker.unlink(missing_ok=True)
     bundle = save_bundle(folder / "bundle", train_residual(logs, plant.vehicle, TrainingOptions(seed=seed)))
     with replacing(marker) as part:

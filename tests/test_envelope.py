@@ -1,6 +1,7 @@
 """The envelope of a bundle's closed loop: measured by ``certify --landings``, held against others, shown."""
 
 import re
+import shutil
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from neural_lander.certificate.check_tracking import LABELS as TRACKING
 from neural_lander.certificate.meaning import SAYS, explained
 from neural_lander.certificate.tracking import SOURCES, values_of
 from neural_lander.cli.main import main
+from neural_lander.residual.retraining.manifest import find_logs
 from neural_lander.vehicle import load_vehicle
 from sim.campaign import Copy
+from sim.collection import FLIGHTS
 from sim.descents import CALIBRATION_STREAM, TIME_STEP, VERIFICATION_STREAM, fly_descents
 from sim.plant import Plant
 from sim.study import study_airframe
@@ -29,6 +32,16 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("study")
     plant = Plant(load_vehicle("intel-aero")).with_airframe(0)
     return study_airframe(plant, 0, 0, folder).bundle.path
+
+
+def test_a_studied_bundle_finds_its_logs_wherever_it_is_moved(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved = Path(shutil.copytree(bundle.parent, tmp_path / "moved"))
+    monkeypatch.chdir("/")
+    entries = load_bundle(moved / "bundle").info["datasets"]
+    assert [entry["log"] for entry in entries] == [f"collection_{k}.mcap" for k in range(FLIGHTS)]
+    assert len(find_logs(entries, moved / "bundle", [])) == FLIGHTS
 
 
 @pytest.fixture(scope="module")

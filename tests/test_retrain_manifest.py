@@ -96,6 +96,9 @@ def test_a_log_that_is_gone_or_changed_is_named_with_the_remedy(tmp_path: Path) 
     (tmp_path / "logs/f0.mcap").unlink()
     with pytest.raises(UserError, match=r"learned from 2 logs, of which 1 are not found: f0.mcap; .*--data.*--without"):
         find_logs(entries, tmp_path / "B", [])
+    nameless = entries[0] | {"log": "", "path": None}
+    with pytest.raises(UserError, match=f"not found: {entries[0]['sha256'][:12]};"):
+        find_logs([nameless], tmp_path / "B", [])
     written(tmp_path / "else", 5)
     shutil.copy(tmp_path / "else/f5.mcap", tmp_path / "logs/f0.mcap")
     with pytest.raises(UserError, match=r"f0.mcap \(.*f0.mcap is another flight, or was changed\)"):

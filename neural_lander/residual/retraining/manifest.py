@@ -42,7 +42,7 @@ def withdraw(entries: Sequence[Entry], names: Sequence[str]) -> list[Entry]:
     for name in names:
         matching = [k for k, e in enumerate(withdrawn) if role(e) != WITHDRAWN and _is_named(e, name)]
         if not matching:
-            known = ", ".join(str(e["log"]) for e in active(withdrawn))
+            known = ", ".join(_name(e) for e in active(withdrawn))
             raise UserError(f"--without {name}: the bundle uses no such log; it uses: {known or 'none'}")
         if len(matching) > 1:
             hashes = ", ".join(str(withdrawn[k]["sha256"])[:12] for k in matching)
@@ -136,4 +136,9 @@ def _readable(path: Path) -> FlightLog | None:
 def _said(entry: Entry, bundle: Path) -> str:
     where = [path for path in _hints(entry, bundle) if path.is_file()]
     changed = f" ({where[0]} is another flight, or was changed)" if where else ""
-    return f"{entry['log']}{changed}"
+    return f"{_name(entry)}{changed}"
+
+
+def _name(entry: Entry) -> str:
+    """Of its file; of a flight that came from none the beginning of its hash, which is taken for a name too."""
+    return str(entry["log"] or entry["sha256"][:12])
