@@ -51,8 +51,8 @@ class Controller:
     estimate : ForceEstimate, optional
         Of the force that f_a_hat leaves. The default is the trim, by the gains' ``Gamma``.
     iterations : int, optional
-        The most passes of the thrust iteration; default: so many that any start ends within the tolerance. A
-        certificate knows better how far off it can start.
+        The most passes of the thrust iteration after its first; default: so many that any start ends within the
+        tolerance. A certificate knows better how far off it can start.
     uncertified : str
         Why a network flies without a certificate, for research; goes into every log.
 
@@ -119,8 +119,7 @@ class Controller:
         self.tracking.estimate.observe(t, state, self.flown_thrust, self._f_a_hat)
         f_a_hat = self.residual.at(state)
         f_bar_d = self.tracking(state, reference)
-        estimate = f_a_hat(constant(self.rotor_thrust, state.velocity))
-        f_d = minus(f_bar_d, split(estimate))
+        f_d = minus(f_bar_d, split(constant(self._f_a_hat, state.velocity)))
         R_d = desired_attitude(f_d, reference.yaw)
         tau_d = self.attitude(R, split(state.body_rates), R_d)
         moment_part = self.allocation.moment_part(tau_d)
@@ -138,7 +137,7 @@ class Controller:
         """Fixed point of T = (f_bar_d - f_a_hat(u(T))) . k, u(T) = clip(B0^-1 (T, tau_d), 0, u_max).
 
         R_d and tau_d are held, so that u enters through the scalar T alone (design: a map of contraction
-        factor |B0^-1 e_1| L_u); started from f_d at the rotor thrusts of the step before. k is the body's z axis,
+        factor |B0^-1 e_1| L_u); started from f_d with f_a_hat of the step before. k is the body's z axis,
         ``moment_part`` B0^-1 (0, tau_d).
         """
         moments, direction = constant(self._c_T, moment_part) * moment_part, constant(self._direction, moment_part)
@@ -153,8 +152,11 @@ class Controller:
         return self._repeat(improve, dot(f_d, k))
 
     def _repeat(self, improve: Callable[[Scalar], tuple[Any, ...]], thrust: Scalar) -> tuple[Scalar, Array, Array]:
-        """Until settled: each vehicle of a batch then keeps the thrust that its iteration has settled at."""
-        for _ in range(self.iterations):
+        """Until settled: each vehicle of a batch then keeps the thrust that its iteration has settled at.
+
+        Once more than ``iterations``: these count from a thrust that this state's f_a_hat gave.
+        """
+        for _ in range(1 + self.iterations):
             rotor_thrust, estimate, better, settled = improve(thrust)
             if settled if isinstance(settled, bool) else settled.all():
                 break

@@ -13,8 +13,10 @@ from functools import cached_property
 from typing import Any
 
 import torch
+from torch import fx
 from torch._higher_order_ops import cond
 from torch._higher_order_ops.while_loop import while_loop
+from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from neural_lander.components import Vector, join, split
@@ -24,6 +26,7 @@ from neural_lander.state import State
 from sim.batch.world import BatchWorld
 
 Store = dict[str, torch.Tensor]
+aten = torch.ops.aten
 
 
 def tensors(thing: Any) -> Store:
@@ -88,6 +91,9 @@ class Graph:
         self.values = [after[path].clone() for path in self._kept]
         recorded = make_fx(run)(*self.values)
         put(self._things, after)
+        for part in recorded.modules():
+            if isinstance(part, GraphModule):
+                _shorten(part.graph)
         self._prune(recorded)
         self._compiled = torch.compile(recorded, dynamic=False)
 
@@ -120,6 +126,23 @@ class Graph:
         put(self._things, tensors(self._things) | dict(zip(self._kept, self.values, strict=True)))
 
 
+def _shorten(graph: fx.Graph) -> None:
+    """Read the pieces themselves where they are joined and split again: it spares their way through memory."""
+    for node in list(graph.nodes):
+        if node.target is not aten.select.int or len(node.args) != 3:
+            continue
+        joined, axis, index = node.args
+        if joined.target is aten.permute.default and joined.args[1] == [1, 0] and axis == 1:  # see join
+            joined, axis = joined.args[0], 0
+        if joined.target is aten.stack.default and axis == 0 and joined.args[1:] in ((), (0,)):
+            node.replace_all_uses_with(joined.args[0][index])
+
+
+def _own(x: Any) -> Any:
+    """x in a piece of memory of its own, which a loop or a branch needs: inductor leaves a clone out (torch 2.13)."""
+    return torch.maximum(x, x)
+
+
 class AirWorld(BatchWorld):
     """The batched world above the ground. It has no contact: ``grounded`` says whether anyone has come near."""
 
@@ -137,10 +160,10 @@ class GraphController(Controller):
         def result(thrust: Any) -> Any:
             asked, estimate, better, settled = improve(thrust)
             parts = (*split(asked), *split(estimate), better, torch.where(settled, thrust, better))
-            return settled.all(), *(part.clone() for part in parts)
+            return settled.all(), *(_own(part) for part in parts)
 
         def unfinished(k: Any, done: Any, *parts: Any) -> Any:
-            return (k < self.iterations) & ~done
+            return (k <= self.iterations) & ~done
 
         def again(k: Any, done: Any, *parts: Any) -> Any:
             return k + 1, *result(parts[-1])
@@ -161,7 +184,7 @@ class GraphAllocation(Allocation):
 
     def __call__(self, thrust: Any, moment: Any, moment_part: Any = None) -> tuple[Any, Any]:
         """See :class:`~neural_lander.control.allocation.Allocation`."""
-        x, y, z = (torch.maximum(part, part) for part in split(moment))  # a branch needs pieces of memory of their own
+        x, y, z = (_own(part) for part in split(moment))
         u = [a * thrust + b * x + c * y + d * z for a, b, c, d in self._columns]
         saturated = (u[0] < 0.0) | (u[0] > self._u_max)
         for one in u[1:]:
