@@ -112,6 +112,8 @@ def test_iterations_suffice_and_no_fewer_are_promised() -> None:
     assert iterations_for(1.0, 0.5, 0.0) == 1
     with pytest.raises(UserError, match="must be below 1"):
         iterations_for(1e-3, 1.0, 30.0)
+    with pytest.raises(UserError, match="iterations in every step"):
+        iterations_for(1e-3, 0.9999, 30.0)
     with pytest.raises(UserError, match="must be positive"):
         iterations_for(0.0, 0.5, 30.0)
 

@@ -113,6 +113,10 @@ class Forgery:
             "vehicle.toml": self.profile.encode(),
             "certificate.json": json.dumps(self.document).encode(),
         }
+        return self.hashed(contents)
+
+    def hashed(self, contents: dict[str, bytes]) -> dict[str, bytes]:
+        """With a bundle.json that fits them."""
         self.info["files"] = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
         rest = {key: value for key, value in self.info.items() if key != "sha256"}
         self.info["sha256"] = hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
@@ -161,7 +165,7 @@ def margins(v: dict[str, float], mass: float, L_u: float) -> dict[str, float]:
     lam, Lam, Gamma, dt = v["K_v"] / mass, v["Lambda"], v["Gamma"], v["controller_step"]
     window, settled = round(v["start_time"] / dt), round(v["settled_time"] / dt)
     A = np.array([[1 - dt * lam, -dt, 0], [dt * Gamma * lam, float(Gamma > 0), 0], [dt, 0, 1 - dt * Lam]])
-    slowest = np.abs(np.linalg.eigvals(A)).max()
+    slowest, slow = np.abs(np.linalg.eigvals(A)).max(), (lam - cmath.sqrt(lam * lam - 4 * Gamma * lam)) / 2
     if dt * lam >= 1 or dt * Lam >= 1 or slowest >= 1 - 1e-4:
         return {"stable": -1.0}
     n = max(math.ceil(math.log(1e-13) / math.log(slowest)), window + 2, settled + 2)
@@ -181,7 +185,7 @@ def margins(v: dict[str, float], mass: float, L_u: float) -> dict[str, float]:
     bounds["height"] += left
     bounds["vertical_speed"] += Lam * left
     true = {
-        "decay_rate": lam if Gamma == 0 else (lam - cmath.sqrt(lam * lam - 4 * Gamma * lam).real) / 2,
+        "decay_rate": -math.log(abs(1 - dt * (lam if Gamma == 0 else slow))) / dt,
         "gain_of_size": size,
         "gain_of_rate": rate if Gamma else 0.0,
         "s_ball": ball,
@@ -554,6 +558,79 @@ def test_iterations_that_are_counted_to_no_fine_thrust_are_no_promise(bundles: l
     f = Forgery(bundles[0])
     f.entries["thrust_tolerance"]["value"], f.entries["iterations_to_tolerance"]["value"] = 1e6, 1
     assert any("thrust_tolerance" in problem for problem in check.problems(f.sealed()))
+
+
+def test_more_iterations_than_a_step_has_time_for_are_no_promise(bundles: list[Path]) -> None:
+    f = Forgery(bundles[0])
+    f.entries["iterations_to_tolerance"]["value"] = 10**9
+    assert any("iterations_to_tolerance" in problem for problem in check.problems(f.sealed()))
+
+
+def test_a_network_that_overflows_on_the_way_is_refused(bundles: list[Path]) -> None:
+    """Two neurons that cancel in truth make an interval of any size, and one beside them 0 times infinity."""
+    f, layers = Forgery(bundles[0]), 12
+    first, last = np.zeros((3, len(f.tensors["state_low"]) + 4), "f4"), np.zeros((3, 3), "f4")
+    first[0, -4:], last[2, 0] = 8.0, 1.0
+    cancel = np.array([[1, 0, 0], [0, 3e38, -3e38], [0, 3e38, -3e38]], "f4")
+    W = [first, *[cancel] * (layers - 2), last]
+    b = [np.array([0, 1, 1], "f4"), *[np.zeros(3, "f4")] * (layers - 1)]
+    limits = {name: f.tensors[name] for name in ("state_low", "state_high")}
+    f.tensors = {f"W{k}": w for k, w in enumerate(W)} | {f"b{k}": x for k, x in enumerate(b)} | limits
+    zero = ReluNetwork(tuple(0 * w for w in W), tuple(b), f.network.feature_name, *limits.values())
+    f.document = certify(zero, f.vehicle)
+    assert any("too large" in problem for problem in check.problems(f.sealed()))
+
+
+def test_numbers_that_are_none_are_refused_wherever_they_stand(bundles: list[Path]) -> None:
+    for name in Forgery(bundles[0]).tensors:
+        f = Forgery(bundles[0])
+        f.tensors[name].flat[-1] = math.nan
+        assert any(f"{name} of residual.safetensors is not finite" in problem for problem in check.problems(f.sealed()))
+
+
+@pytest.mark.parametrize("key", check.VEHICLE_NUMBERS)
+def test_a_vehicle_in_another_unit_is_refused(bundles: list[Path], key: str) -> None:
+    f = Forgery(bundles[0])
+    contents, unit = f.sealed(), f'unit = "{check.VEHICLE_NUMBERS[key]}"'
+    lines = [
+        line.replace(unit, 'unit = "in"') if line.startswith(f"{key} =") else line for line in f.profile.splitlines()
+    ]
+    del contents["bundle.json"]
+    found = list(check.problems(f.hashed({**contents, "vehicle.toml": "\n".join(lines).encode()})))
+    assert found and f"gives {key} in 'in'" in found[0]
+
+
+def test_a_key_that_comes_twice_is_refused(bundles: list[Path]) -> None:
+    f = Forgery(bundles[0])
+    contents = f.sealed()
+    del contents["bundle.json"]
+    twice = contents["certificate.json"].replace(b'{"format"', b'{"contracts": true, "format"', 1)
+    assert twice != contents["certificate.json"]
+    assert any(
+        "comes twice" in problem for problem in check.problems(f.hashed({**contents, "certificate.json": twice}))
+    )
+
+
+@pytest.mark.parametrize("change", ["another tensor", "a row less", "four forces"])
+def test_tensors_that_are_no_network_are_refused(bundles: list[Path], change: str) -> None:
+    f = Forgery(bundles[0])
+    last = max(name for name in f.tensors if name.startswith("W"))
+    W, b = f.tensors[last], f.tensors[f"b{last[1:]}"]
+    if change == "another tensor":
+        f.tensors["W9"] = W
+    elif change == "a row less":
+        f.tensors[last] = W[:-1].copy()
+    else:
+        f.tensors[last], f.tensors[f"b{last[1:]}"] = np.vstack([W, W[-1:]]), np.append(b, b[-1:])
+    assert any("residual.safetensors" in problem for problem in check.problems(f.sealed()))
+
+
+def test_what_a_disturbance_adds_up_to_without_trim_is_not_split_off(bundles: list[Path]) -> None:
+    f = Forgery(bundles[0])
+    entries = f.document["tracking"][GAMMAS.index(0.0)]["entries"]
+    unit, norm, status = check_tracking.LABELS["split_time_constant"]
+    entries["split_time_constant"] = {"value": 3.0, "unit": unit, "norm": norm, "status": status, "source": "chosen"}
+    assert any("Gamma = 0" in problem for problem in check.problems(f.sealed()))
 
 
 @pytest.mark.parametrize("keep_hashes", [False, True])

@@ -98,9 +98,16 @@ def test_gains_are_the_peak_to_peak_gains_of_the_continuous_loop() -> None:
     step = quad(lambda t: abs(np.exp(-a * t) * np.sin(b * t) / b), 0, 30, limit=500)[0]
     assert numbers["gain_of_size"] == pytest.approx(impulse, rel=1e-3)
     assert numbers["gain_of_rate"] == pytest.approx(step, rel=1e-3)
-    assert numbers["decay_rate"] == pytest.approx(a)
+    assert numbers["decay_rate"] == pytest.approx(a, rel=1e-3)
     without = tracking_numbers({**values(0.0), "controller_step": dt}, MASS, L_U)
     assert without["gain_of_size"] == pytest.approx(1 / LAM, rel=1e-6)  # the paper's theorem: eps / lambda_min(K_v)
+
+
+@pytest.mark.parametrize("Gamma", [0.0, 0.5, LAM / 4, 1.5, 6.0])
+def test_a_wrong_start_dies_out_at_the_sampled_loops_rate(Gamma: float) -> None:
+    numbers = tracking_numbers(values(Gamma), MASS, L_U)
+    A = np.array([[1 - DT * LAM, -DT], [DT * Gamma * LAM, 1.0]])[: 2 if Gamma else 1, : 2 if Gamma else 1]
+    assert numbers["decay_rate"] == pytest.approx(-np.log(np.abs(np.linalg.eigvals(A)).max()) / DT, rel=1e-5)
 
 
 def alone(Gamma: float, **sizes: float) -> dict[str, float]:

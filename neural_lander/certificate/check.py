@@ -31,10 +31,12 @@ ROTORS = 4
 ROUNDING = 1e-13  # relative, of products of a few float64 numbers and of singular values of matrices this small
 ROUND_UP = 1 + 1e-12  # what whoever writes a certificate adds to products of norms and columns
 FINE = 1e-3  # of the weight: an iteration that is counted to no finer a thrust promises nothing
-VEHICLE_NUMBERS = (
-    "mass", "rotor_radius", "thrust_coefficient", "torque_ratio", "rotor_speed_max", "motor_time_constant",
-    "inertia", "rotor_positions", "rotor_directions", "gear_points",
-)  # fmt: skip
+MOST_ITERATIONS = 1000  # that an iteration may promise: a control step has time for no more, even of a small network
+VEHICLE_NUMBERS = {
+    "mass": "kg", "rotor_radius": "m", "thrust_coefficient": "N s^2/rad^2", "torque_ratio": "m",
+    "rotor_speed_max": "rad/s", "motor_time_constant": "s", "inertia": "kg m^2", "rotor_positions": "m",
+    "rotor_directions": "1", "gear_points": "m",
+}  # fmt: skip
 PATTERNS = [p for size in range(ROTORS, 0, -1) for p in combinations(range(ROTORS), size)]
 """Rotors that follow the collective thrust while the others are saturated."""
 
@@ -92,11 +94,17 @@ def product_bound(F: np.ndarray, rest: list[np.ndarray]) -> float:
 def without_silent(
     W: list[np.ndarray], b: list[np.ndarray], low: np.ndarray, high: np.ndarray
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Weights and biases without the neurons that no input within low..high activates, by interval arithmetic."""
+    """Weights and biases without the neurons that no input within low..high activates, by interval arithmetic.
+
+    Raises OverflowError where numbers on the way are too large for it to say anything.
+    """
     W, b = list(W), list(b)
     for k in range(len(W) - 1):
-        size = np.abs(W[k]) @ np.maximum(np.abs(low), np.abs(high)) + np.abs(b[k])
-        middle, half = W[k] @ (low + high) / 2 + b[k], np.abs(W[k]) @ (high - low) / 2 + 1e-12 * size
+        with np.errstate(over="ignore", invalid="ignore"):
+            size = np.abs(W[k]) @ np.maximum(np.abs(low), np.abs(high)) + np.abs(b[k])
+            middle, half = W[k] @ (low + high) / 2 + b[k], np.abs(W[k]) @ (high - low) / 2 + 1e-12 * size
+        if not np.all(size < 1e300) or not np.all(half < 1e300):
+            raise OverflowError(f"what goes into the neurons of layer {k} may be too large to compute with")
         kept = middle + half > 0
         W[k], b[k], W[k + 1] = W[k][kept], b[k][kept], W[k + 1][:, kept]
         low, high = np.maximum(middle - half, 0.0)[kept], np.maximum(middle + half, 0.0)[kept]
@@ -148,19 +156,22 @@ def slope_at(x: np.ndarray, E: np.ndarray, W: list[np.ndarray], b: list[np.ndarr
 def problems(contents: Mapping[str, bytes]) -> Iterator[str]:
     """What is wrong with the four files of a bundle, by name; nothing where all that is claimed is true."""
     try:
-        info = json.loads(contents["bundle.json"])
+        info = json.loads(contents["bundle.json"], object_pairs_hook=_once)
         for name in (name for name in FILES if name != "bundle.json"):
             if info["files"][name] != hashlib.sha256(contents[name]).hexdigest():
                 yield f"{name} was changed after it was written: its hash differs"
         rest = json.dumps({key: value for key, value in info.items() if key != "sha256"}, sort_keys=True)
         if info["sha256"] != hashlib.sha256(rest.encode()).hexdigest():
             yield "bundle.json was changed after it was written: its hash differs"
-        document = json.loads(contents["certificate.json"])
+        document = json.loads(contents["certificate.json"], object_pairs_hook=_once)
         if document["format"] != "neural-lander-certificate" or document["format_version"] != FORMAT_VERSION:
             yield f"certificate.json is not a certificate of version {FORMAT_VERSION}"
             return
         profile = tomllib.loads(contents["vehicle.toml"].decode())
         numbers = [np.asarray(profile[name]["value"], dtype="<f8") for name in VEHICLE_NUMBERS]
+        for name, unit in VEHICLE_NUMBERS.items():
+            if profile[name]["unit"] != unit:
+                yield f"vehicle.toml gives {name} in {profile[name]['unit']!r}, expected {unit!r}"
         if document["vehicle_sha256"] != hashlib.sha256(b"".join(n.tobytes() for n in numbers)).hexdigest():
             yield "certificate.json was made for another vehicle: vehicle_sha256 differs"
         if document["vehicle_name"] != profile["name"]:
@@ -168,6 +179,9 @@ def problems(contents: Mapping[str, bytes]) -> Iterator[str]:
         tensors = read_tensors(contents["residual.safetensors"])
         depth = (len(tensors) - 2) // 2
         names = [*(f"W{k}" for k in range(depth)), *(f"b{k}" for k in range(depth)), "state_low", "state_high"]
+        if misshapen := _misshapen(tensors, names):
+            yield misshapen
+            return
         digest = hashlib.sha256(info["network"]["features"].encode())
         for name in names:
             digest.update(repr(tensors[name].shape).encode() + tensors[name].tobytes())
@@ -181,10 +195,38 @@ def problems(contents: Mapping[str, bytes]) -> Iterator[str]:
         yield f"the bundle is malformed: {type(error).__name__}: {error}"
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object none of whose keys comes twice: readers differ in which of them they take."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError(f"a key comes twice among {sorted(found)[:5]}")
+    return found
+
+
+def _misshapen(tensors: Mapping[str, np.ndarray], names: list[str]) -> str:
+    """What keeps the tensors from being a network of three forces in finite numbers; empty where nothing does."""
+    depth = (len(names) - 2) // 2
+    if tensors.keys() != set(names) or depth < 1:
+        return f"residual.safetensors holds {sorted(tensors)}, expected {sorted(names)}"
+    sizes = [len(tensors["state_low"]) + ROTORS, *(len(tensors[f"b{k}"]) for k in range(depth))]
+    expected = {f"W{k}": (sizes[k + 1], sizes[k]) for k in range(depth)} | {
+        f"b{k}": (sizes[k + 1],) for k in range(depth)
+    }
+    expected |= dict.fromkeys(("state_low", "state_high"), (sizes[0] - ROTORS,))
+    for name, shape in expected.items():
+        if tensors[name].shape != shape or sizes[-1] != 3:
+            return f"{name} of residual.safetensors has shape {tensors[name].shape}, expected {shape} and 3 outputs"
+        if not np.all(np.isfinite(tensors[name])):
+            return f"{name} of residual.safetensors is not finite"
+    return ""
+
+
 def read_tensors(data: bytes) -> dict[str, np.ndarray]:
     """Arrays of a safetensors file: 8 bytes of header length, a JSON header, then raw little-endian data."""
     start = 8 + int.from_bytes(data[:8], "little")
-    header = {name: t for name, t in json.loads(data[8:start]).items() if name != "__metadata__"}
+    header = {
+        name: t for name, t in json.loads(data[8:start], object_pairs_hook=_once).items() if name != "__metadata__"
+    }
     if any(t["dtype"] != "F32" for t in header.values()):
         raise ValueError("weights are not all float32")
     spans = {name: slice(*(start + o for o in t["data_offsets"])) for name, t in header.items()}
@@ -221,7 +263,7 @@ def false_claims(document: Mapping[str, Any], tensors: Mapping[str, np.ndarray],
 
     for name, E in input_maps(W[0].shape[1], direction).items():
         t, F, rest = document["multipliers"].get(name), alive[0] @ E, alive[1:]
-        if product_bound(F, rest) > value[name] and (t is None or not proves(t, value[name], F, rest)):
+        if not product_bound(F, rest) <= value[name] and (t is None or not proves(t, value[name], F, rest)):
             yield f"{name} = {value[name]!r} does not follow from the weights"
         if (reached := value.get(f"{name}_reached")) is not None:
             at = np.asarray(document["reached_at"][name], dtype=np.float64)
@@ -245,7 +287,7 @@ def false_claims(document: Mapping[str, Any], tensors: Mapping[str, np.ndarray],
         "contraction_factor_reached": value.get("contraction_factor_reached", 0.0) <= found,
         "contracts": document["contracts"] is (factor < 1) and (count is not None) is (factor < 1),
         "iterations_to_tolerance": count is None
-        or (isinstance(count, int) and count >= 1 and factor**count * start <= tolerance),
+        or (isinstance(count, int) and 1 <= count <= MOST_ITERATIONS and factor**count * start <= tolerance),
         "thrust_tolerance": 0 < tolerance <= FINE * profile["mass"]["value"] * 9.81,
         "rotor_speed_max": value["rotor_speed_max"] == n_max,
         "rotor_thrust_high": value["rotor_thrust_high"] <= full * (1 + ROUNDING),

@@ -88,6 +88,17 @@ def responses(lam: float, Lam: float, Gamma: float, dt: float, least: int = 1) -
     return {"s": s, "p": p, "v": s - Lam * p, "step": dt * np.concatenate([[0.0], np.cumsum(s)[:-1]])}
 
 
+def decay_rate(lam: float, Gamma: float, dt: float) -> float:
+    """Of s and the trim in 1/s: exp(-rate dt) is the size of the sampled loop's slowest pole.
+
+    The poles are the roots of z^2 - (2 - a) z + 1 - a + b, with a = dt lambda and b = dt^2 Gamma lambda.
+    """
+    a, b = dt * lam, dt * dt * Gamma * lam
+    apart = a * a - 4 * b
+    size = (2 - a + math.sqrt(apart)) / 2 if apart > 0 else math.sqrt(1 - a + b)
+    return -math.log(size if Gamma > 0 else 1 - a) / dt
+
+
 def kicked(response: np.ndarray, last: int) -> np.ndarray:
     """Largest |response| since a kick of size 1 at any of the first ``last`` steps, at each step."""
     size = np.concatenate([[0.0], np.abs(response[:-1])])  # a kick at step j acts from j + 1 on
@@ -150,7 +161,7 @@ def tracking_numbers(value: Mapping[str, float], mass: float, L_u: float) -> dic
     bounds, settled = envelopes(value, mass, L_u), round(value["settled_time"] / dt)
     of = responses(lam, value["Lambda"], Gamma, dt)
     return {
-        "decay_rate": lam if Gamma == 0 else (lam - math.sqrt(max(lam * lam - 4 * Gamma * lam, 0.0))) / 2,
+        "decay_rate": decay_rate(lam, Gamma, dt),
         **_balls(value, of, mass, L_u, dt),
         "s_worst": float(bounds["s"].max()),
         "height_worst": float(bounds["height"].max()),
@@ -189,6 +200,8 @@ def tracking_problems(tracking: Mapping[str, Any], mass: float, L_u: float) -> I
         yield "tracking was made for other gains: gains_sha256 differs"
     if value.get("split_time_constant", FILTERS[0]) not in FILTERS:
         yield f"tracking.split_time_constant = {value['split_time_constant']!r} is not one of {FILTERS}"
+    if "split_time_constant" in value and not Gamma > 0:
+        yield "tracking.split_time_constant stands beside Gamma = 0: only a trim keeps what is slow from adding up"
     if value["input_gap_per_s"] != 0:
         yield f"tracking.input_gap_per_s = {value['input_gap_per_s']!r}: all of the gap stands in input_gap"
     if value["disturbance_quantile"] > value["disturbance"] or not value["quantile"] < 1:

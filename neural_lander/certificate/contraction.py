@@ -12,6 +12,7 @@ import math
 
 import numpy as np
 
+from neural_lander.certificate.check import MOST_ITERATIONS
 from neural_lander.certificate.norms import NetworkBounds
 from neural_lander.errors import UserError
 from neural_lander.vehicle import Vehicle
@@ -44,7 +45,8 @@ def iterations_for(tolerance: float, factor: float, start: float) -> int:
     Raises
     ------
     UserError
-        Where the factor does not contract, or a size is not positive.
+        Where the factor does not contract, or so little that no control step has time for it, or a size is not
+        positive.
     """
     if not 0 <= factor < 1:
         raise UserError(f"contraction factor = {factor:.3g} must be below 1: train with a smaller --thrust-slope")
@@ -53,4 +55,9 @@ def iterations_for(tolerance: float, factor: float, start: float) -> int:
     if tolerance >= start or factor == 0.0:
         return 1
     count = max(1, math.ceil(math.log(tolerance / start) / math.log(factor)))
+    if count >= MOST_ITERATIONS:
+        raise UserError(
+            f"contraction factor = {factor:.6g} asks for {count} iterations in every step, at most {MOST_ITERATIONS} "
+            "are promised: train with a smaller --thrust-slope"
+        )
     return count if factor**count * start <= tolerance else count + 1  # the logarithms round
