@@ -1,6 +1,8 @@
 """The scalar fixed point of the thrust against a bracketing root finder."""
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -120,3 +122,15 @@ def test_a_model_that_does_not_see_the_thrusts_needs_no_contraction() -> None:
     controller(0.0, state, Reference(state.position, np.zeros(3), np.zeros(3)))
     assert controller.wanted is not None
     assert controller.wanted.thrust == pytest.approx(VEHICLE.weight - 1.0)
+
+
+@pytest.mark.parametrize("field", ["position", "velocity", "attitude", "body_rates", "height"])
+def test_a_state_that_is_no_number_is_forgotten_by_the_next(field: str) -> None:
+    hover = Reference(np.zeros(3), np.zeros(3), np.zeros(3))
+    (controller, _, state), (other, _, _) = situation(3), situation(3)
+    before = controller(0.01, state, hover)
+    other(0.01, state, hover)
+    assert np.isnan(controller(0.02, replace(state, **{field: math.nan * getattr(state, field)}), hover)).any()
+    found, expected = controller(0.03, state, hover), other(0.03, state, hover)
+    np.testing.assert_allclose(found, expected, rtol=1e-2)
+    assert np.abs(found - before).max() < 0.05 * np.abs(before).max()

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from neural_lander.arrays import Array, along, clip, constant, namespace
-from neural_lander.components import Rows, Scalar, Vector, choose, columns, dot, minus, split
+from neural_lander.components import Rows, Scalar, Vector, choose, columns, dot, finite, minus, split
 from neural_lander.control.allocation import Allocation
 from neural_lander.control.attitude import AttitudeGains, AttitudeLaw, desired_attitude
 from neural_lander.control.certified import why_not_certified
@@ -126,8 +126,9 @@ class Controller:
         thrust, estimate, asked = self._solve_thrust(f_bar_d, f_a_hat, f_d, columns(R)[2], moment_part)
         u, saturated = self.allocation(thrust, tau_d, moment_part)
         self.tracking.update(t, saturated | state.contact)
-        self.rotor_thrust = self.flown_thrust = constant(self._c_T, u) * u
-        self._f_a_hat = estimate
+        if finite(thrust) is not False:  # a vehicle that was told NaN knows next time what it knew before
+            self.rotor_thrust = self.flown_thrust = constant(self._c_T, u) * u
+            self._f_a_hat = estimate
         self.wanted = Wanted(thrust, R_d, tau_d, estimate, asked)
         return namespace(u).sqrt(u)
 
