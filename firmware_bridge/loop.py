@@ -160,7 +160,9 @@ class FlightLoop:
             return self.link.poll(now)
         except LinkLost as error:
             self._lose(error)
-            return ()
+        except UserError as error:
+            self._problems.append(str(error))
+        return ()
 
     def _lose(self, error: LinkLost) -> None:
         self._problems.append(str(error))
@@ -281,12 +283,16 @@ class FlightLoop:
             (decision.hand_back, self.link.hand_back),
             (decision.disarm, self.link.disarm),
         )
-        try:
-            for wanted, request in requests:
-                if wanted:
-                    request(now)
-        except LinkLost as error:
-            self._lose(error)
+        for wanted, request in requests:
+            if not wanted:
+                continue
+            try:
+                request(now)
+            except UserError as error:  # the supervisor asks again, and what it asks besides still goes out
+                self._problems.append(str(error))
+            except LinkLost as error:
+                self._lose(error)
+                return
 
 
 def _tilt(estimate: Estimate | None) -> float:

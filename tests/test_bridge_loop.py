@@ -398,6 +398,23 @@ def test_a_setpoint_that_the_link_refuses_hands_back(monkeypatch: pytest.MonkeyP
     assert Phase.HANDING_BACK in f.phases
 
 
+def test_a_request_or_a_look_that_the_link_refuses_is_told_and_the_loop_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    f = airborne()
+
+    def refuse(now: float) -> None:
+        raise UserError("the sticks and switches are not read yet")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f.link, "hand_back", refuse)
+        after = f.fly(0.5, stop=True)
+        assert any("not read yet" in problem for r in after for problem in r.problems)
+        assert f.link.accepts and f.loop.link is f.link
+    f.fly(2.0)
+    assert f.link.requests[-1][1] == "hand back" and not f.link.accepts
+    monkeypatch.setattr(f.link, "poll", refuse)
+    assert "not read yet" in f.fly(0.01)[0].problems[0]
+
+
 def test_nan_in_the_state_is_refused_and_no_setpoint_comes_of_it() -> None:
     f = airborne()
     f.link.poison = True
