@@ -179,6 +179,8 @@ class Capabilities:
     rotor_speed: bool
     position: bool
     """False where position must come from elsewhere (motion capture)."""
+    arming: bool = True
+    """False where the pilot's radio alone can arm."""
 
 
 @dataclass(frozen=True)

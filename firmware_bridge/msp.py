@@ -132,11 +132,11 @@ class MspLink:
                     reports += self._take(request, frame, now)
                 except (struct.error, IndexError):
                     self.malformed += 1
-        if now - self._heard > SILENCE and not self._schedule.open:
-            self._ask_all_anew()
         if self._sending and now - self._sent_at > DEAD_MAN:
             self._release(now)
             reports.append(TextReport(now, 2, f"no setpoint for {DEAD_MAN} s: sticks let go, the pilot must take over"))
+        if now - self._heard > SILENCE and not self._schedule.open:
+            self._ask_all_anew()
         for _ in range(self.pipeline.room(now) - RESERVED):
             if (due := self._schedule.next(now)) is None:
                 break
@@ -158,6 +158,8 @@ class MspLink:
                 self.identity.refuse(request)
                 return ()
             self._schedule.once(self.identity.take(request, frame.payload))
+            if self.capabilities.arming is not self.identity.receiver_is_msp:
+                self.capabilities = replace(self.capabilities, arming=self.identity.receiver_is_msp)
             if request.command == msg.FC_VARIANT and self.identity.variant in NAMES:
                 self._start_telemetry()
             return ()

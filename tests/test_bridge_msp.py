@@ -259,6 +259,10 @@ def test_arming_and_disarming_are_refused_where_the_switch_is_the_pilots() -> No
     rig.run(1.5)
     with pytest.raises(UserError, match="pilot's switch; use the radio"):
         rig.link.arm(rig.now)
+    assert not rig.link.capabilities.arming
+    own = Rig(radio=False)
+    own.run(1.5)
+    assert own.link.capabilities.arming
 
 
 def test_where_msp_is_the_receiver_the_link_arms_flies_and_disarms() -> None:
@@ -442,6 +446,16 @@ def test_after_a_silence_everything_is_asked_anew() -> None:
     rig.run(2.0)
     assert rig.peer.received[msg.FC_VARIANT] > asked
     assert all(check.passed for check in rig.link.preflight())
+
+
+def test_after_a_stall_of_ours_into_a_silence_the_sticks_are_let_go_before_they_are_forgotten() -> None:
+    rig = airborne()
+    before = len(rig.peer.setpoints)
+    rig.now += 1.5
+    reports = rig.link.poll(rig.now)
+    assert any("sticks let go" in report.text for report in reports if isinstance(report, TextReport))
+    rig.run(0.1)
+    assert len(rig.peer.setpoints) > before
 
 
 def test_an_unknown_firmware_is_said_to_be_none() -> None:
