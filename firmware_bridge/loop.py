@@ -52,6 +52,9 @@ class FlightLoop:
         0 inside the residual's data, 1 at their edge, more outside.
     reopen : callable, optional
         Opens the link anew after it was lost; raises LinkLost where it cannot.
+    clock : callable, optional
+        Seconds now: read again before a setpoint goes out, since the tick itself may have been held up. Without one a
+        tick takes no time.
     """
 
     def __init__(
@@ -68,13 +71,14 @@ class FlightLoop:
         record: Callable[[TickRecord], None] | None = None,
         domain_score: Callable[[State], float] | None = None,
         reopen: Callable[[], Link] | None = None,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self.link: Link | None = link
         self.guidance = guidance
         self.permission, self.limits, self.bounds = permission or Permission(), limits or Limits(), bounds or Bounds()
         self.dry_run, self.checks_passed = dry_run, checks_passed
         self.heard, self.memory = Heard(guidance.vehicle, height), Memory()
-        self._record, self._score, self._reopen = record, domain_score, reopen
+        self._record, self._score, self._reopen, self._clock = record, domain_score, reopen, clock
         self._controller_alive = True
         self._obedience = Obedience()
         self._home: np.ndarray | None = None
@@ -95,7 +99,7 @@ class FlightLoop:
         self.memory = decision.memory
         self._note_start(decision, before)
         step = self._control(now, view.state, decision)
-        sent = step if step is not None and decision.output is not Output.NOTHING and self._send(step, now) else None
+        sent = step if step is not None and decision.output is not Output.NOTHING and self._send(step, view) else None
         self._request(decision, now)
         ours = account.is_ours(decision) and not self.dry_run
         self._feel(view, sent if ours and decision.phase in IN_CONTROL else None)
@@ -259,8 +263,21 @@ class FlightLoop:
             return None
         return step
 
-    def _send(self, step: Step, now: float) -> bool:
+    def _outdated(self, view: View, now: float) -> bool:
+        """Whether the state has grown older than the limit while the tick worked, by ``now`` in s."""
+        estimate = view.estimate
+        ages = (0.0,) if estimate is None else (estimate.position_age_at_most, estimate.attitude_age_at_most)
+        age = max(ages) + now - view.now
+        if now > view.now and not age <= self.limits.state_age:
+            self._problems.append("the tick was held up, and its state is too old; nothing was sent")
+            return True
+        return False
+
+    def _send(self, step: Step, view: View) -> bool:
         """Whether the setpoint went out, or would have in a dry run."""
+        now = view.now if self._clock is None else max(self._clock(), view.now)
+        if self._outdated(view, now):
+            return False
         if self.dry_run or self.link is None:
             return self.dry_run
         try:

@@ -442,6 +442,18 @@ def test_no_setpoint_is_made_from_a_state_over_the_limit(fault: str, seconds: fl
     assert (Phase.HANDING_BACK in f.phases) is (seconds > f.loop.limits.stale_time)
 
 
+def test_a_tick_that_was_held_up_sends_nothing_from_the_state_that_has_grown_old() -> None:
+    f = airborne()
+    begin, held_up = f.clock.now(), 0.04
+    f.loop._clock = lambda: f.clock.now() + held_up
+    assert f.fly(0.001)[0].setpoint is not None
+    assert f.link.sent[-1][0] == pytest.approx(begin + held_up)
+    held_up = 0.06
+    record = f.fly(0.001)[0]
+    assert record.setpoint is None and "held up" in record.problems[0]
+    assert f.link.sent[-1][0] < begin + 0.05
+
+
 def test_unplugged_and_plugged_in_again_it_only_watches() -> None:
     f = airborne()
     reopened = FakeLink(VEHICLE, floor=-0.4)

@@ -65,7 +65,7 @@ def _session(prepared: Prepared, poses: PoseReceiver | None, stack: contextlib.E
         opened.close()
         raise
     stack.callback(recorder.close)
-    display = None if options.as_json else Display(console)
+    display, clock = None if options.as_json else Display(console), MonotonicClock()
     if display is not None:
         stack.callback(display.close)
     loop = FlightLoop(
@@ -80,11 +80,12 @@ def _session(prepared: Prepared, poses: PoseReceiver | None, stack: contextlib.E
         record=recorder.put,
         domain_score=None if prepared.domain is None else prepared.domain.score,
         reopen=reopen,
+        clock=clock.now,
     )
     stack.callback(loop.close)
     session = Session(
         loop,
-        MonotonicClock(),
+        clock,
         Wishes(),
         prepared.checks,
         TiltCheck() if options.tilt_check else None,
