@@ -718,7 +718,29 @@ def test_ticks_stay_on_their_grid_and_lateness_is_measured() -> None:
     assert run(tick, 100.0, clock) == 2
     times, late = zip(*seen, strict=True)
     np.testing.assert_allclose(times, [0.0, 0.01, 0.02, 0.05, 0.06, 0.07], atol=1e-12)
-    np.testing.assert_allclose(late, 0.0, atol=1e-12)
+    np.testing.assert_allclose(late, [0.0, 0.0, 0.0, 0.02, 0.0, 0.0], atol=1e-12)
+
+
+@pytest.mark.parametrize("listen", [None, lambda now: True])
+@pytest.mark.parametrize("within", [False, True])
+def test_a_stall_within_a_tick_or_between_two_is_told_once(listen: Callable | None, within: bool) -> None:
+    clock, seen = SimulatedClock(0.0), []
+    wait = clock.sleep_until
+
+    def sleep_until(t: float) -> None:
+        wait(t)
+        if not within and len(seen) == 3 and clock.t < 0.4:
+            clock.t += 0.5
+
+    def tick(now: float, lateness: float) -> bool:
+        seen.append(lateness)
+        clock.t += 0.501 if within and len(seen) == 3 else 0.001
+        return len(seen) < 6
+
+    clock.sleep_until = sleep_until  # type: ignore[method-assign]
+    assert run(tick, 100.0, clock, listen) == pytest.approx(50, abs=1)
+    assert seen[3] == pytest.approx(0.5, abs=0.011)
+    assert [k for k, late in enumerate(seen) if late > 0.001] == [3]
 
 
 def test_ticks_move_to_where_states_come_and_stay_there() -> None:
