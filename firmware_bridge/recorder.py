@@ -7,6 +7,7 @@ On ``/bridge`` is every tick with all that the loop knew and did. Both are on th
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import shutil
@@ -117,10 +118,18 @@ class Recorder:
             self._writer.add_metadata({**counts, **self._rates()})
             self._writer.close()
         except UserError as error:
-            self.problem = str(error)
-            self.dropped += len(self._queue)
-            self._queue.clear()
+            self._give_up(str(error))
             self._writer.abandon()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the user must see that nothing is written
+            self._give_up(f"{self.path} is written no more: {type(error).__name__}: {error}")
+            with contextlib.suppress(Exception):
+                self._writer.close()  # with an index: the file itself may be sound
+            self._writer.abandon()
+
+    def _give_up(self, problem: str) -> None:
+        self.problem = problem  # before the queue is emptied, so that it stays empty
+        self.dropped += len(self._queue)
+        self._queue.clear()
 
     def _write(self, record: TickRecord) -> None:
         if self._begin is None:

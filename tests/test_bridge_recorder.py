@@ -175,6 +175,26 @@ def test_a_disk_that_fills_up_in_flight_is_said_and_the_loop_goes_on(
         assert len(read_log(tmp_path / "log").t) > 100
 
 
+def test_a_record_that_cannot_be_written_is_said_and_what_came_before_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flown: Flight
+) -> None:
+    made, count = Recorder(tmp_path / "log", METADATA, commands=True), iter(range(10_000))
+
+    def fails(t: float, record: TickRecord) -> bytes:
+        if next(count) == 500:
+            raise ValueError("unforeseen")
+        return bridge_message(t, record)
+
+    monkeypatch.setattr(recorder_module, "bridge_message", fails)
+    for record in flown.records:
+        made.put(record)
+    wait_until(lambda: made.problem != "")
+    made.put(flown.records[-1])
+    made.close()
+    assert "ValueError: unforeseen" in made.problem and made.dropped > 0 and not made._queue
+    assert len(bridge_messages(tmp_path / "log")) == 500 and made._writer.closed
+
+
 def wait_until(condition: object) -> None:
     deadline = time.monotonic() + 20.0
     while not condition():  # type: ignore[operator]
