@@ -212,8 +212,10 @@ class Link(Protocol):
         """
         ...
 
-    def send(self, setpoint: Setpoint, now: float) -> None:
-        """Write one setpoint. Refuses with UserError what is not finite, not unit, or out of the thrust range.
+    def send(self, setpoint: Setpoint, now: float) -> bool:
+        """Write one setpoint; False where there was no room for it, and nothing went out.
+
+        Refuses with UserError what is not finite, not unit, or out of the thrust range.
 
         Raises
         ------

@@ -274,22 +274,20 @@ class FlightLoop:
         return False
 
     def _send(self, step: Step, view: View) -> bool:
-        """Whether the setpoint went out, or would have in a dry run."""
+        """Whether the setpoint went out, or would have in a dry run; not where the line had no room for it."""
         now = view.now if self._clock is None else max(self._clock(), view.now)
         if self._outdated(view, now):
             return False
         if self.dry_run or self.link is None:
             return self.dry_run
         try:
-            self.link.send(step.setpoint, now)
+            return self.link.send(step.setpoint, now)
         except UserError as error:
             self._controller_alive = False
             self._problems.append(f"setpoint refused: {error}")
-            return False
         except LinkLost as error:
             self._lose(error)
-            return False
-        return True
+        return False
 
     def _request(self, decision: Decision, now: float) -> None:
         if self.link is None or self.dry_run:

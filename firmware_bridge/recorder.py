@@ -159,8 +159,8 @@ class Recorder:
     def _flight_fields(self, record: TickRecord) -> dict[str, Any] | None:
         """Fields of a record on ``/flight``; None where one of those that the log has is missing."""
         estimate = record.estimate
-        if estimate is None:
-            return None
+        if estimate is None or (record.in_control == "companion" and record.setpoint is None):
+            return None  # what the autopilot still follows is in an earlier tick
         measured = record.rotor_speed_source in (MEASURED, STOPPED)
         commanded = record.rotor_speed_source in (COMMANDED, STOPPED)
         fields: dict[str, Any] = {

@@ -34,7 +34,7 @@ class ScriptPort:
     """A port of which the test is the other end."""
 
     def __init__(self):
-        self.coming, self.written, self.closed = b"", [], False
+        self.coming, self.written, self.closed, self.full = b"", [], False, False
         self._mav = dialect.MAVLink(None)
 
     def read(self):
@@ -42,8 +42,11 @@ class ScriptPort:
         return data
 
     def write(self, data):
+        if self.full:
+            return False
         (message,) = self._mav.parse_buffer(data)
         self.written.append(message)
+        return True
 
     def close(self):
         self.closed = True

@@ -415,6 +415,18 @@ def test_a_request_or_a_look_that_the_link_refuses_is_told_and_the_loop_lives(mo
     assert "not read yet" in f.fly(0.01)[0].problems[0]
 
 
+def test_a_setpoint_for_which_the_line_had_no_room_is_not_told_as_flown() -> None:
+    f = airborne()
+    assert f.fly(0.1)[-1].rotor_speed_source == COMMANDED
+    f.link.full, before = True, len(f.link.sent)
+    for record in f.fly(0.1):
+        assert record.setpoint is None and record.rotor_speed is None
+        assert not record.f_a_applied.any()
+    assert len(f.link.sent) == before
+    f.link.full = False
+    assert f.fly(0.1)[-1].setpoint is not None
+
+
 def test_nan_in_the_state_is_refused_and_no_setpoint_comes_of_it() -> None:
     f = airborne()
     f.link.poison = True

@@ -398,6 +398,13 @@ class TestSetpoints:
         with pytest.raises(UserError, match="climb rate"):
             script.link.send(HOVER, script.now)
 
+    def test_what_the_line_had_no_room_for_counts_as_not_sent(self) -> None:
+        script = copter().connect()
+        script.port.full = True
+        assert script.link.send(HOVER, script.now) is False and script.link.fraction is None
+        script.port.full = False
+        assert script.link.send(HOVER, script.now) is True and script.link.fraction is not None
+
     def test_an_option_that_is_cleared_in_flight_stops_the_setpoints(self) -> None:
         script = copter().connect()
         script.link.send(HOVER, script.now)

@@ -338,6 +338,25 @@ def test_inav_holds_its_sticks_disarms_sooner_and_waits_for_the_arming_switch() 
     assert rig.status.mode == "ANGLE" and not rig.status.arming_refusals and not rig.status.armed
 
 
+def test_a_line_without_room_is_told_and_the_sticks_are_let_go_once_it_takes_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rig = airborne()
+    setpoint = rig.at_height(LEVEL)()
+    assert rig.link.send(setpoint, rig.now)
+    before = len(rig.peer.setpoints)
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.port, "write", lambda data: False)
+        assert not rig.link.send(setpoint, rig.now)
+        rig.link.hand_back(rig.now)
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.link.pipeline, "room", lambda now: 0)
+        assert not rig.link.send(setpoint, rig.now) and rig.link.congested
+    rig.run(1.0)
+    assert len(rig.peer.setpoints) == before + 2
+    assert any("sticks let go" in report.text for report in rig.reports[TextReport])
+
+
 def test_hand_back_lets_go_at_once_and_control_can_be_taken_again() -> None:
     rig = airborne()
     before = len(rig.peer.setpoints)
@@ -476,8 +495,9 @@ class Scripted:
         data, self.waiting = self.waiting, b""
         return data
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> bool:
         self.waiting += self.answer(Frame(data[4] | data[5] << 8, data[8:-1]))
+        return True
 
     def close(self) -> None:
         pass
