@@ -191,7 +191,7 @@ class FlightLoop:
             descent_speed=0.0 if estimate is None else -float(estimate.velocity[2]),
             inside_volume=not controlled or state is None or self.bounds.volume.holds(self._home, state),
             jumped=estimate is not None and estimate.jumped,
-            battery_low=self.bounds.battery_low(self.heard.battery),
+            battery_low=self.bounds.battery_low(self.heard.battery, view.now),
             lateness=lateness,
             abort=abort,
             stop=stop,

@@ -13,11 +13,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from firmware_bridge.bounds import Bounds, Volume
+from firmware_bridge.bounds import BATTERY_AGE, Bounds, Volume
 from firmware_bridge.flight_plan import FlightPlan
 from firmware_bridge.guidance import FadedResidual, Guidance, quaternion_of
+from firmware_bridge.heard import Heard
 from firmware_bridge.height import DeclaredFloor, HeightSource, Rangefinder
-from firmware_bridge.link import AttitudeSetpoint, CheckResult, LinkLost, PositionReport, RatesSetpoint, StatusReport
+from firmware_bridge.link import (
+    AttitudeSetpoint,
+    BatteryReport,
+    CheckResult,
+    LinkLost,
+    PositionReport,
+    RatesSetpoint,
+    RestartReport,
+    StatusReport,
+)
 from firmware_bridge.loop import FlightLoop
 from firmware_bridge.realtime import run
 from firmware_bridge.supervisor_limits import Permission
@@ -331,6 +341,18 @@ def test_a_failed_check_or_a_bad_battery_keeps_it_on_the_ground() -> None:
     f = flight(bounds=Bounds(battery_voltage=16.0))
     assert "battery" in f.fly(3.0)[-1].decision.reason
     assert f.link.sent == []
+
+
+def test_a_battery_that_is_watched_and_falls_silent_counts_as_low_and_a_restart_forgets_it() -> None:
+    report = BatteryReport(received=100.0, voltage=16.0)
+    assert not Bounds(battery_voltage=14.0).battery_low(report, 100.0 + BATTERY_AGE)
+    assert Bounds(battery_voltage=14.0).battery_low(report, 100.1 + BATTERY_AGE)
+    assert not Bounds().battery_low(report, 1000.0)
+    heard = Heard(VEHICLE, None)
+    heard.take([report], 100.0)
+    assert heard.battery is report
+    heard.take([RestartReport(101.0, "booted anew")], 101.0)
+    assert heard.battery is None
 
 
 # --- faults in flight -------------------------------------------------------------------------------------------------
