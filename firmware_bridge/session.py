@@ -160,7 +160,7 @@ class Session:
         for problem in record.problems:
             if problem not in self.problems:
                 if len(self.problems) >= LONGEST_LIST:
-                    return
+                    continue
                 self.say(f"{t:8.2f} s  {problem}")
             self.problems[problem] = self.problems.get(problem, 0) + 1
         for message in record.messages:
