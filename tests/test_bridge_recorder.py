@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -173,6 +174,17 @@ def test_a_disk_that_fills_up_in_flight_is_said_and_the_loop_goes_on(
     made.close()
     with pytest.warns(NeuralLanderWarning, match="cut short"):
         assert len(read_log(tmp_path / "log").t) > 100
+
+
+def test_a_height_is_recorded_up_to_the_supervisors_limit(tmp_path: Path, flown: Flight) -> None:
+    old = [replace(record, height_age=0.3) for record in flown.records[:1000]]
+    made = recorded(tmp_path / "young", old)
+    assert read_log(tmp_path / "young").height is None
+    made = Recorder(tmp_path / "old", METADATA, commands=True, height_age=0.5)
+    for record in old:
+        made.put(record)
+    made.close()
+    assert read_log(tmp_path / "old").height is not None
 
 
 def test_a_record_that_cannot_be_written_is_said_and_what_came_before_is_whole(

@@ -60,7 +60,8 @@ def _session(prepared: Prepared, poses: PoseReceiver | None, stack: contextlib.E
     except LinkLost as error:
         raise UserError(f"link '{options.link}' cannot be opened: {error}") from error
     try:
-        recorder = Recorder(prepared.log, prepared.metadata, commands=options.sends)
+        age = prepared.limits.height_age
+        recorder = Recorder(prepared.log, prepared.metadata, commands=options.sends, height_age=age)
     except BaseException:
         opened.close()
         raise
