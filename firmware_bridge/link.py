@@ -113,7 +113,8 @@ class StatusReport:
     arming_refusals: tuple[str, ...] = ()
     """Why it does not arm, in its own words."""
     fault: str = ""
-    """Why it should not fly on, in its own words: control is handed back. Not a pilot's takeover."""
+    """Why it should not fly on, in its own words: control is handed back. Not a pilot's takeover. MSP tells none: a
+    failsafe there is a mode, which takes the sticks from us."""
 
 
 @dataclass(frozen=True)

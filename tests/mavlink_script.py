@@ -77,8 +77,8 @@ class Script:
         self.port.coming += b"".join(self.frame(message, mav) for message in messages)
         return list(self.link.poll(self.now))
 
-    def heartbeat(self, armed=False, mode=STABILIZE, kind=None, vehicle=dialect.MAV_TYPE_QUADROTOR):
-        return dialect.MAVLink_heartbeat_message(vehicle, kind or self.kind, ARMED * armed, mode, 4, 3)
+    def heartbeat(self, armed=False, mode=STABILIZE, kind=None, vehicle=dialect.MAV_TYPE_QUADROTOR, state=4):
+        return dialect.MAVLink_heartbeat_message(vehicle, kind or self.kind, ARMED * armed, mode, state, 3)
 
     def wait(self, seconds, step=0.05, each=lambda: None):
         """Polls; reports of all of them."""

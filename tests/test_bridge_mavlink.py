@@ -68,6 +68,15 @@ class TestWhoIsWho:
         script.wait(2.0)
         assert {m.get_srcSystem() for m in script.heard("HEARTBEAT")} == {42}
 
+    @BOTH
+    @pytest.mark.parametrize("state", dialect.enums["MAV_STATE"])
+    def test_failsafe_emergency_and_termination_are_faults(self, script, state) -> None:
+        faulty = dialect.MAV_STATE_CRITICAL <= state <= dialect.MAV_STATE_FLIGHT_TERMINATION
+        script = script().connect()
+        (status,) = script.say(script.heartbeat(armed=True, state=state))
+        assert (dialect.enums["MAV_STATE"][state].name in status.fault) is faulty
+        assert bool(status.fault) is faulty
+
     @pytest.mark.parametrize("system, component, pilot", [(1, 154, 3), (255, 190, 8), (2, 1, 12), (1, 191, 3)])
     def test_a_foreign_heartbeat_changes_nothing(self, system, component, pilot) -> None:
         """A gimbal, a ground station, another vehicle, another companion."""
