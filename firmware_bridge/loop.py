@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -79,7 +80,7 @@ class FlightLoop:
         self.dry_run, self.checks_passed = dry_run, checks_passed
         self.heard, self.memory = Heard(guidance.vehicle, height), Memory()
         self._record, self._score, self._reopen, self._clock = record, domain_score, reopen, clock
-        self._controller_alive = True
+        self._controller_alive, self._outdated = True, False
         self._obedience = Obedience()
         self._home: np.ndarray | None = None
         self._problems: list[str] = []
@@ -94,12 +95,12 @@ class FlightLoop:
         self._pending = []
         view = heard.view(now)
         situation = self._situation(view, lateness, abort, stop)
-        before = self.memory.phase
+        before = self.memory
         decision = decide(self.limits, self.permission, self.memory, situation)
         self.memory = decision.memory
-        self._note_start(decision, before)
+        self._note_start(decision, before.phase)
         step = self._control(now, view.state, decision)
-        sent = step if step is not None and decision.output is not Output.NOTHING and self._send(step, view) else None
+        sent = self._send_young(step if decision.output is not Output.NOTHING else None, view, before.fresh)
         self._request(decision, now)
         ours = account.is_ours(decision) and not self.dry_run
         self._feel(view, sent if ours and decision.phase in IN_CONTROL else None)
@@ -175,6 +176,7 @@ class FlightLoop:
     def _situation(self, view: View, lateness: float, abort: bool, stop: bool) -> Situation:
         controlled, state, estimate = self.memory.phase in IN_CONTROL, view.state, view.estimate
         lost = estimate is None or (controlled and state is None)  # without the ground there is nothing to fly over
+        lost |= self._outdated and view.now - self.memory.fresh > self.limits.stale_time
         airborne = self.heard.landed is False
         return Situation(
             now=view.now,
@@ -263,21 +265,25 @@ class FlightLoop:
             return None
         return step
 
-    def _outdated(self, view: View, now: float) -> bool:
-        """Whether the state has grown older than the limit while the tick worked, by ``now`` in s."""
+    def _send_young(self, step: Step | None, view: View, fresh: float) -> Step | None:
+        """The step if its setpoint went out: not where the state has grown too old while the tick worked.
+
+        The newest fresh state is then still that of ``fresh`` in s, so that the supervisor hands back if this goes on.
+        """
+        self._outdated = False
+        if step is None:
+            return None
+        now = view.now if self._clock is None else max(self._clock(), view.now)
         estimate = view.estimate
         ages = (0.0,) if estimate is None else (estimate.position_age_at_most, estimate.attitude_age_at_most)
-        age = max(ages) + now - view.now
-        if now > view.now and not age <= self.limits.state_age:
-            self._problems.append("the tick was held up, and its state is too old; nothing was sent")
-            return True
-        return False
+        if now > view.now and not max(ages) + now - view.now <= self.limits.state_age:
+            self._problems.append("the state grew too old while the tick worked; nothing was sent")
+            self._outdated, self.memory = True, replace(self.memory, fresh=fresh)
+            return None
+        return step if self._send(step, now) else None
 
-    def _send(self, step: Step, view: View) -> bool:
+    def _send(self, step: Step, now: float) -> bool:
         """Whether the setpoint went out, or would have in a dry run; not where the line had no room for it."""
-        now = view.now if self._clock is None else max(self._clock(), view.now)
-        if self._outdated(view, now):
-            return False
         if self.dry_run or self.link is None:
             return self.dry_run
         try:

@@ -484,8 +484,10 @@ def test_a_tick_that_was_held_up_sends_nothing_from_the_state_that_has_grown_old
     assert f.link.sent[-1][0] == pytest.approx(begin + held_up)
     held_up = 0.06
     record = f.fly(0.001)[0]
-    assert record.setpoint is None and "held up" in record.problems[0]
+    assert record.setpoint is None and "too old" in record.problems[0]
     assert f.link.sent[-1][0] < begin + 0.05
+    f.fly(0.5)
+    assert f.phases == [Phase.HANDING_BACK, Phase.OBSERVING]
 
 
 def test_unplugged_and_plugged_in_again_it_only_watches() -> None:
