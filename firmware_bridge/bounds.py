@@ -11,6 +11,10 @@ from firmware_bridge.link import BatteryReport
 from neural_lander.errors import UserError
 from neural_lander.state import State
 
+BATTERY_AGE = 10.0
+"""s after which a report of the battery tells nothing any more; a guess: links report twice a second or more, and where
+MAVLink's BATTERY_STATUS falls silent SYS_STATUS stands in after 5 s."""
+
 
 @dataclass(frozen=True)
 class Volume:
@@ -45,9 +49,9 @@ class Bounds:
         if not 0 <= self.battery_voltage < math.inf:
             raise UserError(f"lowest battery voltage = {self.battery_voltage} V must be finite and not negative")
 
-    def battery_low(self, battery: BatteryReport | None) -> bool:
-        """Whether it is time to land; a voltage that is watched and does not come counts as low."""
-        if battery is None:
+    def battery_low(self, battery: BatteryReport | None, now: float) -> bool:
+        """Whether it is time to land at ``now`` in s; a voltage that is watched and does not come counts as low."""
+        if battery is None or not now - battery.received <= BATTERY_AGE:
             return self.battery_voltage > 0.0
         empty = battery.remaining is not None and battery.remaining < self.battery_remaining
         return empty or not battery.voltage >= self.battery_voltage

@@ -202,7 +202,7 @@ class CrazyflieLink:
             self._disarming = False
         return status_of(info, now, self._unlocked, self._taken and not self._released)
 
-    def send(self, setpoint: Setpoint, now: float) -> None:
+    def send(self, setpoint: Setpoint, now: float) -> bool:
         """See :class:`firmware_bridge.link.Link`. Thrust is PWM, of which the firmware cuts what exceeds 60000.
 
         Nothing goes out before control is taken, since the firmware would follow; nor while it is being disarmed.
@@ -223,9 +223,11 @@ class CrazyflieLink:
         pwm = min(round(FULL_PWM * fraction), MOST_PWM)
         self.fraction = pwm / FULL_PWM
         rate = yaw_rate(setpoint.yaw_rate, turn)
-        if self._taken and not self._disarming:
-            # pitch is nose down here, as in our body frame (cflib turns its sign), but the yaw rate is clockwise
-            self._crazyflie.commander.send_setpoint(roll / DEGREE, pitch / DEGREE, -rate / DEGREE, pwm)
+        if not self._taken or self._disarming:
+            return False
+        # pitch is nose down here, as in our body frame (cflib turns its sign), but the yaw rate is clockwise
+        self._crazyflie.commander.send_setpoint(roll / DEGREE, pitch / DEGREE, -rate / DEGREE, pwm)
+        return True
 
     def arm(self, now: float) -> None:
         """See :class:`firmware_bridge.link.Link`."""

@@ -73,7 +73,7 @@ class Heard:
             elif isinstance(report, TextReport):
                 self.messages.append(report.text)
             elif isinstance(report, RestartReport):
-                self._restarted = True
+                self._restarted, self.battery = True, None
                 problems.append(report.reason)
                 self.estimator.reset()
                 if self.height_source is not None:

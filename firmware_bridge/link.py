@@ -113,7 +113,8 @@ class StatusReport:
     arming_refusals: tuple[str, ...] = ()
     """Why it does not arm, in its own words."""
     fault: str = ""
-    """Why it should not fly on, in its own words: control is handed back. Not a pilot's takeover."""
+    """Why it should not fly on, in its own words: control is handed back. Not a pilot's takeover. MSP tells none: a
+    failsafe there is a mode, which takes the sticks from us."""
 
 
 @dataclass(frozen=True)
@@ -179,6 +180,8 @@ class Capabilities:
     rotor_speed: bool
     position: bool
     """False where position must come from elsewhere (motion capture)."""
+    arming: bool = True
+    """False where the pilot's radio alone can arm."""
 
 
 @dataclass(frozen=True)
@@ -210,8 +213,10 @@ class Link(Protocol):
         """
         ...
 
-    def send(self, setpoint: Setpoint, now: float) -> None:
-        """Write one setpoint. Refuses with UserError what is not finite, not unit, or out of the thrust range.
+    def send(self, setpoint: Setpoint, now: float) -> bool:
+        """Write one setpoint; False where there was no room for it, and nothing went out.
+
+        Refuses with UserError what is not finite, not unit, or out of the thrust range.
 
         Raises
         ------

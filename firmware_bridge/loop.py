@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -52,6 +53,9 @@ class FlightLoop:
         0 inside the residual's data, 1 at their edge, more outside.
     reopen : callable, optional
         Opens the link anew after it was lost; raises LinkLost where it cannot.
+    clock : callable, optional
+        Seconds now: read again before a setpoint goes out, since the tick itself may have been held up. Without one a
+        tick takes no time.
     """
 
     def __init__(
@@ -68,14 +72,15 @@ class FlightLoop:
         record: Callable[[TickRecord], None] | None = None,
         domain_score: Callable[[State], float] | None = None,
         reopen: Callable[[], Link] | None = None,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self.link: Link | None = link
         self.guidance = guidance
         self.permission, self.limits, self.bounds = permission or Permission(), limits or Limits(), bounds or Bounds()
         self.dry_run, self.checks_passed = dry_run, checks_passed
         self.heard, self.memory = Heard(guidance.vehicle, height), Memory()
-        self._record, self._score, self._reopen = record, domain_score, reopen
-        self._controller_alive = True
+        self._record, self._score, self._reopen, self._clock = record, domain_score, reopen, clock
+        self._controller_alive, self._outdated = True, False
         self._obedience = Obedience()
         self._home: np.ndarray | None = None
         self._problems: list[str] = []
@@ -90,12 +95,12 @@ class FlightLoop:
         self._pending = []
         view = heard.view(now)
         situation = self._situation(view, lateness, abort, stop)
-        before = self.memory.phase
+        before = self.memory
         decision = decide(self.limits, self.permission, self.memory, situation)
         self.memory = decision.memory
-        self._note_start(decision, before)
+        self._note_start(decision, before.phase)
         step = self._control(now, view.state, decision)
-        sent = step if step is not None and decision.output is not Output.NOTHING and self._send(step, now) else None
+        sent = self._send_young(step if decision.output is not Output.NOTHING else None, view, before.fresh)
         self._request(decision, now)
         ours = account.is_ours(decision) and not self.dry_run
         self._feel(view, sent if ours and decision.phase in IN_CONTROL else None)
@@ -160,7 +165,9 @@ class FlightLoop:
             return self.link.poll(now)
         except LinkLost as error:
             self._lose(error)
-            return ()
+        except UserError as error:
+            self._problems.append(str(error))
+        return ()
 
     def _lose(self, error: LinkLost) -> None:
         self._problems.append(str(error))
@@ -169,6 +176,7 @@ class FlightLoop:
     def _situation(self, view: View, lateness: float, abort: bool, stop: bool) -> Situation:
         controlled, state, estimate = self.memory.phase in IN_CONTROL, view.state, view.estimate
         lost = estimate is None or (controlled and state is None)  # without the ground there is nothing to fly over
+        lost |= self._outdated and view.now - self.memory.fresh > self.limits.stale_time
         airborne = self.heard.landed is False
         return Situation(
             now=view.now,
@@ -185,7 +193,7 @@ class FlightLoop:
             descent_speed=0.0 if estimate is None else -float(estimate.velocity[2]),
             inside_volume=not controlled or state is None or self.bounds.volume.holds(self._home, state),
             jumped=estimate is not None and estimate.jumped,
-            battery_low=self.bounds.battery_low(self.heard.battery),
+            battery_low=self.bounds.battery_low(self.heard.battery, view.now),
             lateness=lateness,
             abort=abort,
             stop=stop,
@@ -257,20 +265,35 @@ class FlightLoop:
             return None
         return step
 
+    def _send_young(self, step: Step | None, view: View, fresh: float) -> Step | None:
+        """The step if its setpoint went out: not where the state has grown too old while the tick worked.
+
+        The newest fresh state is then still that of ``fresh`` in s, so that the supervisor hands back if this goes on.
+        """
+        self._outdated = False
+        if step is None:
+            return None
+        now = view.now if self._clock is None else max(self._clock(), view.now)
+        estimate = view.estimate
+        ages = (0.0,) if estimate is None else (estimate.position_age_at_most, estimate.attitude_age_at_most)
+        if now > view.now and not max(ages) + now - view.now <= self.limits.state_age:
+            self._problems.append("the state grew too old while the tick worked; nothing was sent")
+            self._outdated, self.memory = True, replace(self.memory, fresh=fresh)
+            return None
+        return step if self._send(step, now) else None
+
     def _send(self, step: Step, now: float) -> bool:
-        """Whether the setpoint went out, or would have in a dry run."""
+        """Whether the setpoint went out, or would have in a dry run; not where the line had no room for it."""
         if self.dry_run or self.link is None:
             return self.dry_run
         try:
-            self.link.send(step.setpoint, now)
+            return self.link.send(step.setpoint, now)
         except UserError as error:
             self._controller_alive = False
             self._problems.append(f"setpoint refused: {error}")
-            return False
         except LinkLost as error:
             self._lose(error)
-            return False
-        return True
+        return False
 
     def _request(self, decision: Decision, now: float) -> None:
         if self.link is None or self.dry_run:
@@ -281,12 +304,16 @@ class FlightLoop:
             (decision.hand_back, self.link.hand_back),
             (decision.disarm, self.link.disarm),
         )
-        try:
-            for wanted, request in requests:
-                if wanted:
-                    request(now)
-        except LinkLost as error:
-            self._lose(error)
+        for wanted, request in requests:
+            if not wanted:
+                continue
+            try:
+                request(now)
+            except UserError as error:  # the supervisor asks again, and what it asks besides still goes out
+                self._problems.append(str(error))
+            except LinkLost as error:
+                self._lose(error)
+                return
 
 
 def _tilt(estimate: Estimate | None) -> float:

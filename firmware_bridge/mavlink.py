@@ -242,10 +242,10 @@ class MavlinkLink:
             self._write(parameter_request(system, name))
         self.streams.measure(now)
 
-    def _write(self, message: Packable) -> None:
-        self._port.write(self._sender.frame(message))
+    def _write(self, message: Packable) -> bool:
+        return self._port.write(self._sender.frame(message))
 
-    def send(self, setpoint: Setpoint, now: float) -> None:
+    def send(self, setpoint: Setpoint, now: float) -> bool:
         """See :class:`firmware_bridge.link.Link`. Refuses also while the autopilot or its parameters are not known.
 
         The yaw rate of an attitude setpoint is not sent: type_mask leaves all rates out.
@@ -254,9 +254,12 @@ class MavlinkLink:
         thrust, kind, system = self.thrust_map, self.identity.autopilot, self.identity.system
         assert kind is not None and system is not None
         boost = self._boost if kind.boosts_tilt(self.parameters.values) else 1.0
-        self.fraction = sent_fraction(setpoint, thrust, self.voltage, boost)
-        self._write(attitude_target(setpoint, system, int(now * 1e3) & 0xFFFFFFFF, self.fraction))
+        fraction = sent_fraction(setpoint, thrust, self.voltage, boost)
+        if not self._write(attitude_target(setpoint, system, int(now * 1e3) & 0xFFFFFFFF, fraction)):
+            return False
+        self.fraction = fraction
         self._control.setpoint_sent(now)
+        return True
 
     def forward_pose(self, pose: Pose, resets: int) -> None:
         """Tell the autopilot's estimator a pose of motion capture, once the autopilot is known."""

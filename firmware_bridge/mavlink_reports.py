@@ -25,6 +25,7 @@ from firmware_bridge.link import (
     ThrottleReport,
 )
 from firmware_bridge.mavlink_framing import ESC_STATUS
+from firmware_bridge.quadrants import motors_by_quadrant
 from firmware_bridge.time_sync import TimeSync
 from neural_lander.errors import UserError
 from neural_lander.frames import swap_attitude, swap_body, swap_world
@@ -56,13 +57,13 @@ def motor_order(vehicle: Vehicle) -> tuple[int, ...]:
     UserError
         Where the rotors do not lie one in each quadrant (a quad +): name the order then.
     """
-    signs = [(int(np.sign(x)), int(np.sign(y))) for x, y in vehicle.rotor_positions[:, :2]]
-    if set(signs) != set(QUADRANTS):
+    order = motors_by_quadrant(vehicle, QUADRANTS)
+    if order is None:
         raise UserError(
             f"vehicle '{vehicle.name}': its rotors lie in no X, so the autopilot's motors cannot be told apart; "
             "give motor_order: for each rotor of the profile the motor's number from 0"
         )
-    return tuple(QUADRANTS.index(sign) for sign in signs)
+    return order
 
 
 def _vector(*values: float) -> np.ndarray:

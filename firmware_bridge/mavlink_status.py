@@ -22,6 +22,15 @@ LANDED = {
     dialect.MAV_LANDED_STATE_TAKEOFF: False,
     dialect.MAV_LANDED_STATE_LANDING: False,
 }
+FAULTS = {
+    dialect.MAV_STATE_CRITICAL: "MAV_STATE_CRITICAL, one of its failsafes is active",
+    dialect.MAV_STATE_EMERGENCY: "MAV_STATE_EMERGENCY, it has lost control over parts of the vehicle",
+    dialect.MAV_STATE_POWEROFF: "MAV_STATE_POWEROFF, it is shutting down",
+    dialect.MAV_STATE_FLIGHT_TERMINATION: "MAV_STATE_FLIGHT_TERMINATION, it stops its motors",
+}
+"""HEARTBEAT.system_status under which nobody should fly on. ArduCopter says CRITICAL while a failsafe is active (radio,
+battery, ground station, EKF, terrain, ADS-B, dead reckoning), also one that leaves it in GUIDED; PX4 while it is armed
+and in failsafe, and FLIGHT_TERMINATION under its kill switch. Without any of that both stay below."""
 
 
 class StatusReader:
@@ -45,6 +54,7 @@ class StatusReader:
             accepts_setpoints=autopilot.follows(m.custom_mode),
             landed=self._landed,
             arming_refusals=tuple(self._refusals),
+            fault=FAULTS.get(m.system_status, ""),
         )
         return self._last
 

@@ -132,11 +132,14 @@ class MspLink:
                     reports += self._take(request, frame, now)
                 except (struct.error, IndexError):
                     self.malformed += 1
-        if now - self._heard > SILENCE and not self._schedule.open:
-            self._ask_all_anew()
         if self._sending and now - self._sent_at > DEAD_MAN:
             self._release(now)
-            reports.append(TextReport(now, 2, f"no setpoint for {DEAD_MAN} s: sticks let go, the pilot must take over"))
+            if self._released:
+                reports.append(
+                    TextReport(now, 2, f"no setpoint for {DEAD_MAN} s: sticks let go, the pilot must take over")
+                )
+        if now - self._heard > SILENCE and not self._schedule.open:
+            self._ask_all_anew()
         for _ in range(self.pipeline.room(now) - RESERVED):
             if (due := self._schedule.next(now)) is None:
                 break
@@ -158,6 +161,8 @@ class MspLink:
                 self.identity.refuse(request)
                 return ()
             self._schedule.once(self.identity.take(request, frame.payload))
+            if self.capabilities.arming is not self.identity.receiver_is_msp:
+                self.capabilities = replace(self.capabilities, arming=self.identity.receiver_is_msp)
             if request.command == msg.FC_VARIANT and self.identity.variant in NAMES:
                 self._start_telemetry()
             return ()
@@ -193,7 +198,7 @@ class MspLink:
         ):
             self._schedule.every(period, Request(command))
 
-    def send(self, setpoint: Setpoint, now: float) -> None:
+    def send(self, setpoint: Setpoint, now: float) -> bool:
         """One frame of all 16 channels. While disarmed the throttle stays at its lowest, so that arming is possible.
 
         Raises
@@ -216,22 +221,28 @@ class MspLink:
         roll, pitch, turn = tilt_in_heading(setpoint.attitude, self.telemetry.attitude)
         if self.pipeline.room(now) <= 0 or self.pipeline.waiting(msg.SET_RAW_RC) >= self.pipeline.window // 2:
             self.congested += 1
-            return
-        self._write_sticks(roll, pitch, yaw_rate(setpoint.yaw_rate, turn), setpoint.thrust, now)
+            return False
+        if not self._write_sticks(roll, pitch, yaw_rate(setpoint.yaw_rate, turn), setpoint.thrust, now):
+            return False
         self._sent_at = now
+        return True
 
-    def _write_sticks(self, roll: float, pitch: float, turning: float, thrust: float, now: float) -> None:
+    def _write_sticks(self, roll: float, pitch: float, turning: float, thrust: float, now: float) -> bool:
+        """Whether the frame went out."""
         sticks, aux = self.identity.sticks, self._switches(now)
         if self._thrust_map is None:
             raise UserError("setpoint: there is no thrust map; give one, with the throttle that hovers")
         if sticks is None or aux is None:
             raise UserError(f"setpoint: {self.identity.problem or 'the sticks and switches are not read yet; wait'}")
-        self.fraction = min(self._thrust_map.fraction(thrust, self.voltage), 1.0) if self.telemetry.armed else 0.0
-        channels = struct.pack(f"<{CHANNELS}H", *sticks.frame(roll, pitch, turning, self.fraction, aux))
+        fraction = min(self._thrust_map.fraction(thrust, self.voltage), 1.0) if self.telemetry.armed else 0.0
+        channels = struct.pack(f"<{CHANNELS}H", *sticks.frame(roll, pitch, turning, fraction, aux))
         inav = self.identity.variant == "INAV"
-        self._port.write(encode(Frame(msg.SET_RAW_RC, channels, flags=NO_REPLY if inav else 0)))
+        if not self._port.write(encode(Frame(msg.SET_RAW_RC, channels, flags=NO_REPLY if inav else 0))):
+            return False
+        self.fraction = fraction
         if not inav:  # Betaflight answers each frame, which tells when it lags behind
             self.pipeline.sent(Request(msg.SET_RAW_RC, channels), now)
+        return True
 
     def _switches(self, now: float) -> list[int] | None:
         """Auxiliary channels. A disarmed vehicle's arming switch is off, unless we were just asked to arm."""
@@ -275,9 +286,10 @@ class MspLink:
         self._release(now)
 
     def _release(self, now: float) -> None:
-        was_sending, self._released, self._sent_at = self._sending, True, -math.inf
-        if was_sending:
-            self._write_sticks(0.0, 0.0, 0.0, RELEASE_SHARE * self._vehicle.weight, now)
+        was_sending, sent_at = self._sending, self._sent_at
+        self._released, self._sent_at = True, -math.inf
+        if was_sending and not self._write_sticks(0.0, 0.0, 0.0, RELEASE_SHARE * self._vehicle.weight, now):
+            self._released, self._sent_at = False, sent_at  # no room on the line: poll tries again
 
     @property
     def _sending(self) -> bool:

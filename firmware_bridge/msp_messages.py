@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from firmware_bridge.quadrants import motors_by_quadrant
 from neural_lander.components import quaternion_product
 from neural_lander.frames import swap_yaw
 from neural_lander.rotation import normalise, quaternion_exp, quaternion_multiply
@@ -154,8 +155,7 @@ def inav_battery(payload: bytes) -> tuple[float, float | None]:
 
 def quadrant_order(vehicle: Vehicle) -> tuple[int, ...] | None:
     """For each rotor of the profile the firmware's motor that it is, from 0; None where they lie in no X."""
-    signs = [(int(np.sign(x)), int(np.sign(y))) for x, y in vehicle.rotor_positions[:, :2]]
-    return tuple(QUADRANTS.index(sign) for sign in signs) if set(signs) == set(QUADRANTS) else None
+    return motors_by_quadrant(vehicle, QUADRANTS)
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,8 @@ class Port(Protocol):
         """All bytes that are there, perhaps none. Never waits. Raises LinkLost."""
         ...
 
-    def write(self, data: bytes) -> None:
-        """Write one frame, or drop it where the line has no room for it. Raises LinkLost."""
+    def write(self, data: bytes) -> bool:
+        """Write one frame, or drop it and say False where the line has no room for it. Raises LinkLost."""
         ...
 
     def close(self) -> None:
@@ -69,19 +69,20 @@ class SerialPort:
         except (serial.SerialException, OSError, TypeError) as error:  # TypeError: pyserial, closed under its hands
             raise self._lost(error) from error
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> bool:
         """See :class:`Port`. A line that has had no room for 1 s is lost."""
         try:
             if self._file is not None and not select.select([], [self._file], [], 0)[1]:
                 self._full(time.monotonic())
-                return
+                return False
             self._line.write(data)
         except serial.SerialTimeoutException:
             self._full(time.monotonic())
+            return False
         except (serial.SerialException, OSError, ValueError, TypeError) as error:
             raise self._lost(error) from error
-        else:
-            self._full_since = None
+        self._full_since = None
+        return True
 
     def close(self) -> None:
         """See :class:`Port`."""

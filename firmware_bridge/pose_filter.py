@@ -39,10 +39,12 @@ class PoseFilter:
     def update(self, t: float, position: np.ndarray, acceleration: np.ndarray) -> None:
         """Take in a position (3,) m at ``t`` s and the mean acceleration (3,) m/s^2, world, since the one before."""
         dt = t - self._t
-        if dt > LONGEST_GAP:
+        if abs(dt) > LONGEST_GAP:
             self.reset()
             self._since, self._v = t, np.zeros(3)
             self._t, self._p = t, position
+            return
+        if dt <= 0.0:  # a sender that began anew: its first poses may come before the last one
             return
         predicted = self._p + self._v * dt + 0.5 * acceleration * dt**2
         v = self._v + acceleration * dt

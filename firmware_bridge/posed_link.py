@@ -143,13 +143,13 @@ class PosedLink:
             self._tilt += gain * (tilt - self._tilt)
         self._compared = pose.t
 
-    def send(self, setpoint: Setpoint, now: float) -> None:
+    def send(self, setpoint: Setpoint, now: float) -> bool:
         """See :class:`firmware_bridge.link.Link`."""
         if isinstance(setpoint, AttitudeSetpoint):
             if self._turn is None:
                 raise UserError("setpoint: no pose has told the heading yet, so a tilt has no direction; wait for one")
             setpoint = replace(setpoint, attitude=_turned(setpoint.attitude, -self._turn))
-        self._link.send(setpoint, now)
+        return self._link.send(setpoint, now)
 
     def arm(self, now: float) -> None:
         """See :class:`firmware_bridge.link.Link`."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from firmware_bridge.guidance import Guidance
 from firmware_bridge.heard import Heard
-from firmware_bridge.link import CheckResult
+from firmware_bridge.link import Capabilities, CheckResult
 from firmware_bridge.supervisor_limits import Limits
 from neural_lander.rotation import quaternion_to_matrix
 from neural_lander.vehicle import GRAVITY
@@ -41,6 +41,14 @@ def check_vehicle(heard: Heard, limits: Limits, now: float) -> list[CheckResult]
     if estimate.specific_force is not None and disarmed:
         results.append(_frames(estimate.specific_force))
     return results + _arming(heard)
+
+
+def check_request(capabilities: Capabilities, arm: bool) -> list[CheckResult]:
+    """Whether the link can arm, where the user asked for it by ``--arm``."""
+    if not arm:
+        return []
+    words = "the link can arm" if capabilities.arming else "the pilot's radio alone arms: leave --arm out, arm by it"
+    return [CheckResult("arming by us", capabilities.arming, words)]
 
 
 def check_controller(guidance: Guidance) -> list[CheckResult]:

@@ -67,6 +67,9 @@ def run(
     then answers a state at once, where it would wait for half a period in the mean. Without a new state a tick is late
     by half a period at most.
 
+    Lateness counts from the next place on the grid after the last tick began, so that a tick that took too long makes
+    the next one late. To wait for a state is no lateness: the age of the state tells of that.
+
     Raises
     ------
     UserError
@@ -75,15 +78,22 @@ def run(
     check_rate(rate)
     period = 1.0 / rate
     due, left_out = clock.now(), 0
+    nominal = due
     while True:
+        state_came = False
         if listen is None:
             clock.sleep_until(due)
         else:
-            due = _await_state(listen, due, period, clock)
+            state_came = _await_state(listen, due, period, clock)
         now = clock.now()
-        if not tick(now, max(now - due, 0.0)):
+        waited = state_came and now <= nominal + LATEST * period
+        gone = max(int((now - due) / period), 0)  # slept through: told as lateness now, and not once more
+        left_out += gone
+        due = now if state_came else due + gone * period
+        if not tick(now, 0.0 if waited else max(now - nominal, 0.0)):
             return left_out
         due += period
+        nominal = due
         behind = clock.now() - due
         if behind >= 0.0:
             overlapped = int(behind / period) + 1
@@ -91,16 +101,16 @@ def run(
             left_out += overlapped
 
 
-def _await_state(listen: Callable[[float], bool], due: float, period: float, clock: Clock) -> float:
-    """When the tick that was due at ``due`` in s is due now: where a state came, else as before."""
+def _await_state(listen: Callable[[float], bool], due: float, period: float, clock: Clock) -> bool:
+    """Whether a state came around ``due`` in s, and not only the time until which it is waited for."""
     clock.sleep_until(due - EARLIEST * period)
     latest = due + LATEST * period
     while True:
         now = clock.now()
         if listen(now):
-            return now
+            return True
         if now >= latest:
-            return due
+            return False
         clock.sleep_until(min(now + LOOK, latest))
 
 

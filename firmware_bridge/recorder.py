@@ -7,6 +7,7 @@ On ``/bridge`` is every tick with all that the loop knew and did. Both are on th
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import shutil
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from firmware_bridge.recorder_format import BRIDGE_SCHEMA, BRIDGE_SCHEMA_NAME, BRIDGE_TOPIC, bridge_message
+from firmware_bridge.supervisor_limits import Limits
 from firmware_bridge.tick_record import COMMANDED, MEASURED, STOPPED, TickRecord
 from neural_lander.errors import UserError
 from neural_lander.flightlog import McapLogWriter
@@ -34,7 +36,14 @@ RATES_AFTER = 5.0  # s of flight records until the rates of their sources are wr
 class Recorder:
     """Takes :class:`TickRecord` by :meth:`put`. To be made before the loop's thread is pinned: its own would follow."""
 
-    def __init__(self, path: str | os.PathLike[str], metadata: Mapping[str, Any], *, commands: bool) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        metadata: Mapping[str, Any],
+        *,
+        commands: bool,
+        height_age: float = Limits.height_age,
+    ) -> None:
         """Create the file, and start writing.
 
         Parameters
@@ -45,6 +54,8 @@ class Recorder:
             Of the log; JSON values.
         commands
             Whether we fly: where no rotor speed is measured, u then comes from the thrust that was commanded.
+        height_age
+            s; oldest height that a record is made of: the supervisor's limit.
 
         Raises
         ------
@@ -56,7 +67,7 @@ class Recorder:
         self._writer = McapLogWriter(self.path, metadata=metadata, start_time_ns=time.time_ns())
         self._channel = self._writer.add_channel(BRIDGE_TOPIC, BRIDGE_SCHEMA_NAME, BRIDGE_SCHEMA)
         self._writer.sync()
-        self._commands = commands
+        self._commands, self._height_age = commands, height_age
         self._queue: deque[TickRecord] = deque()
         self.dropped = 0
         """Ticks that did not fit into the queue."""
@@ -117,10 +128,18 @@ class Recorder:
             self._writer.add_metadata({**counts, **self._rates()})
             self._writer.close()
         except UserError as error:
-            self.problem = str(error)
-            self.dropped += len(self._queue)
-            self._queue.clear()
+            self._give_up(str(error))
             self._writer.abandon()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the user must see that nothing is written
+            self._give_up(f"{self.path} is written no more: {type(error).__name__}: {error}")
+            with contextlib.suppress(Exception):
+                self._writer.close()  # with an index: the file itself may be sound
+            self._writer.abandon()
+
+    def _give_up(self, problem: str) -> None:
+        self.problem = problem  # before the queue is emptied, so that it stays empty
+        self.dropped += len(self._queue)
+        self._queue.clear()
 
     def _write(self, record: TickRecord) -> None:
         if self._begin is None:
@@ -150,8 +169,8 @@ class Recorder:
     def _flight_fields(self, record: TickRecord) -> dict[str, Any] | None:
         """Fields of a record on ``/flight``; None where one of those that the log has is missing."""
         estimate = record.estimate
-        if estimate is None:
-            return None
+        if estimate is None or (record.in_control == "companion" and record.setpoint is None):
+            return None  # what the autopilot still follows is in an earlier tick
         measured = record.rotor_speed_source in (MEASURED, STOPPED)
         commanded = record.rotor_speed_source in (COMMANDED, STOPPED)
         fields: dict[str, Any] = {
@@ -163,7 +182,7 @@ class Recorder:
             "rotor_speed": record.rotor_speed if measured else None,
             "rotor_command": record.rotor_speed if commanded else None,
             "battery_voltage": record.battery_voltage,
-            "height": record.height if record.height_age < SYNC_PERIOD else None,
+            "height": record.height if record.height_age <= self._height_age else None,
             "f_a_applied": record.f_a_applied,
             "guard_force": record.guard_force,
         }

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from firmware_bridge.link import CheckResult
 from firmware_bridge.loop import FlightLoop
-from firmware_bridge.preflight import BY_HAND, TiltCheck, check_controller, check_vehicle
+from firmware_bridge.preflight import BY_HAND, TiltCheck, check_controller, check_request, check_vehicle
 from firmware_bridge.realtime import Clock, collect_garbage
 from firmware_bridge.supervisor_types import IN_CONTROL, Phase
 from firmware_bridge.tick_record import TickRecord
@@ -160,7 +160,7 @@ class Session:
         for problem in record.problems:
             if problem not in self.problems:
                 if len(self.problems) >= LONGEST_LIST:
-                    return
+                    continue
                 self.say(f"{t:8.2f} s  {problem}")
             self.problems[problem] = self.problems.get(problem, 0) + 1
         for message in record.messages:
@@ -175,7 +175,7 @@ class Session:
         if self._flown:
             return
         link = self.loop.link
-        found = [] if link is None else link.preflight()
+        found = [] if link is None else [*link.preflight(), *check_request(link.capabilities, self.arm)]
         checks = [*self.fixed_checks, *found, *check_vehicle(self.loop.heard, self.loop.limits, now)]
         checks += check_controller(self.loop.guidance)
         if self.tilt_check is not None:

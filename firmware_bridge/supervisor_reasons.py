@@ -18,12 +18,13 @@ def obstacle(limits: Limits, memory: Memory, s: Situation) -> str:
             return "no fresh state: position and attitude have not both come"
         ages = f"position {_ms(s.position_age)}, attitude {_ms(s.attitude_age)}"
         return f"no fresh state: {ages} old, limit {_ms(limits.state_age)}"
+    fault = "" if s.status is None else s.status.fault
     obstacles = (
         (not s.checks_passed, "a pre-flight check has not passed"),
         (not s.controller_alive, "the controller gives no finite setpoint"),
         (not s.height_age <= limits.height_loss, "no height above the ground"),
         (s.battery_low, "battery low"),
-        (s.status is not None and bool(s.status.fault), "the autopilot reports a fault"),
+        (bool(fault), f"the autopilot reports a fault: {fault}"),
         (not s.inside_volume, "outside of the flight volume"),
         (not s.tilt <= limits.tilt, "tilted"),
         (s.stop, "the user ends the program"),

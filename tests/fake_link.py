@@ -49,6 +49,7 @@ class FakeLink:
     armed: bool = False
     accepts: bool = False
     lost: bool = False
+    full: bool = False  # the line has no room for a setpoint
     silent: bool = False  # no reports
     frozen: bool = False  # reports keep coming with the time and values of when it began
     restarted: bool = False
@@ -125,13 +126,16 @@ class FakeLink:
                 self.p[2] -= self.height
                 self.v, self.a = np.zeros(3), np.zeros(3)
 
-    def send(self, setpoint: Setpoint, now: float) -> None:
+    def send(self, setpoint: Setpoint, now: float) -> bool:
         if self.lost:
             raise LinkLost("fake port: unplugged")
+        if self.full:
+            return False
         self.sent.append((now, setpoint))
         if self.armed and self.accepts:
             assert isinstance(setpoint, AttitudeSetpoint)
             self.q, self.thrust = setpoint.attitude, setpoint.thrust
+        return True
 
     def arm(self, now: float) -> None:
         self.requests.append((now, "arm"))

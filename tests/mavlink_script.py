@@ -34,7 +34,7 @@ class ScriptPort:
     """A port of which the test is the other end."""
 
     def __init__(self):
-        self.coming, self.written, self.closed = b"", [], False
+        self.coming, self.written, self.closed, self.full = b"", [], False, False
         self._mav = dialect.MAVLink(None)
 
     def read(self):
@@ -42,8 +42,11 @@ class ScriptPort:
         return data
 
     def write(self, data):
+        if self.full:
+            return False
         (message,) = self._mav.parse_buffer(data)
         self.written.append(message)
+        return True
 
     def close(self):
         self.closed = True
@@ -74,8 +77,8 @@ class Script:
         self.port.coming += b"".join(self.frame(message, mav) for message in messages)
         return list(self.link.poll(self.now))
 
-    def heartbeat(self, armed=False, mode=STABILIZE, kind=None, vehicle=dialect.MAV_TYPE_QUADROTOR):
-        return dialect.MAVLink_heartbeat_message(vehicle, kind or self.kind, ARMED * armed, mode, 4, 3)
+    def heartbeat(self, armed=False, mode=STABILIZE, kind=None, vehicle=dialect.MAV_TYPE_QUADROTOR, state=4):
+        return dialect.MAVLink_heartbeat_message(vehicle, kind or self.kind, ARMED * armed, mode, state, 3)
 
     def wait(self, seconds, step=0.05, each=lambda: None):
         """Polls; reports of all of them."""

@@ -86,7 +86,7 @@ def open_msp(rig, sent):
     class Listening(LinePort):
         def write(self, data):
             sent.append(data)
-            super().write(data)
+            return super().write(data)
 
     return lambda address, vehicle, rate, throttle_rate: MspLink(Listening(rig.line, rig.now), vehicle, rate=rate)
 

@@ -248,8 +248,8 @@ def test_nothing_goes_out_before_control_is_taken() -> None:
     """The firmware has no modes: it would follow, whoever flies it."""
     fake, link = connected(arms_itself=True)
     assert not told(fake, link).accepts_setpoints
-    link.send(AttitudeSetpoint(LEVEL, 0.0), 0.0)
-    link.send(AttitudeSetpoint(LEVEL, 0.1), 0.0)
+    assert not link.send(AttitudeSetpoint(LEVEL, 0.0), 0.0)
+    assert not link.send(AttitudeSetpoint(LEVEL, 0.1), 0.0)
     assert fake.told == [] and fake.thrust == 0
     link.take_control(0.0)
     assert told(fake, link).accepts_setpoints

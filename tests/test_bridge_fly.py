@@ -10,12 +10,13 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import cast, get_args, get_type_hints
 
 import numpy as np
 import pytest
-from fake_link import FakeLink, SimulatedClock
+from fake_link import CAPABILITIES, FakeLink, SimulatedClock
 from rich.console import Console, ConsoleDimensions
 from scipy.spatial.transform import Rotation
 from test_bridge_loop import RATE, VEHICLE, Knows
@@ -29,7 +30,7 @@ from firmware_bridge.link import CheckResult, StatusReport, TextReport
 from firmware_bridge.loop import FlightLoop
 from firmware_bridge.preflight import TiltCheck, check_vehicle
 from firmware_bridge.realtime import run, undisturbed
-from firmware_bridge.session import CHECK_TIME, Histogram, Session, Wishes
+from firmware_bridge.session import CHECK_TIME, LONGEST_LIST, Histogram, Session, Wishes
 from firmware_bridge.supervisor_limits import Permission
 from firmware_bridge.supervisor_types import Phase
 from neural_lander.cli.fly import fly as fly_verb
@@ -123,6 +124,25 @@ def test_a_check_that_does_not_pass_ends_the_run_with_its_finding() -> None:
     assert s.clock.now() - 100.0 == pytest.approx(CHECK_TIME, abs=0.1)
     assert link.sent == [] and link.requests == []
     assert any("not passed  GUID_OPTIONS" in line for line in lines)
+
+
+def test_arming_is_refused_where_the_pilots_radio_alone_can_arm() -> None:
+    link = FakeLink(VEHICLE, capabilities=replace(CAPABILITIES, arming=False))
+    s = session(link, arm=True)
+    s.wishes.arm = True
+    assert "check not passed: arming by us: the pilot's radio alone arms" in fly(s)
+    assert link.requests == []
+
+
+def test_a_full_list_of_problems_silences_no_text_of_the_autopilot() -> None:
+    lines: list[str] = []
+    s = session(FakeLink(VEHICLE), say=lines.append)
+    fly(s, 0.1)
+    assert s.latest is not None
+    s.problems = {f"problem {k}": 1 for k in range(LONGEST_LIST)}
+    s._tell(replace(s.latest, problems=("problem 0", "one more"), messages=("Battery critical",)), 1.0)
+    assert "autopilot: Battery critical" in lines[-1]
+    assert s.problems["problem 0"] == 2 and len(s.problems) == LONGEST_LIST
 
 
 def test_checks_that_pass_after_the_pilot_took_off_let_him_give_control() -> None:

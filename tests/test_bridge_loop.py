@@ -13,11 +13,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from firmware_bridge.bounds import Bounds, Volume
+from firmware_bridge.bounds import BATTERY_AGE, Bounds, Volume
 from firmware_bridge.flight_plan import FlightPlan
 from firmware_bridge.guidance import FadedResidual, Guidance, quaternion_of
+from firmware_bridge.heard import Heard
 from firmware_bridge.height import DeclaredFloor, HeightSource, Rangefinder
-from firmware_bridge.link import AttitudeSetpoint, CheckResult, LinkLost, PositionReport, RatesSetpoint, StatusReport
+from firmware_bridge.link import (
+    AttitudeSetpoint,
+    BatteryReport,
+    CheckResult,
+    LinkLost,
+    PositionReport,
+    RatesSetpoint,
+    RestartReport,
+    StatusReport,
+)
 from firmware_bridge.loop import FlightLoop
 from firmware_bridge.realtime import run
 from firmware_bridge.supervisor_limits import Permission
@@ -333,6 +343,18 @@ def test_a_failed_check_or_a_bad_battery_keeps_it_on_the_ground() -> None:
     assert f.link.sent == []
 
 
+def test_a_battery_that_is_watched_and_falls_silent_counts_as_low_and_a_restart_forgets_it() -> None:
+    report = BatteryReport(received=100.0, voltage=16.0)
+    assert not Bounds(battery_voltage=14.0).battery_low(report, 100.0 + BATTERY_AGE)
+    assert Bounds(battery_voltage=14.0).battery_low(report, 100.1 + BATTERY_AGE)
+    assert not Bounds().battery_low(report, 1000.0)
+    heard = Heard(VEHICLE, None)
+    heard.take([report], 100.0)
+    assert heard.battery is report
+    heard.take([RestartReport(101.0, "booted anew")], 101.0)
+    assert heard.battery is None
+
+
 # --- faults in flight -------------------------------------------------------------------------------------------------
 
 
@@ -398,6 +420,35 @@ def test_a_setpoint_that_the_link_refuses_hands_back(monkeypatch: pytest.MonkeyP
     assert Phase.HANDING_BACK in f.phases
 
 
+def test_a_request_or_a_look_that_the_link_refuses_is_told_and_the_loop_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    f = airborne()
+
+    def refuse(now: float) -> None:
+        raise UserError("the sticks and switches are not read yet")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f.link, "hand_back", refuse)
+        after = f.fly(0.5, stop=True)
+        assert any("not read yet" in problem for r in after for problem in r.problems)
+        assert f.link.accepts and f.loop.link is f.link
+    f.fly(2.0)
+    assert f.link.requests[-1][1] == "hand back" and not f.link.accepts
+    monkeypatch.setattr(f.link, "poll", refuse)
+    assert "not read yet" in f.fly(0.01)[0].problems[0]
+
+
+def test_a_setpoint_for_which_the_line_had_no_room_is_not_told_as_flown() -> None:
+    f = airborne()
+    assert f.fly(0.1)[-1].rotor_speed_source == COMMANDED
+    f.link.full, before = True, len(f.link.sent)
+    for record in f.fly(0.1):
+        assert record.setpoint is None and record.rotor_speed is None
+        assert not record.f_a_applied.any()
+    assert len(f.link.sent) == before
+    f.link.full = False
+    assert f.fly(0.1)[-1].setpoint is not None
+
+
 def test_nan_in_the_state_is_refused_and_no_setpoint_comes_of_it() -> None:
     f = airborne()
     f.link.poison = True
@@ -423,6 +474,20 @@ def test_no_setpoint_is_made_from_a_state_over_the_limit(fault: str, seconds: fl
     resumed = [t for t, _ in f.link.sent if t >= end]
     assert bool(resumed) is (seconds < f.loop.limits.stale_time)
     assert (Phase.HANDING_BACK in f.phases) is (seconds > f.loop.limits.stale_time)
+
+
+def test_a_tick_that_was_held_up_sends_nothing_from_the_state_that_has_grown_old() -> None:
+    f = airborne()
+    begin, held_up = f.clock.now(), 0.04
+    f.loop._clock = lambda: f.clock.now() + held_up
+    assert f.fly(0.001)[0].setpoint is not None
+    assert f.link.sent[-1][0] == pytest.approx(begin + held_up)
+    held_up = 0.06
+    record = f.fly(0.001)[0]
+    assert record.setpoint is None and "too old" in record.problems[0]
+    assert f.link.sent[-1][0] < begin + 0.05
+    f.fly(0.5)
+    assert f.phases == [Phase.HANDING_BACK, Phase.OBSERVING]
 
 
 def test_unplugged_and_plugged_in_again_it_only_watches() -> None:
@@ -689,7 +754,29 @@ def test_ticks_stay_on_their_grid_and_lateness_is_measured() -> None:
     assert run(tick, 100.0, clock) == 2
     times, late = zip(*seen, strict=True)
     np.testing.assert_allclose(times, [0.0, 0.01, 0.02, 0.05, 0.06, 0.07], atol=1e-12)
-    np.testing.assert_allclose(late, 0.0, atol=1e-12)
+    np.testing.assert_allclose(late, [0.0, 0.0, 0.0, 0.02, 0.0, 0.0], atol=1e-12)
+
+
+@pytest.mark.parametrize("listen", [None, lambda now: True])
+@pytest.mark.parametrize("within", [False, True])
+def test_a_stall_within_a_tick_or_between_two_is_told_once(listen: Callable | None, within: bool) -> None:
+    clock, seen = SimulatedClock(0.0), []
+    wait = clock.sleep_until
+
+    def sleep_until(t: float) -> None:
+        wait(t)
+        if not within and len(seen) == 3 and clock.t < 0.4:
+            clock.t += 0.5
+
+    def tick(now: float, lateness: float) -> bool:
+        seen.append(lateness)
+        clock.t += 0.501 if within and len(seen) == 3 else 0.001
+        return len(seen) < 6
+
+    clock.sleep_until = sleep_until  # type: ignore[method-assign]
+    assert run(tick, 100.0, clock, listen) == pytest.approx(50, abs=1)
+    assert seen[3] == pytest.approx(0.5, abs=0.011)
+    assert [k for k, late in enumerate(seen) if late > 0.001] == [3]
 
 
 def test_ticks_move_to_where_states_come_and_stay_there() -> None:

@@ -68,6 +68,15 @@ class TestWhoIsWho:
         script.wait(2.0)
         assert {m.get_srcSystem() for m in script.heard("HEARTBEAT")} == {42}
 
+    @BOTH
+    @pytest.mark.parametrize("state", dialect.enums["MAV_STATE"])
+    def test_failsafe_emergency_and_termination_are_faults(self, script, state) -> None:
+        faulty = dialect.MAV_STATE_CRITICAL <= state <= dialect.MAV_STATE_FLIGHT_TERMINATION
+        script = script().connect()
+        (status,) = script.say(script.heartbeat(armed=True, state=state))
+        assert (dialect.enums["MAV_STATE"][state].name in status.fault) is faulty
+        assert bool(status.fault) is faulty
+
     @pytest.mark.parametrize("system, component, pilot", [(1, 154, 3), (255, 190, 8), (2, 1, 12), (1, 191, 3)])
     def test_a_foreign_heartbeat_changes_nothing(self, system, component, pilot) -> None:
         """A gimbal, a ground station, another vehicle, another companion."""
@@ -397,6 +406,13 @@ class TestSetpoints:
         script = copter(thrust_map=calibrated).connect(parameters={**COPTER_PARAMETERS, "GUID_OPTIONS": 0.0})
         with pytest.raises(UserError, match="climb rate"):
             script.link.send(HOVER, script.now)
+
+    def test_what_the_line_had_no_room_for_counts_as_not_sent(self) -> None:
+        script = copter().connect()
+        script.port.full = True
+        assert script.link.send(HOVER, script.now) is False and script.link.fraction is None
+        script.port.full = False
+        assert script.link.send(HOVER, script.now) is True and script.link.fraction is not None
 
     def test_an_option_that_is_cleared_in_flight_stops_the_setpoints(self) -> None:
         script = copter().connect()

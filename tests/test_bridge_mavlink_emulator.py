@@ -51,6 +51,7 @@ class LinePort:
 
     def write(self, data):
         self.line.to_autopilot.write(self.now, data)
+        return True
 
     def close(self):
         pass

@@ -259,6 +259,10 @@ def test_arming_and_disarming_are_refused_where_the_switch_is_the_pilots() -> No
     rig.run(1.5)
     with pytest.raises(UserError, match="pilot's switch; use the radio"):
         rig.link.arm(rig.now)
+    assert not rig.link.capabilities.arming
+    own = Rig(radio=False)
+    own.run(1.5)
+    assert own.link.capabilities.arming
 
 
 def test_where_msp_is_the_receiver_the_link_arms_flies_and_disarms() -> None:
@@ -332,6 +336,25 @@ def test_inav_holds_its_sticks_disarms_sooner_and_waits_for_the_arming_switch() 
     assert rig.status.mode == "FAILSAFE" and rig.status.arming_refusals == ("FAILSAFE_SYSTEM",)
     rig.run(1.5, rig.idle)
     assert rig.status.mode == "ANGLE" and not rig.status.arming_refusals and not rig.status.armed
+
+
+def test_a_line_without_room_is_told_and_the_sticks_are_let_go_once_it_takes_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rig = airborne()
+    setpoint = rig.at_height(LEVEL)()
+    assert rig.link.send(setpoint, rig.now)
+    before = len(rig.peer.setpoints)
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.port, "write", lambda data: False)
+        assert not rig.link.send(setpoint, rig.now)
+        rig.link.hand_back(rig.now)
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.link.pipeline, "room", lambda now: 0)
+        assert not rig.link.send(setpoint, rig.now) and rig.link.congested
+    rig.run(1.0)
+    assert len(rig.peer.setpoints) == before + 2
+    assert any("sticks let go" in report.text for report in rig.reports[TextReport])
 
 
 def test_hand_back_lets_go_at_once_and_control_can_be_taken_again() -> None:
@@ -444,6 +467,16 @@ def test_after_a_silence_everything_is_asked_anew() -> None:
     assert all(check.passed for check in rig.link.preflight())
 
 
+def test_after_a_stall_of_ours_into_a_silence_the_sticks_are_let_go_before_they_are_forgotten() -> None:
+    rig = airborne()
+    before = len(rig.peer.setpoints)
+    rig.now += 1.5
+    reports = rig.link.poll(rig.now)
+    assert any("sticks let go" in report.text for report in reports if isinstance(report, TextReport))
+    rig.run(0.1)
+    assert len(rig.peer.setpoints) > before
+
+
 def test_an_unknown_firmware_is_said_to_be_none() -> None:
     rig = Rig()
     rig.peer.variant = "KISS"
@@ -462,8 +495,9 @@ class Scripted:
         data, self.waiting = self.waiting, b""
         return data
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> bool:
         self.waiting += self.answer(Frame(data[4] | data[5] << 8, data[8:-1]))
+        return True
 
     def close(self) -> None:
         pass

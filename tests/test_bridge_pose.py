@@ -224,6 +224,18 @@ def test_nothing_is_told_before_the_velocity_has_settled():
     assert_allclose(f.state[1], [2.0, 0, 0], atol=0.05)
 
 
+def test_a_pose_that_is_no_newer_changes_nothing_and_one_that_is_far_back_begins_anew():
+    poses = PoseFilter()
+    for k in range(100):
+        poses.update(0.01 * k, np.array([0.005 * k, 0.0, 1.0]), np.zeros(3))
+    before, velocity = poses.state
+    for t in (0.99, 0.98):
+        poses.update(t, np.array([0.5, 0.0, 1.0]), np.zeros(3))
+        np.testing.assert_array_equal(poses.state, (before, velocity))
+    poses.update(-9.0, np.zeros(3), np.zeros(3))
+    assert poses.state is None and poses.resets == 1
+
+
 def test_a_jump_moves_the_position_and_is_no_speed():
     f = PoseFilter()
     for k in range(100):

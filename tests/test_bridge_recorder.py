@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -173,6 +174,37 @@ def test_a_disk_that_fills_up_in_flight_is_said_and_the_loop_goes_on(
     made.close()
     with pytest.warns(NeuralLanderWarning, match="cut short"):
         assert len(read_log(tmp_path / "log").t) > 100
+
+
+def test_a_height_is_recorded_up_to_the_supervisors_limit(tmp_path: Path, flown: Flight) -> None:
+    old = [replace(record, height_age=0.3) for record in flown.records[:1000]]
+    made = recorded(tmp_path / "young", old)
+    assert read_log(tmp_path / "young").height is None
+    made = Recorder(tmp_path / "old", METADATA, commands=True, height_age=0.5)
+    for record in old:
+        made.put(record)
+    made.close()
+    assert read_log(tmp_path / "old").height is not None
+
+
+def test_a_record_that_cannot_be_written_is_said_and_what_came_before_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flown: Flight
+) -> None:
+    made, count = Recorder(tmp_path / "log", METADATA, commands=True), iter(range(10_000))
+
+    def fails(t: float, record: TickRecord) -> bytes:
+        if next(count) == 500:
+            raise ValueError("unforeseen")
+        return bridge_message(t, record)
+
+    monkeypatch.setattr(recorder_module, "bridge_message", fails)
+    for record in flown.records:
+        made.put(record)
+    wait_until(lambda: made.problem != "")
+    made.put(flown.records[-1])
+    made.close()
+    assert "ValueError: unforeseen" in made.problem and made.dropped > 0 and not made._queue
+    assert len(bridge_messages(tmp_path / "log")) == 500 and made._writer.closed
 
 
 def wait_until(condition: object) -> None:

@@ -140,10 +140,11 @@ class LinePort:
         self._check()
         return self._line.arrived()
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> bool:
         """See :class:`firmware_bridge.port.Port`."""
         self._check()
         self._line.to_autopilot.write(self._clock(), data)
+        return True
 
     def close(self) -> None:
         """See :class:`firmware_bridge.port.Port`."""

@@ -242,10 +242,12 @@ class WitnessedPort:
         self._witness.arrived(data)
         return data
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> bool:
         """See :class:`firmware_bridge.port.Port`."""
-        self._port.write(data)
-        self._witness.written(data)
+        written = self._port.write(data)
+        if written:
+            self._witness.written(data)
+        return written
 
     def close(self) -> None:
         """See :class:`firmware_bridge.port.Port`."""

@@ -60,12 +60,13 @@ def _session(prepared: Prepared, poses: PoseReceiver | None, stack: contextlib.E
     except LinkLost as error:
         raise UserError(f"link '{options.link}' cannot be opened: {error}") from error
     try:
-        recorder = Recorder(prepared.log, prepared.metadata, commands=options.sends)
+        age = prepared.limits.height_age
+        recorder = Recorder(prepared.log, prepared.metadata, commands=options.sends, height_age=age)
     except BaseException:
         opened.close()
         raise
     stack.callback(recorder.close)
-    display = None if options.as_json else Display(console)
+    display, clock = None if options.as_json else Display(console), MonotonicClock()
     if display is not None:
         stack.callback(display.close)
     loop = FlightLoop(
@@ -80,11 +81,12 @@ def _session(prepared: Prepared, poses: PoseReceiver | None, stack: contextlib.E
         record=recorder.put,
         domain_score=None if prepared.domain is None else prepared.domain.score,
         reopen=reopen,
+        clock=clock.now,
     )
     stack.callback(loop.close)
     session = Session(
         loop,
-        MonotonicClock(),
+        clock,
         Wishes(),
         prepared.checks,
         TiltCheck() if options.tilt_check else None,
