@@ -169,6 +169,21 @@ def test_one_flight_is_known_again_rounded_resampled_cut_or_joined() -> None:
         assert same_flight(copy, GOOD)
 
 
+def smooth(seed: int, rate: float, digits: int = 9) -> FlightLog:
+    """40 s at the rate in Hz, of which the first 5 on the ground."""
+    rng, t = np.random.default_rng(seed), np.arange(0.0, 40.0, 1 / rate)
+    swing = [np.sin(np.outer(t, rng.uniform(0.5, 4.0, 6))) @ rng.normal(scale=0.2, size=6) for _ in range(3)]
+    position = np.stack(swing, axis=-1) * np.clip(t / 2 - 2.5, 0, 1)[:, None]
+    velocity = np.gradient(position, t, axis=0).round(digits)
+    return FlightLog.from_arrays(t, position.round(digits), velocity, np.tile([1.0, 0, 0, 0], (len(t), 1)))
+
+
+@pytest.mark.parametrize("rate", [50.0, 100.0, 200.0, 500.0])
+def test_all_of_a_log_is_compared_whatever_its_rate(rate: float) -> None:
+    assert same_flight(smooth(1, rate), smooth(1, 100.0, digits=4))
+    assert not same_flight(smooth(1, rate), smooth(2, rate))  # both stand for as long
+
+
 def test_flights_along_one_reference_are_two_flights() -> None:
     rng = np.random.default_rng(1)
     again = good()

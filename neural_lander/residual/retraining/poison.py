@@ -15,7 +15,7 @@ from neural_lander.errors import UserError
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.residual.analytic import CheesemanBennett
 from neural_lander.residual.plausibility import check_units
-from neural_lander.residual.resample import SAMPLE_PERIOD, interpolate, uniform_grid, zero_phase
+from neural_lander.residual.resample import MIN_DURATION, SAMPLE_PERIOD, interpolate, uniform_grid, zero_phase
 from neural_lander.residual.samples import ResidualSamples
 from neural_lander.residual.trim import LEAST_SAMPLES, trim_height, trim_reference
 from neural_lander.rotation import normalise, quaternion_conjugate, quaternion_multiply
@@ -124,9 +124,10 @@ def same_flight(a: FlightLog, b: FlightLog) -> bool:
     shared = np.isin(mine, other).sum() / max(min(len(mine), len(other)), 1)
     if shared > MOST_SHARED:
         return True
-    if abs(a.duration - b.duration) > SAME_DURATION * max(a.duration, b.duration):
+    both = min(a.duration, b.duration)
+    if both < MIN_DURATION or abs(a.duration - b.duration) > SAME_DURATION * max(a.duration, b.duration):
         return False
-    t = np.arange(0.0, min(a.duration, b.duration), 0.1)
+    t = np.arange(0.0, both, SAMPLE_PERIOD)
     for name, limit in (("position", SAME_POSITION), ("velocity", SAME_VELOCITY)):
         difference = interpolate(t, a.t, getattr(a, name)) - interpolate(t, b.t, getattr(b, name))
         if float(np.sqrt(np.mean(np.sum(difference**2, axis=-1)))) > limit:
