@@ -12,6 +12,7 @@ from learning_flights import flight
 from neural_lander.errors import UserError
 from neural_lander.flightlog import FlightLog, read_log
 from neural_lander.residual.analytic import CheesemanBennett
+from neural_lander.residual.plausibility import check_units
 from neural_lander.residual.retraining.poison import bias_tolerance, check_bias, check_itself, hover_bias, same_flight
 from neural_lander.residual.samples import residual_samples
 from neural_lander.residual.trim import trim_height, trim_reference
@@ -122,6 +123,19 @@ def test_thrust_that_is_wrong_by_a_fifth_is_refused_beside_one_old_flight_or_man
             check_bias("log", poisoned, old)
         said = re.search(r"reads ([\d.]+) times theirs", str(refused.value))
         assert said is not None and float(said[1]) == pytest.approx(factor, abs=0.03)
+
+
+def test_what_is_no_number_passes_no_gate() -> None:
+    nan = float("nan")
+    for old in ([], [0.0, 0.01]):
+        with pytest.raises(UserError, match="no scored sample to judge its thrust by"):
+            check_bias("log", nan, old)
+    with pytest.raises(UserError, match="does not fit the old flights"):
+        check_bias("log", 0.0, [0.0, nan])
+    with pytest.raises(UserError, match="its mass is nan kg"):
+        check_itself(replace(GOOD, metadata={"mass_kg": nan}), VEHICLE)
+    with pytest.raises(UserError, match="its mass_kg is nan"):
+        check_units(replace(GOOD, metadata={"mass_kg": nan}), VEHICLE)
 
 
 def test_thrust_is_judged_near_the_ground_too_where_no_flight_leaves_it() -> None:

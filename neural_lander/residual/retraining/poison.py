@@ -95,12 +95,14 @@ def check_bias(source: str, bias: float, old: Sequence[float]) -> None:
     Raises
     ------
     UserError
-        Naming the ratio of thrusts, and what may be behind it.
+        Naming the ratio of thrusts, and what may be behind it; or that there is nothing to judge the flight by.
     """
-    if not old or np.isnan(bias):
+    if not np.isfinite(bias):
+        raise UserError(f"log {source or '(unnamed)'} holds no scored sample to judge its thrust by")
+    if not old:
         return
     usual, allowed = float(np.median(old)), bias_tolerance(old)
-    if abs(bias - usual) > allowed:
+    if not abs(bias - usual) <= allowed:  # also where an old one is no number
         raise UserError(
             f"log {source or '(unnamed)'} does not fit the old flights ({len(old)}): its thrust in hover reads "
             f"{(1 - bias) / (1 - usual):.2f} times theirs (residual {100 * bias:+.1f} % of the weight, theirs "
@@ -139,7 +141,7 @@ def _check_vehicle(log: FlightLog, vehicle: Vehicle, where: str) -> None:
     name, mass = log.metadata.get("vehicle"), log.metadata.get("mass_kg")
     if isinstance(name, str) and name != vehicle.name:
         raise UserError(f"{where} is of vehicle '{name}', the bundle is of '{vehicle.name}': retrain that one's bundle")
-    if isinstance(mass, (int, float)) and abs(mass / vehicle.mass - 1) > MASS_TOLERANCE:
+    if isinstance(mass, (int, float)) and not abs(mass / vehicle.mass - 1) <= MASS_TOLERANCE:
         raise UserError(
             f"{where}: its mass is {mass:.4g} kg, the bundle's vehicle has {vehicle.mass:.4g} kg "
             f"({100 * MASS_TOLERANCE:.0f} % allowed): train another bundle with a profile of that mass"
