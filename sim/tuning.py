@@ -32,6 +32,7 @@ from neural_lander.control.controller import Controller
 from neural_lander.control.kinds import Parameter, default_parameters, free_parameters
 from neural_lander.control.tuned import FORMAT, FORMAT_VERSION
 from neural_lander.errors import UserError
+from neural_lander.flightlog.files import replacing
 from sim.campaign import Copy, moment_trims
 from sim.controllers import build_controller, controller_named
 from sim.landing import fly_once
@@ -256,9 +257,5 @@ def write_tuned(document: Mapping[str, Any], path: Path) -> None:
     UserError
         If it cannot be written.
     """
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_text(json.dumps(document, allow_nan=False, indent=1), "utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise UserError(f"tuned gains cannot be written to {path}: {error.strerror or error}") from error
+    with replacing(path) as part:
+        part.write_text(json.dumps(document, allow_nan=False, indent=1), "utf-8")
