@@ -6,7 +6,6 @@ newest versions by their hash. Loading a bundle does not read it; without it a b
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import zipfile
@@ -15,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from neural_lander.bundle_files import FILES, HISTORY
+from neural_lander.bundle_files import FILES, HISTORY, sha256_of
 from neural_lander.errors import UserError
 
 FORMAT, FORMAT_VERSION = "neural-lander-history", 1
@@ -60,7 +59,7 @@ def appended(history: History, contents: Mapping[str, bytes], entry: Mapping[str
     """The history with one more version, which is then the present one; the oldest files make room."""
     number = len(history.entries) + 1
     entries = (*history.entries, {"number": number, **entry, "files": _hashes(contents)})
-    objects = {**history.objects, **{_sha256(contents[name]): contents[name] for name in FILES}}
+    objects = {**history.objects, **{sha256_of(contents[name]): contents[name] for name in FILES}}
     wanted = {sha256 for e in entries[-KEPT:] for sha256 in e["files"].values()}
     return History(entries, {sha256: data for sha256, data in objects.items() if sha256 in wanted})
 
@@ -118,15 +117,11 @@ def _unpack(data: bytes, source: str) -> History:
         raise
     except DAMAGE as error:
         raise UserError(f"{source} is damaged: {error}; {remedy}") from error
-    changed = [sha256 for sha256, content in objects.items() if _sha256(content) != sha256]
+    changed = [sha256 for sha256, content in objects.items() if sha256_of(content) != sha256]
     if changed or not whole:
         raise UserError(f"{source} is damaged: {changed[0] if changed else 'its list'} does not fit; {remedy}")
     return History(entries, objects)
 
 
 def _hashes(contents: Mapping[str, bytes]) -> dict[str, str]:
-    return {name: _sha256(contents[name]) for name in FILES}
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+    return {name: sha256_of(contents[name]) for name in FILES}

@@ -148,7 +148,7 @@ def run_campaign(
     rows = [] if store is None else store.open()
     blocks = list(_blocks(campaign, rows, size))
     needed = sorted({index % len(copies) for block in blocks for _, index in block})
-    trims = dict(zip(needed, _moment_trims([copies[k] for k in needed], pool), strict=True))
+    trims = dict(zip(needed, moment_trims([copies[k] for k in needed], pool), strict=True))
     parts = [_parts(campaign, copies, trims, block) for block in blocks]
     shards = [_Shard(world, campaign.scenario, campaign.omega_n, campaign.resting_share, some) for some in parts]
     done, of = 0, len(shards)
@@ -201,7 +201,8 @@ def _parts(
     return tuple(parts)
 
 
-def _moment_trims(copies: Sequence[Copy], pool: Pool) -> list[np.ndarray | str]:
+def moment_trims(copies: Sequence[Copy], pool: Pool) -> list[np.ndarray | str]:
+    """(3,) N m of each airframe, or why there is none."""
     found: dict[int, np.ndarray | str] = dict(
         pool.run(_moment_trim, [(k, copy.plant) for k, copy in enumerate(copies)])
     )
@@ -254,4 +255,4 @@ def flight_seed(seed: int, index: int) -> int:
     return int(np.random.SeedSequence([seed, index, TEST_STREAM]).generate_state(1)[0])
 
 
-__all__ = ["Campaign", "Copy", "Failure", "Outcome", "Progress", "flight_seed", "run_campaign"]
+__all__ = ["Campaign", "Copy", "Failure", "Outcome", "Progress", "flight_seed", "moment_trims", "run_campaign"]

@@ -43,7 +43,7 @@ def cell(key: str, controller: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def succeeded(controller: Mapping[str, Any]) -> tuple[str, list[str]]:
-    """Successes of the flights with a result, ``20/20``, with their Wilson interval and what went wrong beside it."""
+    """Successes of all flights, ``20/20``, with their Wilson interval and what went wrong beside it."""
     success, notes = controller.get("success"), list[str]()
     if success is None or not success["n"]:
         text = MISSING
@@ -129,8 +129,8 @@ def headline(results: Mapping[str, Any]) -> list[str]:
     if failures:
         label, first = failures[0]
         sentences.append(
-            f"{len(failures)} flights have no result and are in no figure; the first: {label}, seed {first['seed']}: "
-            f"{first['reason']}"
+            f"{len(failures)} flights have no result: they are in no figure and count as no success; the first: "
+            f"{label}, seed {first['seed']}: {first['reason']}"
         )
     requirements = results.get("requirements", [])
     if requirements:

@@ -47,8 +47,8 @@ def _landing(name: str, controllers: Mapping[str, Any]) -> Iterator[dict[str, An
             f"{name}: final error of Neural-Lander, 1/20 of PD's", median("neural-lander", "final_error_m"), bound
         )
     for controller in ("neural-lander", "neural-lander-trim"):
-        if controller in have:
-            n = controllers[controller]["n"]
+        n = controllers[controller]["success"]["n"] if controller in controllers else 0
+        if n:
             count = controllers[controller]["touchdown_count"]
             title = f"{name}: sustained touchdowns of {controllers[controller]['label']}"
             yield {"name": title, "value": count, "bound": n, "unit": f"of {n}", "met": count == n}
@@ -87,7 +87,18 @@ def apart_requirements(scenarios: Mapping[str, Any], where: str = "") -> list[di
                 rows.append(_beyond_any_model(row, key, controllers.get(ORACLE)))
         title = f"{name}{where}: flights of {ours['label']} that tipped over"
         rows.append(_row(title, ours["tipped_over_count"], 0, f"of {ours['n']}"))
-    return rows
+    return rows + _without_result(scenarios, where)
+
+
+def _without_result(scenarios: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
+    """Our flights that failed, which are in no figure; no row where all have a result."""
+    found = []
+    for name, scenario in scenarios.items():
+        ours = scenario["controllers"].get(OURS, {})
+        if lost := len(ours.get("failures", ())):
+            title = f"{name}{where}: flights of {ours['label']} without a result"
+            found.append(_row(title, lost, 0, f"of {ours['success']['n']}"))
+    return found
 
 
 def _comparable(key: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:

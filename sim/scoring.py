@@ -22,12 +22,10 @@ def score_landing(truth: Truth, trajectory: Trajectory) -> dict[str, float]:
     contact, NaN without one. ``low_descent_error_m`` is the mean of |h - h_ref| over the last ``LOW_DESCENT`` of the
     descent: who swings through the reference just as it stops has no arrival error. Success is a touchdown that lasts,
     no faster than ``HARD``, without tipping over, once the descent has begun: who fell before is scored on what there
-    is of the flight.
+    is of the flight. Who tips over has not touched down: see ``_never_down``.
     """
     arrives = _arrival(trajectory)
-    after = truth.t >= 0
-    if not np.any(after):
-        after = truth.t < 0
+    after = _after(truth)
     t, height = truth.t[after], truth.height[after]
     offset = np.linalg.norm(truth.position[after, :2] - truth.reference[after, :2], axis=-1)
     last = t > t[-1] - 1.0
@@ -37,7 +35,7 @@ def score_landing(truth: Truth, trajectory: Trajectory) -> dict[str, float]:
     arrival = int(np.searchsorted(t, arrives))
     down = int(np.searchsorted(t, truth.landed_at)) if landed else -1
     speed = _fall(t, height, int(touches[0])) if len(touches) else float("nan")
-    return {
+    scores = {
         "final_error_m": 0.0 if landed else float(np.mean(np.abs(height[last]))),
         "hang_height_m": 0.0 if landed else float(np.mean(height[last])),
         "drift_m": float(offset[min(down, len(t) - 1)] if landed else np.mean(offset[last])),
@@ -49,6 +47,28 @@ def score_landing(truth: Truth, trajectory: Trajectory) -> dict[str, float]:
         "touchdown": float(landed),
         "tipped_over": float(tipped),
         "success": float(truth.landed_at >= 0 and not tipped and speed <= HARD),
+    }
+    return scores | _never_down(height, offset) if tipped else scores
+
+
+def _after(truth: Truth) -> np.ndarray:
+    """(N,) the descent and what follows; of who fell before, what there is."""
+    after = truth.t >= 0
+    return np.asarray(after if np.any(after) else truth.t < 0)
+
+
+def _never_down(height: np.ndarray, offset: np.ndarray) -> dict[str, float]:
+    """Scores of who tips over, which lies on the floor without an error: as if still where the descent began.
+
+    They are bounds and no measurements: whatever it did upright, it gains nothing by the fall. Drift is the furthest
+    that it was off.
+    """
+    errors = ("final_error_m", "hang_height_m", "arrival_error_m", "low_descent_error_m")
+    return {
+        **dict.fromkeys(errors, float(height[0])),
+        "drift_m": float(np.max(offset)),
+        "lateness_s": LANDING_HOLD,
+        "touchdown": 0.0,
     }
 
 

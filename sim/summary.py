@@ -20,7 +20,8 @@ FIGURES = ("_m", "_s")  # endings of scores that are quantities
 def summarise(outcomes: Mapping[str, Outcome], seed: int = 0) -> dict[str, Any]:
     """Medians with 95 % intervals, tails, and counts; the shape of ``results.json``.
 
-    Errors are summarised by magnitude, lateness with its sign: a landing before its time is not a late one.
+    Errors are summarised by magnitude, lateness with its sign: a landing before its time is not a late one. ``n`` of a
+    controller is its flights with a result, ``n`` of its success all that were flown.
     """
     baseline = baseline_of(outcomes)
     return {
@@ -56,7 +57,8 @@ def figures(outcome: Outcome, key: str) -> np.ndarray:
 
 
 def _success(outcome: Outcome) -> dict[str, Any]:
-    count, n = int(sum(row["success"] for row in outcome.rows)), len(outcome.rows)
+    """Of all flights: one without a result is no success."""
+    count, n = int(sum(row["success"] for row in outcome.rows)), len(outcome.rows) + len(outcome.failures)
     return {"count": count, "n": n, "rate": count / n if n else None, "ci95": list(wilson_interval(count, n))}
 
 

@@ -32,10 +32,10 @@ from neural_lander.control.controller import Controller
 from neural_lander.control.kinds import Parameter, default_parameters, free_parameters
 from neural_lander.control.tuned import FORMAT, FORMAT_VERSION
 from neural_lander.errors import UserError
-from sim.campaign import Copy
+from neural_lander.flightlog.files import replacing
+from sim.campaign import Copy, moment_trims
 from sim.controllers import build_controller, controller_named
-from sim.landing import fly_once, identify_moment_trim
-from sim.plant import Plant
+from sim.landing import fly_once
 from sim.pool import LocalPool, Pool
 from sim.scenarios import scenario_named
 
@@ -100,8 +100,11 @@ def tune(
         built = build_controller(controller_named(name), tuning.copies[0].plant, tuning.copies[0].learned)
         if type(built) is not Controller:
             raise UserError(f"controller '{name}' brings its own gains: leave it out, compare flies it as it is")
-    found = dict(pool.run(_moment_trim, list(enumerate(copy.plant for copy in tuning.copies))))
-    trims = [found[k] for k in range(len(tuning.copies))]
+    trims: list[np.ndarray] = []
+    for trim in moment_trims(tuning.copies, pool):
+        if isinstance(trim, str):
+            raise UserError(trim)
+        trims.append(trim)
     document = _document(tuning)
     for name in tuning.controllers:
         _tune_one(tuning, name, trims, pool, document, save, progress)
@@ -190,12 +193,6 @@ class _Candidate:
     moment_trims: Sequence[np.ndarray]
 
 
-def _moment_trim(task: tuple[int, Plant]) -> tuple[int, np.ndarray]:
-    k, plant = task
-    with plant.build() as world:
-        return k, identify_moment_trim(plant, world)
-
-
 def _cost(candidate: _Candidate) -> tuple[int, float]:
     tuning, costs = candidate.tuning, []
     for k, seed in enumerate(tuning.seeds):
@@ -260,9 +257,5 @@ def write_tuned(document: Mapping[str, Any], path: Path) -> None:
     UserError
         If it cannot be written.
     """
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_text(json.dumps(document, allow_nan=False, indent=1), "utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise UserError(f"tuned gains cannot be written to {path}: {error.strerror or error}") from error
+    with replacing(path) as part:
+        part.write_text(json.dumps(document, allow_nan=False, indent=1), "utf-8")

@@ -219,7 +219,7 @@ def test_where_no_flight_has_a_result_the_first_reason_is_told(monkeypatch: pyte
 @pytest.fixture
 def no_trim(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers are other processes: there the moment trim is not replaced, so it is not asked for."""
-    monkeypatch.setattr("sim.campaign._moment_trims", lambda copies, pool: [np.zeros(3)] * len(copies))
+    monkeypatch.setattr("sim.campaign.moment_trims", lambda copies, pool: [np.zeros(3)] * len(copies))
 
 
 @pytest.mark.slow

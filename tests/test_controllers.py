@@ -1,6 +1,7 @@
 """The columns of a comparison: what each is made of, tuned gains, and a user's own."""
 
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from neural_lander.control.user import UserController
 from neural_lander.errors import UserError
 from neural_lander.residual.analytic import CheesemanBennett
 from neural_lander.residual.domain import Domain, FadingResidual
+from neural_lander.residual.model import WithinThrusts
 from neural_lander.state import Reference, State
 from neural_lander.vehicle import load_vehicle
 from sim.controllers import CONTROLLERS, build_controller, controller_named
@@ -66,6 +68,23 @@ def test_adaptation_flies_with_the_factor_that_its_ball_keeps() -> None:
         CONTROLLERS["neural-lander-trim"], PLANT, Learned(LEARNED.network, CB, product, uncertified="random weights")
     )
     assert adaptive.iterations == honest.iterations > trained.iterations
+
+
+def test_adaptation_stays_within_the_thrusts_that_the_network_is_asked_for() -> None:
+    within = FadingResidual(WithinThrusts(NETWORK, 2.0, 5.0), DOMAIN)
+    adaptive = build_controller(CONTROLLERS["neural-lander-adaptive"], PLANT, replace(LEARNED, network=within))
+    assert np.all(np.isfinite(adaptive(0.0, STATE, HERE)))
+    estimate, force = adaptive.tracking.estimate, adaptive.residual.at(STATE)
+    assert isinstance(estimate, LastLayerAdaptation)
+    for low, high in ((0.0, 2.0), (5.0, 9.0)):
+        assert_allclose(force(np.full(4, low)), force(np.full(4, high)))
+        hidden = estimate._hidden(STATE)
+        assert_allclose(hidden(np.full(4, low)), hidden(np.full(4, high)))
+    steep = replace(NETWORK, weights=(*NETWORK.weights[:-1], 100 * NETWORK.weights[-1]))
+    with pytest.raises(UserError, match="product of the network's norms gives a contraction factor of"):
+        build_controller(
+            CONTROLLERS["neural-lander-adaptive"], PLANT, replace(LEARNED, network=WithinThrusts(steep, 2.0, 5.0))
+        )
 
 
 @pytest.mark.parametrize("name", CONTROLLERS)

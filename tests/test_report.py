@@ -235,7 +235,7 @@ def test_flights_without_a_result_are_told_first(tmp_path: Path) -> None:
     failure = {"seed": 77, "index": 3, "reason": "effect 'Mine' returned nan"}
     given["scenarios"]["land-1d"]["controllers"]["pd"]["failures"] = [failure]
     said = " ".join(headline(given))
-    assert "1 flights have no result and are in no figure; the first: PD, seed 77: effect 'Mine' returned nan" in said
+    assert "1 flights have no result: they are in no figure and count as no success; the first: PD, seed 77" in said
     assert "1 without a result" in page(tmp_path, given)
 
 

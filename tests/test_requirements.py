@@ -3,7 +3,9 @@
 import pytest
 from report_results import controller
 
-from sim.requirements import apart_requirements, robust_requirements
+from sim.campaign import Failure, Outcome
+from sim.requirements import apart_requirements, landing_requirements, robust_requirements
+from sim.summary import summarise
 
 
 def scenarios(ours_hang: float, theirs_hang: float, tipped: int = 0) -> dict:
@@ -32,6 +34,18 @@ def test_overlapping_intervals_and_a_flight_that_tipped_over_are_missed() -> Non
         *(f"land-3d, tuned: {e} of Neural-Lander + trim below that of PD + trim, intervals apart" for e in errors),
         "land-3d, tuned: flights of Neural-Lander + trim that tipped over",
     }
+
+
+def test_flights_without_a_result_are_no_successes_and_no_touchdowns() -> None:
+    row = {"success": 1.0, "touchdown": 1.0, "tipped_over": 0.0, "seed": 0.0, "copy": 0.0, "touchdown_speed_m_s": 0.3}
+    failures = [Failure(seed, seed, "diverged") for seed in range(95)]
+    found = summarise({"neural-lander-trim": Outcome([row] * 5, failures), "pd": Outcome([], failures)})
+    assert found["neural-lander-trim"]["success"]["rate"] == 0.05 and found["neural-lander-trim"]["n"] == 5
+    assert found["neural-lander-trim"]["success"]["ci95"][1] < 0.12 and found["pd"]["success"]["rate"] == 0.0
+    downs, *_ = landing_requirements({"land-1d": {"controllers": found}})
+    assert downs["value"] == 5 and downs["bound"] == 95 + 5 and not downs["met"]
+    lost = apart_requirements({"land-1d": {"controllers": found}})[-1]
+    assert lost["name"].endswith("without a result") and lost["value"] == 95 and not lost["met"]
 
 
 def test_robustness_is_held_against_the_best_baseline_and_no_oracle() -> None:

@@ -16,11 +16,14 @@ from typing import Any
 import numpy as np
 import pytest
 from learning_flights import flight, true_residual
+from test_certificate_check import closed_loop
 from test_retrain_poison import frozen, reversed_in_time, scaled_thrust
 
 from neural_lander import bundle_folder
-from neural_lander.bundle import load_bundle
-from neural_lander.certificate import check, steepest
+from neural_lander.bundle import load_bundle, replace_certificate
+from neural_lander.certificate import check, document, steepest
+from neural_lander.certificate.document import certify
+from neural_lander.certificate.evidence import ThrustRange, product_slopes
 from neural_lander.cli import retrain as verb
 from neural_lander.cli.main import main
 from neural_lander.flightlog import FlightLog, read_log, write_csv, write_mcap
@@ -240,6 +243,27 @@ def test_a_flight_of_the_bundle_in_another_rate_is_refused(place: Path, capsys: 
     code, _, err = run(capsys, "B", "half.mcap")
     assert code == 1
     assert "log half.mcap is the flight f1.mcap once more, or a part of it" in err
+
+
+def test_it_certifies_over_what_contracts_and_says_that_a_measured_envelope_is_gone(
+    place: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, steep = load_bundle("B"), product_slopes(load_bundle("B").model, VEHICLE)
+    L_u = steep["lipschitz_rotor_thrust"].bound
+    replace_certificate("B", certify(bundle.model, VEHICLE, steep, [closed_loop(1.5, L_u)]))
+    narrow, proved = ThrustRange(1.0, 5.0), document.proved_slopes
+
+    def over_all_too_steep(network: Any, vehicle: Any, *given: Any) -> Any:
+        slopes = proved(network, vehicle, *given)
+        return slopes if narrow in given else {n: replace(s, bound=9.0) for n, s in slopes.items()}
+
+    monkeypatch.setattr(document, "proved_slopes", over_all_too_steep)
+    monkeypatch.setattr(document, "contracting_range", lambda *given: narrow)
+    code, _, err = run(capsys, "B", "new")
+    assert code == 0 and "is about the old network, and is gone from the certificate" in err
+    after = load_bundle("B").certificate
+    ends = [after["entries"][f"rotor_thrust_{end}"]["value"] for end in ("low", "high")]
+    assert ends == [1.0, 5.0] and after["tracking"] == []
 
 
 @pytest.mark.parametrize("which", ["near ground", "certified"])

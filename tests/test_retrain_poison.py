@@ -12,6 +12,7 @@ from learning_flights import flight
 from neural_lander.errors import UserError
 from neural_lander.flightlog import FlightLog, read_log
 from neural_lander.residual.analytic import CheesemanBennett
+from neural_lander.residual.plausibility import check_units
 from neural_lander.residual.retraining.poison import bias_tolerance, check_bias, check_itself, hover_bias, same_flight
 from neural_lander.residual.samples import residual_samples
 from neural_lander.residual.trim import trim_height, trim_reference
@@ -124,6 +125,19 @@ def test_thrust_that_is_wrong_by_a_fifth_is_refused_beside_one_old_flight_or_man
         assert said is not None and float(said[1]) == pytest.approx(factor, abs=0.03)
 
 
+def test_what_is_no_number_passes_no_gate() -> None:
+    nan = float("nan")
+    for old in ([], [0.0, 0.01]):
+        with pytest.raises(UserError, match="no scored sample to judge its thrust by"):
+            check_bias("log", nan, old)
+    with pytest.raises(UserError, match="does not fit the old flights"):
+        check_bias("log", 0.0, [0.0, nan])
+    with pytest.raises(UserError, match="its mass is nan kg"):
+        check_itself(replace(GOOD, metadata={"mass_kg": nan}), VEHICLE)
+    with pytest.raises(UserError, match="its mass_kg is nan"):
+        check_units(replace(GOOD, metadata={"mass_kg": nan}), VEHICLE)
+
+
 def test_thrust_is_judged_near_the_ground_too_where_no_flight_leaves_it() -> None:
     old = [bias(flight(VEHICLE, 30.0, top=0.4, seed=seed), VEHICLE) for seed in range(4, 8)]
     low = flight(VEHICLE, 30.0, top=0.5, seed=3)
@@ -167,6 +181,21 @@ def test_one_flight_is_known_again_rounded_resampled_cut_or_joined() -> None:
     for copy in (rounded, resampled(GOOD, 0.02), resampled(GOOD, 0.007), cut):
         assert same_flight(GOOD, copy)
         assert same_flight(copy, GOOD)
+
+
+def smooth(seed: int, rate: float, digits: int = 9) -> FlightLog:
+    """40 s at the rate in Hz, of which the first 5 on the ground."""
+    rng, t = np.random.default_rng(seed), np.arange(0.0, 40.0, 1 / rate)
+    swing = [np.sin(np.outer(t, rng.uniform(0.5, 4.0, 6))) @ rng.normal(scale=0.2, size=6) for _ in range(3)]
+    position = np.stack(swing, axis=-1) * np.clip(t / 2 - 2.5, 0, 1)[:, None]
+    velocity = np.gradient(position, t, axis=0).round(digits)
+    return FlightLog.from_arrays(t, position.round(digits), velocity, np.tile([1.0, 0, 0, 0], (len(t), 1)))
+
+
+@pytest.mark.parametrize("rate", [50.0, 100.0, 200.0, 500.0])
+def test_all_of_a_log_is_compared_whatever_its_rate(rate: float) -> None:
+    assert same_flight(smooth(1, rate), smooth(1, 100.0, digits=4))
+    assert not same_flight(smooth(1, rate), smooth(2, rate))  # both stand for as long
 
 
 def test_flights_along_one_reference_are_two_flights() -> None:

@@ -43,6 +43,23 @@ def test_differentiated_velocity_gives_the_same_force_without_lag() -> None:
     assert "8 Hz" in without.acceleration
 
 
+@pytest.mark.parametrize("vehicle, scored", [("intel-aero", False), ("crazyflie-21", True)])
+def test_a_hole_in_the_log_is_not_scored_but_where_the_data_set_counts_it(vehicle: str, scored: bool) -> None:
+    """The rule of the two vehicles' data set knows no holes; theirs are shorter than half a second."""
+    log = flight(load_vehicle(vehicle), 20.0)
+    for length in (0.4, 3.0):
+        samples = residual_samples(_cut_out(log, 10.0, length), load_vehicle(vehicle))
+        hole = (samples.t > 10.02) & (samples.t < 10.0 + length - 0.02)
+        assert not samples.usable[hole].any()
+        assert samples.scored[hole].any() == (scored and length < 1.0)
+
+
+def _cut_out(log: FlightLog, start: float, length: float) -> FlightLog:
+    kept = (log.t < start) | (log.t > start + length)
+    columns = {name: getattr(log, name) for name in log.__dataclass_fields__}
+    return changed(log, **{n: v[kept] for n, v in columns.items() if isinstance(v, np.ndarray)})
+
+
 def test_lag_is_the_first_order_response_that_the_data_set_defines() -> None:
     command = np.random.default_rng(0).uniform(0.0, 1.0, (300, 4))
     reference = lfilter([0.0, 0.16], [1.0, -0.84], command - command[0], axis=0) + command[0]

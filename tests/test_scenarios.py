@@ -1,6 +1,7 @@
 """Scores against the design's definitions, on flights made by hand."""
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,16 @@ def test_a_crash_on_the_way_down_is_no_success(speed: float, success: float) -> 
     falling = flown(lambda t: np.clip(1.0 - speed * t, 0.0, 1.0), end=1 / speed + 0.2, landed_at=1 / speed)
     row = score_landing(falling, LANDING)
     assert row["touchdown_speed_m_s"] == pytest.approx(speed, rel=0.01) and row["success"] == success
+
+
+def test_who_tips_over_and_falls_is_scored_as_if_never_down() -> None:
+    """It lies on the floor before its time: no error there is its merit."""
+    falling = flown(lambda t: np.clip(1.0 - 3.0 * t, 0.0, 1.0), end=0.6, landed_at=1 / 3)
+    row = score_landing(replace(falling, tilt=np.where(falling.t > 0.1, 1.5, 0.0)), LANDING)
+    assert row["touchdown"] == row["success"] == 0.0 and row["tipped_over"] == 1.0
+    errors = ("final_error_m", "hang_height_m", "arrival_error_m", "low_descent_error_m")
+    assert [row[key] for key in errors] == [1.0] * 4
+    assert row["lateness_s"] == 5.0 and row["touchdown_speed_m_s"] == pytest.approx(3.0, rel=0.01)
 
 
 def test_a_hang_is_the_mean_height_of_the_last_second() -> None:

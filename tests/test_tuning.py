@@ -215,3 +215,12 @@ def test_search_proposes_nothing_once_the_budget_is_spent() -> None:
     while more := search.ask():
         search.tell(more, [2.0] * len(more))
     assert len(search.tried) == 3
+
+
+def test_a_plant_whose_moment_trim_cannot_be_found_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def falls(plant: object, world: object) -> None:
+        raise ArithmeticError("the state is not finite")
+
+    monkeypatch.setattr("sim.campaign.identify_moment_trim", falls)
+    with pytest.raises(UserError, match="moment trim is identified: the state is not finite"):
+        tune(Tuning([COPY], ["pd"], budget=1, flights=1))

@@ -5,14 +5,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from neural_lander.certificate.check import FORMAT_VERSION, LABELS, PATTERNS, ROUND_UP, pattern_name
 from neural_lander.certificate.contraction import farthest_start, iterations_for, thrust_direction
-from neural_lander.certificate.evidence import Slope, ThrustRange, full_range, product_slopes
+from neural_lander.certificate.evidence import (
+    Slope,
+    Solver,
+    ThrustRange,
+    contracting_range,
+    full_range,
+    product_slopes,
+    proved_slopes,
+)
+from neural_lander.certificate.lipsdp import lipschitz_bound
 from neural_lander.residual.model import ReluNetwork
 from neural_lander.vehicle import Vehicle
 
@@ -31,6 +40,24 @@ ABOUT: Mapping[str, str] = {
         for p in PATTERNS
     },
 }
+
+
+def certified_slopes(
+    network: ReluNetwork,
+    vehicle: Vehicle,
+    seed: int = 0,
+    progress: Callable[[float], None] = lambda fraction: None,
+    solve: Solver = lipschitz_bound,
+) -> tuple[dict[str, Slope], ThrustRange | None]:
+    """Slopes over all rotor thrusts, or over the widest range that contracts where not all do; and that range.
+
+    The range is None where the slopes hold for all of them. Parameters as of ``evidence.proved_slopes``.
+    """
+    slopes = proved_slopes(network, vehicle, seed, progress, solve)
+    if certify(network, vehicle, slopes)["contracts"]:
+        return slopes, None
+    thrusts = contracting_range(network, vehicle, solve)
+    return (slopes if thrusts is None else proved_slopes(network, vehicle, seed, progress, solve, thrusts)), thrusts
 
 
 def certify(

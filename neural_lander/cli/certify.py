@@ -10,8 +10,9 @@ from rich.console import Group
 from rich.text import Text
 
 from neural_lander.bundle import load_uncertified, replace_certificate
+from neural_lander.certificate.document import certified_slopes
 from neural_lander.certificate.document import certify as certificate_of
-from neural_lander.certificate.evidence import Slope, Solver, ThrustRange, contracting_range, proved_slopes
+from neural_lander.certificate.evidence import Solver
 from neural_lander.certificate.lipsdp import lipschitz_bound
 from neural_lander.certificate.meaning import tracking_lines
 from neural_lander.cli.output import emit, progress
@@ -54,16 +55,9 @@ def certify(
     network, vehicle = load_uncertified(bundle)
     with progress() as bars:
         task = bars.add_task("slopes", total=1.0)
-
-        def prove(thrusts: ThrustRange | None) -> dict[str, Slope]:
-            return proved_slopes(
-                network, vehicle, seed, lambda done: bars.update(task, completed=done), solve=solve, thrusts=thrusts
-            )
-
-        slopes, thrusts = prove(None), None
-        if not certificate_of(network, vehicle, slopes)["contracts"]:
-            thrusts = contracting_range(network, vehicle, solve)
-            slopes = slopes if thrusts is None else prove(thrusts)
+        slopes, thrusts = certified_slopes(
+            network, vehicle, seed, lambda done: bars.update(task, completed=done), solve
+        )
     certificate = replace_certificate(bundle, certificate_of(network, vehicle, slopes, thrusts=thrusts)).certificate
     measured = []
     if landings and certificate["contracts"]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +16,7 @@ from neural_lander.cli.output import emit, progress, to_json
 from neural_lander.cli.tables import error_table, evidence_line, flight_table, slope_line
 from neural_lander.errors import UserError
 from neural_lander.flightlog import read_logs
+from neural_lander.flightlog.files import replacing
 from neural_lander.residual.digest import recorded
 from neural_lander.residual.evaluation import Predictors, trimmed
 from neural_lander.residual.evaluation import evaluate as errors_of
@@ -98,18 +97,8 @@ def write_predictions(path: Path, samples: ResidualSamples, prediction: np.ndarr
         Where the file cannot be written; what was there before is then unharmed.
     """
     rows = np.column_stack([samples.t, samples.label, prediction, samples.scored])
-    try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                np.savetxt(file, rows, fmt=["%.2f", *["%.9g"] * 6, "%d"], delimiter=",", header=HEADER, comments="")
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}") from error
+    with replacing(path) as part, part.open("w", encoding="utf-8") as file:
+        np.savetxt(file, rows, fmt=["%.2f", *["%.9g"] * 6, "%d"], delimiter=",", header=HEADER, comments="")
 
 
 def _names(path: Path, flights: list[ResidualSamples]) -> list[Path]:

@@ -108,8 +108,7 @@ def _learn(
     stage: Stage,
 ) -> tuple[dict[str, Any], dict[str, bytes] | None]:
     """The report, and the four files that may replace the old ones; None where a gate failed."""
-    from neural_lander.certificate.document import certify
-    from neural_lander.certificate.evidence import proved_slopes  # cvxpy; with torch, after what can be refused early
+    from neural_lander.certificate.document import certified_slopes, certify
     from neural_lander.residual.retraining import manifest
     from neural_lander.residual.retraining import retrain as learning
     from neural_lander.residual.retraining.gates import CERTIFIED, Gate
@@ -139,8 +138,10 @@ def _learn(
     withdrawn, lost = _withdrawn(bundle, entries, folders, learning, options, stage)
     done = learning.refit(bundle, old, new, withdrawn, lost, options, stage)
     network = done.result.predictors.network
-    slopes = proved_slopes(network, bundle.vehicle, options.seed, lambda fraction: stage("certificate", fraction))
-    certificate = certify(network, bundle.vehicle, slopes)
+    slopes, thrusts = certified_slopes(
+        network, bundle.vehicle, options.seed, lambda fraction: stage("certificate", fraction)
+    )
+    certificate = certify(network, bundle.vehicle, slopes, thrusts=thrusts)
     result = learning.with_withdrawn(done.result, entries)
     after = bundle_contents(result, certificate)
     wrong = list(check.problems(after))
@@ -149,6 +150,11 @@ def _learn(
     passed = bool(certificate["contracts"]) and not wrong
     gates = [gate, done.gate, Gate(CERTIFIED, passed, reason, {"contraction_factor": factor, "problems": wrong})]
     replaced = all(g.passed for g in gates)
+    if replaced and bundle.certificate["tracking"]:
+        _warn(
+            "what was measured of the closed loop is about the old network, and is gone from the certificate: "
+            "neural-lander certify --landings N measures the new one"
+        )
     report |= {
         "replaced": replaced, "gates": [g.as_json() for g in gates], "judged_on": done.judged,
         "training_samples": result.training_samples, "split": result.split, "fit_report": result.fit_report,

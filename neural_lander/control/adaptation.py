@@ -12,9 +12,9 @@ which it is drawn back; d_hat, the coefficient of the constant, is not, since a 
 the frame of the network's features.
 
 **The certified bound holds while it adapts.** At a fixed state, phi is Lipschitz in the rotor thrusts u with the
-product l of the norms of the first layer's thrust columns and of the layers up to the last; ReLU, the clipping of the
-state and a share in [0, 1] of the domain do not raise it. L_u by the product of norms is |W_0|_2 l. W is held in the
-ball |W|_2 <= |W_0|_2, hence
+product l of the norms of the first layer's thrust columns and of the layers up to the last; ReLU, the clipping of
+state and thrusts, and a share in [0, 1] of the domain do not raise it. L_u by the product of norms is |W_0|_2 l. W is
+held in the ball |W|_2 <= |W_0|_2, hence
 
     |W phi(zeta, u) - W phi(zeta, u')| <= |W|_2 l |u - u'| <= |W_0|_2 l |u - u'| = L_u |u - u'|
 
@@ -89,6 +89,8 @@ class LastLayerAdaptation:
     gains : AdaptationGains, optional
     share : callable, optional
         State -> share in [0, 1] of the network that is subtracted there, where whoever calls :meth:`at` fades it out.
+    thrusts : (float, float), optional
+        N, per rotor, to which thrusts are clipped before the network sees them.
     """
 
     def __init__(
@@ -98,10 +100,12 @@ class LastLayerAdaptation:
         K_v: np.ndarray,
         gains: AdaptationGains | None = None,
         share: Callable[[State], Scalar] = lambda state: 1.0,
+        thrusts: tuple[float, float] = (0.0, math.inf),
     ) -> None:
         self.network, self.gains = network, gains or AdaptationGains()
         self.flown: Scalar = 1.0
         """Share in [0, 1] of all of it that is subtracted; whoever fades it says so before each step."""
+        self._thrusts = thrusts
         self._share, self._mass, self._limit = share, vehicle.mass, self.gains.limit * vehicle.weight
         self._W0 = np.asarray(network.weights[-1], dtype=np.float64)
         self._b = np.asarray(network.biases[-1], dtype=np.float64)
@@ -204,7 +208,10 @@ class LastLayerAdaptation:
         return namespace(A).concat([W - W0, bias], axis=-1)
 
     def _hidden(self, state: State) -> Callable[[Array], Array]:
-        return self.network.hidden_at_features(self.network.features.of(state))
+        hidden, (low, high) = self.network.hidden_at_features(self.network.features.of(state)), self._thrusts
+        if low <= 0 and math.isinf(high):
+            return hidden
+        return lambda rotor_thrust: hidden(clip(rotor_thrust, low, high))
 
     def _heading(self, state: State) -> tuple[Scalar, Scalar]:
         return state.heading if self.network.features.heading_frame else (1.0, 0.0)

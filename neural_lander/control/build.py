@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import cast
@@ -22,7 +23,8 @@ from neural_lander.control.tracking import DEFAULT_NATURAL_FREQUENCY, TrackingGa
 from neural_lander.control.user import user_controller
 from neural_lander.errors import UserError
 from neural_lander.residual.domain import FadingResidual
-from neural_lander.residual.model import NoResidual, ReluNetwork, ResidualModel
+from neural_lander.residual.model import NoResidual, ReluNetwork, ResidualModel, WithinThrusts
+from neural_lander.state import State
 from neural_lander.vehicle import Vehicle
 
 DEFAULT_FACTOR = 0.5  # of models that are not certified: Cheeseman-Bennett has at most so much on the floor
@@ -94,21 +96,34 @@ def build_controller(
 
 
 def _adaptive(vehicle: Vehicle, learned: Learned, gains: TrackingGains, values: Mapping[str, float]) -> Controller:
-    """The network with its last layer adapted; the factor is the product of norms, which holds while it adapts."""
+    """The network with its last layer adapted; the factor is the product of norms, which holds while it adapts.
+
+    What is asked within a range of thrusts alone is adapted within it too: clipping raises no norm.
+    """
     fading = learned.network if isinstance(learned.network, FadingResidual) else None
-    network = learned.network if fading is None else fading.model
+    asked = learned.network if fading is None else fading.model
+    within = asked if isinstance(asked, WithinThrusts) else None
+    network = asked if within is None else within.model
     if not isinstance(network, ReluNetwork):
         raise UserError("controller 'neural-lander-adaptive' needs a bundle's network, whose last layer it adapts")
     factor = max(learned.contraction_factor, contraction_factor(network_bounds(network), vehicle))
-    own = AdaptationGains(rate=values["rate_1_s"], Gamma=values["adaptive_Gamma_1_s"])
-    if fading is None:
-        adaptation = LastLayerAdaptation(vehicle, network, gains.K_v, own)
-        return Controller(
-            vehicle, adaptation, gains, contraction_factor=factor, estimate=adaptation, uncertified=learned.uncertified
+    if factor >= 1:
+        raise UserError(
+            f"controller 'neural-lander-adaptive' needs a bound for every last layer that it may reach: the product of "
+            f"the network's norms gives a contraction factor of {factor:.3g}, below 1 is needed; train with a smaller "
+            "--thrust-slope, or fly 'neural-lander-trim'"
         )
-    domain = fading.domain
-    adaptation = LastLayerAdaptation(vehicle, network, gains.K_v, own, lambda state: domain.share(domain.score(state)))
-    residual = replace(fading, model=adaptation)
+    own = AdaptationGains(rate=values["rate_1_s"], Gamma=values["adaptive_Gamma_1_s"])
+    share = _whole if fading is None else lambda state: fading.domain.share(fading.domain.score(state))
+    limits = (0.0, math.inf) if within is None else (within.low, within.high)
+    adaptation = LastLayerAdaptation(vehicle, network, gains.K_v, own, share, limits)
+    residual: ResidualModel = adaptation if within is None else replace(within, model=adaptation)
+    residual = residual if fading is None else replace(fading, model=residual)
     return Controller(
         vehicle, residual, gains, contraction_factor=factor, estimate=adaptation, uncertified=learned.uncertified
     )
+
+
+def _whole(state: State) -> float:
+    """Share of a network that is faded out nowhere."""
+    return 1.0

@@ -57,7 +57,7 @@ def _check_stated_mass(log: FlightLog, vehicle: Vehicle, where: str) -> None:
     stated = {"mass_kg": vehicle.mass, "controller_thrust_N": vehicle.weight}
     for key, expected in stated.items():
         value = log.metadata.get(key)
-        if isinstance(value, (int, float)) and abs(value / expected - 1) > HOVER_TOLERANCE:
+        if isinstance(value, (int, float)) and not abs(value / expected - 1) <= HOVER_TOLERANCE:
             raise UserError(
                 f"{where} does not fit vehicle '{vehicle.name}': its {key} is {value:.4g}, the profile's mass of "
                 f"{vehicle.mass:g} kg asks for {expected:.4g}; choose the vehicle that flew"
@@ -114,7 +114,7 @@ def check_fits_vehicle(
     chosen = high if high.sum() >= 100 else flies
     carried, thrust = vehicle.mass * float(np.mean(specific_force_z[chosen])), float(np.mean(lift[chosen]))
     excess = (carried - thrust) / vehicle.weight
-    if abs(excess) > HOVER_TOLERANCE:
+    if not abs(excess) <= HOVER_TOLERANCE:
         raise UserError(
             f"{where} does not fit vehicle '{vehicle.name}': mass {vehicle.mass:g} kg needs {carried:.3g} N, thrust is "
             f"{thrust:.3g} N (residual {100 * excess:+.0f} % of the weight, beyond {100 * HOVER_TOLERANCE:.0f} %); "

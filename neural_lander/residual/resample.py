@@ -78,10 +78,10 @@ def thinned(values: np.ndarray, factor: int) -> np.ndarray:
     return np.asarray(sosfiltfilt(sections, values, axis=0)[::factor])
 
 
-def gaps(t: np.ndarray, t_log: np.ndarray) -> np.ndarray:
-    """True for grid times that lie inside a hole of more than 50 ms between two records."""
+def gaps(t: np.ndarray, t_log: np.ndarray, longest: float = MAX_GAP) -> np.ndarray:
+    """True for grid times that lie inside a hole of more than ``longest`` s between two records."""
     after = np.clip(np.searchsorted(t_log, t, side="right"), 1, len(t_log) - 1)
-    return (t_log[after] - t_log[after - 1] > MAX_GAP) & (t > t_log[after - 1]) & (t < t_log[after])
+    return (t_log[after] - t_log[after - 1] > longest) & (t > t_log[after - 1]) & (t < t_log[after])
 
 
 def first_order_lag(command: np.ndarray, period: float, time_constant: float) -> np.ndarray:

@@ -15,7 +15,7 @@ from neural_lander.errors import UserError
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.residual.analytic import CheesemanBennett
 from neural_lander.residual.plausibility import check_units
-from neural_lander.residual.resample import SAMPLE_PERIOD, interpolate, uniform_grid, zero_phase
+from neural_lander.residual.resample import MIN_DURATION, SAMPLE_PERIOD, interpolate, uniform_grid, zero_phase
 from neural_lander.residual.samples import ResidualSamples
 from neural_lander.residual.trim import LEAST_SAMPLES, trim_height, trim_reference
 from neural_lander.rotation import normalise, quaternion_conjugate, quaternion_multiply
@@ -95,12 +95,14 @@ def check_bias(source: str, bias: float, old: Sequence[float]) -> None:
     Raises
     ------
     UserError
-        Naming the ratio of thrusts, and what may be behind it.
+        Naming the ratio of thrusts, and what may be behind it; or that there is nothing to judge the flight by.
     """
-    if not old or np.isnan(bias):
+    if not np.isfinite(bias):
+        raise UserError(f"log {source or '(unnamed)'} holds no scored sample to judge its thrust by")
+    if not old:
         return
     usual, allowed = float(np.median(old)), bias_tolerance(old)
-    if abs(bias - usual) > allowed:
+    if not abs(bias - usual) <= allowed:  # also where an old one is no number
         raise UserError(
             f"log {source or '(unnamed)'} does not fit the old flights ({len(old)}): its thrust in hover reads "
             f"{(1 - bias) / (1 - usual):.2f} times theirs (residual {100 * bias:+.1f} % of the weight, theirs "
@@ -124,9 +126,10 @@ def same_flight(a: FlightLog, b: FlightLog) -> bool:
     shared = np.isin(mine, other).sum() / max(min(len(mine), len(other)), 1)
     if shared > MOST_SHARED:
         return True
-    if abs(a.duration - b.duration) > SAME_DURATION * max(a.duration, b.duration):
+    both = min(a.duration, b.duration)
+    if both < MIN_DURATION or abs(a.duration - b.duration) > SAME_DURATION * max(a.duration, b.duration):
         return False
-    t = np.arange(0.0, min(a.duration, b.duration), 0.1)
+    t = np.arange(0.0, both, SAMPLE_PERIOD)
     for name, limit in (("position", SAME_POSITION), ("velocity", SAME_VELOCITY)):
         difference = interpolate(t, a.t, getattr(a, name)) - interpolate(t, b.t, getattr(b, name))
         if float(np.sqrt(np.mean(np.sum(difference**2, axis=-1)))) > limit:
@@ -138,7 +141,7 @@ def _check_vehicle(log: FlightLog, vehicle: Vehicle, where: str) -> None:
     name, mass = log.metadata.get("vehicle"), log.metadata.get("mass_kg")
     if isinstance(name, str) and name != vehicle.name:
         raise UserError(f"{where} is of vehicle '{name}', the bundle is of '{vehicle.name}': retrain that one's bundle")
-    if isinstance(mass, (int, float)) and abs(mass / vehicle.mass - 1) > MASS_TOLERANCE:
+    if isinstance(mass, (int, float)) and not abs(mass / vehicle.mass - 1) <= MASS_TOLERANCE:
         raise UserError(
             f"{where}: its mass is {mass:.4g} kg, the bundle's vehicle has {vehicle.mass:.4g} kg "
             f"({100 * MASS_TOLERANCE:.0f} % allowed): train another bundle with a profile of that mass"
