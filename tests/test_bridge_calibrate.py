@@ -9,7 +9,6 @@ from fake_link import FakeLink, SimulatedClock
 from mavlink_script import px4
 from pymavlink.dialects.v20 import ardupilotmega as dialect
 
-import firmware_bridge.emulator.mavlink as emulator_mavlink
 import neural_lander.cli.calibrate as calibrate_module
 from firmware_bridge.emulator.autopilot import Autopilot
 from firmware_bridge.emulator.line import Line, LinePort
@@ -17,13 +16,12 @@ from firmware_bridge.emulator.mavlink import MavlinkAutopilot
 from firmware_bridge.emulator.mavlink_firmware import FIRMWARES, MOTOR_CURVE
 from firmware_bridge.emulator.modes import TICK
 from firmware_bridge.emulator.msp import MspAutopilot
-from firmware_bridge.emulator.pilot import TakeoffPilot
+from firmware_bridge.emulator.pilot import HoverPilot, TakeoffPilot
 from firmware_bridge.emulator.sticks import StickAutopilot
 from firmware_bridge.emulator.world import RigidBodyWorld
 from firmware_bridge.link import ThrottleReport
 from firmware_bridge.mavlink import MavlinkLink
 from firmware_bridge.msp import MspLink
-from firmware_bridge.msp_messages import ANGLE, ARM
 from firmware_bridge.thrust import thrust_map_from_json
 from neural_lander.cli.main import main
 from neural_lander.vehicle import load_vehicle
@@ -48,24 +46,15 @@ class Rig(SimulatedClock):
         return LinePort(self.line, self.now)
 
 
-class HandFlown:
-    """A pilot with sticks who holds a height by eye, with a hand that is not quite steady."""
+class HandFlown(HoverPilot):
+    """A pilot with sticks whose hand is not quite steady."""
 
     def __init__(self, height, bobbing=0.0):
         self.autopilot = StickAutopilot(VEHICLE, RigidBodyWorld(VEHICLE))
-        self.autopilot.switch(ANGLE, True)
-        self._height, self._bobbing, self._integral = height, bobbing, 0.0
+        super().__init__(self.autopilot, lambda now: height + bobbing * np.sin(2 * np.pi * 0.5 * now))
 
     def __call__(self, now):
-        pilot = self.autopilot
-        if not pilot.armed:
-            pilot.switch(ARM, not pilot.refusals)
-            return
-        state, sticks = pilot.world.state, pilot.sticks
-        error = self._height - float(state.position[2]) + self._bobbing * np.sin(2 * np.pi * 0.5 * now)
-        self._integral += 0.1 * error * TICK
-        push = 0.08 * min(error, 0.5) - 0.12 * float(state.velocity[2]) + self._integral
-        pilot.radio[2] = sticks.throttle(min(max(pilot.hover_throttle + push, 0.05), 1.0))
+        self.step(now)
 
 
 @pytest.fixture
@@ -111,24 +100,12 @@ def test_a_hover_by_hand_over_msp_gives_the_motors_thrust_and_commands_nothing(c
     assert sent
 
 
-def test_a_hover_of_a_mavlink_autopilot_gives_the_motors_thrust_and_commands_nothing(command, capsys, monkeypatch):
-    def attitude_target(telemetry):
-        pilot = telemetry.autopilot
-        full = 4 * VEHICLE.thrust_coefficient * VEHICLE.u_max
-        share = pilot._loops.thrust / (full * (pilot.voltage / pilot.power.battery.full) ** 2)
-        return dialect.MAVLink_attitude_target_message(
-            telemetry.milliseconds, 0, [1, 0, 0, 0], 0, 0, 0, min(share, 1.0)
-        )
-
-    streams = dict(emulator_mavlink.STREAMS["px4"])
-    streams[dialect.MAVLINK_MSG_ID_ATTITUDE_TARGET] = attitude_target
-    monkeypatch.setattr(emulator_mavlink, "STREAMS", {**emulator_mavlink.STREAMS, "px4": streams})
+def test_a_hover_of_a_mavlink_autopilot_gives_the_motors_thrust_and_commands_nothing(command, capsys):
     kind = FIRMWARES["px4"]
     autopilot = Autopilot(VEHICLE, RigidBodyWorld(VEHICLE), kind.settings(), motor_curve=MOTOR_CURVE)
     emulator = MavlinkAutopilot(autopilot, kind)
     emulator.set_parameter("MPC_THR_HOVER", 0.45)  # what the autopilot believes is wrong
-    pilot = TakeoffPilot(autopilot, lambda now: now > 3.0 and autopilot.mode.name != "COMPANION", height=1.8)
-    pilot._gave = True  # this one keeps control
+    pilot = TakeoffPilot(autopilot, lambda now: now > 3.0, height=1.8, gives=False)
     rig = Rig(emulator, pilot.step)
     open_ = lambda address, vehicle, rate, throttle_rate: MavlinkLink(  # noqa: E731
         rig.port(), vehicle, rate=rate, throttle_rate=throttle_rate

@@ -324,6 +324,11 @@ class Autopilot:
             return loops.descend(now, contact, max(1 - UNLOADING * self._touched_for, 0.0))
         return loops.hold(now, contact)
 
+    @property
+    def throttle(self) -> float:
+        """Fraction that its attitude loop flies by, in any mode."""
+        return self.power.fraction(self._loops.thrust, self.settings.thrust_curve) if self.armed else 0.0
+
     def thrust_of(self, fraction: float) -> float:
         """N of a thrust fraction on the present battery."""
         return self.power.thrust(fraction, self.settings.thrust_curve)

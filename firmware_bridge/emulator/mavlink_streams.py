@@ -105,6 +105,13 @@ class Telemetry:
             q = [math.nan] * 4
         return dialect.MAVLink_attitude_quaternion_message(self.milliseconds, *q, *w)
 
+    def attitude_target(self) -> Any:
+        """ATTITUDE_TARGET: the throttle alone is filled in, which both autopilots tell in every mode."""
+        mask = dialect.ATTITUDE_TARGET_TYPEMASK_ATTITUDE_IGNORE
+        return dialect.MAVLink_attitude_target_message(
+            self.milliseconds, mask, [1.0, 0.0, 0.0, 0.0], 0.0, 0.0, 0.0, self.autopilot.throttle
+        )
+
     def highres_imu(self) -> Any:
         """HIGHRES_IMU."""
         estimator = self.autopilot.estimator
@@ -206,6 +213,7 @@ _COMMON: dict[int, Build] = {
     dialect.MAVLINK_MSG_ID_SYSTEM_TIME: Telemetry.system_time,
     dialect.MAVLINK_MSG_ID_LOCAL_POSITION_NED: Telemetry.local_position_ned,
     dialect.MAVLINK_MSG_ID_ATTITUDE_QUATERNION: Telemetry.attitude_quaternion,
+    dialect.MAVLINK_MSG_ID_ATTITUDE_TARGET: Telemetry.attitude_target,
     dialect.MAVLINK_MSG_ID_DISTANCE_SENSOR: Telemetry.distance_sensor,
     dialect.MAVLINK_MSG_ID_BATTERY_STATUS: Telemetry.battery_status,
     dialect.MAVLINK_MSG_ID_EXTENDED_SYS_STATE: Telemetry.extended_sys_state,

@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from firmware_bridge.emulator.autopilot import Autopilot
-from firmware_bridge.emulator.modes import Mode
+from firmware_bridge.emulator.modes import TICK, Mode
 from firmware_bridge.emulator.sticks import StickAutopilot
 from firmware_bridge.msp_messages import ANGLE, ARM, OVERRIDE
 
 TAKEOFF_HEIGHT = 1.0  # m
+HOVER_HEIGHT = 2.0  # m, of a pilot who hovers for a calibration: out of ground effect
 PATIENCE = 1.0  # s between a pilot's looks at his screen, guess
 SETTLED_SPEED = 0.1  # m/s, guess
 STREAM_TIME = 1.5  # s of setpoints before the pilot trusts a companion, guess
@@ -34,13 +35,19 @@ class TakeoffPilot:
         Whether a companion has been heard of late, at a time in s.
     height : float
         m above where it was switched on.
+    gives : bool
+        False: keeps control, and hovers there.
     """
 
     def __init__(
-        self, autopilot: Autopilot, companion_heard: Callable[[float], bool], height: float = TAKEOFF_HEIGHT
+        self,
+        autopilot: Autopilot,
+        companion_heard: Callable[[float], bool],
+        height: float = TAKEOFF_HEIGHT,
+        gives: bool = True,
     ) -> None:
         self._autopilot, self._heard, self._height = autopilot, companion_heard, height
-        self._looks, self._done, self._gave = 0.0, False, False
+        self._looks, self._done, self._gave = 0.0, False, not gives
 
     def step(self, now: float) -> None:
         """See :class:`Pilot`."""
@@ -101,6 +108,34 @@ class SwitchPilot:
         else:
             pilot.switch(OVERRIDE, True)
             self._done = True
+
+
+class HoverPilot:
+    """Holds a height with the throttle stick, by eye, in a mode that levels the vehicle.
+
+    Parameters
+    ----------
+    autopilot : StickAutopilot
+    height : callable
+        m over time in s.
+    """
+
+    def __init__(self, autopilot: StickAutopilot, height: Callable[[float], float] = lambda now: HOVER_HEIGHT) -> None:
+        self._autopilot, self._height, self._integral = autopilot, height, 0.0
+        autopilot.switch(ANGLE, True)
+
+    def step(self, now: float) -> None:
+        """See :class:`Pilot`; once a tick."""
+        pilot = self._autopilot
+        if not pilot.armed:
+            pilot.switch(ARM, not pilot.refusals)
+            return
+        state = pilot.world.state
+        error = self._height(now) - float(state.position[2])
+        self._integral += 0.1 * error * TICK
+        push = 0.08 * min(error, 0.5) - 0.12 * float(state.velocity[2]) + self._integral
+        if pilot.radio is not None:
+            pilot.radio[2] = pilot.sticks.throttle(min(max(pilot.hover_throttle + push, 0.05), 1.0))
 
 
 Action = Callable[[], str | None]

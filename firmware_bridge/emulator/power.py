@@ -52,6 +52,11 @@ class Power:
         share = _bend(self.curve, _straighten(belief, f))
         return self._full_thrust * share * (self.voltage / self.battery.full) ** 2
 
+    def fraction(self, thrust: float, belief: float) -> float:
+        """Inverse of :meth:`thrust`, within 0 to 1."""
+        share = thrust / (self._full_thrust * (self.voltage / self.battery.full) ** 2)
+        return _bend(belief, _straighten(self.curve, min(max(share, 0.0), 1.0)))
+
     def hover_fraction(self, belief: float) -> float:
         """Fraction that truly carries the weight in hover on a fresh battery, out of ground effect."""
         volts = self.battery.start - self.battery.sag

@@ -17,8 +17,11 @@ from firmware_bridge.emulator.mavlink import MavlinkAutopilot
 from firmware_bridge.emulator.modes import Mode
 from firmware_bridge.emulator.msp import MspAutopilot
 from firmware_bridge.emulator.pilot import (
+    HOVER_HEIGHT,
+    TAKEOFF_HEIGHT,
     Action,
     ArmingPilot,
+    HoverPilot,
     Pilot,
     SwitchPilot,
     TakeoffPilot,
@@ -64,8 +67,8 @@ class Emulation(Protocol):
         """How many were taken, and dropped for what reason."""
         ...
 
-    def scripted(self, arms_only: bool) -> Pilot:
-        """A pilot who is a script; ``arms_only`` leaves the take-off to the companion."""
+    def scripted(self, arms_only: bool, hovers: bool) -> Pilot:
+        """A pilot who is a script; ``arms_only`` leaves the take-off to the companion, ``hovers`` keeps control."""
         ...
 
     def keys(self) -> dict[str, tuple[str, Action]]:
@@ -99,11 +102,13 @@ class MavlinkEmulation:
         """See :class:`Emulation`."""
         return {"setpoints_taken": self.peer.taken, "setpoints_dropped": dict(self.peer.dropped)}
 
-    def scripted(self, arms_only: bool) -> Pilot:
+    def scripted(self, arms_only: bool, hovers: bool) -> Pilot:
         """See :class:`Emulation`."""
         if arms_only:
             return ArmingPilot(self.pilot)
-        return TakeoffPilot(self.pilot, lambda now: now - self.peer.last_companion < COMPANION_AGE)
+        height = HOVER_HEIGHT if hovers else TAKEOFF_HEIGHT
+        heard = lambda now: now - self.peer.last_companion < COMPANION_AGE  # noqa: E731
+        return TakeoffPilot(self.pilot, heard, height, gives=not hovers)
 
     def keys(self) -> dict[str, tuple[str, Action]]:
         """See :class:`Emulation`."""
@@ -136,9 +141,9 @@ class MspEmulation:
         """See :class:`Emulation`."""
         return {"setpoints_taken": self.peer.taken, "setpoints_dropped": {}}
 
-    def scripted(self, arms_only: bool) -> Pilot:
+    def scripted(self, arms_only: bool, hovers: bool) -> Pilot:
         """See :class:`Emulation`: such an autopilot holds no position, so that the companion takes off in any case."""
-        return SwitchPilot(self.pilot)
+        return HoverPilot(self.pilot) if hovers else SwitchPilot(self.pilot)
 
     def keys(self) -> dict[str, tuple[str, Action]]:
         """See :class:`Emulation`."""

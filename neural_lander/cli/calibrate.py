@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +21,7 @@ from firmware_bridge.thrust import ThrustMap
 from neural_lander.cli.link_options import height_source, link_options, with_pose
 from neural_lander.cli.output import console, emit
 from neural_lander.errors import UserError
+from neural_lander.flightlog.files import replacing
 from neural_lander.vehicle import Vehicle, load_vehicle
 
 RATE = 100.0  # Hz of looking at the line
@@ -62,6 +64,8 @@ def calibrate(
         )
     if not out.parent.is_dir():
         raise UserError(f"--out {out}: there is no folder {out.parent}; make it first")
+    if out.is_dir() or not os.access(out if out.exists() else out.parent, os.W_OK):
+        raise UserError(f"--out {out} cannot be written; name a file, in a folder that may be written to")
     collector = HoverCollector(profile, height_source(floor, "0,0,0"), seconds)
     options = link_options(None, system, None)
     with contextlib.ExitStack() as stack:
@@ -78,7 +82,8 @@ def calibrate(
             return _believed(opened, profile, motor_curve)
 
         found = _listen(with_pose(opened, poses, False), collector, believed, patience)
-    out.write_text(found.map.to_json(), encoding="utf-8")
+    with replacing(out) as part:
+        part.write_text(found.map.to_json(), encoding="utf-8")
     told = believed().hover_fraction if split_prefix(link)[0] in TELLS_HOVER else None
     result = _result(found, told, out)
     emit(result, as_json, lambda: _render(result))

@@ -60,6 +60,7 @@ class PilotKind(StrEnum):
 
     AUTO = "auto"
     ARMS = "arms"
+    HOVER = "hover"
     KEYBOARD = "keyboard"
     NONE = "none"
 
@@ -78,7 +79,10 @@ def emulate(
     baud: Annotated[int, typer.Option(min=1200, help="Speed of the line, in bit/s; it is kept.")] = 921_600,
     pilot: Annotated[
         PilotKind,
-        typer.Option(help="auto: arms, climbs to 1 m, gives control; arms: arms for a companion that takes off."),
+        typer.Option(
+            help="auto: arms, climbs to 1 m, gives control; arms: arms for a companion that takes off; "
+            "hover: keeps control and hovers, for 'calibrate'."
+        ),
     ] = PilotKind.AUTO,
     link: Annotated[Path | None, typer.Option(help="Symbolic link to make to the pseudo-terminal.")] = None,
     tcp: Annotated[int | None, typer.Option(min=0, max=65535, help="TCP port on 127.0.0.1 instead; 0: any.")] = None,
@@ -184,7 +188,7 @@ def _pilot(kind: PilotKind, emulation: Emulation, stack: ExitStack) -> Pilot | N
         bound = emulation.keys()
         console.print("keys:", ", ".join(f"{key} {what}" for key, (what, _) in bound.items()), highlight=False)
         return Keyboard(bound, stack.enter_context(keys(sys.stdin.fileno())), emulation.note)
-    return emulation.scripted(arms_only=kind is PilotKind.ARMS)
+    return emulation.scripted(arms_only=kind is PilotKind.ARMS, hovers=kind is PilotKind.HOVER)
 
 
 @contextmanager
