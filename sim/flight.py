@@ -134,7 +134,9 @@ def fly(
     landed_at = math.nan
     if touchdown is not None and touchdown.landed and touchdown.since is not None:
         landed_at = touchdown.since
-    about = dict(metadata or {}) | ({"uncertified": controller.uncertified} if controller.uncertified else {})
+    about = {"height_error_m": math.hypot(sensors.noise.position, sensors.noise.drift), **(metadata or {})}
+    if controller.uncertified:
+        about["uncertified"] = controller.uncertified
     unknown_weight = (world.vehicle.mass - controller.vehicle.mass) * G_VECTOR
     return _log(logged, about), truth_of(truth, c_T, unknown_weight, landed_at)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -54,7 +55,7 @@ class Plant:
 
     def build(self) -> PyBulletWorld:
         """A world of this plant."""
-        return PyBulletWorld(self.true_vehicle, self.effects, self.airframe, self.terrain)
+        return PyBulletWorld(self.true_vehicle, copy.deepcopy(self.effects), self.airframe, self.terrain)
 
     def oracle(self) -> Oracle:
         """Residual model that knows everything about this plant but its turbulence."""

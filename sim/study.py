@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from neural_lander.bundle import Bundle, load_bundle, save_bundle
+from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.flightlog import FlightLog, read_log, write_mcap
 from neural_lander.flightlog.files import replacing
 from neural_lander.residual.options import TrainingOptions
@@ -43,18 +45,29 @@ def study_airframe(plant: Plant, airframe: int, seed: int, folder: Path) -> Stud
     """
     marker, question = folder / STUDY, {"study": fingerprint([plant, airframe, seed]), "code": code_fingerprint()}
     if marker.exists() and marker.read_text("utf-8") == json.dumps(question):
-        logs = [read_log(folder / "logs" / f"collection_{k}.mcap") for k in range(FLIGHTS)]
+        logs = [read_log(path) for path in sorted((folder / "logs").glob("collection_*.mcap"))]
         bundle = load_bundle(folder / "bundle")
         return Study(Copy(plant, bundle.learned), bundle, logs)
     from neural_lander.residual.training import train_residual  # torch: only where something is learned
 
     (folder / "logs").mkdir(parents=True, exist_ok=True)
-    logs = []
+    logs, failed = [], []
     for k in range(FLIGHTS):
         name = f"logs/collection_{k}.mcap"  # as seen from where the bundle lies: both may be moved together
-        flown = collect_flight(plant, collection_seed(seed, airframe, k))
+        flight = collection_seed(seed, airframe, k)
+        try:
+            flown = collect_flight(plant, flight)
+        except (UserError, ArithmeticError) as error:
+            (folder / name).unlink(missing_ok=True)
+            failed.append(f"collection flight {k} of airframe {airframe}, seed {flight}: {error}")
+            continue
         write_mcap(flown, folder / name)
         logs.append(replace(flown, metadata={**flown.metadata, "source": name}))
+    if not logs:
+        raise UserError(f"none of {FLIGHTS} collection flights has a log; {failed[0]}")
+    if failed:
+        what = f"learned from {len(logs)} of {FLIGHTS} flights; {'; '.join(failed)}"
+        warnings.warn(what, NeuralLanderWarning, stacklevel=2)
     marker.unlink(missing_ok=True)
     bundle = save_bundle(folder / "bundle", train_residual(logs, plant.vehicle, TrainingOptions(seed=seed)))
     with replacing(marker) as part:

@@ -180,6 +180,8 @@ class PyBulletWorld:
             self.contact,
             specific_force=np.array(felt),
         )
+        for values in (self.state.position, self.state.velocity, self.state.attitude, self.state.body_rates):
+            values.flags.writeable = False  # an effect that writes into the truth is refused, by name
         vars(self.state)["rows"] = rows  # known here: spares the effects to compute them again
 
     def _touches(self, felt: Vector) -> bool:
@@ -198,20 +200,23 @@ class PyBulletWorld:
         state, (bullet, client, body) = self.state, (self._bullet.module, self._bullet.id, self._body)
         u = self.motors.step(rotor_speeds, self.dt)
         self.rotor_speeds = np.sqrt(u)
+        self.rotor_speeds.flags.writeable = False
+        found = []
         wrench = u.dot(self._wrench_map).tolist()
         force, moment = rotate(state.rows, wrench[:3]), wrench[3:]
         for effect in self.effects:
             try:
                 extra_force, extra_moment = effect(state, self.rotor_speeds, self.vehicle, self.surface)
+                found.append((extra_force, extra_moment))
                 if extra_force.shape != (3,) or extra_moment.shape != (3,):
-                    self._blame(state)
+                    self._blame(state, found)
                 force, moment = plus(force, extra_force.tolist()), plus(moment, extra_moment.tolist())
             except UserError:
                 raise
             except Exception as error:
                 raise UserError(f"effect '{_name(effect)}' failed with {type(error).__name__}: {error}") from error
         if not math.isfinite(sum(force) + sum(moment)):
-            self._blame(state)
+            self._blame(state, found)
         torque = self._torque(state.body_rates.tolist(), moment)
         bullet.applyExternalForce(body, -1, force, state.position.tolist(), bullet.WORLD_FRAME, client)
         bullet.applyExternalTorque(body, -1, torque, bullet.LINK_FRAME, client)
@@ -227,10 +232,9 @@ class PyBulletWorld:
         """(3,) m/s^2, world: acceleration over the last step minus gravity."""
         return np.asarray(self.state.specific_force)
 
-    def _blame(self, state: State) -> None:
+    def _blame(self, state: State, found: Sequence[Any]) -> None:
         """Name the effect that returned something other than finite numbers."""
-        for effect in self.effects:
-            parts = effect(state, self.rotor_speeds, self.vehicle, self.surface)
+        for effect, parts in zip(self.effects, found, strict=False):
             if not all(np.shape(part) == (3,) and np.all(np.isfinite(part)) for part in parts):
                 speeds = self.rotor_speeds.round(1).tolist()
                 where = f"at height {float(state.height):.4g} m, rotor speeds {speeds} rad/s"

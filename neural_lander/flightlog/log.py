@@ -67,7 +67,8 @@ class FlightLog:
     rotor_command_unit: str = "rad/s"
     """``rad/s``, or ``pwm`` as a fraction of full scale in 0..1."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    """``format``, ``source``, and where known ``vehicle``, ``mass_kg``, ``seed`` ...; JSON values only."""
+    """``format``, ``source``, and where known ``vehicle``, ``mass_kg``, ``seed``, ``height_error_m`` (standard
+    deviation of the height in m) ...; JSON values only."""
     warnings: tuple[str, ...] = ()
     """One sentence for everything that was lost or repaired while reading."""
 

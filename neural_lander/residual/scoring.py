@@ -14,6 +14,10 @@ GRAM = GRAVITY * 1e-3  # N
 MIN_LANDING_THRUST = 0.6  # of the weight, in logs that begin or end on the ground
 EDGE_SAMPLES = 50  # 0.5 s at either end of a walk: estimator and lag settle
 CONTACT_MARGIN = 0.005  # m, gear above ground that counts as contact: estimator noise, guess
+MARGIN_OVER_ERROR = 2.0
+"""Standard deviations of the height, where the log states it, that count as contact. Ground effect may rise steeply in
+its last millimetres: of one that has 25 weights/m in its last centimetre a network learned 61 % at the floor from 2 mm
+on, 46 % from 5 mm on, and landed 24 times of 24 instead of 18 (simulated)."""
 NEAR_GROUND_RADII = 2.0  # a rotor's ground effect is a few per cent at z = 2 R (Cheeseman and Bennett 1955)
 OUTLIER = 0.75  # of the weight; half a g and a half of vehicle weight is a collision, not aerodynamics
 
@@ -52,6 +56,10 @@ class ScoringRule:
     def contact(self, height: np.ndarray, centre_height: np.ndarray, lands: bool) -> np.ndarray:
         """Samples that may touch the ground: by the gear, or where the log's own height says so."""
         return (height <= self.gear_margin) | (centre_height <= (self.landing_floor if lands else self.walk_floor))
+
+    def gear_contact(self, height: np.ndarray, error: float | None) -> np.ndarray:
+        """The same where the gear's own height is logged; ``error`` is its standard deviation in m, where known."""
+        return np.asarray(height <= (CONTACT_MARGIN if error is None else MARGIN_OVER_ERROR * error))
 
     def scored(
         self, contact: np.ndarray, outlier: np.ndarray, gap: np.ndarray, thrust: np.ndarray, lands: bool
