@@ -24,7 +24,7 @@ from neural_lander.residual.domain import Domain, FadingResidual
 from neural_lander.residual.model import WithinThrusts
 from neural_lander.state import Reference, State
 from neural_lander.vehicle import load_vehicle
-from sim.controllers import CONTROLLERS, build_controller, controller_named
+from sim.controllers import CONTROLLERS, build_controller, controller_named, controllers_in
 from sim.plant import Plant
 from tests.random_network import random_network
 
@@ -215,6 +215,10 @@ def test_a_controller_derived_from_ours_is_flown_as_it_is(users: str) -> None:
 def test_a_user_s_mistake_is_named(users: str, name: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         build_controller(controller_named(name), PLANT, None)(0.0, STATE, HERE)
+
+
+def test_a_controller_that_is_named_twice_flies_once() -> None:
+    assert controllers_in("pd,, pd ,pd-trim,pd") == ["pd", "pd-trim"]
 
 
 @pytest.mark.parametrize("mu", [1.0, 10.0, 60.0])
