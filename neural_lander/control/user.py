@@ -75,7 +75,7 @@ class UserEstimate:
         with blamed(self.name, "d_hat"):
             self.d_hat = self._own.d_hat
         shape = getattr(self.d_hat, "shape", None)
-        if shape != (3,) and (shape is None or shape != np.shape(like)):
+        if shape != (3,) and (shape is None or like is None or shape != like.shape):
             found = type(self.d_hat).__name__ if shape is None else f"of shape {tuple(shape)}"
             raise UserError(
                 f"controller '{self.name}': d_hat is {found} after {method}: it must be an array of shape (3,), in N"
