@@ -345,12 +345,14 @@ def test_old_logs_that_were_moved_are_asked_for_and_found(place: Path, capsys: p
 @pytest.mark.parametrize("arguments, message", [
     ((), "nothing to do"), (("--history", "--rollback", 1), "stand alone"), (("new", "--history"), "stand alone"),
     (("new", "missing.csv"), "missing.csv cannot be read: there is no such file"),
+    (("empty",), "empty holds no flight log"),
     (("--rollback", 7), "there is none; can be restored: 1"), (("--without", "zeppelin"), "uses no such log"),
 ])  # fmt: skip
 def test_wrong_usage_is_one_line(
     place: Path, capsys: pytest.CaptureFixture, arguments: tuple[object, ...], message: str
 ) -> None:
     before = held(place / "B")
+    (place / "empty").mkdir()
     code, out, err = run(capsys, "B", *arguments, "--json")
     assert (code, out) == (2, "")
     assert message in err and len(err.splitlines()) == 1

@@ -189,7 +189,7 @@ def _read(paths: Sequence[Path]) -> tuple[list[FlightLog], list[str]]:
     Raises
     ------
     UserError
-        Where nothing is at a path.
+        Where nothing is at a path, or a folder holds no log.
     """
     if missing := next((path for path in paths if not path.exists()), None):
         raise UserError(f"{missing} cannot be read: there is no such file or folder")
@@ -199,6 +199,8 @@ def _read(paths: Sequence[Path]) -> tuple[list[FlightLog], list[str]]:
         try:
             logs += read_logs([path])
         except UserError as error:
+            if path.is_dir():
+                raise
             refused.append(str(error))
     return logs, refused
 
