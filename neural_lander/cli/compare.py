@@ -120,9 +120,10 @@ def compare(
     bundles = [load(path) for path in bundle or []]
     nominal = Plant(_profile(bundles, vehicle), effects, terrain=ground)
     gains = {} if tuned is None else load_tuned(tuned, nominal.vehicle, names)
+    local = LocalPool(workers)
+    pool = local if scheduler is None else DaskPool(scheduler)
     if out is not None:
         check_folder(out)
-    local = LocalPool(workers)
     with stages() as stage:
         numbers = range(airframe, airframe + (airframes or len(bundles) or 5))
         logs: list[list[FlightLog]] = []
@@ -138,7 +139,7 @@ def compare(
             world=world or _fitting(names, scenarios, flights, copies[0]),
             tuned=gains,
         )  # fmt: skip
-        results = run(comparison, local if scheduler is None else DaskPool(scheduler), out, stage)
+        results = run(comparison, pool, out, stage)
     if bundles:
         add_learning(results, copies, bundles[0], logs)
     if out is not None:
