@@ -359,6 +359,12 @@ def test_wrong_usage_is_one_line(
     assert held(place / "B") == before
 
 
+def test_what_is_no_bundle_has_no_present_version(place: Path, capsys: pytest.CaptureFixture) -> None:
+    (place / "B/bundle.json").write_text("{")
+    code, out, err = run(capsys, "B", "--history")
+    assert (code, out) == (2, "") and "bundle.json is no JSON" in err
+
+
 def test_ctrl_c_a_full_disk_and_another_writer_leave_the_bundle(
     place: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ import typer
 from rich.text import Text
 
 from neural_lander.bundle import Bundle, bundle_contents, load_bundle
-from neural_lander.bundle_files import read_files, write_files
+from neural_lander.bundle_files import read_files, read_parts, write_files
 from neural_lander.bundle_history import History, appended, read_history, version, with_history
 from neural_lander.certificate import check
 from neural_lander.cli.output import console, emit, progress
@@ -213,7 +213,8 @@ def _replace(path: Path, before: Mapping[str, bytes], after: Mapping[str, bytes]
 
 
 def _list(path: Path, as_json: bool) -> None:
-    past = read_history(read_files(path), str(path))
+    contents, *_ = read_parts(path)  # what is no bundle is no present version
+    past = read_history(contents, str(path))
     versions = [{**entry, "restorable": past.restorable(entry)} for entry in past.entries]
     emit({"bundle": path, "present": len(versions), "versions": versions}, as_json, lambda: history_table(versions))
 
