@@ -37,16 +37,17 @@ def read_files(path: str | Path) -> dict[str, bytes]:
     Raises
     ------
     UserError
-        Where one of the four is missing or cannot be read.
+        Where there is no folder, or one of the four is missing or cannot be read.
     """
     path = Path(path)
     try:
         return read_folder(path, FILES, (HISTORY,))
     except (FileNotFoundError, NotADirectoryError) as error:
-        missing = Path(error.filename).name
-        raise UserError(
-            f"{path} is not a whole bundle: {missing} is missing; write one with 'neural-lander train'"
-        ) from error
+        if path.is_dir():
+            problem = f"is not a whole bundle: {Path(error.filename).name} is missing"
+        else:
+            problem = "is no bundle: it is no folder" if path.exists() else "is no bundle: there is no such folder"
+        raise UserError(f"{path} {problem}; write one with 'neural-lander train'") from error
     except OSError as error:
         raise UserError(f"{error.filename} cannot be read: {error.strerror}") from error
 

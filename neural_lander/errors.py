@@ -11,5 +11,12 @@ class UserError(ValueError):
     """
 
 
+def why_unread(error: Exception) -> str:
+    """Why a file cannot be read, in words that follow its name."""
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file"
+    return getattr(error, "strerror", None) or str(error)
+
+
 class NeuralLanderWarning(UserWarning):
     """Something was lost or doubtful, and the work went on without it."""

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from neural_lander.arrays import Array, constant, namespace
-from neural_lander.errors import UserError
+from neural_lander.errors import UserError, why_unread
 from neural_lander.motor_curve import PwmVoltageCurve
 
 GRAVITY = 9.81  # m/s^2, the value that the label of the real logs is defined with
@@ -157,7 +157,7 @@ def load_vehicle(name_or_path: str | Path) -> Vehicle:
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"vehicle file {path} cannot be read: {error}") from error
+        raise UserError(f"vehicle file {path} cannot be read: {why_unread(error)}") from error
     return parse_vehicle(text, str(path))
 
 

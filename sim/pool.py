@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
+from urllib.parse import urlsplit
 
 from joblib import Parallel, delayed
 from joblib.externals.loky.process_executor import TerminatedWorkerError
@@ -71,6 +72,15 @@ class DaskPool:
 
     address: str
     """Like ``tcp://10.0.0.1:8786``."""
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.address)
+        try:
+            whole = parts.scheme in ("tcp", "tls") and parts.hostname and parts.port
+        except ValueError:  # no number of a port
+            whole = False
+        if not whole:
+            raise UserError(f"--scheduler '{self.address}' must be tcp://HOST:PORT or tls://HOST:PORT")
 
     def run(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
         """See :class:`Pool`."""

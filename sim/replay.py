@@ -63,7 +63,9 @@ def _fly(task: _Task) -> tuple[str, int, dict[str, Any] | None]:
                 world, plant, controller, scenario, seed, identify_moment_trim(plant, world),
                 resting_share=c.resting_share,
             )  # fmt: skip
-    except (UserError, ArithmeticError):
+    except Exception as error:
+        if not isinstance(error, UserError | ArithmeticError) and ":" not in task.controller:
+            raise
         return task.controller, task.index, None
     series = {"seed": seed, **_series(truth, plant)}
     if task.index == 0:

@@ -176,12 +176,19 @@ def _requirements(requirements: list[Mapping[str, Any]]) -> str:
             row(
                 heads,
                 escape(entry["name"]),
-                *(quantity(entry.get(key), entry.get("unit")) for key in ("value", "bound")),
+                *(_asked(entry.get(key), entry.get("unit")) for key in ("value", "bound")),
                 badge,
             )
         )
-    table = plain_table(heads, rows, "text")
+    table = plain_table(heads, rows, "text tight")
     return section("Requirements", "What was asked for beforehand; missed ones first.", table)
+
+
+def _asked(value: float | None, unit: str | None) -> str:
+    """A number and its unit on one line; lengths in mm, as in every table of the page."""
+    if unit == "m" and value is not None:
+        value, unit = 1e3 * value, "mm"
+    return quantity(value, unit).replace(" ", "&nbsp;")
 
 
 def _plants(plants: list[Mapping[str, Any]]) -> str:

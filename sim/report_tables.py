@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from neural_lander.pages.html_page import MISSING, number, plain_table
 from sim.metrics import metric_keys, metric_named
@@ -79,10 +80,15 @@ def _terminal_table(title: str, scenario: Mapping[str, Any]) -> Table:
         for key in keys:
             median, interval = cell(key, controller)
             mark = {"best": "*", "tie": "~"}.get(_rank(best, key, name), "")
-            texts.append(f"{mark}{median}\n[dim]\\{interval}[/]" if interval else f"{mark}{median}")
+            texts.append(_over(f"{mark}{median}", [interval] if interval else []))
         text, notes = succeeded(controller)
-        table.add_row(controller["label"], *texts, "\n".join([text, *(f"[dim]\\{note}[/]" for note in notes)]))
+        table.add_row(Text(controller["label"]), *texts, _over(text, notes))
     return table
+
+
+def _over(text: str, notes: Sequence[str]) -> Text:
+    """A text and, dim on lines below it, its notes."""
+    return Text(text).append("".join(f"\n{note}" for note in notes), "dim")
 
 
 def _rank(best: Mapping[str, Any], key: str, name: str) -> str:

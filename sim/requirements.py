@@ -19,7 +19,7 @@ APART = (
 RATIO_COUNTS_ABOVE = 0.020  # m: a ratio to PD counts where PD's error exceeds it
 SMALLEST_BOUND = 0.003  # m: elsewhere the bound is the larger of the ratio and this
 HANG_SHARE, TRIM_SHARE, DRIFT_SHARE, ORACLE_FACTOR = 1 / 20, 1 / 10, 0.34, 1.2
-SPEED_TOLERANCE = 0.2
+SPEED_TOLERANCE = 20.0  # %
 SLOPE_TOLERANCE = 0.3
 
 
@@ -58,8 +58,8 @@ def _landing(name: str, controllers: Mapping[str, Any]) -> Iterator[dict[str, An
         yield _row(f"{name}: arrival error with trim, 1/10 of PD's", median(mine, "arrival_error_m"), bound)
         bound = TRIM_SHARE * median(theirs, "lateness_s")
         yield _row(f"{name}: lateness with trim, 1/10 of PD's", median(mine, "lateness_s"), bound, "s")
-        off = abs(median(mine, "touchdown_speed_m_s") / LANDING_SPEED - 1)
-        yield _row(f"{name}: touchdown speed with trim off the reference's", off, SPEED_TOLERANCE, "1")
+        off = 100 * abs(median(mine, "touchdown_speed_m_s") / LANDING_SPEED - 1)
+        yield _row(f"{name}: touchdown speed with trim off the reference's", off, SPEED_TOLERANCE, "%")
     for suffix in ("", "-trim"):
         mine, pd, oracle = f"neural-lander{suffix}", f"pd{suffix}", f"oracle{suffix}"
         if {mine, pd, oracle} <= have:

@@ -90,6 +90,10 @@ def _fly_alone(part: Part, seed: int, scenario: Scenario, omega_n: float, restin
             return fly_once(world, plant, controller, scenario, seed, moment_trim, resting_share=resting_share)[-1]
     except (UserError, ArithmeticError) as error:
         return str(error)
+    except Exception as error:
+        if ":" not in part.controller:  # ours: a defect, and no fault of who flies
+            raise
+        return f"controller '{part.controller}' failed with {type(error).__name__}: {error}"
 
 
 class Batched:
@@ -106,9 +110,9 @@ class Batched:
         try:
             Flights([Task(copy, controller, (0, 1), np.zeros(3))], brief, DEFAULT_NATURAL_FREQUENCY, 1.0, None).fly()
         except Exception as error:
+            reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
             raise UserError(
-                f"the batched world cannot fly '{controller}' in this plant: {type(error).__name__}: {error}; "
-                "use --world pybullet"
+                f"the batched world cannot fly '{controller}' in this plant: {reason}; use --world pybullet"
             ) from error
 
     def fly(

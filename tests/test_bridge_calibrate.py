@@ -198,7 +198,7 @@ def map_file(folder: Path, **changes: object) -> Path:
     ("arguments", "words"),
     [
         (["--link", "msp:loop://"], "neural-lander calibrate --link msp:loop:// --vehicle intel-aero --out"),
-        (["--link", "mavlink:loop://", "--thrust-map", "none.json"], "none.json cannot be read"),
+        (["--link", "mavlink:loop://", "--thrust-map", "none.json"], "none.json cannot be read: there is no such"),
         (["--link", "mavlink:loop://", "--rotor-order", "1,2,3,4"], "--rotor-order '1,2,3,4'"),
         (["--link", "msp:loop://", "--system", "2", "--observe"], "has no system"),
     ],

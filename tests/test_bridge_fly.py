@@ -415,7 +415,7 @@ def test_without_json_people_get_lines_and_a_table(
         (["--vehicle", "intel-aero", "--ceiling", "nan"], "ceiling = nan m"),
         (["--vehicle", "intel-aero", "--battery", "nan"], "battery voltage = nan V"),
         (["--vehicle", "no-such"], "vehicle 'no-such'"),
-        (["--bundle", "no-such"], "is missing"),
+        (["--bundle", "no-such"], "there is no such folder"),
         ([], "neither --bundle nor --vehicle"),
     ],
 )

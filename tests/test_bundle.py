@@ -263,6 +263,8 @@ def test_train_evaluate_certify_from_files(
     (("--vehicle", "zeppelin"), "vehicle 'zeppelin' is neither"),
     (("--vehicle", "intel-aero", "--gamma", "-1"), "gamma = -1.0"),
     (("--vehicle", "intel-aero", "--hidden", "a,b"), "--hidden 'a,b'"),
+    (("--vehicle", "intel-aero", "--lipschitz", "5", "--gamma", "3"), "--lipschitz stands instead of --gamma"),
+    (("--vehicle", "intel-aero", "--rotor-lipschitz", "1", "--thrust-slope", "0.3"), "instead of --thrust-slope"),
     (("--vehicle", "crazyflie-21"), "error:"),
 ])  # fmt: skip
 def test_bad_input_is_one_line_and_writes_nothing(
@@ -281,7 +283,7 @@ def test_a_bundle_that_is_not_there_is_one_line(tmp_path: Path, capsys: pytest.C
     for verb in (("certify", tmp_path / "B"), ("evaluate", tmp_path / "B", tmp_path / "x.csv")):
         code, out, err = run(capsys, *verb)
         assert (code, out) == (2, "")
-        assert "is not a whole bundle" in err
+        assert "is no bundle: there is no such folder" in err
         assert len(err.splitlines()) == 1
 
 

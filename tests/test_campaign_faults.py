@@ -321,6 +321,12 @@ def test_a_scheduler_that_does_not_answer_is_one_line(monkeypatch: pytest.Monkey
         list(DaskPool("tcp://127.0.0.1:9").run(fingerprint, [1]))
 
 
+@pytest.mark.parametrize("address", ["foo", "tcp://", "tcp://host", "tcp://host:port", "http://host:8786", "host:8786"])
+def test_what_is_no_address_of_a_scheduler_is_refused_before_anything_is_asked_there(address: str) -> None:
+    with pytest.raises(UserError, match=r"must be tcp://HOST:PORT or tls://HOST:PORT"):
+        DaskPool(address)
+
+
 LISTENING = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell's background jobs ignore

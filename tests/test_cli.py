@@ -187,6 +187,14 @@ def test_what_has_no_json_form_is_refused() -> None:
         to_json({"a": [object()]})
 
 
+def test_units_in_brackets_reach_the_terminal(capsys: pytest.CaptureFixture) -> None:
+    table = Table("time [s]")
+    table.add_row("columns such as 't [s]', 'z [m]' :ok:")
+    emit({}, False, lambda: table)
+    shown = capsys.readouterr().out
+    assert "time [s]" in shown and "'t [s]', 'z [m]' :ok:" in shown
+
+
 def test_people_see_the_rendering_on_stdout(capsys: pytest.CaptureFixture) -> None:
     emit({"a": 1}, False, lambda: "a table")
     assert capsys.readouterr() == ("a table\n", "")

@@ -1,11 +1,16 @@
 """Flights to learn from: where they go, what excites them, and that their logs hold what a log would hold."""
 
+import io
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 from scipy.signal import periodogram
 
+from neural_lander.cli.collect import _render
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.rotation import quaternion_to_matrix
 from neural_lander.vehicle import load_vehicle
@@ -75,6 +80,14 @@ def test_a_flight_comes_from_its_seed() -> None:
 def test_the_mass_in_the_log_is_what_was_believed_not_what_flew() -> None:
     heavier = Plant(VEHICLE, mass_scale=1.1)
     assert collect_flight(heavier, seed=1, duration=3.0).metadata["mass_kg"] == VEHICLE.mass
+
+
+def test_each_row_of_the_table_names_its_log(flight: FlightLog) -> None:
+    paths = [Path(f"a/very/deep/folder/of/logs/intel-aero_airframe1_seed0_{k:02d}.mcap") for k in range(2)]
+    out = io.StringIO()
+    Console(file=out, width=80).print(_render([flight] * 2, paths))
+    shown = re.sub(r"[^\w.-]", "", "".join(re.findall(r"^│([^│]*)│", out.getvalue(), re.M)))
+    assert all(path.name in shown for path in paths)
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -19,7 +19,7 @@ pytest.importorskip("pybullet", reason="the PyBullet world needs pybullet, which
         (["--world", "gazebo"], "world 'gazebo' is not known; use one of: pybullet, batched"),
         (["--sweep", "a"], "--sweep 'a' must be frequencies"),
         (["--omega-n", "99"], "natural frequency 99.0 rad/s must lie in"),
-        (["--tuned", "no.json"], "tuned gains no.json cannot be read"),
+        (["--tuned", "no.json"], "tuned gains no.json cannot be read: there is no such file"),
         (["--scheduler", "tcp://127.0.0.1:9", "--controllers", "pd"], "does not answer as a Dask scheduler"),
     ],
 )

@@ -24,8 +24,10 @@ from neural_lander.residual.domain import Domain, FadingResidual
 from neural_lander.residual.model import WithinThrusts
 from neural_lander.state import Reference, State
 from neural_lander.vehicle import load_vehicle
-from sim.controllers import CONTROLLERS, build_controller, controller_named
+from sim.controllers import CONTROLLERS, build_controller, controller_named, controllers_in
 from sim.plant import Plant
+from sim.scenarios import scenario_named
+from sim.worlds import Batched, Copy, FlightWorld, Part, PyBullet
 from tests.random_network import random_network
 
 pytest.importorskip("pybullet", reason="the plant builds a PyBullet world, which has wheels up to Python 3.11")
@@ -151,6 +153,18 @@ class Upwards:
 class Derived(Controller):
     pass
 
+class Raising(Upwards):
+    def update(self, t, s, hold):
+        raise ValueError("no idea")
+
+class Short(Upwards):
+    def observe(self, t, state, rotor_thrust, f_a_hat):
+        self.d_hat = np.zeros(2)
+
+class DerivedRaising(Controller):
+    def __call__(self, t, state, reference):
+        raise KeyError("no idea")
+
 class Failing(Hover):
     def __call__(self, t, state, reference):
         raise ValueError("no idea")
@@ -203,6 +217,8 @@ def test_a_controller_derived_from_ours_is_flown_as_it_is(users: str) -> None:
     "name, message",
     [
         ("users_laws:Failing", "'users_laws:Failing' failed with ValueError: no idea"),
+        ("users_laws:Raising", "'users_laws:Raising' failed in update with ValueError: no idea"),
+        ("users_laws:Short", r"d_hat is of shape \(2,\) after observe: it must be an array of shape \(3,\)"),
         ("users_laws:Wrong", "'users_laws:Wrong' returned .*nan.* at t = 0.000 s"),
         ("users_laws:Needy", "must be constructible from the vehicle alone"),
         ("users_laws:Nothing", "must have reset"),
@@ -215,6 +231,18 @@ def test_a_controller_derived_from_ours_is_flown_as_it_is(users: str) -> None:
 def test_a_user_s_mistake_is_named(users: str, name: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         build_controller(controller_named(name), PLANT, None)(0.0, STATE, HERE)
+
+
+@pytest.mark.parametrize("world", [PyBullet(), Batched()])
+@pytest.mark.parametrize("name", ["Raising", "Short", "DerivedRaising", "Failing"])
+def test_a_flight_that_a_user_s_mistake_ends_has_a_reason(users: str, name: str, world: FlightWorld) -> None:
+    part = Part(Copy(PLANT, None), 0, f"{users}:{name}", (0,), (1,), np.zeros(3))
+    ((reason,),) = world.fly([part], scenario_named("hover-low"), 3.0, 1.0)
+    assert isinstance(reason, str) and reason.startswith(f"controller '{users}:{name}'")
+
+
+def test_a_controller_that_is_named_twice_flies_once() -> None:
+    assert controllers_in("pd,, pd ,pd-trim,pd") == ["pd", "pd-trim"]
 
 
 @pytest.mark.parametrize("mu", [1.0, 10.0, 60.0])

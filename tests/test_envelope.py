@@ -130,6 +130,16 @@ def test_each_number_of_a_certificate_has_a_sentence() -> None:
     assert all(says.endswith(".") for _, says in SAYS.values())
 
 
-def test_other_landings_without_any_to_measure_on_are_refused(tmp_path: Path, capsys: Any) -> None:
-    assert main(["certify", str(tmp_path), "--verify", "5"]) == 2
-    assert "--landings" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--verify", "5"], "--landings"),
+        (["--world", "foo"], "world 'foo' is not known"),
+        (["--out", "."], "--out . is a folder: name a file"),
+    ],
+)
+def test_options_of_certify_that_make_no_sense_are_refused(
+    options: list[str], message: str, tmp_path: Path, capsys: Any
+) -> None:
+    assert main(["certify", str(tmp_path), *options]) == 2
+    assert message in capsys.readouterr().err

@@ -68,6 +68,7 @@ def still(log: FlightLog) -> FlightLog:
     ("change", "reason"),
     [
         (lambda log: holding(log, 10), r"position comes at 9\.97 Hz; at least 40 Hz"),
+        (lambda log: replace(log, position=np.full_like(log.position, 0.2)), "^position never changes$"),
         (lambda log: thinned(log, 4), r"attitude comes at 25 Hz"),
         (
             lambda log: replace(log, metadata={**log.metadata, "source_rates_Hz": {"rotor_speed": 4.0}}),

@@ -123,6 +123,13 @@ def test_a_small_quantity_of_the_certificate_is_not_shown_as_zero(tmp_path: Path
     assert "0.0003457 N/N" in page(tmp_path, given)
 
 
+def test_lengths_that_were_asked_for_are_in_millimetres_on_one_line(tmp_path: Path) -> None:
+    given = results()
+    given["requirements"] = [{"name": "drift", "value": 0.0001815, "bound": 0.003, "unit": "m", "met": True}]
+    html = page(tmp_path, given)
+    assert "0.1815&nbsp;mm" in html and "3&nbsp;mm" in html
+
+
 def test_traces_are_thinned_to_what_a_screen_shows_ends_included() -> None:
     few = thin([float(k) for k in range(10_001)])
     assert len(few) == MAX_POINTS

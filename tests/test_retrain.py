@@ -345,16 +345,24 @@ def test_old_logs_that_were_moved_are_asked_for_and_found(place: Path, capsys: p
 @pytest.mark.parametrize("arguments, message", [
     ((), "nothing to do"), (("--history", "--rollback", 1), "stand alone"), (("new", "--history"), "stand alone"),
     (("new", "missing.csv"), "missing.csv cannot be read: there is no such file"),
+    (("empty",), "empty holds no flight log"),
     (("--rollback", 7), "there is none; can be restored: 1"), (("--without", "zeppelin"), "uses no such log"),
 ])  # fmt: skip
 def test_wrong_usage_is_one_line(
     place: Path, capsys: pytest.CaptureFixture, arguments: tuple[object, ...], message: str
 ) -> None:
     before = held(place / "B")
+    (place / "empty").mkdir()
     code, out, err = run(capsys, "B", *arguments, "--json")
     assert (code, out) == (2, "")
     assert message in err and len(err.splitlines()) == 1
     assert held(place / "B") == before
+
+
+def test_what_is_no_bundle_has_no_present_version(place: Path, capsys: pytest.CaptureFixture) -> None:
+    (place / "B/bundle.json").write_text("{")
+    code, out, err = run(capsys, "B", "--history")
+    assert (code, out) == (2, "") and "bundle.json is no JSON" in err
 
 
 def test_ctrl_c_a_full_disk_and_another_writer_leave_the_bundle(

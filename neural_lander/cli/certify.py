@@ -19,6 +19,8 @@ from neural_lander.cli.output import emit, progress
 from neural_lander.cli.tables import certificate_table
 from neural_lander.errors import UserError
 
+PYBULLET = "pybullet"
+
 
 def certify(
     bundle: Annotated[Path, typer.Argument(help="Bundle written by train; its certificate is replaced.")],
@@ -33,7 +35,7 @@ def certify(
     workers: Annotated[int, typer.Option(min=1, help="Processes, of the PyBullet world.")] = 2,
     world: Annotated[
         str, typer.Option(help="World of these landings: pybullet, or batched, which flies a thousand in a minute.")
-    ] = "pybullet",
+    ] = PYBULLET,
     out: Annotated[
         Path | None, typer.Option(help="Page that explains each number, and plots envelope and landings.")
     ] = None,
@@ -51,6 +53,12 @@ def certify(
     """
     if verify and not landings:
         raise UserError("--verify holds landings against what others measured: give --landings as well")
+    if world != PYBULLET:
+        from sim.worlds import world_named  # the simulator's, which a network alone does without
+
+        world_named(world)
+    if out is not None and out.is_dir():
+        raise UserError(f"--out {out} is a folder: name a file, for example certificate.html")
     solve = _solver(solver)
     network, vehicle = load_uncertified(bundle)
     with progress() as bars:
@@ -63,9 +71,7 @@ def certify(
     if landings and certificate["contracts"]:
         from neural_lander.cli.results import stages  # the simulator's, as what follows
         from sim.envelope import measure_envelope
-        from sim.worlds import world_named
 
-        world_named(world)
         with stages() as stage:
             measured = measure_envelope(bundle, effect or [], airframe, landings, verify, seed, workers, stage, world)
         document = certificate_of(network, vehicle, slopes, [m.tracking for m in measured], thrusts)

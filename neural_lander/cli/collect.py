@@ -78,7 +78,10 @@ def _summary(plant: Plant, logs: list[FlightLog], paths: list[Path], airframe: i
 
 
 def _render(logs: list[FlightLog], paths: list[Path]) -> Table:
-    table = Table("log", "s", *(f"h {a:g}-{b:g} m" for a, b in pairwise(BANDS)))
+    table = Table()
+    table.add_column("log", overflow="fold")
+    for heading in ("s", *(f"h {a:g}-{b:g} m" for a, b in pairwise(BANDS))):
+        table.add_column(heading, justify="right")
     for log, path in zip(logs, paths, strict=True):
-        table.add_row(str(path), f"{log.duration:.0f}", *(f"{s:.1f}" for s in _seconds(log)))
+        table.add_row(path.name, f"{log.duration:.0f}", *(f"{s:.1f}" for s in _seconds(log)))
     return table

@@ -21,7 +21,7 @@ from neural_lander.vehicle import Vehicle, load_vehicle
 from sim.campaign import Copy
 from sim.comparison import Comparison, Stage, add_learning
 from sim.comparison import compare as run
-from sim.landing import CONTROLLERS, controller_named
+from sim.controllers import CONTROLLERS, controller_named, controllers_in
 from sim.plant import Plant, load_effects
 from sim.plant_change import CHANGES, STANDARD_ROBUSTNESS, PlantChange
 from sim.pool import DaskPool, LocalPool
@@ -106,15 +106,13 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Fly every controller with the same gains, starts and noise; print medians and 95 % intervals."""
-    names = [controller_named(name.strip()).name for name in controllers.split(",") if name.strip()]
+    names = controllers_in(controllers)
     scenarios = [scenario_named(name).name for name in scenario or ["land-1d", "land-3d"]]
     changes = [PlantChange.parse(text) for text in plant or (STANDARD_CHANGES if full else [])]
     if world is not None:
         world_named(world)
     frequencies = _frequencies(sweep) or (STANDARD_SWEEP if full else ())
     effects, ground = load_effects(effect or []), terrain_named(terrain)
-    if not names:
-        raise UserError(f"--controllers '{controllers}' names none; use any of: {', '.join(CONTROLLERS)}")
     for frequency in (omega_n, *frequencies):
         if not 0.1 <= frequency <= 30:
             raise UserError(f"natural frequency {frequency!r} rad/s must lie in [0.1, 30]")
@@ -122,9 +120,10 @@ def compare(
     bundles = [load(path) for path in bundle or []]
     nominal = Plant(_profile(bundles, vehicle), effects, terrain=ground)
     gains = {} if tuned is None else load_tuned(tuned, nominal.vehicle, names)
+    local = LocalPool(workers)
+    pool = local if scheduler is None else DaskPool(scheduler)
     if out is not None:
         check_folder(out)
-    local = LocalPool(workers)
     with stages() as stage:
         numbers = range(airframe, airframe + (airframes or len(bundles) or 5))
         logs: list[list[FlightLog]] = []
@@ -140,7 +139,7 @@ def compare(
             world=world or _fitting(names, scenarios, flights, copies[0]),
             tuned=gains,
         )  # fmt: skip
-        results = run(comparison, local if scheduler is None else DaskPool(scheduler), out, stage)
+        results = run(comparison, pool, out, stage)
     if bundles:
         add_learning(results, copies, bundles[0], logs)
     if out is not None:

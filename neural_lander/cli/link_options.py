@@ -14,7 +14,7 @@ from firmware_bridge.mavlink import MavlinkLink
 from firmware_bridge.pose import PoseReceiver
 from firmware_bridge.posed_link import PosedLink
 from firmware_bridge.thrust import ThrustMap, thrust_map_from_json
-from neural_lander.errors import UserError
+from neural_lander.errors import UserError, why_unread
 
 
 def link_options(thrust_map: Path | None, system: int | None, order: str | None) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def read_thrust_map(path: Path) -> ThrustMap:
         text = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise UserError(
-            f"--thrust-map {path} cannot be read: {error}; write one by 'neural-lander calibrate'"
+            f"--thrust-map {path} cannot be read: {why_unread(error)}; write one by 'neural-lander calibrate'"
         ) from error
     return thrust_map_from_json(text, str(path))
 

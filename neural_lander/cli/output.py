@@ -35,7 +35,8 @@ def emit(result: Mapping[str, Any], as_json: bool, render: Callable[[], Renderab
     if as_json:
         sys.stdout.write(json.dumps(to_json(result), allow_nan=False) + "\n")
     else:
-        Console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(render())
+        width = None if sys.stdout.isatty() else PIPE_WIDTH
+        Console(width=width, markup=False, emoji=False).print(render())  # units and file names have brackets
 
 
 def to_json(value: Any) -> Any:

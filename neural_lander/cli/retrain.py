@@ -12,7 +12,7 @@ import typer
 from rich.text import Text
 
 from neural_lander.bundle import Bundle, bundle_contents, load_bundle
-from neural_lander.bundle_files import read_files, write_files
+from neural_lander.bundle_files import read_files, read_parts, write_files
 from neural_lander.bundle_history import History, appended, read_history, version, with_history
 from neural_lander.certificate import check
 from neural_lander.cli.output import console, emit, progress
@@ -189,7 +189,7 @@ def _read(paths: Sequence[Path]) -> tuple[list[FlightLog], list[str]]:
     Raises
     ------
     UserError
-        Where nothing is at a path.
+        Where nothing is at a path, or a folder holds no log.
     """
     if missing := next((path for path in paths if not path.exists()), None):
         raise UserError(f"{missing} cannot be read: there is no such file or folder")
@@ -199,6 +199,8 @@ def _read(paths: Sequence[Path]) -> tuple[list[FlightLog], list[str]]:
         try:
             logs += read_logs([path])
         except UserError as error:
+            if path.is_dir():
+                raise
             refused.append(str(error))
     return logs, refused
 
@@ -211,7 +213,8 @@ def _replace(path: Path, before: Mapping[str, bytes], after: Mapping[str, bytes]
 
 
 def _list(path: Path, as_json: bool) -> None:
-    past = read_history(read_files(path), str(path))
+    contents, *_ = read_parts(path)  # what is no bundle is no present version
+    past = read_history(contents, str(path))
     versions = [{**entry, "restorable": past.restorable(entry)} for entry in past.entries]
     emit({"bundle": path, "present": len(versions), "versions": versions}, as_json, lambda: history_table(versions))
 

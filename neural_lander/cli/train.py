@@ -40,8 +40,11 @@ def train(
         ),
     ] = None,
     thrust_slope: Annotated[
-        float, typer.Option(help="Bound on the contraction factor of the thrust iteration, below 1.")
-    ] = DEFAULT_THRUST_SLOPE,
+        float | None,
+        typer.Option(
+            help=f"Bound on the contraction factor of the thrust iteration, below 1; default: {DEFAULT_THRUST_SLOPE:g}."
+        ),
+    ] = None,
     lipschitz: Annotated[
         float | None, typer.Option(help="The first bound as L in N per SI unit of the input, instead of --gamma.")
     ] = None,
@@ -70,6 +73,10 @@ def train(
 
     Flights are held out whole, by seed, for the fit report; the network in the bundle is then fitted on all of them.
     """
+    if lipschitz is not None and gamma is not None:
+        raise UserError("--lipschitz stands instead of --gamma: give one of them")
+    if rotor_lipschitz is not None and thrust_slope is not None:
+        raise UserError("--rotor-lipschitz stands instead of --thrust-slope: give one of them")
     profile = load_vehicle(vehicle)
     if lipschitz is not None:
         gamma = lipschitz / profile.weight
@@ -79,7 +86,7 @@ def train(
         hidden=_sizes(hidden),
         features=features,
         gamma=gamma,
-        thrust_slope=thrust_slope,
+        thrust_slope=DEFAULT_THRUST_SLOPE if thrust_slope is None else thrust_slope,
         seed=seed,
         epochs=epochs,
         thrust_input=thrust_input,

@@ -16,7 +16,7 @@ from neural_lander.cli.results import check_folder, stages
 from neural_lander.errors import UserError
 from neural_lander.vehicle import load_vehicle
 from sim.campaign import Copy
-from sim.controllers import CONTROLLERS, controller_named
+from sim.controllers import CONTROLLERS, controllers_in
 from sim.plant import Plant, load_effects
 from sim.pool import LocalPool
 from sim.study import copies_of_bundles
@@ -54,9 +54,7 @@ def tune(
 
     What Ctrl-C leaves in the file is usable: the best gains so far of the controllers that were begun.
     """
-    names = [controller_named(name.strip()).name for name in controllers.split(",") if name.strip()]
-    if not names:
-        raise UserError(f"--controllers '{controllers}' names none; use any of: {', '.join(CONTROLLERS)}")
+    names = controllers_in(controllers)
     if out.is_dir():
         raise UserError(f"--out {out} is a folder: name a file, for example {out / 'tuned.json'}")
     copies = _copies(bundle or [], vehicle, load_effects(effect or []), airframe, airframes)

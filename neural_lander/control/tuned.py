@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from neural_lander.errors import UserError
+from neural_lander.errors import UserError, why_unread
 from neural_lander.vehicle import Vehicle
 
 FORMAT, FORMAT_VERSION = "neural-lander-tuned", 1
@@ -37,7 +37,7 @@ def load_tuned(path: Path, vehicle: Vehicle, controllers: Sequence[str] = ()) ->
         sha256, rows = document["vehicle_sha256"], document["controllers"]
         gains = {str(name): {str(k): float(v) for k, v in row["parameters"].items()} for name, row in rows.items()}
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"tuned gains {path} cannot be read: {error}") from error
+        raise UserError(f"tuned gains {path} cannot be read: {why_unread(error)}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         wanted = f"a file of tuned gains of version {FORMAT_VERSION}"
         raise UserError(f"{path} is not {wanted}: write one with 'neural-lander tune'") from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ from neural_lander.arrays import Array
 from neural_lander.control.controller import Controller, Wanted
 from neural_lander.control.kinds import EXAMPLE
 from neural_lander.control.tracking import TrackingGains
+from neural_lander.control.trim import Trim
 from neural_lander.errors import UserError
 from neural_lander.extension import load_named
 from neural_lander.state import Reference, State
@@ -33,13 +36,62 @@ def user_controller(name: str, vehicle: Vehicle, gains: TrackingGains) -> Contro
     if isinstance(found, Controller):
         return found
     if all(hasattr(found, method) for method in ("reset", "observe", "update", "d_hat")):
-        return Controller(vehicle, gains=gains, estimate=found)
+        own = found if isinstance(found, Trim) else UserEstimate(name, found)  # a guard knows a trim by its class
+        return Controller(vehicle, gains=gains, estimate=own)
     if callable(found) and hasattr(found, "reset"):
         return UserController(name, vehicle, found)
     raise UserError(
         f"controller '{name}' must have reset(moment_trim) and be callable as controller(t, state, reference) -> rotor "
         "speeds, or be a force estimate with reset, observe, update and d_hat (neural_lander.control.estimate)"
     )
+
+
+class UserEstimate:
+    """A user's force estimate, whose faults are named; see :class:`~neural_lander.control.estimate.ForceEstimate`."""
+
+    def __init__(self, name: str, own: Any) -> None:
+        self.name, self._own = name, own
+        self.d_hat: Array = np.zeros(3)
+
+    def reset(self, d_hat: Array | None = None) -> None:
+        """See :class:`~neural_lander.control.estimate.ForceEstimate`."""
+        with blamed(self.name, "reset"):
+            self._own.reset(d_hat)
+        self._take("reset", d_hat)
+
+    def observe(self, t: float, state: State, rotor_thrust: Array, f_a_hat: Array) -> None:
+        """See :class:`~neural_lander.control.estimate.ForceEstimate`."""
+        with blamed(self.name, "observe"):
+            self._own.observe(t, state, rotor_thrust, f_a_hat)
+        self._take("observe", state.velocity)
+
+    def update(self, t: float, s: Array, hold: bool | Array) -> None:
+        """See :class:`~neural_lander.control.estimate.ForceEstimate`."""
+        with blamed(self.name, "update"):
+            self._own.update(t, s, hold)
+        self._take("update", s)
+
+    def _take(self, method: str, like: Array | None) -> None:
+        with blamed(self.name, "d_hat"):
+            self.d_hat = self._own.d_hat
+        shape = getattr(self.d_hat, "shape", None)
+        if shape != (3,) and (shape is None or like is None or shape != like.shape):
+            found = type(self.d_hat).__name__ if shape is None else f"of shape {tuple(shape)}"
+            raise UserError(
+                f"controller '{self.name}': d_hat is {found} after {method}: it must be an array of shape (3,), in N"
+            )
+
+
+@contextmanager
+def blamed(name: str, method: str = "") -> Iterator[None]:
+    """Name the user's controller, and what of it was called, in whatever is raised meanwhile."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        where = f" in {method}" if method else ""
+        raise UserError(f"controller '{name}' failed{where} with {type(error).__name__}: {error}") from error
 
 
 class UserController(Controller):
@@ -56,7 +108,8 @@ class UserController(Controller):
     def reset(self, moment_trim: Array | None = None) -> None:
         """See :class:`~neural_lander.control.controller.Controller`."""
         super().reset(moment_trim)
-        self._law.reset(np.zeros(3) if moment_trim is None else moment_trim)
+        with blamed(self.name, "reset"):
+            self._law.reset(np.zeros(3) if moment_trim is None else moment_trim)
 
     def __call__(self, t: float, state: State, reference: Reference) -> Array:
         """See :class:`~neural_lander.control.controller.Controller`.
@@ -66,10 +119,8 @@ class UserController(Controller):
         UserError
             If the law fails, or returns something other than four speeds that rotors can have.
         """
-        try:
+        with blamed(self.name):
             speeds = np.asarray(self._law(t, state, reference), dtype=np.float64)
-        except Exception as error:
-            raise UserError(f"controller '{self.name}' failed with {type(error).__name__}: {error}") from error
         if speeds.shape != (4,) or not np.all(np.isfinite(speeds)) or np.any(speeds < 0):
             raise UserError(
                 f"controller '{self.name}' returned {speeds.tolist()} at t = {t:.3f} s: it must be four speeds in "
