@@ -8,10 +8,11 @@ import pytest
 from learning_flights import flight
 
 from neural_lander.cli.evaluate import HEADER, write_predictions
+from neural_lander.cli.tables import left_lines
 from neural_lander.errors import UserError
 from neural_lander.residual.analytic import CheesemanBennett, ConstantResidual
 from neural_lander.residual.analytic_fit import fit_cheeseman_bennett
-from neural_lander.residual.evaluation import Predictors, evaluate, slope_table, thrust_slope
+from neural_lander.residual.evaluation import Predictors, evaluate, share_left, slope_table, thrust_slope
 from neural_lander.residual.model import ReluNetwork
 from neural_lander.residual.samples import ResidualSamples, residual_samples
 from neural_lander.residual.unexplained import unexplained
@@ -72,6 +73,22 @@ def test_noise_and_cut_motors_are_told_apart_from_what_a_model_misses(samples: R
     assert found["share_of_square_in_fast_thrust"] == pytest.approx(27 / (27 + rest))
     nothing = unexplained([slow], [samples], [np.zeros(n, dtype=bool)])
     assert nothing["error_above_5_Hz_N"] is None and nothing["share_of_square_in_fast_thrust"] is None
+
+
+@pytest.mark.parametrize(
+    ("ours", "nothing", "noise", "left"),
+    [(0.5, 1.3, 0.5, 0.0), (0.4, 1.3, 0.5, 0.0), (1.3, 1.3, 0.5, 1.0), (0.78, 1.3, 0.5, 0.5), (0.5, 0.6, 0.5, None)],
+)
+def test_what_the_network_leaves_is_counted_beyond_noise(
+    ours: float, nothing: float, noise: float, left: float | None
+) -> None:
+    report = {
+        "rmse_fa_z_low_N": ours,
+        "baselines": {"zero": {"rmse_fa_z_low_N": nothing}},
+        "unexplained": {"error_above_5_Hz_N": noise},
+    }
+    assert share_left(report) == (None if left is None else pytest.approx(left, abs=0.002))
+    assert bool(left_lines(report)) is (left is not None and left >= 0.5)
 
 
 def test_without_scored_samples_there_is_no_number(samples: ResidualSamples) -> None:

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from neural_lander.bundle import load_bundle
 from neural_lander.cli.output import emit, progress, to_json
-from neural_lander.cli.tables import error_table, evidence_line, flight_table, slope_line
+from neural_lander.cli.tables import error_table, evidence_line, flight_table, left_lines, slope_line
 from neural_lander.errors import UserError
 from neural_lander.flightlog import read_logs
 from neural_lander.flightlog.files import replacing
@@ -130,6 +130,7 @@ def _render(result: dict[str, Any]) -> Group:
         flight_table(result),
         Text(f"near ground: centre of mass below {result['low_below_m']:g} m"),
         *(Text(line) for line in _unexplained_lines(result["unexplained"])),
+        *(Text(line, style="yellow") for line in left_lines(result)),
         Text(slope_line(result["thrust_slope"])),
         *([] if evidence is None else [Text(f"training: {evidence_line(evidence)}")]),
         Text(_domain_line(result["domain"])),

@@ -17,7 +17,7 @@ from neural_lander.certificate.contraction import thrust_direction
 from neural_lander.certificate.document import certify
 from neural_lander.certificate.evidence import proved_slopes
 from neural_lander.cli.output import emit, progress
-from neural_lander.cli.tables import certificate_table, error_table, evidence_line, slope_line
+from neural_lander.cli.tables import certificate_table, error_table, evidence_line, left_lines, slope_line
 from neural_lander.errors import UserError
 from neural_lander.flightlog import read_logs
 from neural_lander.residual.features import FEATURES
@@ -153,6 +153,7 @@ def _render(bundle: Bundle, summary: dict[str, Any]) -> Group:
             error_table(report["flight_trim"]),
             Text("raw:"),
             error_table(report),
+            *(Text(line, style="yellow") for line in left_lines(report["flight_trim"])),
             Text(slope_line(report["thrust_slope"])),
         ]
     parts.append(Text(evidence_line(summary["thrust_slope_evidence"])))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -100,6 +101,18 @@ def evaluate(
             for f, p, m in zip(flights, found, chosen, strict=True)
         ],
     }
+
+
+def share_left(report: Mapping[str, Any]) -> float | None:
+    """What the network leaves of the force near the ground, beyond the noise: 0 nothing, 1 as much as there was.
+
+    None where there is hardly more than noise. ``report`` is that of :func:`evaluate`.
+    """
+    ours, nothing = report["rmse_fa_z_low_N"], report["baselines"]["zero"]["rmse_fa_z_low_N"]
+    noise = report["unexplained"]["error_above_5_Hz_N"]
+    if ours is None or noise is None or nothing**2 < 2 * noise**2:
+        return None
+    return math.sqrt(max(ours**2 - noise**2, 0.0) / (nothing**2 - noise**2))
 
 
 def _compared(
