@@ -56,7 +56,7 @@ def test_thrust_is_excited_between_half_a_hertz_and_four(flight: FlightLog) -> N
 
 
 def test_a_log_holds_what_an_autopilot_knows_and_nothing_of_the_truth(flight: FlightLog) -> None:
-    assert set(flight.metadata) == {"vehicle", "mass_kg", "seed", "format"}
+    assert set(flight.metadata) == {"vehicle", "mass_kg", "seed", "format", "height_error_m"}
     assert flight.metadata["mass_kg"] == VEHICLE.mass
     json.dumps(dict(flight.metadata))
     assert flight.f_a_applied is not None and np.all(flight.f_a_applied == 0)  # flown by PD with trim

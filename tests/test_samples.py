@@ -251,3 +251,26 @@ def test_a_cut_off_outside_the_band_is_refused() -> None:
     log = changed(flight(VEHICLE, 5.0), specific_force=None)
     with pytest.raises(UserError, match="cut-off = 80 Hz"):
         residual_samples(log, VEHICLE, cut_off=80.0)
+
+
+@pytest.mark.parametrize("name", ["intel-aero", "crazyflie-parrot"])
+@pytest.mark.parametrize(("error", "margin"), [(None, 0.005), (0.001, 0.002), (0.004, 0.008)])
+def test_what_may_touch_follows_from_the_heights_stated_error(name: str, error: float | None, margin: float) -> None:
+    vehicle = load_vehicle(name)
+    log = flight(vehicle, 20.0)
+    assert log.height is not None
+    height = 0.0005 + np.abs(log.height - log.height.min())
+    about = {key: value for key, value in log.metadata.items() if key != "height_error_m"}
+    stated = about if error is None else {**about, "height_error_m": error}
+    samples = residual_samples(changed(log, height=height, metadata=stated), vehicle)
+    near = samples.height < 0.02
+    in_air = samples.usable | (samples.height <= margin)
+    assert not samples.usable[samples.height <= margin].any()
+    assert in_air[near & (samples.t > 1.0) & (samples.t < samples.t[-1] - 1.0)].mean() > 0.9
+
+
+@pytest.mark.parametrize("error", [-0.001, "1 mm", True, 2.0])
+def test_an_error_of_the_height_that_is_none_is_refused(error: object) -> None:
+    log = flight(VEHICLE, 5.0)
+    with pytest.raises(UserError, match="height_error_m = .* must be a number of m"):
+        residual_samples(changed(log, metadata={"height_error_m": error}), VEHICLE)
