@@ -11,6 +11,7 @@ from neural_lander.state import State
 from neural_lander.vehicle import GRAVITY, Vehicle, load_vehicle
 from sim.aerodynamics import GroundEffect, NearGroundTurbulence, RotorDrag
 from sim.airframe import Airframe
+from sim.plant import Plant
 from sim.terrain import Platform
 from sim.world import GEAR_SAG, PyBulletWorld
 
@@ -243,6 +244,38 @@ def test_an_effect_that_returns_nonsense_is_named() -> None:
 
     with PyBulletWorld(VEHICLE, [GroundEffect(), my_effect]) as world, pytest.raises(UserError, match="my_effect"):
         world.step(HOVER)
+
+
+def test_an_effect_that_erred_once_is_named_from_what_it_returned_then() -> None:
+    class Once:
+        calls = 0
+
+        def __call__(self, state: State, rotor_speeds: np.ndarray, vehicle: Vehicle, terrain: object) -> tuple:
+            self.calls += 1
+            return np.array([np.nan if self.calls == 3 else 0.0, 0.0, 0.0]), np.zeros(3)
+
+    with PyBulletWorld(VEHICLE, [GroundEffect(), Once()]) as world:
+        world.step(HOVER)
+        world.step(HOVER)
+        with pytest.raises(UserError, match="Once"):
+            world.step(HOVER)
+
+
+@pytest.mark.parametrize("name", ["position", "velocity", "attitude", "body_rates", "rotor_speeds"])
+def test_an_effect_that_writes_into_the_truth_is_refused(name: str) -> None:
+    def shifts(state: State, rotor_speeds: np.ndarray, vehicle: Vehicle, terrain: object) -> tuple:
+        part = rotor_speeds if name == "rotor_speeds" else getattr(state, name)
+        part += 1.0
+        return np.zeros(3), np.zeros(3)
+
+    with PyBulletWorld(VEHICLE, [shifts]) as world, pytest.raises(UserError, match="shifts.*read-only"):
+        world.step(HOVER)
+
+
+def test_each_world_of_a_plant_has_effects_of_its_own() -> None:
+    effect = GroundEffect()
+    with Plant(VEHICLE, (effect,)).build() as one, Plant(VEHICLE, (effect,)).build() as other:
+        assert len({id(effect), id(one.effects[0]), id(other.effects[0])}) == 3
 
 
 def test_pybullets_own_output_stays_off_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:

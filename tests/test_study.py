@@ -1,0 +1,52 @@
+"""What is flown and learned before a comparison, where some of its flights fail."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sim.study as study
+from neural_lander.errors import NeuralLanderWarning, UserError
+from neural_lander.flightlog import FlightLog
+from neural_lander.residual.options import TrainingOptions
+from neural_lander.vehicle import load_vehicle
+from sim.collection import collect_flight
+from sim.plant import Plant
+
+PLANT = Plant(load_vehicle("intel-aero")).with_airframe(0)
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> set[int]:
+    """Collection flights that fail; the others are short."""
+    fails: set[int] = set()
+    seeds = {study.collection_seed(0, 0, k): k for k in range(study.FLIGHTS)}
+
+    def collect(plant: Plant, seed: int) -> FlightLog:
+        if seeds[seed] in fails:
+            raise UserError("effect 'Mine' failed with ValueError: no")
+        return collect_flight(plant, seed, 12.0)
+
+    def options(**given: Any) -> TrainingOptions:
+        return TrainingOptions(**given, hidden=(6, 8, 5), epochs=2)
+
+    monkeypatch.setattr(study, "collect_flight", collect)
+    monkeypatch.setattr(study, "TrainingOptions", options)
+    return fails
+
+
+def test_it_learns_from_the_flights_that_there_are_and_says_which_failed(failing: set[int], tmp_path: Path) -> None:
+    failing.add(1)
+    with pytest.warns(
+        NeuralLanderWarning, match=f"learned from {study.FLIGHTS - 1} of {study.FLIGHTS} flights; .*'Mine'"
+    ):
+        first = study.study_airframe(PLANT, 0, 0, tmp_path)
+    assert len(first.logs) == study.FLIGHTS - 1
+    again = study.study_airframe(PLANT, 0, 0, tmp_path)
+    assert [log.t.tolist() for log in again.logs] == [log.t.tolist() for log in first.logs]
+
+
+def test_where_every_flight_fails_the_reason_is_given(failing: set[int], tmp_path: Path) -> None:
+    failing.update(range(study.FLIGHTS))
+    with pytest.raises(UserError, match="none of .* collection flights has a log; collection flight 0 .*'Mine'"):
+        study.study_airframe(PLANT, 0, 0, tmp_path)
