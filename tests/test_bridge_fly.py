@@ -413,6 +413,8 @@ def test_without_json_people_get_lines_and_a_table(
         (["--vehicle", "intel-aero", "--floor", "nan"], "--floor"),
         (["--vehicle", "intel-aero", "--radius", "-1"], "radius = -1.0 m"),
         (["--vehicle", "intel-aero", "--ceiling", "nan"], "ceiling = nan m"),
+        (["--vehicle", "intel-aero", "--height", "10"], "--height 10 m is not below --ceiling 3 m"),
+        (["--vehicle", "intel-aero", "--range-offset", "0,0"], "--range-offset '0,0' must be three numbers"),
         (["--vehicle", "intel-aero", "--battery", "nan"], "battery voltage = nan V"),
         (["--vehicle", "no-such"], "vehicle 'no-such'"),
         (["--bundle", "no-such"], "there is no such folder"),

@@ -112,6 +112,11 @@ def prepare(options: Options) -> Prepared:
     vehicle = _profile(bundle, options.vehicle)
     plan = FlightPlan(vehicle, options.height, options.hover, options.speed)
     bounds = Bounds(Volume(options.radius, options.ceiling), battery_voltage=options.battery)
+    if options.height >= options.ceiling:
+        raise UserError(
+            f"--height {options.height:g} m is not below --ceiling {options.ceiling:g} m: it would climb out of its "
+            "flight volume; lower the one or raise the other"
+        )
     source = height_source(options.floor, options.range_offset)
     chosen = choose_controller(options.controller, vehicle, bundle, options.tuned, options.guard)
     domain = bundle.domain if bundle is not None and chosen.learned else None

@@ -106,4 +106,6 @@ def height_source(floor: float | None, offset: str) -> HeightSource:
         position = np.array([float(part) for part in offset.split(",")])
     except ValueError as error:
         raise UserError(f"--range-offset '{offset}' must be three numbers, forward,left,up in m") from error
+    if position.shape != (3,):
+        raise UserError(f"--range-offset '{offset}' must be three numbers, forward,left,up in m")
     return Rangefinder(Mounting(position))
