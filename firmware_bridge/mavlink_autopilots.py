@@ -51,6 +51,8 @@ class Autopilot:
     checks: Callable[[Values, Vehicle], Sequence[CheckResult]]
     thrust_map: Callable[[Values, Vehicle], ThrustMap]
     """Raises UserError while it cannot be known."""
+    critical_in_failsafe_alone: bool
+    """Whether MAV_STATE_CRITICAL says that a failsafe is active, and nothing else."""
     boosts_tilt: Callable[[Values], bool]
     """Whether it divides the fraction by the cosine of the tilt."""
 
@@ -175,6 +177,7 @@ PX4 = Autopilot(
     parameters=("MPC_THR_HOVER", "COM_OF_LOSS_T", "COM_OBL_RC_ACT", "THR_MDL_FAC", "MC_BAT_SCALE_EN"),
     checks=_px4_checks,
     thrust_map=_px4_thrust,
+    critical_in_failsafe_alone=True,
     boosts_tilt=lambda values: False,
 )
 
@@ -263,6 +266,7 @@ ARDUPILOT = Autopilot(
     ),
     checks=_ardupilot_checks,
     thrust_map=_ardupilot_thrust,
+    critical_in_failsafe_alone=False,
     boosts_tilt=lambda values: _number(values, "ATC_ANGLE_BOOST", 1.0) != 0,
 )
 

@@ -28,9 +28,16 @@ FAULTS = {
     dialect.MAV_STATE_POWEROFF: "MAV_STATE_POWEROFF, it is shutting down",
     dialect.MAV_STATE_FLIGHT_TERMINATION: "MAV_STATE_FLIGHT_TERMINATION, it stops its motors",
 }
-"""HEARTBEAT.system_status under which nobody should fly on. ArduCopter says CRITICAL while a failsafe is active (radio,
-battery, ground station, EKF, terrain, ADS-B, dead reckoning), also one that leaves it in GUIDED; PX4 while it is armed
-and in failsafe, and FLIGHT_TERMINATION under its kill switch. Without any of that both stay below."""
+"""HEARTBEAT.system_status under which nobody should fly on. PX4 says CRITICAL while it is armed and in failsafe, and
+FLIGHT_TERMINATION under its kill switch; without any of that it stays below. ArduCopter says CRITICAL for failsafes
+too, but also once it has found an internal error, such as 4.5 does in a companion's take-off by thrust, and flies on."""
+
+
+def _fault(status: int, autopilot: Autopilot) -> str:
+    """ArduCopter's failsafes act by mode, which is heard: its CRITICAL alone says too little to hand back for."""
+    if status == dialect.MAV_STATE_CRITICAL and not autopilot.critical_in_failsafe_alone:
+        return ""
+    return FAULTS.get(status, "")
 
 
 class StatusReader:
@@ -54,7 +61,7 @@ class StatusReader:
             accepts_setpoints=autopilot.follows(m.custom_mode),
             landed=self._landed,
             arming_refusals=tuple(self._refusals),
-            fault=FAULTS.get(m.system_status, ""),
+            fault=_fault(m.system_status, autopilot),
         )
         return self._last
 
