@@ -30,7 +30,7 @@ FAULTS = {
 }
 """HEARTBEAT.system_status under which nobody should fly on. PX4 says CRITICAL while it is armed and in failsafe, and
 FLIGHT_TERMINATION under its kill switch; without any of that it stays below. ArduCopter says CRITICAL for failsafes
-too, but also once it has found an internal error, such as 4.5 does in a companion's take-off by thrust, and flies on."""
+too, but also once it has found an internal error, as 4.5 does in a companion's take-off by thrust, and flies on."""
 
 
 def _fault(status: int, autopilot: Autopilot) -> str:
