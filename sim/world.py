@@ -34,6 +34,11 @@ def _name(effect: AerodynamicEffect) -> str:
     return str(getattr(effect, "__name__", type(effect).__name__))
 
 
+def _ours(effect: AerodynamicEffect) -> bool:
+    """Whether an effect is of this package: none of these writes into what it is given, and to forbid it costs 5 %."""
+    return type(effect).__module__.partition(".")[0] == __package__
+
+
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """PyBullet prints its build time on the first import and a line per server, which would spoil ours."""
@@ -102,6 +107,7 @@ class PyBulletWorld:
         dt: float = TIME_STEP,
     ) -> None:
         self.vehicle, self.effects, self.dt = vehicle, tuple(effects), dt
+        self._strangers = not all(_ours(effect) for effect in self.effects)
         self.terrain: Terrain = terrain or Flat()
         """Before a reset it may be replaced by one of the same shape that moves otherwise."""
         airframe = airframe or Airframe.nominal()
@@ -180,8 +186,9 @@ class PyBulletWorld:
             self.contact,
             specific_force=np.array(felt),
         )
-        for values in (self.state.position, self.state.velocity, self.state.attitude, self.state.body_rates):
-            values.flags.writeable = False  # an effect that writes into the truth is refused, by name
+        if self._strangers:
+            for values in (self.state.position, self.state.velocity, self.state.attitude, self.state.body_rates):
+                values.flags.writeable = False  # an effect that writes into the truth is refused, by name
         vars(self.state)["rows"] = rows  # known here: spares the effects to compute them again
 
     def _touches(self, felt: Vector) -> bool:
@@ -200,7 +207,8 @@ class PyBulletWorld:
         state, (bullet, client, body) = self.state, (self._bullet.module, self._bullet.id, self._body)
         u = self.motors.step(rotor_speeds, self.dt)
         self.rotor_speeds = np.sqrt(u)
-        self.rotor_speeds.flags.writeable = False
+        if self._strangers:
+            self.rotor_speeds.flags.writeable = False
         found = []
         wrench = u.dot(self._wrench_map).tolist()
         force, moment = rotate(state.rows, wrench[:3]), wrench[3:]
