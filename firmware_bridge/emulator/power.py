@@ -54,14 +54,15 @@ class Power:
 
     def fraction(self, thrust: float, belief: float) -> float:
         """Inverse of :meth:`thrust`, within 0 to 1."""
-        share = thrust / (self._full_thrust * (self.voltage / self.battery.full) ** 2)
-        return _bend(belief, _straighten(self.curve, min(max(share, 0.0), 1.0)))
+        return self._fraction_at(self.voltage, thrust, belief)
 
     def hover_fraction(self, belief: float) -> float:
         """Fraction that truly carries the weight in hover on a fresh battery, out of ground effect."""
-        volts = self.battery.start - self.battery.sag
-        share = self._weight / (self._full_thrust * (volts / self.battery.full) ** 2)
-        return _bend(belief, _straighten(self.curve, share))
+        return self._fraction_at(self.battery.start - self.battery.sag, self._weight, belief)
+
+    def _fraction_at(self, volts: float, thrust: float, belief: float) -> float:
+        share = thrust / (self._full_thrust * (volts / self.battery.full) ** 2)
+        return _bend(belief, _straighten(self.curve, min(max(share, 0.0), 1.0)))
 
 
 def _bend(curve: float, signal: float) -> float:

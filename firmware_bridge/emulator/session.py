@@ -18,7 +18,6 @@ from firmware_bridge.emulator.modes import Mode
 from firmware_bridge.emulator.msp import MspAutopilot
 from firmware_bridge.emulator.pilot import (
     HOVER_HEIGHT,
-    TAKEOFF_HEIGHT,
     Action,
     ArmingPilot,
     HoverPilot,
@@ -67,8 +66,12 @@ class Emulation(Protocol):
         """How many were taken, and dropped for what reason."""
         ...
 
-    def scripted(self, arms_only: bool, hovers: bool) -> Pilot:
-        """A pilot who is a script; ``arms_only`` leaves the take-off to the companion, ``hovers`` keeps control."""
+    def scripted(self, arms_only: bool) -> Pilot:
+        """A pilot who is a script; ``arms_only`` leaves the take-off to the companion."""
+        ...
+
+    def hovering(self) -> Pilot:
+        """A script who keeps control and hovers out of ground effect."""
         ...
 
     def keys(self) -> dict[str, tuple[str, Action]]:
@@ -102,13 +105,16 @@ class MavlinkEmulation:
         """See :class:`Emulation`."""
         return {"setpoints_taken": self.peer.taken, "setpoints_dropped": dict(self.peer.dropped)}
 
-    def scripted(self, arms_only: bool, hovers: bool) -> Pilot:
+    def scripted(self, arms_only: bool) -> Pilot:
         """See :class:`Emulation`."""
-        if arms_only:
-            return ArmingPilot(self.pilot)
-        height = HOVER_HEIGHT if hovers else TAKEOFF_HEIGHT
-        heard = lambda now: now - self.peer.last_companion < COMPANION_AGE  # noqa: E731
-        return TakeoffPilot(self.pilot, heard, height, gives=not hovers)
+        return ArmingPilot(self.pilot) if arms_only else TakeoffPilot(self.pilot, self._heard)
+
+    def hovering(self) -> Pilot:
+        """See :class:`Emulation`."""
+        return TakeoffPilot(self.pilot, self._heard, HOVER_HEIGHT, gives=False)
+
+    def _heard(self, now: float) -> bool:
+        return now - self.peer.last_companion < COMPANION_AGE
 
     def keys(self) -> dict[str, tuple[str, Action]]:
         """See :class:`Emulation`."""
@@ -141,9 +147,13 @@ class MspEmulation:
         """See :class:`Emulation`."""
         return {"setpoints_taken": self.peer.taken, "setpoints_dropped": {}}
 
-    def scripted(self, arms_only: bool, hovers: bool) -> Pilot:
+    def scripted(self, arms_only: bool) -> Pilot:
         """See :class:`Emulation`: such an autopilot holds no position, so that the companion takes off in any case."""
-        return HoverPilot(self.pilot) if hovers else SwitchPilot(self.pilot)
+        return SwitchPilot(self.pilot)
+
+    def hovering(self) -> Pilot:
+        """See :class:`Emulation`."""
+        return HoverPilot(self.pilot)
 
     def keys(self) -> dict[str, tuple[str, Action]]:
         """See :class:`Emulation`."""

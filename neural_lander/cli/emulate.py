@@ -188,7 +188,9 @@ def _pilot(kind: PilotKind, emulation: Emulation, stack: ExitStack) -> Pilot | N
         bound = emulation.keys()
         console.print("keys:", ", ".join(f"{key} {what}" for key, (what, _) in bound.items()), highlight=False)
         return Keyboard(bound, stack.enter_context(keys(sys.stdin.fileno())), emulation.note)
-    return emulation.scripted(arms_only=kind is PilotKind.ARMS, hovers=kind is PilotKind.HOVER)
+    if kind is PilotKind.HOVER:
+        return emulation.hovering()
+    return emulation.scripted(arms_only=kind is PilotKind.ARMS)
 
 
 @contextmanager

@@ -103,9 +103,7 @@ def height_source(floor: float | None, offset: str) -> HeightSource:
             raise UserError(f"--floor = {floor} m must be a finite number")
         return DeclaredFloor(floor)
     try:
-        position = np.array([float(part) for part in offset.split(",")])
+        forward, left, up = (float(part) for part in offset.split(","))
     except ValueError as error:
         raise UserError(f"--range-offset '{offset}' must be three numbers, forward,left,up in m") from error
-    if position.shape != (3,):
-        raise UserError(f"--range-offset '{offset}' must be three numbers, forward,left,up in m")
-    return Rangefinder(Mounting(position))
+    return Rangefinder(Mounting(np.array([forward, left, up])))

@@ -14,8 +14,7 @@ from rich.text import Text
 from neural_lander.bundle import Bundle, replace_certificate, save_bundle
 from neural_lander.bundle_files import check_bundle_destination
 from neural_lander.certificate.contraction import thrust_direction
-from neural_lander.certificate.document import certify
-from neural_lander.certificate.evidence import proved_slopes
+from neural_lander.certificate.document import certified_slopes, certify
 from neural_lander.cli.output import emit, progress
 from neural_lander.cli.tables import certificate_table, error_table, evidence_line, left_lines, slope_line
 from neural_lander.errors import UserError
@@ -104,10 +103,10 @@ def train(
             logs, profile, options, lambda stage, fraction: bars.update(tasks[stage], completed=fraction)
         )
         bundle = save_bundle(out, result)
-        slopes = proved_slopes(
+        slopes, thrusts = certified_slopes(
             bundle.model, profile, seed, lambda fraction: bars.update(tasks["certificate"], completed=fraction)
         )
-    bundle = replace_certificate(out, certify(bundle.model, profile, slopes))
+    bundle = replace_certificate(out, certify(bundle.model, profile, slopes, thrusts=thrusts))
     summary = {
         "bundle": out,
         "vehicle": profile.name,

@@ -74,6 +74,11 @@ class AdaptationGains:
                 raise UserError(f"adaptation {name} = {getattr(self, name)!r} must lie in [{low:g}, {high:g}]")
 
 
+def whole(state: State) -> float:
+    """Share of a network that is faded out nowhere."""
+    return 1.0
+
+
 class LastLayerAdaptation:
     """Residual model and force estimate in one: the network with its last layer adapted, and d_hat beside it.
 
@@ -99,7 +104,7 @@ class LastLayerAdaptation:
         network: ReluNetwork,
         K_v: np.ndarray,
         gains: AdaptationGains | None = None,
-        share: Callable[[State], Scalar] = lambda state: 1.0,
+        share: Callable[[State], Scalar] = whole,
         thrusts: tuple[float, float] = (0.0, math.inf),
     ) -> None:
         self.network, self.gains = network, gains or AdaptationGains()

@@ -11,7 +11,7 @@ import numpy as np
 
 from neural_lander.certificate.contraction import contraction_factor
 from neural_lander.certificate.norms import network_bounds
-from neural_lander.control.adaptation import AdaptationGains, LastLayerAdaptation
+from neural_lander.control.adaptation import AdaptationGains, LastLayerAdaptation, whole
 from neural_lander.control.controller import Controller
 from neural_lander.control.estimate import ForceEstimate
 from neural_lander.control.guard import Guarded
@@ -24,7 +24,6 @@ from neural_lander.control.user import user_controller
 from neural_lander.errors import UserError
 from neural_lander.residual.domain import FadingResidual
 from neural_lander.residual.model import NoResidual, ReluNetwork, ResidualModel, WithinThrusts
-from neural_lander.state import State
 from neural_lander.vehicle import Vehicle
 
 DEFAULT_FACTOR = 0.5  # of models that are not certified: Cheeseman-Bennett has at most so much on the floor
@@ -114,7 +113,7 @@ def _adaptive(vehicle: Vehicle, learned: Learned, gains: TrackingGains, values: 
             "--thrust-slope, or fly 'neural-lander-trim'"
         )
     own = AdaptationGains(rate=values["rate_1_s"], Gamma=values["adaptive_Gamma_1_s"])
-    share = _whole if fading is None else lambda state: fading.domain.share(fading.domain.score(state))
+    share = whole if fading is None else lambda state: fading.domain.share(fading.domain.score(state))
     limits = (0.0, math.inf) if within is None else (within.low, within.high)
     adaptation = LastLayerAdaptation(vehicle, network, gains.K_v, own, share, limits)
     residual: ResidualModel = adaptation if within is None else replace(within, model=adaptation)
@@ -122,8 +121,3 @@ def _adaptive(vehicle: Vehicle, learned: Learned, gains: TrackingGains, values: 
     return Controller(
         vehicle, residual, gains, contraction_factor=factor, estimate=adaptation, uncertified=learned.uncertified
     )
-
-
-def _whole(state: State) -> float:
-    """Share of a network that is faded out nowhere."""
-    return 1.0
