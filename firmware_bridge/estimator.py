@@ -2,8 +2,10 @@
 
     p(t) = p + v dt + a dt^2 / 2    v(t) = v + a dt    a = R f + g    q(t) = q * exp(omega dt)
 
-The specific force f and the rates omega are taken as constant over the age, some 10 to 50 ms. A report that is not
-finite, not unit, older than the one before, or from the future is refused and counted.
+Here v is the reported velocity without the offset that the reported positions show
+(:mod:`firmware_bridge.speed_offset`). The specific force f and the rates omega are taken as constant over the age,
+some 10 to 50 ms. A report that is not finite, not unit, older than the one before, or from the future is refused and
+counted.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from firmware_bridge.link import AttitudeReport, ImuReport, PositionReport, Report
+from firmware_bridge.speed_offset import SpeedOffset
 from neural_lander.components import quaternion_product, quaternion_rows, rotate
 from neural_lander.vehicle import GRAVITY
 
@@ -68,6 +71,7 @@ class Estimator:
     _position: PositionReport | None = None
     _attitude: AttitudeReport | None = None
     _imu: ImuReport | None = None
+    _offset: SpeedOffset = field(default_factory=SpeedOffset)
     _moved: bool = False
     _turned: bool = False
 
@@ -79,6 +83,7 @@ class Estimator:
     def reset(self) -> None:
         """Forget all reports: after a restart of the autopilot its time and its origin are others."""
         self._position = self._attitude = self._imu = None
+        self._offset = SpeedOffset()
         self._moved = self._turned = False
 
     def take(self, report: Report, now: float) -> str:
@@ -94,7 +99,9 @@ class Estimator:
             self.refused[refused] = self.refused.get(refused, 0) + 1
             return fault
         if isinstance(report, PositionReport):
-            self._moved |= self._position is not None and _position_jumps(self._position, report)
+            moved = self._position is not None and _position_jumps(self._position, report)
+            self._offset.update(report.t, _vector(report.position), _vector(report.velocity), moved)
+            self._moved |= moved
             self._position = report
         elif isinstance(report, AttitudeReport):
             self._turned |= self._attitude is not None and _attitude_jumps(self._attitude, report)
@@ -119,8 +126,9 @@ class Estimator:
             specific_force = np.array(felt)
             acceleration = (felt[0], felt[1], felt[2] - GRAVITY)
         dt = _bounded(now - p.t)
-        v = [v + a * dt for v, a in zip(p.velocity.tolist(), acceleration, strict=True)]
-        path = zip(p.position.tolist(), p.velocity.tolist(), v, strict=True)
+        then = [v - o for v, o in zip(p.velocity.tolist(), self._offset.value, strict=True)]
+        v = [v + a * dt for v, a in zip(then, acceleration, strict=True)]
+        path = zip(p.position.tolist(), then, v, strict=True)
         return Estimate(
             np.array([x + 0.5 * (before + after) * dt for x, before, after in path]),
             np.array(v),
@@ -163,6 +171,11 @@ def _fault(report: _Stateful, now: float) -> str:
     if isinstance(report, AttitudeReport) and abs(math.hypot(*values[:4]) - 1.0) > NORM_ERROR:
         return "attitude is no unit quaternion"
     return ""
+
+
+def _vector(x: np.ndarray) -> tuple[float, float, float]:
+    a, b, c = x.tolist()
+    return a, b, c
 
 
 def _bounded(dt: float) -> float:

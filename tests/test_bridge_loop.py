@@ -239,9 +239,11 @@ def test_a_speed_that_is_off_on_the_ground_does_not_take_off_again(
     assert Phase.HOLDING not in f.phases and f.heights[-1] == pytest.approx(0.0, abs=1e-9)
 
 
-@pytest.mark.parametrize("bias", [-0.07, -0.1, -0.13])
-def test_who_is_held_up_low_by_a_speed_that_is_off_is_handed_back(bias: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the autopilot's flag: the controller believes that it sinks, and hangs some centimetres up."""
+def with_a_speed_that_is_off(bias: float, below: float, monkeypatch: pytest.MonkeyPatch) -> tuple[Flight, int]:
+    """A landing without the autopilot's flag, whose vertical speed is off by ``bias`` in m/s from ``below`` m on.
+
+    The flight, 13 s later, and the record where that began.
+    """
     f, off = flight(Knows()), np.zeros(3)
     f.until("land")
     poll = f.link.poll
@@ -252,18 +254,33 @@ def test_who_is_held_up_low_by_a_speed_that_is_off_is_handed_back(bias: float, m
         return replace(report, velocity=report.velocity + off) if isinstance(report, PositionReport) else report
 
     def polled(now: float) -> list:
-        off[2] = bias if f.link.height < 0.001 else off[2]
+        off[2] = bias if f.link.height < below else off[2]
         return [told(report) for report in poll(now)]
 
     monkeypatch.setattr(f.link, "poll", polled)
     begun = len(f.heights)
     f.fly(13.0)
-    low = begun + int(np.flatnonzero(np.array(f.heights[begun:]) < 0.001)[0])
-    assert Phase.HOLDING not in f.phases and f.phases[-1] in (Phase.LANDED, Phase.OBSERVING)
-    assert max(f.heights[low:]) < 0.1
-    if f.phases[-1] is Phase.OBSERVING:
-        assert [r for _, r in f.link.requests][-1] == "hand back"
-        assert "plan's end: on the ground" in " ".join(r.decision.reason for r in f.records)
+    return f, begun + int(np.flatnonzero(np.array(f.heights[begun:]) < below)[0])
+
+
+@pytest.mark.parametrize("below", [0.001, 0.3])
+@pytest.mark.parametrize("bias", [-0.07, -0.1, -0.13, -0.2, 0.1])
+def test_who_is_held_up_by_a_speed_that_is_off_finds_out_and_lands(
+    bias: float, below: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The controller believes that it sinks, and hangs some centimetres up, until the positions tell otherwise."""
+    f, began = with_a_speed_that_is_off(bias, below, monkeypatch)
+    landed = next(r.t for r in f.records if r.decision.phase is Phase.LANDED)
+    assert landed - f.records[began].t < 3.5
+    assert max(f.heights[began:]) < max(below, 0.1) and f.heights[-1] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_who_is_held_up_low_by_a_speed_that_nobody_believes_is_handed_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    f, began = with_a_speed_that_is_off(-0.3, 0.001, monkeypatch)
+    assert Phase.HOLDING not in f.phases and f.phases[-1] is Phase.OBSERVING
+    assert max(f.heights[began:]) < 0.15
+    assert [r for _, r in f.link.requests][-1] == "hand back"
+    assert "plan's end: on the ground" in " ".join(r.decision.reason for r in f.records)
 
 
 def test_no_touchdown_is_seen_in_the_air() -> None:
