@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.training import synthetic
-from neural_lander.certificate.check import false_claims, input_maps, product_bound
+from neural_lander.certificate.check import false_claims
+from neural_lander.certificate.check_slopes import input_maps, product_bound
 from neural_lander.certificate.contraction import thrust_direction
 from neural_lander.certificate.document import certify
 from neural_lander.certificate.evidence import Slope, proved_slopes

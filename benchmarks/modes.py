@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from neural_lander.bundle import replace_certificate, save_bundle
-from neural_lander.certificate.check import PATTERNS, input_maps, pattern_name, without_silent
+from neural_lander.certificate.check_slopes import PATTERNS, input_maps, pattern_name, without_silent
 from neural_lander.certificate.contraction import thrust_direction
 from neural_lander.certificate.document import certify
 from neural_lander.certificate.evidence import Slope, full_range, network_layers, product_slopes

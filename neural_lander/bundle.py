@@ -38,7 +38,7 @@ from neural_lander.bundle_files import (
     tensors_of,
     write_files,
 )
-from neural_lander.certificate import check
+from neural_lander.certificate import check, check_files
 from neural_lander.certificate.document import certify
 from neural_lander.control.learned import Learned
 from neural_lander.errors import UserError
@@ -234,9 +234,9 @@ def _checked_certificate(path: Path, contents: Mapping[str, bytes], info: Mappin
     if info["files"].get(CERTIFICATE) != sha256_of(contents[CERTIFICATE]):
         raise UserError(f"{path / CERTIFICATE} was changed after it was written (its hash differs): {_AGAIN} {path}'")
     certificate = decode(contents[CERTIFICATE], path / CERTIFICATE)
-    if not isinstance(certificate, dict) or certificate.get("format_version") != check.FORMAT_VERSION:
+    if not isinstance(certificate, dict) or certificate.get("format_version") != check_files.FORMAT_VERSION:
         raise UserError(
-            f"{path / CERTIFICATE} is not a certificate of version {check.FORMAT_VERSION}: {_AGAIN} {path}'"
+            f"{path / CERTIFICATE} is not a certificate of version {check_files.FORMAT_VERSION}: {_AGAIN} {path}'"
         )
     problem = next(check.problems(contents), None)
     if problem:

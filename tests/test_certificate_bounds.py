@@ -17,7 +17,7 @@ from benchmarks.training import synthetic
 from neural_lander.bundle import save_bundle
 from neural_lander.certificate import check
 from neural_lander.certificate.cells import climb
-from neural_lander.certificate.check import input_maps, product_bound, proves, slope_at, without_silent
+from neural_lander.certificate.check_slopes import input_maps, product_bound, proves, slope_at, without_silent
 from neural_lander.certificate.contraction import thrust_direction
 from neural_lander.certificate.evidence import product_slopes, proved_slopes
 from neural_lander.certificate.lipsdp import lipschitz_bound

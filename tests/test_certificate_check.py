@@ -23,7 +23,7 @@ from lipsdp_reference import constraint, unit_layers
 from scipy.signal import dimpulse
 
 from neural_lander.bundle import load_bundle, replace_certificate, save_bundle
-from neural_lander.certificate import check, check_tracking
+from neural_lander.certificate import check, check_files, check_tracking
 from neural_lander.certificate.document import certify
 from neural_lander.certificate.evidence import proved_slopes
 from neural_lander.certificate.tracking import LoopFlight, measure_tracking, verify_tracking
@@ -79,7 +79,7 @@ class Forgery:
     """The files of a bundle, taken apart, to be changed and sealed again with right hashes."""
 
     def __init__(self, path: Path) -> None:
-        contents = {name: (path / name).read_bytes() for name in check.FILES}
+        contents = {name: (path / name).read_bytes() for name in check_files.FILES}
         self.tensors: dict[str, np.ndarray] = safetensors.numpy.load(contents["residual.safetensors"])
         self.info: dict[str, Any] = json.loads(contents["bundle.json"])
         self.document: dict[str, Any] = json.loads(contents["certificate.json"])
@@ -588,10 +588,10 @@ def test_numbers_that_are_none_are_refused_wherever_they_stand(bundles: list[Pat
         assert any(f"{name} of residual.safetensors is not finite" in problem for problem in check.problems(f.sealed()))
 
 
-@pytest.mark.parametrize("key", check.VEHICLE_NUMBERS)
+@pytest.mark.parametrize("key", check_files.VEHICLE_NUMBERS)
 def test_a_vehicle_in_another_unit_is_refused(bundles: list[Path], key: str) -> None:
     f = Forgery(bundles[0])
-    contents, unit = f.sealed(), f'unit = "{check.VEHICLE_NUMBERS[key]}"'
+    contents, unit = f.sealed(), f'unit = "{check_files.VEHICLE_NUMBERS[key]}"'
     lines = [
         line.replace(unit, 'unit = "in"') if line.startswith(f"{key} =") else line for line in f.profile.splitlines()
     ]
@@ -643,7 +643,7 @@ def test_another_networks_certificate_is_refused(bundles: list[Path], keep_hashe
     assert list(check.problems(f.sealed()))
 
 
-@pytest.mark.parametrize("name", check.FILES)
+@pytest.mark.parametrize("name", check_files.FILES)
 def test_a_flipped_bit_that_was_not_sealed_is_named(bundles: list[Path], name: str) -> None:
     contents = Forgery(bundles[0]).sealed()
     data = bytearray(contents[name])

@@ -7,7 +7,7 @@ import pytest
 from learning_flights import flight
 from random_network import random_network
 
-from neural_lander.certificate.check import input_maps, without_silent
+from neural_lander.certificate.check_slopes import input_maps, without_silent
 from neural_lander.certificate.contraction import thrust_direction
 from neural_lander.certificate.document import certify
 from neural_lander.certificate.evidence import Slope, ThrustRange, network_layers, proved_slopes

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from neural_lander.certificate.check import FORMAT_VERSION, LABELS, PATTERNS, ROUND_UP, pattern_name
+from neural_lander.certificate.check import LABELS
+from neural_lander.certificate.check_files import FORMAT_VERSION
+from neural_lander.certificate.check_slopes import PATTERNS, ROUND_UP, pattern_name
 from neural_lander.certificate.contraction import farthest_start, iterations_for, thrust_direction
 from neural_lander.certificate.evidence import (
     Slope,

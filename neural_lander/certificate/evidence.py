@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from neural_lander.certificate.check import (
+from neural_lander.certificate.check import SLOPES
+from neural_lander.certificate.check_slopes import (
     PATTERNS,
     ROUND_UP,
-    SLOPES,
     input_maps,
     pattern_name,
     product_bound,

@@ -1,6 +1,6 @@
 """LipSDP-Neuron (Fazlyab et al., NeurIPS 2019): the tightest bound that slopes of each neuron in [0, 1] allow.
 
-    minimise rho over rho, t >= 0   subject to   M(rho, t) positive semidefinite     (the form of certificate.check)
+    minimise rho over rho, t >= 0   subject to   M(rho, t) positive semidefinite  (the form of certificate.check_slopes)
 
 Solved by a barrier method in NumPy. M = C + rho A_0 + sum_i t_i (e_i a_i' + a_i e_i') with a_i = e_i - (row i of the
 weights), so that gradient and Hessian of log det M are elementwise products of a few blocks of M^-1. That takes some
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from neural_lander.certificate.check import ROUND_UP, norm_of, product_bound, proves, stacked
+from neural_lander.certificate.check_slopes import ROUND_UP, norm_of, product_bound, proves, stacked
 
 GAP = 1e-6  # relative, of rho to its optimum
 REDUCTION = 0.3  # of the barrier's weight once centred

@@ -1,6 +1,6 @@
 """LipSDP-Neuron as a semidefinite programme in cvxpy: slower than ``lipsdp``, and written by others.
 
-    minimise rho over rho, t >= 0   subject to   M(rho, t) positive semidefinite     (the form of certificate.check)
+    minimise rho over rho, t >= 0   subject to   M(rho, t) positive semidefinite  (the form of certificate.check_slopes)
 
 Layers are divided by their norms, which leaves the optimum where it is (ReLU is homogeneous) and rho near 1. A solver
 stops a little outside of the cone. Its point is mixed with rho = 2, t = 1, which is well inside (the product bound is
@@ -16,7 +16,7 @@ from collections.abc import Callable
 import cvxpy as cp
 import numpy as np
 
-from neural_lander.certificate.check import ROUND_UP, product_bound, proves
+from neural_lander.certificate.check_slopes import ROUND_UP, product_bound, proves
 
 OPTIONS = {"SCS": {"eps": 1e-6, "max_iters": 50_000}, "CLARABEL": {}}
 SHARES = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)

@@ -1,0 +1,113 @@
+"""The mathematics of a certificate: what multipliers prove about a ReLU network's slope. NumPy alone.
+
+With F the first layer folded with the inputs a bound is about, and t >= 0,
+
+    rho |x_0|^2 + sum_k 2 t_k . x_k (x_k - W_k x_(k-1)) - |W_L x_(L-1)|^2 >= 0 for all x,   W_1 = F
+
+proves |df_a| <= sqrt(rho) |dx_0|, since a ReLU's slopes lie in [0, 1] (LipSDP-Neuron, Fazlyab et al. 2019), whatever
+the biases. The form is shown positive definite by a Cholesky factorisation that leaves room for rounding (Rump 2006).
+What flies clips its inputs to the network's state range and to the certificate's range of rotor thrusts; neurons that
+no input within activates, by interval arithmetic, are left out.
+"""
+
+import math
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+ROTORS = 4
+ROUNDING = 1e-13  # relative, of products of a few float64 numbers and of singular values of matrices this small
+ROUND_UP = 1 + 1e-12  # what whoever writes a certificate adds to products of norms and columns
+PATTERNS = [p for size in range(ROTORS, 0, -1) for p in combinations(range(ROTORS), size)]
+"""Rotors that follow the collective thrust while the others are saturated."""
+
+
+def pattern_name(pattern: tuple[int, ...]) -> str:
+    """Entry of the bound along collective thrust where these rotors follow it."""
+    rotors = "".join(str(i + 1) for i in pattern)
+    return "lipschitz_collective" if len(pattern) == ROTORS else f"lipschitz_collective_rotors_{rotors}"
+
+
+def input_maps(inputs: int, direction: np.ndarray) -> dict[str, np.ndarray]:
+    """The inputs each slope is about as columns (inputs, m); ``direction`` (4,) is c_T B0^-1 e_1."""
+    eye = np.eye(inputs)
+    maps = {"lipschitz_total": eye, "lipschitz_state": eye[:, :-ROTORS], "lipschitz_height": eye[:, :1]}
+    maps["lipschitz_rotor_thrust"] = eye[:, -ROTORS:]
+    for pattern in PATTERNS:
+        maps[pattern_name(pattern)] = np.zeros((inputs, 1))
+        for i in pattern:
+            maps[pattern_name(pattern)][inputs - ROTORS + i] = direction[i]
+    return maps
+
+
+def norm_of(W: np.ndarray) -> float:
+    """Largest singular value; 0 of a layer without neurons."""
+    return float(np.linalg.norm(W, 2)) if W.size else 0.0
+
+
+def product_bound(F: np.ndarray, rest: list[np.ndarray]) -> float:
+    """Product of spectral norms."""
+    return math.prod(norm_of(W) for W in (F, *rest)) * (1 + ROUNDING)
+
+
+def without_silent(
+    W: list[np.ndarray], b: list[np.ndarray], low: np.ndarray, high: np.ndarray
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Weights and biases without the neurons that no input within low..high activates, by interval arithmetic.
+
+    Raises OverflowError where numbers on the way are too large for it to say anything.
+    """
+    W, b = list(W), list(b)
+    for k in range(len(W) - 1):
+        with np.errstate(over="ignore", invalid="ignore"):
+            size = np.abs(W[k]) @ np.maximum(np.abs(low), np.abs(high)) + np.abs(b[k])
+            middle, half = W[k] @ (low + high) / 2 + b[k], np.abs(W[k]) @ (high - low) / 2 + 1e-12 * size
+        if not np.all(size < 1e300) or not np.all(half < 1e300):
+            raise OverflowError(f"what goes into the neurons of layer {k} may be too large to compute with")
+        kept = middle + half > 0
+        W[k], b[k], W[k + 1] = W[k][kept], b[k][kept], W[k + 1][:, kept]
+        low, high = np.maximum(middle - half, 0.0)[kept], np.maximum(middle + half, 0.0)[kept]
+    return W, b
+
+
+def stacked(layers: list[np.ndarray]) -> np.ndarray:
+    """What goes into each neuron and what comes out in the end, as rows over (x_0, all neurons)."""
+    rows = np.zeros((sum(len(W) for W in layers), sum(W.shape[1] for W in layers)))
+    row = column = 0
+    for W in layers:
+        rows[row : row + len(W), column : column + W.shape[1]] = W
+        row, column = row + len(W), column + W.shape[1]
+    return rows
+
+
+def proves(t: Any, bound: float, F: np.ndarray, rest: list[np.ndarray]) -> bool:
+    """Whether the multipliers t (h,) of all hidden neurons prove that the network's slope is at most ``bound``."""
+    norms = [norm_of(W) or 1.0 for W in (F, *rest)]  # any positive numbers would do: ReLU is homogeneous
+    rows = stacked([W / norm for W, norm in zip((F, *rest), norms, strict=True)])
+    t, n, outputs = np.asarray(t, dtype=np.float64), F.shape[1], len(rest[-1])
+    if t.shape != (len(rows) - outputs,) or not np.all(np.isfinite(t)) or not np.all(t > 0):
+        return False
+    rho = (bound / math.prod(norms)) ** 2
+    M = np.diag(np.concatenate([np.full(n, rho), 2 * t]))
+    M[n:] -= t[:, None] * rows[:-outputs]
+    M[:, n:] -= (t[:, None] * rows[:-outputs]).T
+    diagonal = np.diag(M).copy()  # before anything cancels, so that each entry of the scaled M errs by a few u at most
+    M -= rows[-outputs:].T @ rows[-outputs:]
+    if not np.all(np.isfinite(M)) or not np.all(diagonal > 0):
+        return False
+    M = M / np.sqrt(diagonal[:, None] * diagonal) - 1e-15 * len(M) ** 2 * np.eye(len(M))
+    try:
+        np.linalg.cholesky(M)  # completes only where the exact M is positive definite: size^2 u covers its rounding
+    except np.linalg.LinAlgError:
+        return False
+    return True
+
+
+def slope_at(x: np.ndarray, E: np.ndarray, W: list[np.ndarray], b: list[np.ndarray]) -> float:
+    """|df_a/dx E| at one input x."""
+    J = W[0] @ E
+    for k in range(1, len(W)):
+        z = W[k - 1] @ x + b[k - 1]
+        x, J = np.maximum(z, 0), W[k] @ ((z > 0)[:, None] * J)
+    return float(np.linalg.norm(J, 2))
