@@ -1,5 +1,6 @@
-"""What the README tells a user to type works as written."""
+"""What the README and its further pages tell a user to type works as written."""
 
+import json
 import re
 import socket
 import subprocess
@@ -16,8 +17,9 @@ from neural_lander.vehicle import load_vehicle, parse_vehicle
 from tests.learning_flights import flight
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text("utf-8")
-BLOCKS = re.findall(r"```python\n(.*?)```", README, re.S)
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TEXT = "\n".join(page.read_text("utf-8") for page in PAGES)
+BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.S)
 
 
 def run(code: str, folder: Path) -> None:
@@ -85,7 +87,7 @@ def test_the_example_datagram_is_a_pose(tmp_path: Path) -> None:
 
 
 def test_the_example_map_reads_a_foreign_table(tmp_path: Path) -> None:
-    text = re.search(r"# map\.toml.*?\n\n", README, re.S)
+    text = re.search(r"# map\.toml.*?\n\n", TEXT, re.S)
     assert text is not None
     (tmp_path / "map.toml").write_text(re.sub(r"(?m)^    ", "", text.group()), "utf-8")
     header = "time,x,y,z,vx,vy,vz,qw,qx,qy,qz,m1,m2,m3,m4"
@@ -99,14 +101,14 @@ def test_the_example_map_reads_a_foreign_table(tmp_path: Path) -> None:
 
 
 def test_the_example_constant_is_one_that_a_profile_takes() -> None:
-    mass = re.search(r"(?m)^    (mass = .*)$", README)
+    mass = re.search(r"(?m)^    (mass = .*)$", TEXT)
     assert mass is not None
     profile = re.sub(r"(?m)^mass = .*$", mass.group(1), load_vehicle("intel-aero").text)
     assert parse_vehicle(profile, "mine.toml").mass == 1.47
 
 
 def test_every_verb_and_option_that_is_named_exists(capsys: pytest.CaptureFixture) -> None:
-    named = re.findall(r"neural-lander ([a-z]+(?: [a-z]+)?)((?: [^\n`]*)?)", README)
+    named = re.findall(r"neural-lander ([a-z]+(?: [a-z]+)?)((?: [^\n`]*)?)", TEXT)
     verbs = [(verb.split(), re.findall(r"--[a-z-]+", rest)) for verb, rest in named if verb.split()[0] in cli.VERBS]
     assert len(verbs) >= 5
     for words, options in verbs:
@@ -117,6 +119,36 @@ def test_every_verb_and_option_that_is_named_exists(capsys: pytest.CaptureFixtur
 
 
 def test_every_folder_that_is_named_exists() -> None:
-    folders = re.findall(r"^\| `([a-z_]+/)`", README, re.M)
+    folders = re.findall(r"^\| `([a-z_]+/)`", TEXT, re.M)
     assert len(folders) >= 5
     assert [folder for folder in folders if not (ROOT / folder).is_dir()] == []
+
+
+def test_every_page_and_heading_that_is_linked_exists() -> None:
+    links = [
+        (page.parent / target, anchor)
+        for page in PAGES
+        for target, anchor in re.findall(r"\]\((?!https?:)([^)#]+)(?:#([a-z0-9-]+))?\)", page.read_text("utf-8"))
+    ]
+    assert len(links) >= 5
+    for target, anchor in links:
+        assert target.exists()
+        headings = re.findall(r"(?m)^#+ (.*)$", target.read_text("utf-8")) if anchor else []
+        assert not anchor or anchor in [re.sub(r"[^a-z0-9 -]", "", h.lower()).replace(" ", "-") for h in headings]
+
+
+def test_the_tables_are_printed_from_results(tmp_path: Path) -> None:
+    """Best values in bold, the oracle out of competition; a controller that never lands is never late."""
+
+    def controller(arrival: float, landed: int) -> dict:
+        metrics = {"arrival_error_m": {"median": arrival, "ci95": [0.9 * arrival, 1.1 * arrival]}}
+        metrics |= {name: {"median": arrival} for name in ("low_descent_error_m", "drift_m", "lateness_s")}
+        return {"metrics": metrics, "success": {"count": landed, "n": 10}}
+
+    landing = {"pd": controller(0.064, 0), "neural-lander": controller(0.002, 10), "oracle-trim": controller(0.001, 10)}
+    (tmp_path / "results.json").write_text(json.dumps({"scenarios": {"land-3d": {"controllers": landing}}}), "utf-8")
+    command = [sys.executable, str(ROOT / "docs" / "tables.py"), str(tmp_path / "results.json")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "| PD | 64.0 [57.6, 70.4] | 64.0 | never | – | 64.0 | 0/10 |" in done.stdout
+    assert "| Neural-Lander | **2.0** [1.8, 2.2] | **2.0** | **0.00** | – | **2.0** | 10/10 |" in done.stdout
+    assert "| *Oracle + trim* | 1.0 [0.9, 1.1] |" in done.stdout

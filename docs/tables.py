@@ -1,0 +1,87 @@
+"""Print the tables of docs/results.md from a comparison's results: python docs/tables.py many/results.json."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+LABELS = {
+    "pd": "PD",
+    "pd-trim": "PD + trim",
+    "pd-cb-trim": "PD + Cheeseman–Bennett + trim",
+    "indi": "INDI",
+    "l1": "L1",
+    "neural-lander": "Neural-Lander",
+    "neural-lander-trim": "Neural-Lander + trim",
+    "neural-lander-adaptive": "Neural-Lander + adaptation",
+    "oracle-trim": "*Oracle + trim*",
+}
+LANDING = {
+    "arrival error, mm": "arrival_error_m",
+    "height error below 0.2 m, mm": "low_descent_error_m",
+    "late, s": "lateness_s",
+    "touchdown, m/s": "touchdown_speed_m_s",
+    "drift, mm": "drift_m",
+}
+TASKS = {
+    "straight landing, arrival": ("land-1d", "arrival_error_m"),
+    "moving deck, arrival": ("deck", "arrival_error_m"),
+    "low hover, error": ("hover-low", "low_hover_error_m"),
+    "past a table, height rms": ("cross-table", "vertical_rms_error_m"),
+    "low figure of eight, height rms": ("figure-8-low", "vertical_rms_error_m"),
+}
+DESCENT_SPEED = 0.3  # m/s, of the landing reference: the best touchdown is the one at its speed
+
+
+def main(source: Path) -> None:
+    """The slanted landing in full, and one column for each other task; the best of each column in bold."""
+    scenarios = json.loads(source.read_text("utf-8"))["scenarios"]
+    landing = scenarios["land-3d"]["controllers"]
+    names = [name for name in LABELS if name in landing]
+    columns = {title: [_median(landing[name], metric) for name in names] for title, metric in LANDING.items()}
+    rows = _marked(names, columns)
+    for name, row in zip(names, rows, strict=True):
+        success = landing[name]["success"]
+        low, high = (1e3 * bound for bound in landing[name]["metrics"]["arrival_error_m"]["ci95"])
+        row[0] += f" [{low:.1f}, {high:.1f}]"
+        row[2] = row[2] if success["count"] else "never"
+        row.append(f"{success['count']}/{success['n']}")
+    _write([*columns, "success"], names, rows)
+    tasks = {title: (task, metric) for title, (task, metric) in TASKS.items() if task in scenarios}
+    columns = {
+        title: [_median(scenarios[task]["controllers"][name], metric) for name in names]
+        for title, (task, metric) in tasks.items()
+    }
+    _write([*columns], names, _marked(names, columns))
+
+
+def _median(controller: dict[str, Any], metric: str) -> float | None:
+    """In the table's unit: mm, s or m/s."""
+    median = (controller["metrics"].get(metric) or {}).get("median")
+    return None if median is None else median * (1e3 if metric.endswith("_m") else 1.0)
+
+
+def _marked(names: list[str], columns: dict[str, list[float | None]]) -> list[list[str]]:
+    """Cells by row, as they are printed."""
+    rows: list[list[str]] = [[] for _ in names]
+    for title, values in columns.items():
+        digits = 2 if title.endswith(("m/s", ", s")) else 1
+        rank: Callable[[float], float] = (lambda v: abs(v - DESCENT_SPEED)) if title.startswith("touchdown") else abs
+        shown = [None if v is None else round(v, digits) for v in values]
+        ranks = [rank(v) for name, v in zip(names, shown, strict=True) if v is not None and "oracle" not in name]
+        for name, v, row in zip(names, shown, rows, strict=True):
+            cell = "–" if v is None else f"{v:.{digits}f}"
+            wins = v is not None and "oracle" not in name and rank(v) <= min(ranks) + 1e-9
+            row.append(f"**{cell}**" if wins else cell)
+    return rows
+
+
+def _write(titles: list[str], names: list[str], rows: list[list[str]]) -> None:
+    lines = [f"| controller | {' | '.join(titles)} |", "|---" * (len(titles) + 1) + "|"]
+    lines += [f"| {LABELS[name]} | {' | '.join(row)} |" for name, row in zip(names, rows, strict=True)]
+    sys.stdout.write("\n".join(lines) + "\n\n")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
