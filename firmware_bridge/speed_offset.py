@@ -6,7 +6,8 @@ vehicle that stands still is said to sink. The controller then holds it off by t
     p- = p + (v - o) dt      r = z - p-      p = p- + alpha r      o = o - beta r / dt
 
 with v, z the reported velocity and position, and alpha, beta as in :mod:`firmware_bridge.pose_filter`: slow, since a
-position that is some 30 ms older than the velocity beside it looks like an offset whenever the vehicle speeds up.
+position that is some 30 ms older than the velocity beside it looks like an offset whenever the vehicle speeds up. What
+is smaller than ``UNCERTAIN`` may be that, or a position that wanders, and is left alone.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import math
 
 BANDWIDTH = 2.0  # rad/s; a guess: an offset is known within 1.5 s; 30 ms between both are at most 2 cm/s for 1 m/s
+UNCERTAIN = 0.02  # m/s in each axis: 30 ms between both at 1 m/s; a position that wanders by 1 cm within seconds; guess
 LARGEST = 0.2  # m/s in each axis that is believed, a guess: more is no offset but a filter that diverges
 LONGEST_GAP = 0.5  # s between two reports that the velocity bridges, a guess
 
@@ -24,11 +26,16 @@ class SpeedOffset:
     """Offset of the reported velocity, world; zero to begin with."""
 
     def __init__(self) -> None:
-        self.value: Vector = (0.0, 0.0, 0.0)
-        """(3,) m/s."""
+        self._o: Vector = (0.0, 0.0, 0.0)
         self._t = -math.inf
         self._p: Vector = (0.0, 0.0, 0.0)
         self._v: Vector = (0.0, 0.0, 0.0)
+
+    @property
+    def value(self) -> Vector:
+        """(3,) m/s: what is certain of it."""
+        x, y, z = (math.copysign(max(abs(o) - UNCERTAIN, 0.0), o) for o in self._o)
+        return x, y, z
 
     def update(self, t: float, position: Vector, velocity: Vector, moved: bool) -> None:
         """Take in a report of time ``t`` in s: position in m and velocity in m/s, world.
@@ -43,9 +50,9 @@ class SpeedOffset:
         follow, learn = 1.0 - theta**2, (1.0 - theta) ** 2 / dt
         axes = [
             _axis(p + (0.5 * (u + v) - o) * dt, z, o, follow, learn)
-            for p, z, u, v, o in zip(self._p, position, before, velocity, self.value, strict=True)
+            for p, z, u, v, o in zip(self._p, position, before, velocity, self._o, strict=True)
         ]
-        self._p, self.value = tuple(p for p, _ in axes), tuple(o for _, o in axes)  # type: ignore[assignment]
+        self._p, self._o = tuple(p for p, _ in axes), tuple(o for _, o in axes)  # type: ignore[assignment]
 
 
 def _axis(predicted: float, z: float, offset: float, follow: float, learn: float) -> tuple[float, float]:
