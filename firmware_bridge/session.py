@@ -123,7 +123,10 @@ class Session:
         """One tick at time ``now`` in s; False at the end of the run."""
         self._begin = now if self._begin is None else self._begin
         abort, self.wishes.abort = self.wishes.abort, False
+        asking = self.asking
         record = self.latest = self.loop.tick(now, lateness, abort, self.wishes.stop)
+        if asking and self._lapsed:
+            self.say("The vehicle is armed, and nothing is asked any more: a goes around, q hands back.")
         self.work.add(self.clock.now() - now)
         self.lateness.add(lateness)
         self.ticks += 1
@@ -140,6 +143,10 @@ class Session:
         self.outcome = self._end(record, now, now - self._begin)
         return not self.outcome
 
+    def type(self, text: str) -> None:
+        """Take what was typed: the answer to the question whether to arm as long as it may be given, else keys."""
+        self.wishes.type(text, asked=self.arm and not self._lapsed)
+
     @property
     def passed(self) -> bool:
         """Whether every check has, the last time that they were made."""
@@ -148,7 +155,12 @@ class Session:
     @property
     def asking(self) -> bool:
         """Whether the question to arm stands."""
-        return self._asked and self.wishes.arm is None
+        return self._asked and self.wishes.arm is None and not self._lapsed
+
+    @property
+    def _lapsed(self) -> bool:
+        """Whether the vehicle has been armed, by whomever: then there is no question to arm, and keys are keys."""
+        return self.loop.memory.was_armed
 
     def _tell(self, record: TickRecord, t: float) -> None:
         if record.decision.entered and len(self.transitions) < LONGEST_LIST:
@@ -195,7 +207,7 @@ class Session:
             self.say("No rotor speeds come in: while another flies, the log holds no thrust to learn from.")
         self._settled, self.checks = settled, checks
         self.loop.checks_passed = self.passed
-        if self.passed and self.arm and not self._asked:
+        if self.passed and self.arm and not self._asked and not self._lapsed:
             self._asked = True
             self.say("The vehicle will be ARMED and take off. Clear the room, then type 'arm' and Enter to go on.")
         if self._asked and self.wishes.arm:
@@ -216,7 +228,9 @@ class Session:
             failed = next((check for check in self.checks if not check.passed), None)
             return f"check not passed: {failed.name}: {failed.finding}" if failed else "nothing was heard"
         if self._asked and self.wishes.arm is False:
-            return "arming was not confirmed"
+            if phase not in (*IN_CONTROL, Phase.HANDING_BACK):
+                return "arming was not confirmed"
+            self.wishes.stop = True
         over = bool(locked) and not record.armed and not permission.observe and phase is not Phase.DISCONNECTED
         self._ended = (self._ended or now) if over else None
         return locked if self._ended is not None and now - self._ended >= SETTLED else ""

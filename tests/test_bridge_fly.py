@@ -19,7 +19,7 @@ import pytest
 from fake_link import CAPABILITIES, FakeLink, SimulatedClock
 from rich.console import Console, ConsoleDimensions
 from scipy.spatial.transform import Rotation
-from test_bridge_loop import RATE, VEHICLE, Knows
+from test_bridge_loop import RATE, VEHICLE, Knows, lift
 
 import neural_lander.cli.fly_run as fly_module
 from firmware_bridge.display import Display, table
@@ -90,10 +90,10 @@ def test_the_flag_alone_does_not_arm() -> None:
     fly(s, 10.0)
     assert any("type 'arm'" in line for line in lines)
     assert "arm" not in [r for _, r in link.requests]
-    s.wishes.type("ar", asked=True)
+    s.type("ar")
     fly(s, 2.0)
     assert "arm" not in [r for _, r in link.requests]
-    s.wishes.type("m\n", asked=True)
+    s.type("m\n")
     assert fly(s) == "landed and disarmed"
     assert [r for _, r in link.requests] == ["take control", "arm", "disarm"]
 
@@ -110,7 +110,7 @@ def test_the_confirmation_alone_does_not_arm_either() -> None:
 def test_another_answer_ends_the_run_unarmed(answer: str) -> None:
     link = FakeLink(VEHICLE)
     s = session(link, arm=True)
-    s.wishes.type(answer, asked=True)
+    s.type(answer)
     assert fly(s, 10.0) == "arming was not confirmed"
     assert not link.armed
 
@@ -223,6 +223,91 @@ def test_observing_goes_on_whatever_the_checks_say_and_sends_nothing() -> None:
     assert fly(s, 100.0) == "ended by the user"
     assert s.clock.now() - 100.0 == pytest.approx(40.0, abs=0.1)
     assert link.sent == [] and link.requests == []
+
+
+def armed_by_radio(typed: str = "", landing_mode: bool = True, lines: list[str] | None = None) -> Session:
+    """A run with --arm whose question is not answered: after ``typed`` the pilot arms, and it flies at 0.9 m."""
+    link = FakeLink(VEHICLE, landing_mode=landing_mode, ground_effect=lift)
+    s = session(link, arm=True, say=[].append if lines is None else lines.append)
+    fly(s, 3.0)
+    assert s.asking
+    s.type(typed)
+    fly(s, 0.1)
+    link.armed = True
+    fly(s, 5.0)
+    assert s.latest is not None and s.latest.decision.phase is Phase.TRACKING and link.height > 0.5
+    return s
+
+
+def bring_to(s: Session, phase: Phase) -> None:
+    """From tracking to another phase in the air."""
+    link = cast(FakeLink, s.loop.link)
+    if phase is Phase.FADING:
+        link.range_period = None
+        fly(s, 0.4)
+    elif phase is not Phase.TRACKING:
+        s.wishes.abort = True
+        fly(s, 0.1)
+        s.wishes.abort = phase is Phase.HANDING_BACK
+        fly(s, 0.1)
+    assert s.latest is not None and s.latest.decision.phase is phase
+
+
+IN_THE_AIR = (Phase.TRACKING, Phase.FADING, Phase.HOLDING, Phase.HANDING_BACK)
+
+
+@pytest.mark.parametrize("phase", IN_THE_AIR)
+@pytest.mark.parametrize("typed", ["", "ar", "no"])
+def test_a_question_that_was_not_answered_lapses_once_the_vehicle_is_armed(typed: str, phase: Phase) -> None:
+    s = armed_by_radio(typed, landing_mode=False)
+    bring_to(s, phase)
+    assert not s.asking
+    s.type("\n")
+    assert s.outcome == "" and fly(s, 0.1) == ""
+    s.type("a")
+    assert s.wishes.abort
+    s.type("q")
+    assert s.wishes.stop
+    assert fly(s) == "ended by the user"
+    assert {r for _, r in cast(FakeLink, s.loop.link).requests} == {"take control", "hand back"}
+
+
+@pytest.mark.parametrize("phase", IN_THE_AIR)
+def test_an_answer_against_arming_hands_back_before_it_ends_a_run_in_the_air(phase: Phase) -> None:
+    s = armed_by_radio(landing_mode=False)
+    bring_to(s, phase)
+    link, s.wishes.arm = cast(FakeLink, s.loop.link), False
+    before = s.clock.now()
+    assert fly(s) == "ended by the user"
+    assert link.requests[-1][1] == "hand back" and s.clock.now() - before > 4.0
+
+
+@pytest.mark.parametrize("typed", ["", "ar"])
+def test_the_abort_key_goes_around_where_the_pilot_armed_instead_of_answering(typed: str) -> None:
+    lines: list[str] = []
+    s = armed_by_radio(typed, lines=lines)
+    assert any("nothing is asked any more" in line for line in lines)
+    s.type("a")
+    fly(s, 0.1)
+    assert s.latest is not None and s.latest.decision.phase is Phase.HOLDING
+    s.type("q")
+    assert fly(s, 1.0) == "handed back, mode POSCTL"
+
+
+def test_an_armed_vehicle_is_not_asked_for_and_an_answer_given_before_is_void() -> None:
+    link = FakeLink(VEHICLE, checks=[CheckResult("TIMESYNC", False, "not answered")])
+    lines: list[str] = []
+    s = session(link, arm=True, say=lines.append)
+    s.type("no\n")
+    fly(s, 1.0)
+    link.armed = True
+    fly(s, 1.0)
+    link.checks = []
+    assert fly(s, 5.0) == ""
+    assert not any("type 'arm'" in line for line in lines)
+    link.armed = False
+    fly(s, 5.0)
+    assert "arm" not in [r for _, r in link.requests]
 
 
 def test_keys_abort_and_end() -> None:
