@@ -1,5 +1,6 @@
 """``neural-lander fly``: runs in simulated time behind a fake link, its checks, its questions and its ends."""
 
+import contextlib
 import gc
 import io
 import json
@@ -12,6 +13,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast, get_args, get_type_hints
 
 import numpy as np
@@ -30,10 +32,11 @@ from firmware_bridge.link import CheckResult, StatusReport, TextReport
 from firmware_bridge.loop import FlightLoop
 from firmware_bridge.preflight import TiltCheck, check_vehicle
 from firmware_bridge.realtime import run, undisturbed
-from firmware_bridge.session import CHECK_TIME, LONGEST_LIST, Histogram, Session, Wishes
+from firmware_bridge.session import CHECK_TIME, LAST_WORDS, LONGEST_LIST, Histogram, Session, Wishes
 from firmware_bridge.supervisor_limits import Permission
 from firmware_bridge.supervisor_types import Phase
 from neural_lander.cli.fly import fly as fly_verb
+from neural_lander.cli.fly_prepare import Options
 from neural_lander.cli.main import main
 from neural_lander.control.controller import Controller
 from neural_lander.errors import NeuralLanderWarning, UserError
@@ -330,6 +333,141 @@ def test_a_histogram_gives_the_quantiles_of_its_times() -> None:
     assert histogram.worst == times.max()
     histogram.add(3.0)
     assert histogram.quantile(1.0) == 3.0
+
+
+# --- the end of a run in flight, whatever ended it --------------------------------------------------------------------
+
+
+class Bug(Exception):
+    """What nobody foresaw."""
+
+
+def in_flight(phase: Phase, lines: list[str] | None = None, **options: object) -> tuple[Session, FakeLink]:
+    """A run in that phase, with no request on record yet."""
+    link = FakeLink(VEHICLE, ground_effect=lift, **options)  # type: ignore[arg-type]
+    s = session(link, arm=True, say=[].append if lines is None else lines.append)
+    s.wishes.arm = True
+    fly(s, 7.0)
+    bring_to(s, phase)
+    link.requests.clear()
+    return s, link
+
+
+def go_on(s: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the command does, to the end."""
+    monkeypatch.setattr(fly_module, "keys", lambda even_piped: contextlib.nullcontext(lambda: ""))
+    options = SimpleNamespace(arm=True, rate=RATE, follow_state=False, cpu=None, priority=None)
+    fly_module._run(s, cast(Options, options))
+
+
+def broken(*arguments: object, **more: object) -> None:
+    raise Bug("of ours")
+
+
+SPOILT = {
+    "tick": lambda s: setattr(s.loop, "tick", broken),
+    "decision": lambda s: setattr(s.loop, "_situation", broken),
+    "record": lambda s: setattr(s.loop, "_record", broken),
+    "screen": lambda s: setattr(s, "_tell", broken),
+    "reports": lambda s: setattr(s.loop.heard, "take", broken),
+}
+
+
+@pytest.mark.parametrize("phase", [Phase.TRACKING, Phase.HOLDING, Phase.HANDING_BACK])
+@pytest.mark.parametrize("what", SPOILT)
+def test_an_error_in_the_air_hands_back_and_then_goes_on_its_way(
+    what: str, phase: Phase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[str] = []
+    s, link = in_flight(phase, lines, landing_mode=phase is not Phase.HANDING_BACK)
+    link.landing_mode, before = True, s.clock.now()
+    SPOILT[what](s)
+    with pytest.raises(Bug, match="of ours"):
+        go_on(s, monkeypatch)
+    assert {r for _, r in link.requests} == {"hand back"} and not link.accepts
+    assert s.clock.now() - before < 0.5  # it has left the mode, and nobody waits on
+    assert "the autopilot has taken over" in lines[-1]
+
+
+def test_ctrl_c_that_python_raises_itself_hands_back_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    s, link = in_flight(Phase.TRACKING)
+    monkeypatch.setattr(s.loop, "tick", lambda *_: signal.default_int_handler(signal.SIGINT, None))
+    with pytest.raises(KeyboardInterrupt):
+        go_on(s, monkeypatch)
+    assert not link.accepts
+
+
+def test_an_autopilot_that_does_not_take_over_is_asked_again_and_the_user_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[str] = []
+    s, link = in_flight(Phase.TRACKING, lines, landing_mode=False)
+    monkeypatch.setattr(s.loop, "tick", broken)
+    before = s.clock.now()
+    with pytest.raises(Bug):
+        go_on(s, monkeypatch)
+    assert [r for _, r in link.requests] == 5 * ["hand back"]
+    assert s.clock.now() - before == pytest.approx(LAST_WORDS, abs=0.1)
+    assert "use the transmitter" in lines[-1]
+
+
+def test_a_user_who_ends_the_program_waits_once_for_an_autopilot_that_does_not_take_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lines: list[str] = []
+    s, _ = in_flight(Phase.TRACKING, lines, landing_mode=False)
+    s.wishes.stop, before = True, s.clock.now()
+    go_on(s, monkeypatch)
+    assert s.outcome == "ended by the user" and s.clock.now() - before == pytest.approx(LAST_WORDS, abs=0.1)
+    assert "use the transmitter" in lines[-1]
+
+
+def test_a_link_that_fails_in_the_end_as_well_is_asked_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    s, link = in_flight(Phase.TRACKING)
+    hand_back, poll, begun = link.hand_back, link.poll, s.clock.now()
+    monkeypatch.setattr(s.loop, "tick", broken)
+    monkeypatch.setattr(link, "poll", lambda now: poll(now) if now > begun + 0.5 else broken())
+    monkeypatch.setattr(link, "hand_back", lambda now: hand_back(now) if now > begun + 1.5 else broken())
+    with pytest.raises(Bug):
+        go_on(s, monkeypatch)
+    assert not link.accepts and s.clock.now() - begun < LAST_WORDS
+
+
+@pytest.mark.parametrize("ended", ["by an error", "by the user"])
+def test_a_run_that_ends_after_the_touchdown_leaves_nothing_armed(ended: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    link = FakeLink(VEHICLE, ground_effect=lift)
+    disarm, lost = link.disarm, [True]
+    monkeypatch.setattr(link, "disarm", lambda now: None if lost and lost.pop() else disarm(now))
+    s = session(link, arm=True)
+    s.wishes.arm = True
+
+    def end(t: float) -> None:
+        if s.loop.memory.phase is Phase.LANDED and not lost:
+            s.wishes.stop = ended == "by the user"
+            if ended == "by an error":
+                raise Bug
+
+    with contextlib.suppress(Bug):
+        fly(s, each=end)
+    assert link.armed or ended == "by the user"
+    s.close()
+    assert not link.armed and link.requests[-1][1] == "disarm"
+
+
+@pytest.mark.parametrize("how", ["took over", "disarmed", "dry run", "before", "unplugged"])
+def test_an_error_asks_for_nothing_where_the_autopilot_does_not_follow_us(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s, link = in_flight(Phase.TRACKING)
+    status = s.loop.heard.status
+    assert status is not None
+    link.accepts, link.armed = how != "took over", how != "disarmed"
+    s.loop.heard.status = replace(status, accepts_setpoints=link.accepts, armed=link.armed)
+    s.loop.dry_run, link.lost = how == "dry run", how == "unplugged"
+    if how == "before":
+        s.loop.memory = replace(s.loop.memory, phase=Phase.ARMED)
+    monkeypatch.setattr(s.loop, "tick", broken)
+    with pytest.raises(Bug):
+        go_on(s, monkeypatch)
+    assert link.requests == []
 
 
 # --- checks -----------------------------------------------------------------------------------------------------------
