@@ -1,6 +1,7 @@
 """Whole flights in simulated time: loop, supervisor, controller and a point-mass vehicle behind a fake link."""
 
 import math
+import struct
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
@@ -452,6 +453,43 @@ def test_a_request_or_a_look_that_the_link_refuses_is_told_and_the_loop_lives(mo
     assert f.link.requests[-1][1] == "hand back" and not f.link.accepts
     monkeypatch.setattr(f.link, "poll", refuse)
     assert "not read yet" in f.fly(0.01)[0].problems[0]
+
+
+def test_a_link_that_fails_in_one_look_is_told_and_the_flight_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    f = airborne()
+    with monkeypatch.context() as patch:
+        patch.setattr(f.link, "poll", lambda now: struct.unpack("<I", b"cut"))
+        assert "the link failed: error: unpack requires a buffer of 4 bytes" in f.fly(0.01)[0].problems[0]
+    f.fly(20.0)
+    assert Phase.LANDED in f.phases and Phase.HANDING_BACK not in f.phases
+
+
+def test_a_link_that_fails_in_every_look_ages_the_state_and_control_is_handed_back() -> None:
+    f = airborne()
+    before = f.clock.now()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(f.link, "poll", lambda now: int("no number"))
+        f.fly(1.0)
+    asked, request = f.link.requests[-1]
+    assert request == "hand back" and asked - before < f.loop.limits.stale_time + 0.05
+    assert last_sent(f) - before < f.loop.limits.state_age + 0.01
+    f.fly(1.0)
+    assert f.records[-1].decision.memory.locked.startswith("handed back")
+
+
+def test_a_link_that_fails_in_sending_or_asking_hands_back_and_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    f = airborne()
+
+    def broken(*arguments: object) -> None:
+        raise KeyError("no such channel")
+
+    monkeypatch.setattr(f.link, "send", broken)
+    with monkeypatch.context() as patch:
+        patch.setattr(f.link, "hand_back", broken)
+        problems = " ".join(problem for r in f.fly(0.5) for problem in r.problems)
+    assert "sending failed: KeyError: 'no such channel'" in problems and "a request failed: KeyError" in problems
+    f.fly(2.0)
+    assert f.link.requests[-1][1] == "hand back" and not f.link.accepts
 
 
 def test_a_setpoint_for_which_the_line_had_no_room_is_not_told_as_flown() -> None:
