@@ -31,6 +31,7 @@ from firmware_bridge.link import (
 )
 from firmware_bridge.loop import FlightLoop
 from firmware_bridge.realtime import run
+from firmware_bridge.setpoint_check import check_setpoint
 from firmware_bridge.supervisor_limits import Permission
 from firmware_bridge.supervisor_types import Output, Phase
 from firmware_bridge.tick_record import COMMANDED, MEASURED, STOPPED, TickRecord
@@ -784,6 +785,22 @@ def test_the_plan_has_no_jump_in_position_from_stage_to_stage() -> None:
     assert positions[:, 2].max() == pytest.approx(VEHICLE.gear_clearance + 1.0)
     assert plan.reference(12.0).yaw == 0.5
     assert not plan.overdue(20.0) and plan.overdue(40.0)
+
+
+@pytest.mark.parametrize("thrust_to_weight", [1.45, 1.6])
+@pytest.mark.parametrize("thrust_scale", [0.85, 0.9])
+def test_the_surplus_of_the_take_off_asks_for_no_more_than_the_rotors_give(
+    thrust_to_weight: float, thrust_scale: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weak = replace(VEHICLE, rotor_speed_max=VEHICLE.hover_speed * math.sqrt(thrust_to_weight))
+    link = FakeLink(weak, thrust_scale=thrust_scale)
+    guidance = Guidance(Controller(weak, NoResidual()), FlightPlan(weak))
+    f = Flight(link, FlightLoop(link, guidance, Rangefinder(), permission=ALL))
+    send = link.send
+    monkeypatch.setattr(link, "send", lambda setpoint, now: check_setpoint(setpoint, weak) or send(setpoint, now))
+    f.fly(12.0)
+    assert max(f.heights) > 0.9
+    assert not any(r.problems for r in f.records) and Phase.HANDING_BACK not in f.phases
 
 
 def test_thrust_grows_slowly_beyond_the_weight_until_the_vehicle_lifts_and_not_for_ever() -> None:
