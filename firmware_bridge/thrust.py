@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -26,6 +27,14 @@ HOVER_ACCELERATION = 0.02  # of g, mean along body z: the calibration's own erro
 HOVER_SHAKE = 0.15  # of g, standard deviation; a guess
 HOVER_TILT = 0.1  # of g along body x and y, mean; 6 degrees
 HOVER_FRACTION_SPREAD = 0.1  # of the mean fraction, standard deviation; a guess
+
+
+class Thrusts(Protocol):
+    """From newtons to the autopilot's fraction; :class:`ThrustMap` is one."""
+
+    def fraction(self, thrust: float, voltage: float | None = None) -> float:
+        """Throttle fraction for a thrust in N at a battery voltage in V."""
+        ...
 
 
 @dataclass(frozen=True)
