@@ -389,6 +389,23 @@ def test_an_error_in_the_air_hands_back_and_then_goes_on_its_way(
     assert "the autopilot has taken over" in lines[-1]
 
 
+def test_the_command_hands_back_closes_the_port_and_leaves_a_whole_log_whatever_fails(
+    links: list[FakeLink], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(Wishes, "type", lambda self, text, asked: setattr(self, "arm", True))
+    tick, log = FlightLoop.tick, tmp_path / "log.mcap"
+    monkeypatch.setattr(
+        FlightLoop, "tick", lambda self, now, *more: tick(self, now, *more) if now < 107.0 else broken()
+    )
+    arguments = ["fly", "--link", "mavlink:fake", "--vehicle", "intel-aero", "--arm", "--rate", "100", "--hover", "1"]
+    with pytest.raises(Bug, match="of ours"):
+        main([*arguments, "--log", str(log)])
+    (link,) = links
+    assert [r for _, r in link.requests] == ["take control", "arm", "hand back"] and not link.accepts and link.closed
+    assert "the autopilot has taken over" in capsys.readouterr().err
+    assert read_log(log).t[-1] > 4.5
+
+
 def test_ctrl_c_that_python_raises_itself_hands_back_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     s, link = in_flight(Phase.TRACKING)
     monkeypatch.setattr(s.loop, "tick", lambda *_: signal.default_int_handler(signal.SIGINT, None))
