@@ -8,7 +8,7 @@ import numpy as np
 
 from firmware_bridge.heard import Heard
 from firmware_bridge.link import StatusReport
-from firmware_bridge.supervisor_types import IN_CONTROL, Decision, Phase
+from firmware_bridge.supervisor_types import Decision, Phase
 from firmware_bridge.tick_record import COMMANDED, MEASURED, STOPPED
 from neural_lander.residual.model import NoResidual, ResidualModel
 from neural_lander.state import State
@@ -19,8 +19,7 @@ ROTOR_AGE = 0.15  # s: ESC telemetry comes at 10 to 100 Hz; the log says at how 
 
 def is_ours(decision: Decision) -> bool:
     """Whether the autopilot follows our setpoints after this tick."""
-    landed = decision.phase is Phase.LANDED and not decision.memory.locked
-    return decision.phase in IN_CONTROL or landed
+    return decision.memory.followed and decision.phase is not Phase.HANDING_BACK
 
 
 def in_control(status: StatusReport | None, ours: bool) -> str:

@@ -41,11 +41,11 @@ from firmware_bridge.link import (
     Setpoint,
     StatusReport,
 )
-from firmware_bridge.msp import Thrusts
-from firmware_bridge.msp_messages import DEGREE
 from firmware_bridge.setpoint_check import check_setpoint
+from firmware_bridge.thrust import Thrusts
 from firmware_bridge.tilt import tilt_in_heading, yaw_rate
 from neural_lander.errors import UserError
+from neural_lander.units import DEGREE
 from neural_lander.vehicle import Vehicle
 
 FULL_PWM = 65_535

@@ -21,8 +21,8 @@ from firmware_bridge.link import (
     RotorReport,
     StatusReport,
 )
-from firmware_bridge.msp_messages import DEGREE, RPM, STANDARD_GRAVITY
 from neural_lander.rotation import normalise
+from neural_lander.units import DEGREE, RPM, STANDARD_GRAVITY
 
 RANGE_LIMIT_MM = 4000  # of the VL53L1x on the Z-ranger deck
 CAN_BE_ARMED, ARMED, ARMS_ITSELF, CAN_FLY, FLYING = 1, 2, 4, 8, 16  # bits of supervisor.info

@@ -111,7 +111,10 @@ class Estimator:
         return ""
 
     def at(self, now: float) -> Estimate | None:
-        """State at time ``now`` in s; None until both position and attitude have come."""
+        """State at time ``now`` in s; None until both position and attitude have come.
+
+        A jump is told once: in a tick the loop asks first, and who asks after it must not reset the height once more.
+        """
         p, q = self._position, self._attitude
         if p is None or q is None:
             return None

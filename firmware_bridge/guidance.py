@@ -174,7 +174,8 @@ class Guidance:
         attitude = quaternion_of(wanted.R_d)
         thrust = min(max(float(wanted.thrust), 0.0), self._thrust_max)
         if flying:
-            thrust *= self.plan.thrust_share(now) * min(self.probe.share, self.touchdown.share)
+            part = self.plan.thrust_share(now) * min(self.probe.share, self.touchdown.share)
+            thrust = min(part * thrust, self._thrust_max)  # the take-off's surplus may want more than there is
             self.controller.flown_thrust = np.full(4, thrust / 4)
             self.contact.learn(now, float(state.height), thrust)
         elif output is not Output.STAY:

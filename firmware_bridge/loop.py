@@ -159,6 +159,8 @@ class FlightLoop:
                 self.link = self._reopen()
             except (LinkLost, OSError, UserError) as error:
                 self._problems.append(str(error))
+            except Exception as error:  # noqa: BLE001 - as below
+                self._fail("opening the link", error)
         if self.link is None:
             return ()
         try:
@@ -167,7 +169,12 @@ class FlightLoop:
             self._lose(error)
         except UserError as error:
             self._problems.append(str(error))
+        except Exception as error:  # noqa: BLE001 - it may come from outside; a state that does not come grows old
+            self._fail("the link", error)
         return ()
+
+    def _fail(self, what: str, error: Exception) -> None:
+        self._problems.append(f"{what} failed: {type(error).__name__}: {error}")
 
     def _lose(self, error: LinkLost) -> None:
         self._problems.append(str(error))
@@ -216,7 +223,7 @@ class FlightLoop:
         try:
             return float(self._score(state))
         except Exception as error:  # noqa: BLE001 - it may come from outside, and must not stop the loop
-            self._problems.append(f"the domain score failed: {type(error).__name__}: {error}")
+            self._fail("the domain score", error)
             return math.nan
 
     def _feel(self, view: View, sent: Step | None) -> None:
@@ -257,7 +264,7 @@ class FlightLoop:
             step = self.guidance.step(now, state, decision.output, decision.network_share, self.heard.landed)
         except Exception as error:  # noqa: BLE001 - whatever fails in there, the loop must live to hand back
             self._controller_alive = False
-            self._problems.append(f"the controller failed: {type(error).__name__}: {error}")
+            self._fail("the controller", error)
             return None
         self._controller_alive = step.finite
         if not step.finite:
@@ -293,6 +300,9 @@ class FlightLoop:
             self._problems.append(f"setpoint refused: {error}")
         except LinkLost as error:
             self._lose(error)
+        except Exception as error:  # noqa: BLE001 - what cannot be sent now will hardly be sent in the next tick
+            self._controller_alive = False
+            self._fail("sending", error)
         return False
 
     def _request(self, decision: Decision, now: float) -> None:
@@ -314,6 +324,8 @@ class FlightLoop:
             except LinkLost as error:
                 self._lose(error)
                 return
+            except Exception as error:  # noqa: BLE001 - the same
+                self._fail("a request", error)
 
 
 def _tilt(estimate: Estimate | None) -> float:

@@ -30,10 +30,10 @@ from firmware_bridge.time_sync import TimeSync
 from neural_lander.errors import UserError
 from neural_lander.frames import swap_attitude, swap_body, swap_world
 from neural_lander.rotation import normalise, quaternion_exp, quaternion_multiply
+from neural_lander.units import RPM, STANDARD_GRAVITY
 from neural_lander.vehicle import Vehicle
 
-MILLI_G = 9.80665e-3  # m/s^2, standard gravity, 3rd CGPM
-RPM = 2 * math.pi / 60  # rad/s
+MILLI_G = 1e-3 * STANDARD_GRAVITY  # m/s^2
 DOWN = dialect.MAV_SENSOR_ROTATION_PITCH_270
 UNKNOWN_VOLTAGE = 65535  # of 16 bits: "not sent"
 CUT_OFF = (

@@ -22,7 +22,6 @@ import math
 import struct
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol
 
 from firmware_bridge import msp_messages as msg
 from firmware_bridge.link import (
@@ -43,6 +42,7 @@ from firmware_bridge.msp_reports import Telemetry
 from firmware_bridge.msp_sticks import CHANNELS
 from firmware_bridge.port import Port
 from firmware_bridge.setpoint_check import check_setpoint
+from firmware_bridge.thrust import Thrusts
 from firmware_bridge.tilt import tilt_in_heading, yaw_rate
 from neural_lander.errors import UserError
 from neural_lander.vehicle import Vehicle
@@ -53,14 +53,6 @@ RESERVED = 1  # outstanding request that telemetry leaves to setpoints
 RELEASE_SHARE = 0.95  # of the weight in the last frame: sinks at half a metre per second squared; a guess
 SILENCE = 1.0  # s without an answer after which everything is asked anew
 ARM_PATIENCE = 3.0  # s for which the arming switch stays on without effect; a guess
-
-
-class Thrusts(Protocol):
-    """From newtons to the autopilot's fraction; :class:`firmware_bridge.thrust.ThrustMap` is one."""
-
-    def fraction(self, thrust: float, voltage: float | None = None) -> float:
-        """Throttle fraction for a thrust in N at a battery voltage in V."""
-        ...
 
 
 class MspLink:

@@ -14,7 +14,6 @@ from firmware_bridge.msp_messages import (
     BOXIDS,
     BOXNAMES,
     COMMON_SETTING,
-    DEGREE,
     FC_VARIANT,
     FC_VERSION,
     FEATURE_CONFIG,
@@ -31,6 +30,7 @@ from firmware_bridge.msp_messages import (
 )
 from firmware_bridge.msp_pipeline import Request
 from firmware_bridge.msp_sticks import Sticks, betaflight_sticks, inav_sticks, throttle_is_straight
+from neural_lander.units import DEGREE
 
 NAMES = {"BTFL": "Betaflight", "INAV": "INAV"}
 BOX_PAGE = 32  # boxes in one reply of Betaflight; INAV sends all in the first

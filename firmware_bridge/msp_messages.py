@@ -18,6 +18,7 @@ from firmware_bridge.quadrants import motors_by_quadrant
 from neural_lander.components import quaternion_product
 from neural_lander.frames import swap_yaw
 from neural_lander.rotation import normalise, quaternion_exp, quaternion_multiply
+from neural_lander.units import DEGREE, RPM
 from neural_lander.vehicle import Vehicle
 
 API_VERSION, FC_VARIANT, FC_VERSION, BOARD_INFO = 1, 2, 3, 4
@@ -27,9 +28,6 @@ BOXNAMES, BOXIDS, RC_DEADBAND, BATTERY_STATE = 116, 119, 125, 130
 MOTOR_TELEMETRY, STATUS_EX, ATTITUDE_QUATERNION, SET_RAW_RC = 139, 150, 167, 200
 COMMON_SETTING, INAV_STATUS, INAV_ANALOG, INAV_ESC_RPM = 0x1003, 0x2000, 0x2002, 0x2040
 
-STANDARD_GRAVITY = 9.80665  # m/s^2, 3rd CGPM; what the firmwares call 1 g
-RPM = 2 * math.pi / 60  # rad/s
-DEGREE = math.pi / 180
 INAV_ACC_1G = 512  # counts, fixed in INAV's reply
 RATE_UNIT = {"BTFL": 2000 / 32768 * DEGREE, "INAV": DEGREE}
 """rad/s per count of the gyroscope in MSP_RAW_IMU. Betaflight sends the sensor's own counts (measured: 16.4 per deg/s),

@@ -24,9 +24,10 @@ from firmware_bridge.link import (
 from firmware_bridge.msp_identity import Identity
 from firmware_bridge.msp_messages import Status
 from neural_lander.components import quaternion_rows
+from neural_lander.units import DEGREE, STANDARD_GRAVITY
 
 REST_SAMPLES = 50  # of the accelerometer, disarmed and still, that tell its counts per g
-REST_RATE = 3 * msg.DEGREE  # rad/s
+REST_RATE = 3 * DEGREE  # rad/s
 REST_TOLERANCE = 0.15  # of g, by which the mean may miss a power of two; a guess
 COUNTS_PER_G = tuple(2**k for k in range(7, 15))  # of the sensors that Betaflight knows
 THROTTLE = 3  # place in MSP_RC
@@ -111,7 +112,7 @@ class Telemetry:
             self.counts_per_g = msg.INAV_ACC_1G if identity.variant == "INAV" else self._learn_scale(counts)
         if self.counts_per_g is None:
             return ()
-        return (ImuReport(t, now, counts * (msg.STANDARD_GRAVITY / self.counts_per_g), self._rates),)
+        return (ImuReport(t, now, counts * (STANDARD_GRAVITY / self.counts_per_g), self._rates),)
 
     def _live(self, payload: bytes, t: float) -> None:
         """MSP has no time stamps, but sensors make noise: while they repeat themselves in flight, nothing is new.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from firmware_bridge.msp_messages import DEGREE
+from neural_lander.units import DEGREE
 
 CHANNELS = 16  # all of them, always: a channel left out becomes zero
 AETR = (0, 1, 3, 2)

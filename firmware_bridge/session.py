@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from firmware_bridge.last_words import let_go
 from firmware_bridge.link import CheckResult
 from firmware_bridge.loop import FlightLoop
 from firmware_bridge.preflight import BY_HAND, TiltCheck, check_controller, check_request, check_vehicle
@@ -20,7 +21,7 @@ SETTLING = 5.0  # s in which checks that do not pass yet are not shown, guess
 SETTLED = 1.0  # s from the end of a flight to the end of the run, so that the log holds it
 QUALITY_PERIOD = 1.0  # s between looks at how well the link is
 REPEAT = 10.0  # s in which a line of the autopilot is not shown again, guess: it answers each of our requests alike
-LAST_WORDS = 5.0  # s for the autopilot to take over after the user has ended the program
+LAST_WORDS = 5.0  # s for the autopilot to take over after the user, or an error, has ended the program
 BACKSPACE = "\x7f\b"
 LONGEST_ANSWER = 20  # characters
 LONGEST_LIST = 1000  # of transitions and kinds of problems: a run may last for hours
@@ -123,7 +124,10 @@ class Session:
         """One tick at time ``now`` in s; False at the end of the run."""
         self._begin = now if self._begin is None else self._begin
         abort, self.wishes.abort = self.wishes.abort, False
+        asking = self.asking
         record = self.latest = self.loop.tick(now, lateness, abort, self.wishes.stop)
+        if asking and self._lapsed:
+            self.say("The vehicle is armed, and nothing is asked any more: a goes around, q hands back.")
         self.work.add(self.clock.now() - now)
         self.lateness.add(lateness)
         self.ticks += 1
@@ -140,6 +144,20 @@ class Session:
         self.outcome = self._end(record, now, now - self._begin)
         return not self.outcome
 
+    def close(self) -> None:
+        """Whatever ended the run: what the autopilot may still follow has to come to an end."""
+        loop, now = self.loop, self.clock.now()
+        if loop.link is None or loop.dry_run or not loop.memory.followed:
+            return
+        until = (now if self._stopped is None else self._stopped) + LAST_WORDS
+        gone = let_go(loop.link, loop.memory, loop.heard.status, loop.limits, self.clock, until)
+        words = "the autopilot has taken over" if gone else "the autopilot does NOT take over, use the transmitter"
+        self.say(f"The run is at its end: {words}.")
+
+    def type(self, text: str) -> None:
+        """Take what was typed: the answer to the question whether to arm as long as it may be given, else keys."""
+        self.wishes.type(text, asked=self.arm and not self._lapsed)
+
     @property
     def passed(self) -> bool:
         """Whether every check has, the last time that they were made."""
@@ -148,7 +166,12 @@ class Session:
     @property
     def asking(self) -> bool:
         """Whether the question to arm stands."""
-        return self._asked and self.wishes.arm is None
+        return self._asked and self.wishes.arm is None and not self._lapsed
+
+    @property
+    def _lapsed(self) -> bool:
+        """Whether the vehicle has been armed, by whomever: then there is no question to arm, and keys are keys."""
+        return self.loop.memory.was_armed
 
     def _tell(self, record: TickRecord, t: float) -> None:
         if record.decision.entered and len(self.transitions) < LONGEST_LIST:
@@ -195,7 +218,7 @@ class Session:
             self.say("No rotor speeds come in: while another flies, the log holds no thrust to learn from.")
         self._settled, self.checks = settled, checks
         self.loop.checks_passed = self.passed
-        if self.passed and self.arm and not self._asked:
+        if self.passed and self.arm and not self._asked and not self._lapsed:
             self._asked = True
             self.say("The vehicle will be ARMED and take off. Clear the room, then type 'arm' and Enter to go on.")
         if self._asked and self.wishes.arm:
@@ -206,7 +229,7 @@ class Session:
         phase, locked, permission = record.decision.phase, record.decision.memory.locked, self.loop.permission
         if self.wishes.stop:
             self._stopped = now if self._stopped is None else self._stopped
-            over = phase not in (*IN_CONTROL, Phase.HANDING_BACK) or now - self._stopped > LAST_WORDS
+            over = not record.decision.memory.followed or now - self._stopped > LAST_WORDS
             return (locked or "ended by the user") if over else ""
         if self.duration is not None and t >= self.duration:
             self.wishes.stop = True
@@ -216,7 +239,9 @@ class Session:
             failed = next((check for check in self.checks if not check.passed), None)
             return f"check not passed: {failed.name}: {failed.finding}" if failed else "nothing was heard"
         if self._asked and self.wishes.arm is False:
-            return "arming was not confirmed"
+            if not record.decision.memory.followed:
+                return "arming was not confirmed"
+            self.wishes.stop = True
         over = bool(locked) and not record.armed and not permission.observe and phase is not Phase.DISCONNECTED
         self._ended = (self._ended or now) if over else None
         return locked if self._ended is not None and now - self._ended >= SETTLED else ""

@@ -109,6 +109,12 @@ class Memory:
     requests: int = 0
     """Made in this phase."""
 
+    @property
+    def followed(self) -> bool:
+        """Whether the autopilot may follow what we sent last: then it has to take over before the program ends."""
+        landed = self.phase is Phase.LANDED and not self.locked
+        return self.phase in IN_CONTROL or self.phase is Phase.HANDING_BACK or landed
+
 
 @dataclass(frozen=True)
 class Decision:

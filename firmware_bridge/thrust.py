@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -26,6 +27,14 @@ HOVER_ACCELERATION = 0.02  # of g, mean along body z: the calibration's own erro
 HOVER_SHAKE = 0.15  # of g, standard deviation; a guess
 HOVER_TILT = 0.1  # of g along body x and y, mean; 6 degrees
 HOVER_FRACTION_SPREAD = 0.1  # of the mean fraction, standard deviation; a guess
+
+
+class Thrusts(Protocol):
+    """From newtons to the autopilot's fraction; :class:`ThrustMap` is one."""
+
+    def fraction(self, thrust: float, voltage: float | None = None) -> float:
+        """Throttle fraction for a thrust in N at a battery voltage in V."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -71,7 +80,7 @@ class ThrustMap:
 
     def to_json(self) -> str:
         """To be kept between flights; :func:`thrust_map_from_json` reads it."""
-        return json.dumps({key: getattr(self, name) for key, name in _KEYS.items()}, indent=2) + "\n"
+        return json.dumps({key: getattr(self, name) for key, name in KEYS.items()}, indent=2) + "\n"
 
     @property
     def _full_thrust(self) -> float:
@@ -84,7 +93,7 @@ class ThrustMap:
         return float((voltage / self.hover_voltage) ** self.voltage_exponent)
 
 
-_KEYS = {
+KEYS = {
     "hover_fraction": "hover_fraction",
     "hover_thrust_N": "hover_thrust",
     "hover_voltage_V": "hover_voltage",
@@ -92,6 +101,7 @@ _KEYS = {
     "motor_curve": "motor_curve",
     "voltage_exponent": "voltage_exponent",
 }
+"""Of the JSON, with the unit -> field."""
 
 
 def thrust_map_from_json(text: str, source: str) -> ThrustMap:
@@ -106,13 +116,13 @@ def thrust_map_from_json(text: str, source: str) -> ThrustMap:
         read = json.loads(text)
     except ValueError as error:
         raise UserError(f"thrust calibration {source} is not valid JSON: {error}") from error
-    if not isinstance(read, dict) or set(read) != set(_KEYS):
-        raise UserError(f"thrust calibration {source} must have exactly the keys {', '.join(_KEYS)}; calibrate anew")
+    if not isinstance(read, dict) or set(read) != set(KEYS):
+        raise UserError(f"thrust calibration {source} must have exactly the keys {', '.join(KEYS)}; calibrate anew")
     for key, value in read.items():
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if not number and not (value is None and key == "hover_voltage_V"):
             raise UserError(f"thrust calibration {source}: {key} = {value!r} must be a number; calibrate anew")
-    return ThrustMap(**{_KEYS[key]: value for key, value in read.items()})
+    return ThrustMap(**{KEYS[key]: value for key, value in read.items()})
 
 
 def _curve(curve: float, signal: float) -> float:

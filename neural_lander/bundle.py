@@ -170,7 +170,9 @@ def load_bundle(path: str | Path) -> Bundle:
 def load_for_research(path: str | Path) -> Bundle:
     """Read a bundle whatever its certificate says: one that does not let it fly is named in ``uncertified``.
 
-    Bounds are then those that follow at once from weights and vehicle, and nothing is claimed. Never for real flights.
+    Bounds are then those that follow at once from weights and vehicle, and nothing is claimed. ``--uncertified`` reads
+    it so, of ``fly`` too: what is named in ``uncertified`` may fly for real then, by the user's word, and is said on
+    the screen, in the log and in the results.
 
     Raises
     ------

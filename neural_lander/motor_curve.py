@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from neural_lander.errors import UserError
-
-GRAM_FORCE = 9.81e-3  # N, with the g that the label of the real logs is defined with
+from neural_lander.units import GRAM_FORCE
 
 
 @dataclass(frozen=True)

@@ -91,13 +91,20 @@ def tune(
     Raises
     ------
     UserError
-        If a name is unknown, a controller lacks its model or has no gains, or a user's part fails at the defaults.
+        If a name is unknown, a controller lacks its model, has no gains or is guarded, or a user's part fails at the
+        defaults.
     """
     pool = pool or LocalPool()
     if tuning.budget < 1 or tuning.flights < 1 or not tuning.copies:
         raise UserError(f"budget = {tuning.budget} and flights = {tuning.flights} must be at least 1, on an airframe")
     for name in tuning.controllers:
-        built = build_controller(controller_named(name), tuning.copies[0].plant, tuning.copies[0].learned)
+        kind = controller_named(name)
+        if kind.guarded:
+            bare = kind.bare.name
+            raise UserError(
+                f"controller '{name}': the guard has no gains, and '{bare}' flies with its own in it: tune it"
+            )
+        built = build_controller(kind, tuning.copies[0].plant, tuning.copies[0].learned)
         if type(built) is not Controller:
             raise UserError(f"controller '{name}' brings its own gains: leave it out, compare flies it as it is")
     trims: list[np.ndarray] = []

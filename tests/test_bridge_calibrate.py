@@ -149,7 +149,7 @@ def test_an_autopilot_that_does_not_tell_its_throttle_is_named(command, capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--link", "crazyflie:radio://0/80/2M"], "does not tell the throttle"),
+        (["--link", "crazyflie:radio://0/80/2M"], "a Crazyflie has one link, and the program that a pilot"),
         (["--link", "smoke:signals"], "does not begin with any of"),
         (["--link", "mavlink:/dev/no-such-port"], "cannot be opened"),
         (["--link", "msp:loop://", "--system", "3"], "has no system"),
@@ -160,6 +160,24 @@ def test_wrong_input_is_refused_in_one_line(arguments, words, tmp_path, capsys):
     assert main(["calibrate", "--vehicle", "intel-aero", "--out", str(out), *arguments]) == 2
     assert words in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_fly_sends_nobody_to_a_calibration_that_is_refused_and_a_map_by_hand_is_taken(tmp_path, capsys):
+    line = [
+        "fly",
+        "--link",
+        "crazyflie:radio://0/80/2M",
+        "--vehicle",
+        "crazyflie-parrot",
+        "--log",
+        str(tmp_path / "log"),
+    ]
+    assert main(line) == 2
+    error = capsys.readouterr().err
+    assert "neural-lander calibrate" not in error
+    keys = error.partition("JSON with ")[2].partition(";")[0].split(", ")
+    by_hand = dict(zip(keys, (0.6, 0.34, 3.9, 0.0, 0.5, 2.0), strict=True))
+    assert thrust_map_from_json(json.dumps(by_hand), "it").hover_thrust == 0.34
 
 
 def test_a_folder_that_is_not_there_is_refused_before_anybody_hovers(tmp_path, capsys):

@@ -252,6 +252,8 @@ def test_the_log_and_the_result_say_who_flew_with_which_gains_and_whether_guarde
     assert log.guard_force is not None and not np.any(log.guard_force)
     said = next(check["finding"] for check in result["checks"] if check["name"] == "controller")
     assert said == f"PD + trim, guarded; gains of {path}: Lambda_1_s 4, K_v_over_m_1_s 5, Gamma_1_s 2"
+    code, result, _ = fly("--controller", "pd-trim+guard", "--tuned", str(path))
+    assert code == 0 and result["controller_gains"] == gains
     code, result, log = fly("--controller", "l1", "--no-guard")
     assert code == 0 and result["controller"] == "l1" and result["guard"] is False
     assert log.guard_force is None and log.metadata["controller_gains"]["bandwidth_rad_s"] == 10.0

@@ -1,5 +1,6 @@
 """``neural-lander fly``: runs in simulated time behind a fake link, its checks, its questions and its ends."""
 
+import contextlib
 import gc
 import io
 import json
@@ -12,6 +13,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast, get_args, get_type_hints
 
 import numpy as np
@@ -19,7 +21,7 @@ import pytest
 from fake_link import CAPABILITIES, FakeLink, SimulatedClock
 from rich.console import Console, ConsoleDimensions
 from scipy.spatial.transform import Rotation
-from test_bridge_loop import RATE, VEHICLE, Knows
+from test_bridge_loop import RATE, VEHICLE, Knows, lift
 
 import neural_lander.cli.fly_run as fly_module
 from firmware_bridge.display import Display, table
@@ -30,10 +32,11 @@ from firmware_bridge.link import CheckResult, StatusReport, TextReport
 from firmware_bridge.loop import FlightLoop
 from firmware_bridge.preflight import TiltCheck, check_vehicle
 from firmware_bridge.realtime import run, undisturbed
-from firmware_bridge.session import CHECK_TIME, LONGEST_LIST, Histogram, Session, Wishes
+from firmware_bridge.session import CHECK_TIME, LAST_WORDS, LONGEST_LIST, Histogram, Session, Wishes
 from firmware_bridge.supervisor_limits import Permission
 from firmware_bridge.supervisor_types import Phase
 from neural_lander.cli.fly import fly as fly_verb
+from neural_lander.cli.fly_prepare import Options
 from neural_lander.cli.main import main
 from neural_lander.control.controller import Controller
 from neural_lander.errors import NeuralLanderWarning, UserError
@@ -90,10 +93,10 @@ def test_the_flag_alone_does_not_arm() -> None:
     fly(s, 10.0)
     assert any("type 'arm'" in line for line in lines)
     assert "arm" not in [r for _, r in link.requests]
-    s.wishes.type("ar", asked=True)
+    s.type("ar")
     fly(s, 2.0)
     assert "arm" not in [r for _, r in link.requests]
-    s.wishes.type("m\n", asked=True)
+    s.type("m\n")
     assert fly(s) == "landed and disarmed"
     assert [r for _, r in link.requests] == ["take control", "arm", "disarm"]
 
@@ -110,7 +113,7 @@ def test_the_confirmation_alone_does_not_arm_either() -> None:
 def test_another_answer_ends_the_run_unarmed(answer: str) -> None:
     link = FakeLink(VEHICLE)
     s = session(link, arm=True)
-    s.wishes.type(answer, asked=True)
+    s.type(answer)
     assert fly(s, 10.0) == "arming was not confirmed"
     assert not link.armed
 
@@ -225,6 +228,91 @@ def test_observing_goes_on_whatever_the_checks_say_and_sends_nothing() -> None:
     assert link.sent == [] and link.requests == []
 
 
+def armed_by_radio(typed: str = "", landing_mode: bool = True, lines: list[str] | None = None) -> Session:
+    """A run with --arm whose question is not answered: after ``typed`` the pilot arms, and it flies at 0.9 m."""
+    link = FakeLink(VEHICLE, landing_mode=landing_mode, ground_effect=lift)
+    s = session(link, arm=True, say=[].append if lines is None else lines.append)
+    fly(s, 3.0)
+    assert s.asking
+    s.type(typed)
+    fly(s, 0.1)
+    link.armed = True
+    fly(s, 5.0)
+    assert s.latest is not None and s.latest.decision.phase is Phase.TRACKING and link.height > 0.5
+    return s
+
+
+def bring_to(s: Session, phase: Phase) -> None:
+    """From tracking to another phase in the air."""
+    link = cast(FakeLink, s.loop.link)
+    if phase is Phase.FADING:
+        link.range_period = None
+        fly(s, 0.4)
+    elif phase is not Phase.TRACKING:
+        s.wishes.abort = True
+        fly(s, 0.1)
+        s.wishes.abort = phase is Phase.HANDING_BACK
+        fly(s, 0.1)
+    assert s.latest is not None and s.latest.decision.phase is phase
+
+
+IN_THE_AIR = (Phase.TRACKING, Phase.FADING, Phase.HOLDING, Phase.HANDING_BACK)
+
+
+@pytest.mark.parametrize("phase", IN_THE_AIR)
+@pytest.mark.parametrize("typed", ["", "ar", "no"])
+def test_a_question_that_was_not_answered_lapses_once_the_vehicle_is_armed(typed: str, phase: Phase) -> None:
+    s = armed_by_radio(typed, landing_mode=False)
+    bring_to(s, phase)
+    assert not s.asking
+    s.type("\n")
+    assert s.outcome == "" and fly(s, 0.1) == ""
+    s.type("a")
+    assert s.wishes.abort
+    s.type("q")
+    assert s.wishes.stop
+    assert fly(s) == "ended by the user"
+    assert {r for _, r in cast(FakeLink, s.loop.link).requests} == {"take control", "hand back"}
+
+
+@pytest.mark.parametrize("phase", IN_THE_AIR)
+def test_an_answer_against_arming_hands_back_before_it_ends_a_run_in_the_air(phase: Phase) -> None:
+    s = armed_by_radio(landing_mode=False)
+    bring_to(s, phase)
+    link, s.wishes.arm = cast(FakeLink, s.loop.link), False
+    before = s.clock.now()
+    assert fly(s) == "ended by the user"
+    assert link.requests[-1][1] == "hand back" and s.clock.now() - before > 4.0
+
+
+@pytest.mark.parametrize("typed", ["", "ar"])
+def test_the_abort_key_goes_around_where_the_pilot_armed_instead_of_answering(typed: str) -> None:
+    lines: list[str] = []
+    s = armed_by_radio(typed, lines=lines)
+    assert any("nothing is asked any more" in line for line in lines)
+    s.type("a")
+    fly(s, 0.1)
+    assert s.latest is not None and s.latest.decision.phase is Phase.HOLDING
+    s.type("q")
+    assert fly(s, 1.0) == "handed back, mode POSCTL"
+
+
+def test_an_armed_vehicle_is_not_asked_for_and_an_answer_given_before_is_void() -> None:
+    link = FakeLink(VEHICLE, checks=[CheckResult("TIMESYNC", False, "not answered")])
+    lines: list[str] = []
+    s = session(link, arm=True, say=lines.append)
+    s.type("no\n")
+    fly(s, 1.0)
+    link.armed = True
+    fly(s, 1.0)
+    link.checks = []
+    assert fly(s, 5.0) == ""
+    assert not any("type 'arm'" in line for line in lines)
+    link.armed = False
+    fly(s, 5.0)
+    assert "arm" not in [r for _, r in link.requests]
+
+
 def test_keys_abort_and_end() -> None:
     wishes = Wishes()
     wishes.type("x", asked=False)
@@ -245,6 +333,158 @@ def test_a_histogram_gives_the_quantiles_of_its_times() -> None:
     assert histogram.worst == times.max()
     histogram.add(3.0)
     assert histogram.quantile(1.0) == 3.0
+
+
+# --- the end of a run in flight, whatever ended it --------------------------------------------------------------------
+
+
+class Bug(Exception):
+    """What nobody foresaw."""
+
+
+def in_flight(phase: Phase, lines: list[str] | None = None, **options: object) -> tuple[Session, FakeLink]:
+    """A run in that phase, with no request on record yet."""
+    link = FakeLink(VEHICLE, ground_effect=lift, **options)  # type: ignore[arg-type]
+    s = session(link, arm=True, say=[].append if lines is None else lines.append)
+    s.wishes.arm = True
+    fly(s, 7.0)
+    bring_to(s, phase)
+    link.requests.clear()
+    return s, link
+
+
+def go_on(s: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the command does, to the end."""
+    monkeypatch.setattr(fly_module, "keys", lambda even_piped: contextlib.nullcontext(lambda: ""))
+    options = SimpleNamespace(arm=True, rate=RATE, follow_state=False, cpu=None, priority=None)
+    fly_module._run(s, cast(Options, options))
+
+
+def broken(*arguments: object, **more: object) -> None:
+    raise Bug("of ours")
+
+
+SPOILT = {
+    "tick": lambda s: setattr(s.loop, "tick", broken),
+    "decision": lambda s: setattr(s.loop, "_situation", broken),
+    "record": lambda s: setattr(s.loop, "_record", broken),
+    "screen": lambda s: setattr(s, "_tell", broken),
+    "reports": lambda s: setattr(s.loop.heard, "take", broken),
+}
+
+
+@pytest.mark.parametrize("phase", [Phase.TRACKING, Phase.HOLDING, Phase.HANDING_BACK])
+@pytest.mark.parametrize("what", SPOILT)
+def test_an_error_in_the_air_hands_back_and_then_goes_on_its_way(
+    what: str, phase: Phase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[str] = []
+    s, link = in_flight(phase, lines, landing_mode=phase is not Phase.HANDING_BACK)
+    link.landing_mode, before = True, s.clock.now()
+    SPOILT[what](s)
+    with pytest.raises(Bug, match="of ours"):
+        go_on(s, monkeypatch)
+    assert {r for _, r in link.requests} == {"hand back"} and not link.accepts
+    assert s.clock.now() - before < 0.5  # it has left the mode, and nobody waits on
+    assert "the autopilot has taken over" in lines[-1]
+
+
+def test_the_command_hands_back_closes_the_port_and_leaves_a_whole_log_whatever_fails(
+    links: list[FakeLink], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(Wishes, "type", lambda self, text, asked: setattr(self, "arm", True))
+    tick, log = FlightLoop.tick, tmp_path / "log.mcap"
+    monkeypatch.setattr(
+        FlightLoop, "tick", lambda self, now, *more: tick(self, now, *more) if now < 107.0 else broken()
+    )
+    arguments = ["fly", "--link", "mavlink:fake", "--vehicle", "intel-aero", "--arm", "--rate", "100", "--hover", "1"]
+    with pytest.raises(Bug, match="of ours"):
+        main([*arguments, "--log", str(log)])
+    (link,) = links
+    assert [r for _, r in link.requests] == ["take control", "arm", "hand back"] and not link.accepts and link.closed
+    assert "the autopilot has taken over" in capsys.readouterr().err
+    assert read_log(log).t[-1] > 4.5
+
+
+def test_ctrl_c_that_python_raises_itself_hands_back_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    s, link = in_flight(Phase.TRACKING)
+    monkeypatch.setattr(s.loop, "tick", lambda *_: signal.default_int_handler(signal.SIGINT, None))
+    with pytest.raises(KeyboardInterrupt):
+        go_on(s, monkeypatch)
+    assert not link.accepts
+
+
+def test_an_autopilot_that_does_not_take_over_is_asked_again_and_the_user_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[str] = []
+    s, link = in_flight(Phase.TRACKING, lines, landing_mode=False)
+    monkeypatch.setattr(s.loop, "tick", broken)
+    before = s.clock.now()
+    with pytest.raises(Bug):
+        go_on(s, monkeypatch)
+    assert [r for _, r in link.requests] == 5 * ["hand back"]
+    assert s.clock.now() - before == pytest.approx(LAST_WORDS, abs=0.1)
+    assert "use the transmitter" in lines[-1]
+
+
+def test_a_user_who_ends_the_program_waits_once_for_an_autopilot_that_does_not_take_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lines: list[str] = []
+    s, _ = in_flight(Phase.TRACKING, lines, landing_mode=False)
+    s.wishes.stop, before = True, s.clock.now()
+    go_on(s, monkeypatch)
+    assert s.outcome == "ended by the user" and s.clock.now() - before == pytest.approx(LAST_WORDS, abs=0.1)
+    assert "use the transmitter" in lines[-1]
+
+
+def test_a_link_that_fails_in_the_end_as_well_is_asked_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    s, link = in_flight(Phase.TRACKING)
+    hand_back, poll, begun = link.hand_back, link.poll, s.clock.now()
+    monkeypatch.setattr(s.loop, "tick", broken)
+    monkeypatch.setattr(link, "poll", lambda now: poll(now) if now > begun + 0.5 else broken())
+    monkeypatch.setattr(link, "hand_back", lambda now: hand_back(now) if now > begun + 1.5 else broken())
+    with pytest.raises(Bug):
+        go_on(s, monkeypatch)
+    assert not link.accepts and s.clock.now() - begun < LAST_WORDS
+
+
+@pytest.mark.parametrize("ended", ["by an error", "by the user"])
+def test_a_run_that_ends_after_the_touchdown_leaves_nothing_armed(ended: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    link = FakeLink(VEHICLE, ground_effect=lift)
+    disarm, lost = link.disarm, [True]
+    monkeypatch.setattr(link, "disarm", lambda now: None if lost and lost.pop() else disarm(now))
+    s = session(link, arm=True)
+    s.wishes.arm = True
+
+    def end(t: float) -> None:
+        if s.loop.memory.phase is Phase.LANDED and not lost:
+            s.wishes.stop = ended == "by the user"
+            if ended == "by an error":
+                raise Bug
+
+    with contextlib.suppress(Bug):
+        fly(s, each=end)
+    assert link.armed or ended == "by the user"
+    s.close()
+    assert not link.armed and link.requests[-1][1] == "disarm"
+
+
+@pytest.mark.parametrize("how", ["took over", "disarmed", "dry run", "before", "unplugged"])
+def test_an_error_asks_for_nothing_where_the_autopilot_does_not_follow_us(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s, link = in_flight(Phase.TRACKING)
+    status = s.loop.heard.status
+    assert status is not None
+    link.accepts, link.armed = how != "took over", how != "disarmed"
+    s.loop.heard.status = replace(status, accepts_setpoints=link.accepts, armed=link.armed)
+    s.loop.dry_run, link.lost = how == "dry run", how == "unplugged"
+    if how == "before":
+        s.loop.memory = replace(s.loop.memory, phase=Phase.ARMED)
+    monkeypatch.setattr(s.loop, "tick", broken)
+    with pytest.raises(Bug):
+        go_on(s, monkeypatch)
+    assert link.requests == []
 
 
 # --- checks -----------------------------------------------------------------------------------------------------------

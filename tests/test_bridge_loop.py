@@ -1,6 +1,7 @@
 """Whole flights in simulated time: loop, supervisor, controller and a point-mass vehicle behind a fake link."""
 
 import math
+import struct
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
@@ -30,6 +31,7 @@ from firmware_bridge.link import (
 )
 from firmware_bridge.loop import FlightLoop
 from firmware_bridge.realtime import run
+from firmware_bridge.setpoint_check import check_setpoint
 from firmware_bridge.supervisor_limits import Permission
 from firmware_bridge.supervisor_types import Output, Phase
 from firmware_bridge.tick_record import COMMANDED, MEASURED, STOPPED, TickRecord
@@ -454,6 +456,43 @@ def test_a_request_or_a_look_that_the_link_refuses_is_told_and_the_loop_lives(mo
     assert "not read yet" in f.fly(0.01)[0].problems[0]
 
 
+def test_a_link_that_fails_in_one_look_is_told_and_the_flight_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    f = airborne()
+    with monkeypatch.context() as patch:
+        patch.setattr(f.link, "poll", lambda now: struct.unpack("<I", b"cut"))
+        assert "the link failed: error: unpack requires a buffer of 4 bytes" in f.fly(0.01)[0].problems[0]
+    f.fly(20.0)
+    assert Phase.LANDED in f.phases and Phase.HANDING_BACK not in f.phases
+
+
+def test_a_link_that_fails_in_every_look_ages_the_state_and_control_is_handed_back() -> None:
+    f = airborne()
+    before = f.clock.now()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(f.link, "poll", lambda now: int("no number"))
+        f.fly(1.0)
+    asked, request = f.link.requests[-1]
+    assert request == "hand back" and asked - before < f.loop.limits.stale_time + 0.05
+    assert last_sent(f) - before < f.loop.limits.state_age + 0.01
+    f.fly(1.0)
+    assert f.records[-1].decision.memory.locked.startswith("handed back")
+
+
+def test_a_link_that_fails_in_sending_or_asking_hands_back_and_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    f = airborne()
+
+    def broken(*arguments: object) -> None:
+        raise KeyError("no such channel")
+
+    monkeypatch.setattr(f.link, "send", broken)
+    with monkeypatch.context() as patch:
+        patch.setattr(f.link, "hand_back", broken)
+        problems = " ".join(problem for r in f.fly(0.5) for problem in r.problems)
+    assert "sending failed: KeyError: 'no such channel'" in problems and "a request failed: KeyError" in problems
+    f.fly(2.0)
+    assert f.link.requests[-1][1] == "hand back" and not f.link.accepts
+
+
 def test_a_setpoint_for_which_the_line_had_no_room_is_not_told_as_flown() -> None:
     f = airborne()
     assert f.fly(0.1)[-1].rotor_speed_source == COMMANDED
@@ -746,6 +785,22 @@ def test_the_plan_has_no_jump_in_position_from_stage_to_stage() -> None:
     assert positions[:, 2].max() == pytest.approx(VEHICLE.gear_clearance + 1.0)
     assert plan.reference(12.0).yaw == 0.5
     assert not plan.overdue(20.0) and plan.overdue(40.0)
+
+
+@pytest.mark.parametrize("thrust_to_weight", [1.45, 1.6])
+@pytest.mark.parametrize("thrust_scale", [0.85, 0.9])
+def test_the_surplus_of_the_take_off_asks_for_no_more_than_the_rotors_give(
+    thrust_to_weight: float, thrust_scale: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weak = replace(VEHICLE, rotor_speed_max=VEHICLE.hover_speed * math.sqrt(thrust_to_weight))
+    link = FakeLink(weak, thrust_scale=thrust_scale)
+    guidance = Guidance(Controller(weak, NoResidual()), FlightPlan(weak))
+    f = Flight(link, FlightLoop(link, guidance, Rangefinder(), permission=ALL))
+    send = link.send
+    monkeypatch.setattr(link, "send", lambda setpoint, now: check_setpoint(setpoint, weak) or send(setpoint, now))
+    f.fly(12.0)
+    assert max(f.heights) > 0.9
+    assert not any(r.problems for r in f.records) and Phase.HANDING_BACK not in f.phases
 
 
 def test_thrust_grows_slowly_beyond_the_weight_until_the_vehicle_lifts_and_not_for_ever() -> None:

@@ -73,6 +73,24 @@ def test_wrong_usage_is_exit_code_2_and_says_so_on_stderr(arguments: list[str], 
     assert "No such" in captured.err
 
 
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["fly", "--priority", "200"], "'--priority': 200 must be from 1 to 99"),
+        (["fly", "--duration", "-1"], "'--duration': -1 must be at least 0"),
+        (["fly", "--rate", "fast"], "'--rate': 'fast': "),
+        (["fly", "--system", "x"], "'--system': 'x': "),
+        (["calibrate", "--seconds", "3"], "'--seconds': 3 must be from 12 to 90"),
+        (["emulate", "--tcp", "70000"], "'--tcp': 70000 must be from 0 to 65535"),
+    ],
+)
+def test_a_value_out_of_range_is_told_with_option_value_and_range(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture
+) -> None:
+    assert cli.main(arguments) == 2
+    assert words in " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
 def test_input_at_fault_is_one_line_and_exit_code_2(verb, capsys: pytest.CaptureFixture) -> None:
     def fail() -> None:
         raise UserError("vehicle file a.toml: mass = -1 kg\nmust be positive")

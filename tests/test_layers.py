@@ -12,7 +12,18 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("neural_lander", "sim", "firmware_bridge")
 
 HEAVY = {"torch", "cvxpy", "pybullet", "pybullet_utils", "scipy", "pandas", "plotly", "matplotlib", "joblib"}
-FOUNDATION = ("errors", "extension", "arrays", "components", "rotation", "frames", "motor_curve", "vehicle", "state")
+FOUNDATION = (
+    "errors",
+    "extension",
+    "arrays",
+    "components",
+    "rotation",
+    "frames",
+    "units",
+    "motor_curve",
+    "vehicle",
+    "state",
+)
 BASE = [f"neural_lander.{name}" for name in FOUNDATION]
 MODEL = [f"neural_lander.residual.{name}" for name in ("features", "model", "domain")]
 FLIGHT_PATH = [
@@ -95,6 +106,20 @@ def test_a_layer_imports_only_what_is_below_it(name: str) -> None:
     wrong = [i for i in imports(name) if first_party(i) and i != "neural_lander" and not within(i, allowed)]
     assert not wrong, f"{name} imports {wrong}"
     assert not [i for i in imports(name) if within(i, ["neural_lander.cli"])]
+
+
+LINKS = ("mavlink", "msp", "crazyflie")
+
+
+def link_of(module: str) -> str | None:
+    """Which link a module of the bridge is part of, the emulator of its autopilot apart."""
+    name = module.removeprefix("firmware_bridge.") if within(module, ["firmware_bridge"]) else ""
+    return next((link for link in LINKS if name == link or name.startswith(f"{link}_")), None)
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if link_of(name)])
+def test_a_link_imports_no_other(name: str) -> None:
+    assert not [i for i in imports(name) if link_of(i) not in (None, link_of(name))]
 
 
 LIBRARY = [name for name in MODULES if within(name, ["neural_lander"]) and not within(name, ["neural_lander.cli"])]

@@ -167,9 +167,22 @@ def test_a_law_with_gains_of_its_own_is_not_tuned(tmp_path: Path, monkeypatch: p
         tune(Tuning([COPY], ["own_law:Law"]), Instead(bowl))
 
 
+def test_what_is_tuned_flies_with_the_same_gains_within_the_guard(tmp_path: Path) -> None:
+    document, _ = tuned(4)
+    write_tuned(document, tmp_path / "t.json")
+    gains = load_tuned(tmp_path / "t.json", VEHICLE, ["pd+guard", "pd"])
+    assert gains["pd+guard"] == gains["pd"]
+    with pytest.raises(UserError, match="holds no gains of 'pd-cb' "):
+        load_tuned(tmp_path / "t.json", VEHICLE, ["pd-cb+guard"])
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
+        (
+            ["--controllers", "pd-trim+guard"],
+            "'pd-trim+guard': the guard has no gains, and 'pd-trim' flies with its own",
+        ),
         (["--controllers", "pid"], "controller 'pid' is not known"),
         (["--controllers", ","], "names none"),
         (["--controllers", "neural-lander"], "needs a bundle"),

@@ -20,6 +20,7 @@ from firmware_bridge.msp_codec import NO_REPLY, REFUSAL, REPLY, REQUEST, Decoder
 from firmware_bridge.msp_identity import INAV_RX_MSP, INAV_SETTINGS, RX_MSP_FEATURE
 from firmware_bridge.msp_sticks import AETR, RATES_ACTUAL
 from neural_lander.frames import swap_yaw
+from neural_lander.units import DEGREE, RPM, STANDARD_GRAVITY
 
 TASK_RATE = 1000.0  # Hz of the serial task, one request a turn; Betaflight's default is 100
 INBOX = 256  # requests that wait at most, what a receive buffer of 2 kB holds
@@ -196,11 +197,11 @@ class MspAutopilot:
             case msg.FC_VERSION:
                 return bytes((9, 1, 0))
             case msg.RC_TUNING:
-                return bytes((100, 0, 20, 20, round(sticks.yaw.effect[-1] / msg.DEGREE / 10), 0, 50, 0, 0, 0, 0))
+                return bytes((100, 0, 20, 20, round(sticks.yaw.effect[-1] / DEGREE / 10), 0, 50, 0, 0, 0, 0))
             case msg.COMMON_SETTING:
                 values = {
-                    "max_roll": struct.pack("<H", round(10 * sticks.roll.effect[-1] / msg.DEGREE)),
-                    "max_pitch": struct.pack("<H", round(10 * sticks.pitch.effect[-1] / msg.DEGREE)),
+                    "max_roll": struct.pack("<H", round(10 * sticks.roll.effect[-1] / DEGREE)),
+                    "max_pitch": struct.pack("<H", round(10 * sticks.pitch.effect[-1] / DEGREE)),
                     "receiver": bytes((1 if self.autopilot.has_radio else INAV_RX_MSP,)),
                     "override_mask": struct.pack("<H", 0b1111),
                 }
@@ -215,7 +216,7 @@ class MspAutopilot:
 
     def _raw_imu(self) -> bytes:
         estimator = self.autopilot.estimator
-        scale = (msg.INAV_ACC_1G if self.variant == "INAV" else COUNTS_PER_G) / msg.STANDARD_GRAVITY
+        scale = (msg.INAV_ACC_1G if self.variant == "INAV" else COUNTS_PER_G) / STANDARD_GRAVITY
         counts, rates = estimator.accelerometer * scale, estimator.gyroscope / msg.RATE_UNIT[self.variant]
         values = np.clip(np.rint(np.concatenate([counts, rates])), -32768, 32767).astype(int)
         return struct.pack("<9h", *values.tolist(), 0, 0, 0)
@@ -224,8 +225,8 @@ class MspAutopilot:
         rows = self.autopilot.estimator.state.rows
         roll = math.atan2(rows[2][1], rows[2][2])
         pitch = math.asin(min(max(-rows[2][0], -1.0), 1.0))
-        heading = float(swap_yaw(np.array(math.atan2(rows[1][0], rows[0][0])))) / msg.DEGREE % 360
-        return struct.pack("<3h", round(10 * roll / msg.DEGREE), round(10 * pitch / msg.DEGREE), int(heading))
+        heading = float(swap_yaw(np.array(math.atan2(rows[1][0], rows[0][0])))) / DEGREE % 360
+        return struct.pack("<3h", round(10 * roll / DEGREE), round(10 * pitch / DEGREE), int(heading))
 
     def _logical_channels(self) -> list[int]:
         channels = self.autopilot.channels
@@ -241,7 +242,7 @@ class MspAutopilot:
 
     def _rpm(self) -> list[int]:
         speeds = self.autopilot.estimator.rotor_speed if self.esc_telemetry else np.zeros(4)
-        return [max(round(speeds[rotor] / msg.RPM), 0) for rotor in self._rotor_of_motor]
+        return [max(round(speeds[rotor] / RPM), 0) for rotor in self._rotor_of_motor]
 
     def _box_bits(self) -> int:
         pilot = self.autopilot

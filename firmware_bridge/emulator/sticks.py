@@ -15,12 +15,13 @@ from firmware_bridge.emulator.modes import LONGEST_PAUSE
 from firmware_bridge.emulator.power import Battery
 from firmware_bridge.emulator.receiver import BETAFLIGHT, Habits, Receiver
 from firmware_bridge.emulator.vehicle import EmulatedVehicle
-from firmware_bridge.msp_messages import ANGLE, ARM, DEGREE, OVERRIDE, ModeRange, from_euler
+from firmware_bridge.msp_messages import ANGLE, ARM, OVERRIDE, ModeRange, from_euler
 from firmware_bridge.msp_sticks import CHANNELS, StickCurve, Sticks, actual_rates
 from firmware_bridge.thrust import ThrustMap
 from neural_lander.components import quaternion_rows, split
 from neural_lander.control.allocation import Allocation
 from neural_lander.control.attitude import AttitudeLaw
+from neural_lander.units import DEGREE
 from neural_lander.vehicle import Vehicle
 
 TICK = 1 / 400  # s, guess: the loops run at 1 to 8 kHz

@@ -18,7 +18,7 @@ from firmware_bridge.mavlink import MavlinkLink
 from firmware_bridge.pose import open_pose
 from firmware_bridge.realtime import MonotonicClock, run
 from firmware_bridge.thrust import ThrustMap
-from neural_lander.cli.link_options import height_source, link_options, with_pose
+from neural_lander.cli.link_options import CRAZYFLIE_BY_HAND, height_source, link_options, with_pose
 from neural_lander.cli.output import console, emit
 from neural_lander.errors import UserError
 from neural_lander.flightlog.files import replacing
@@ -59,9 +59,7 @@ def calibrate(
     """Listen while the pilot hovers by hand, well above 1 m; write newtons against throttle. Commands nothing."""
     profile = load_vehicle(vehicle)
     if split_prefix(link)[0] == "crazyflie":
-        raise UserError(
-            f"link '{link}' does not tell the throttle that the pilot flies by; write the thrust map by hand"
-        )
+        raise UserError(f"link '{link}': {CRAZYFLIE_BY_HAND}")
     if not out.parent.is_dir():
         raise UserError(f"--out {out}: there is no folder {out.parent}; make it first")
     if out.is_dir() or not os.access(out if out.exists() else out.parent, os.W_OK):

@@ -13,7 +13,7 @@ from neural_lander.bundle import Bundle
 from neural_lander.control.build import build_controller
 from neural_lander.control.certified import why_not_certified
 from neural_lander.control.controller import Controller
-from neural_lander.control.kinds import GUARD, ControllerKind, chosen_parameters, controller_named
+from neural_lander.control.kinds import ControllerKind, chosen_parameters, controller_named
 from neural_lander.control.tuned import load_tuned
 from neural_lander.errors import UserError
 from neural_lander.vehicle import Vehicle
@@ -70,7 +70,7 @@ def choose_controller(
     kind = controller_named(name)
     if kind.guarded and not guard:
         raise UserError(f"--controller {name} and --no-guard contradict each other: leave one of them out")
-    gains = None if tuned is None else _tuned(tuned, vehicle, kind.bare)
+    gains = None if tuned is None else _tuned(tuned, vehicle, kind)
     learned = None if bundle is None or kind.residual == "none" else bundle.learned
     kind = kind.within_guard if guard else kind
     controller = build_controller(kind, vehicle, learned, tuned=gains)
@@ -78,12 +78,10 @@ def choose_controller(
 
 
 def _tuned(path: Path, vehicle: Vehicle, kind: ControllerKind) -> Mapping[str, float]:
-    """Gains of the controller, whether it was tuned within the guard or without."""
+    """Gains of the controller, which are the same within the guard and without."""
     if kind.estimate == "user":
         raise UserError(f"--tuned holds no gains of '{kind.name}', which brings its own: leave it out")
-    found = load_tuned(path, vehicle)
-    name = next((name for name in (kind.name, kind.name + GUARD) if name in found), kind.name)
-    return load_tuned(path, vehicle, [name])[name]
+    return load_tuned(path, vehicle, [kind.name])[kind.name]
 
 
 def _gains(kind: ControllerKind, controller: Controller, tuned: Mapping[str, float] | None) -> dict[str, Any]:

@@ -100,15 +100,17 @@ def _session(prepared: Prepared, poses: PoseReceiver | None, stack: contextlib.E
 
 
 def _run(session: Session, options: Options) -> int:
-    """Run to the end; the number of ticks left out."""
-    wishes, arm = session.wishes, options.arm
-    with _signals(wishes), keys(even_piped=arm) as pressed, undisturbed(options.cpu, options.priority):
+    """Run to the end, and hand back whatever it was; the number of ticks left out."""
+    with _signals(session.wishes), keys(even_piped=options.arm) as pressed, undisturbed(options.cpu, options.priority):
 
         def tick(now: float, lateness: float) -> bool:
-            wishes.type(pressed(), asked=arm)
+            session.type(pressed())
             return session.tick(now, lateness)
 
-        return run(tick, options.rate, session.clock, session.loop.listen if options.follow_state else None)
+        try:
+            return run(tick, options.rate, session.clock, session.loop.listen if options.follow_state else None)
+        finally:
+            session.close()
 
 
 @contextlib.contextmanager

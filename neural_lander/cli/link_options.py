@@ -13,8 +13,13 @@ from firmware_bridge.links import TELLS_HOVER, TELLS_POSITION, split_prefix
 from firmware_bridge.mavlink import MavlinkLink
 from firmware_bridge.pose import PoseReceiver
 from firmware_bridge.posed_link import PosedLink
-from firmware_bridge.thrust import ThrustMap, thrust_map_from_json
+from firmware_bridge.thrust import KEYS, ThrustMap, thrust_map_from_json
 from neural_lander.errors import UserError, why_unread
+
+CRAZYFLIE_BY_HAND = (
+    "a Crazyflie has one link, and the program that a pilot hovers it by holds it, so that nobody can listen and "
+    f"calibrate; write the thrust map by hand: JSON with {', '.join(KEYS)}; the fraction is of full PWM, 65535"
+)
 
 
 def link_options(thrust_map: Path | None, system: int | None, order: str | None) -> dict[str, Any]:
@@ -60,6 +65,8 @@ def motor_order(text: str) -> tuple[int, ...]:
 def require_thrust_map(address: str, vehicle: str, given: bool) -> None:
     """Refuse to send over a link that tells no hover throttle without a calibration."""
     prefix, _ = split_prefix(address)
+    if prefix == "crazyflie" and not given:
+        raise UserError(f"link '{address}' needs --thrust-map (or --observe): {CRAZYFLIE_BY_HAND}")
     if prefix not in TELLS_HOVER and not given:
         raise UserError(
             f"link '{address}' does not tell the throttle that hovers: run 'neural-lander calibrate --link {address} "

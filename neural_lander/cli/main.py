@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TextIO
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from neural_lander import __version__
 from neural_lander.errors import NeuralLanderWarning, UserError
@@ -63,13 +63,25 @@ class Verbs(TyperGroup):
         return name, placeholder if name is None else load(name), rest
 
 
+class VerbCommand(TyperCommand):
+    """A verb that says of a value which it refuses what was typed and what may be."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """See Typer; its newer versions name of value and range only the bound that was missed."""
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            error.message = _in_full(error)
+            raise
+
+
 def load(name: str) -> Any:
     """Command of a verb, imported now."""
     module, attribute = VERBS[name].target.split(":")
     target = getattr(importlib.import_module(module), attribute)
     if not isinstance(target, typer.Typer):
         function, target = target, typer.Typer(add_completion=False)
-        target.command(name)(function)
+        target.command(name, cls=VerbCommand)(function)
     command = typer.main.get_command(target)
     command.name = name
     return command
@@ -131,6 +143,19 @@ def _version(wanted: bool) -> None:
     if wanted:
         sys.stdout.write(f"neural-lander {__version__}\n")
         raise typer.Exit
+
+
+def _in_full(error: typer.BadParameter) -> str:
+    """The message of an error that pydantic found, with the value and its range."""
+    found: list[dict[str, Any]] = getattr(error.__cause__, "errors", list)()
+    if not found:
+        return error.message
+    low, high = getattr(error.param, "min", None), getattr(error.param, "max", None)
+    bounds = {"from": low, "to": high} if None not in (low, high) else {"at least": low, "at most": high}
+    words = " ".join(f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None)
+    if found[0]["type"] in ("greater_than_equal", "less_than_equal"):
+        return f"{found[0]['input']} must be {words}"
+    return f"{found[0]['input']!r}: {error.message}" + (f"; it must be {words}" if words else "")
 
 
 def _remedy(verb: str, missing: str) -> str:

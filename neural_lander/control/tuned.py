@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from neural_lander.control.kinds import GUARD
 from neural_lander.errors import UserError, why_unread
 from neural_lander.vehicle import Vehicle
 
@@ -23,7 +24,7 @@ def load_tuned(path: Path, vehicle: Vehicle, controllers: Sequence[str] = ()) ->
     vehicle
         The file must have been made for it.
     controllers
-        These must be in the file.
+        These must be in the file; one within the guard as what it guards, since the guard adds no gain to tune.
 
     Raises
     ------
@@ -43,8 +44,9 @@ def load_tuned(path: Path, vehicle: Vehicle, controllers: Sequence[str] = ()) ->
         raise UserError(f"{path} is not {wanted}: write one with 'neural-lander tune'") from error
     if sha256 != vehicle.sha256:
         raise UserError(f"{path} was tuned for another vehicle ('{document['vehicle']}') than '{vehicle.name}'")
-    missing = [name for name in controllers if name not in gains]
+    bare = {name: name.removesuffix(GUARD) for name in controllers}
+    missing = [name for name in bare.values() if name not in gains]
     if missing:
         has = ", ".join(gains) or "none"
         raise UserError(f"{path} holds no gains of '{missing[0]}' (it has: {has}): tune it, or leave it out")
-    return gains
+    return gains | {name: gains[inner] for name, inner in bare.items()}

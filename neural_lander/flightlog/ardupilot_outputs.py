@@ -5,7 +5,6 @@ https://ardupilot.org/copter/docs/logmessages.html
 
 from __future__ import annotations
 
-from math import pi
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy as np
 from neural_lander.flightlog.dataflash_records import Records
 from neural_lander.flightlog.rangefinder import Readings, Standing, gear_height
 from neural_lander.flightlog.streams import Stream
+from neural_lander.units import RPM
 
 ROTORS = 4
 FIRST_MOTOR_FUNCTION = 33  # SERVOn_FUNCTION of motor 1
@@ -31,7 +31,7 @@ def rotor_speed(records: Records, said: list[str]) -> dict[str, Stream]:
     t, instance, speed = (
         records.time("ESC"),
         records.column("ESC", column),
-        records.column("ESC", "RPM") * 2 * pi / 60,
+        RPM * records.column("ESC", "RPM"),
     )
     parts = [(t[instance == k], speed[instance == k]) for k in range(ROTORS)]
     if any(len(part[0]) < 2 for part in parts) or not speed.any():

@@ -15,6 +15,7 @@ from neural_lander.flightlog.gaps import gap_words
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.flightlog.usd_blocks import TICK, Blocks, looks_like_header, parse_header, read_blocks
 from neural_lander.rotation import quaternion_conjugate, quaternion_multiply
+from neural_lander.units import GRAM_FORCE
 
 _STATE = "stateEstimateZ."
 PWM_FULL_SCALE = 65536.0  # the thrust curves are identified with p = PWM/65536 (Neural-Swarm2)
@@ -34,7 +35,6 @@ _NEEDED = ("position", "velocity")
 _QUATERNION = _STATE + "quat"
 _THRUST = "motor.thrust"
 _PREDICTED = "ctrlFa.Faz"  # in grams: the firmware of Neural-Swarm2 converts it as below before it subtracts it
-_GRAM = 9.81e-3  # N
 
 
 class CrazyflieUsd:
@@ -132,7 +132,7 @@ def _applied(records: np.ndarray) -> np.ndarray:
 
     The firmware subtracts it where its parameter ``enableNN`` exceeds 1, which no log holds. No label depends on it.
     """
-    up = records[_PREDICTED].astype(np.float64) * _GRAM
+    up = records[_PREDICTED].astype(np.float64) * GRAM_FORCE
     return np.column_stack([np.zeros((len(up), 2)), np.where(np.isfinite(up), up, 0.0)])
 
 

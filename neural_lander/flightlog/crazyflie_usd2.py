@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import pi
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from neural_lander.flightlog.rotor_source import COMMAND, SPEED, choose_rotors
 from neural_lander.flightlog.streams import Stream, join, to_world
 from neural_lander.flightlog.usd_events import TIME, Events, looks_like_events, read_events
 from neural_lander.rotation import quaternion_exp, quaternion_multiply
+from neural_lander.units import DEGREE, RPM
 from neural_lander.vehicle import GRAVITY
 
 
@@ -45,8 +45,8 @@ FIELDS: Mapping[str, tuple[Source, ...]] = {
         _three("stateEstimateZ", "ax ay az", 1e-3),
         _three("stateEstimate", "ax ay az", GRAVITY, GRAVITY),
     ),
-    "body_rates": (_three("gyro", "x y z", pi / 180),),
-    "rotor_speed": (_three("rpm", "m1 m2 m3 m4", 2 * pi / 60),),
+    "body_rates": (_three("gyro", "x y z", DEGREE),),
+    "rotor_speed": (_three("rpm", "m1 m2 m3 m4", RPM),),
     "rotor_command": (
         _three("pwm", "m1_pwm m2_pwm m3_pwm m4_pwm", 1 / PWM_FULL_SCALE),
         _three("motor", "m1 m2 m3 m4", 1 / PWM_FULL_SCALE),

@@ -8,7 +8,6 @@ is moved to fit what comes after. Nothing is interpolated across a reset of posi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import pi
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from neural_lander.flightlog.rangefinder import Readings, Standing, gear_height
 from neural_lander.flightlog.rotor_source import choose_rotors
 from neural_lander.flightlog.streams import Stream, join, remove_steps, to_world
 from neural_lander.frames import swap_attitude, swap_body, swap_world
+from neural_lander.units import RPM
 
 POSE, ATTITUDE = "vehicle_local_position", "vehicle_attitude"
 TOPICS = (
@@ -204,7 +204,7 @@ def _rotor_speed(esc: Topic | None, said: list[str]) -> dict[str, Stream]:
         motor = int(np.median(esc[name])) - MOTOR_FUNCTION if name in esc else -1
         if 0 <= motor < ROTORS:
             order[motor] = k
-    speed = np.abs(esc.columns(f"esc[{k}].esc_rpm" for k in order)) * 2 * pi / 60
+    speed = RPM * np.abs(esc.columns(f"esc[{k}].esc_rpm" for k in order))
     if speed.any():
         return {"rotor_speed": Stream(esc.t, speed)}
     said.append("esc_status reports no rotor speed: left out")

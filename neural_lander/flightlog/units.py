@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import pi
 
 from neural_lander.errors import UserError
 from neural_lander.flightlog.log import COLUMNS
+from neural_lander.units import DEGREE, RPM, STANDARD_GRAVITY
 
 TO_SI: Mapping[str, Mapping[str, float]] = {
     "s": {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9},
     "m": {"m": 1.0, "cm": 1e-2, "mm": 1e-3, "ft": 0.3048},
     "m/s": {"m/s": 1.0, "cm/s": 1e-2, "mm/s": 1e-3, "ft/s": 0.3048},
-    "m/s^2": {"m/s^2": 1.0, "mm/s^2": 1e-3, "g": 9.80665},  # standard gravity, 3rd CGPM
-    "rad/s": {"rad/s": 1.0, "mrad/s": 1e-3, "deg/s": pi / 180, "rpm": 2 * pi / 60},
+    "m/s^2": {"m/s^2": 1.0, "mm/s^2": 1e-3, "g": STANDARD_GRAVITY},
+    "rad/s": {"rad/s": 1.0, "mrad/s": 1e-3, "deg/s": DEGREE, "rpm": RPM},
     "V": {"V": 1.0, "mV": 1e-3},
     "N": {"N": 1.0, "mN": 1e-3},
     "pwm": {"pwm": 1.0},

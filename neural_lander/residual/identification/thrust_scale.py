@@ -19,6 +19,7 @@ from neural_lander.residual.identification.blocks import BlockMoments, block_num
 from neural_lander.residual.identification.lag import INSTRUMENT_LAGS, LEAST_BLOCKS, LagFit, lagged
 from neural_lander.residual.identification.signals import FlightSignals
 from neural_lander.residual.resample import SAMPLE_PERIOD, first_order_lag
+from neural_lander.units import GRAM_FORCE
 from neural_lander.vehicle import Vehicle
 
 LEAST_VOLTAGE_SPREAD = 0.01  # V sd within a flight: below it the slope in voltage is noise; a guess
@@ -171,7 +172,7 @@ def profile_snippet(vehicle: Vehicle, hover_ratio: float, lag: float | None, fli
         f'{{ value = {hover_ratio * vehicle.thrust_coefficient:.4g}, unit = "N s^2/rad^2", source = "{note}" }}'
     ]
     if vehicle.motor_curve is not None:
-        gram = [round(hover_ratio * c / 9.81e-3, 6) for c in vehicle.motor_curve.coefficients]
+        gram = [round(hover_ratio * c / GRAM_FORCE, 6) for c in vehicle.motor_curve.coefficients]
         lines = [
             "[motor_curve]",
             f'coefficients = {{ value = {gram}, unit = "gram-force", source = "{note}" }}',
