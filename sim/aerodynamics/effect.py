@@ -15,8 +15,9 @@ class AerodynamicEffect(Protocol):
     """A force and a moment on top of the nominal rotor thrusts. Plain functions qualify."""
 
     def __call__(self, state: State, rotor_speeds: Array, vehicle: Vehicle, terrain: Surface) -> tuple[Array, Array]:
-        """Force ``(..., 3)`` in N, world, and moment ``(..., 3)`` in N m, body, about the centre of mass.
+        """Force ``(..., 3)`` in N, world, and moment ``(..., 3)`` in N m, body, about the place of ``state``.
 
+        That is the frame's origin, from where ``vehicle`` has its hubs and gear: the nominal centre of mass.
         ``state`` is the true one; ``rotor_speeds`` ``(..., 4)`` in rad/s are those turning, not those commanded;
         ``terrain`` is the ground at this instant: ``terrain.height(x, y)`` in m, world.
         """

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from neural_lander.components import split
 from neural_lander.control.touchdown import RESTING_SHARE, TouchdownDetector
 from neural_lander.control.tracking import DEFAULT_NATURAL_FREQUENCY
 from neural_lander.errors import NeuralLanderWarning
@@ -188,7 +189,7 @@ class Flights:
 
     def _record(self, k: int) -> None:
         state = self.world.state
-        values = (*self.world.p, *self.world.v, state.height, state.rows[2][2])
+        values = (*split(state.position), *split(state.velocity), state.height, state.rows[2][2])
         for name, value in zip(RECORDED, values, strict=True):
             self.seen[name][k] = value
         self.contact[k] = state.contact
