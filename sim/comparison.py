@@ -203,7 +203,7 @@ def _robustness(c: Comparison, fly: _Flown) -> dict[str, Any]:
 
 
 def _robust(summary: Mapping[str, Any]) -> dict[str, Any]:
-    kept = ("label", "n", "success", "failures", "tipped_over_count", "touchdown_count")
+    kept = ("label", "kind", "n", "success", "failures", "tipped_over_count", "touchdown_count")
     errors = ("arrival_error_m", "lateness_s", "touchdown_speed_m_s", "drift_m")
     metrics = {key: summary["metrics"][key] for key in errors if key in summary["metrics"]}
     return {**{key: summary[key] for key in kept}, "metrics": metrics}
