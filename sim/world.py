@@ -16,7 +16,7 @@ from neural_lander.components import Vector, cross, dot, minus, plus, quaternion
 from neural_lander.errors import UserError
 from neural_lander.state import State
 from neural_lander.vehicle import GRAVITY, Vehicle
-from sim.aerodynamics import AerodynamicEffect, RandomEffect
+from sim.aerodynamics import AerodynamicEffect, RandomEffect, ours
 from sim.airframe import Airframe
 from sim.motors import FirstOrderMotors
 from sim.rigid_body import gyroscopic, net_moment
@@ -32,11 +32,6 @@ GEAR_DAMPING_RATIO = 0.5  # of the vehicle on its gear, guess: rubber
 
 def _name(effect: AerodynamicEffect) -> str:
     return str(getattr(effect, "__name__", type(effect).__name__))
-
-
-def _ours(effect: AerodynamicEffect) -> bool:
-    """Whether an effect is of this package: none of these writes into what it is given, and to forbid it costs 5 %."""
-    return type(effect).__module__.partition(".")[0] == __package__
 
 
 @contextlib.contextmanager
@@ -111,7 +106,7 @@ class PyBulletWorld:
         dt: float = TIME_STEP,
     ) -> None:
         self.vehicle, self.effects, self.dt = vehicle, tuple(effects), dt
-        self._strangers = not all(_ours(effect) for effect in self.effects)
+        self._strangers = not all(ours(effect) for effect in self.effects)  # to forbid them to write costs 5 %
         self.terrain: Terrain = terrain or Flat()
         """Before a reset it may be replaced by one of the same shape that moves otherwise."""
         airframe = airframe or Airframe.nominal()
@@ -200,8 +195,9 @@ class PyBulletWorld:
             specific_force=np.array(felt),
         )
         if self._strangers:
-            for values in (self.state.position, self.state.velocity, self.state.attitude, self.state.body_rates):
-                values.flags.writeable = False  # an effect that writes into the truth is refused, by name
+            for values in vars(self.state).values():
+                if isinstance(values, np.ndarray):
+                    values.flags.writeable = False  # an effect that writes into the truth is refused, by name
         vars(self.state)["rows"] = rows  # known here: spares the effects to compute them again
 
     def _touches(self, felt: Vector) -> bool:

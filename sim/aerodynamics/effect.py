@@ -43,3 +43,18 @@ def known_part(effects: Sequence[AerodynamicEffect]) -> list[AerodynamicEffect]:
     """The effects that are functions of state and rotor speeds."""
     known = (getattr(effect, "known", None) if isinstance(effect, RandomEffect) else effect for effect in effects)
     return [effect for effect in known if effect is not None]
+
+
+def ours(effect: object) -> bool:
+    """Whether an effect is of this package, and with it all that it holds: none of these writes into what it is given.
+
+    What a stranger's effect would write to is forbidden, or watched, wherever one is held.
+    """
+    if not str(getattr(effect, "__module__", type(effect).__module__)).startswith(("sim.", "neural_lander.")):
+        return False
+    held = (part for value in getattr(effect, "__dict__", {}).values() for part in _parts(value))
+    return isinstance(effect, type) or all(ours(part) for part in held if callable(part))
+
+
+def _parts(value: object) -> Sequence[object]:
+    return value if isinstance(value, list | tuple) else (value,)

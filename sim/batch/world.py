@@ -13,12 +13,13 @@ import numpy as np
 import torch
 
 from neural_lander.components import Vector, cross, join, minus, plus, quaternion_rows, rotate, rotate_back, split
+from neural_lander.errors import UserError
 from neural_lander.state import State
 from neural_lander.vehicle import GRAVITY, Vehicle
-from sim.aerodynamics import AerodynamicEffect, RandomEffect
+from sim.aerodynamics import AerodynamicEffect, RandomEffect, ours
 from sim.airframe import Airframe
 from sim.batch.contact import Contact
-from sim.batch.effects import for_batch
+from sim.batch.effects import for_batch, writes
 from sim.motors import share_after
 from sim.rigid_body import angular_acceleration, turned
 from sim.terrain import DeckSurface, Flat, Terrain, clearance
@@ -59,6 +60,7 @@ class BatchWorld:
         like: torch.Tensor | None = None,
     ) -> None:
         self.vehicle, self.dt, self.terrain = vehicle, dt, terrain or Flat()
+        self._strangers = not all(ours(effect) for effect in effects)
         self.effects = tuple(for_batch(effect, vehicle, self.terrain.mean(), dt) for effect in effects)
         self.like = torch.zeros((), dtype=torch.float64) if like is None else like
         self._maps = self._wrench_maps(airframes)
@@ -156,7 +158,7 @@ class BatchWorld:
         force, moment = rotate(state.rows, wrench[:3]), wrench[3:]
         lift = force
         for effect in self.effects:
-            extra_force, extra_moment = effect(state, self.rotor_speeds, self.vehicle, self.surface)
+            extra_force, extra_moment = self._effect(effect)
             force = [a + b for a, b in zip(force, split(extra_force), strict=True)]
             moment = [a + b for a, b in zip(moment, split(extra_moment), strict=True)]
         if self._offset is not None:  # effects give their moments about the frame's origin
@@ -176,6 +178,20 @@ class BatchWorld:
         self.t += dt
         felt = [(a - b) / dt for a, b in zip(self.v, before, strict=True)]
         self._read([felt[0], felt[1], felt[2] + GRAVITY])
+
+    def _effect(self, effect: AerodynamicEffect) -> tuple[Any, Any]:
+        """Force and moment of one; a stranger's that writes into the truth is refused, by name."""
+        state, speeds = self.state, self.rotor_speeds
+        if not self._strangers:
+            return effect(state, speeds, self.vehicle, self.surface)
+        before = writes(state, speeds)
+        found = effect(state, speeds, self.vehicle, self.surface)
+        if writes(state, speeds) != before:
+            name = getattr(effect, "__name__", type(effect).__name__)
+            raise UserError(
+                f"effect '{name}' writes into the state or the rotor speeds that it is given: they are read-only"
+            )
+        return found
 
     def _near(self, state: State) -> torch.Tensor:
         """Who may touch within this step; of one who has tipped over, the hubs may be lower than the gear."""
