@@ -120,7 +120,7 @@ class LanderEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     def _advance(self, f_d: np.ndarray) -> bool:
         """One step of the world under f_d; whether it has landed."""
         world, state, reference = self._world, self._seen, self._trajectory(self._t)
-        R_d = desired_attitude(split(f_d), reference.yaw)
+        R_d = desired_attitude(split(f_d), reference.yaw, self.plant.vehicle.weight)
         moment = self._attitude(state.rows, split(state.body_rates), R_d)
         thrust = np.float64(f_d @ np.array([row[2] for row in state.rows]))
         u, _ = self._allocation(thrust, moment)

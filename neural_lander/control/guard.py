@@ -199,7 +199,7 @@ class Guarded:
         active: bool | Array,
     ) -> Array:
         inner = self.controller
-        R_d = desired_attitude(safe, reference.yaw)
+        R_d = desired_attitude(safe, reference.yaw, inner.vehicle.weight)
         moment = inner.attitude(state.rows, split(state.body_rates), R_d)
         u, _ = inner.allocation(_array(thrust, moment), moment)
         chosen = namespace(u).sqrt(u)
