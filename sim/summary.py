@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sim.campaign import Outcome
-from sim.landing import controller_named
+from sim.controllers import controller_named
 from sim.ranking import told
 from sim.statistics import TAIL, median_interval, paired_difference, wilson_interval, worst_mean
 

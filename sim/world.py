@@ -15,16 +15,14 @@ import numpy as np
 from neural_lander.components import Vector, cross, dot, minus, plus, quaternion_rows, rotate, rotate_back, scaled
 from neural_lander.errors import UserError
 from neural_lander.state import State
-from neural_lander.vehicle import GRAVITY, Vehicle
+from neural_lander.vehicle import GEAR_FRICTION, GRAVITY, Vehicle
 from sim.aerodynamics import AerodynamicEffect, RandomEffect, ours
 from sim.airframe import Airframe
 from sim.motors import FirstOrderMotors
-from sim.rigid_body import gyroscopic, net_moment
+from sim.rigid_body import TIME_STEP, gyroscopic, net_moment
 from sim.terrain import Flat, Terrain, clearance
 
-TIME_STEP = 1 / 240  # s, Bullet's default step
 FOOT_RADIUS = 0.1  # of the gear's height: spheres as feet
-FRICTION = 0.8  # rubber on a hard floor, guess
 NO_LOAD = 1e-9  # of the weight: less than any foot carries, more than rounding
 GEAR_SAG = 0.0015  # m, how far legs and rubber feet give way under the weight, guess
 GEAR_DAMPING_RATIO = 0.5  # of the vehicle on its gear, guess: rubber
@@ -125,7 +123,7 @@ class PyBulletWorld:
         b.setGravity(0, 0, -GRAVITY)
         self._ground = self.terrain.build(b)
         for ground in self._ground:
-            b.changeDynamics(ground, -1, lateralFriction=FRICTION, restitution=0.0)
+            b.changeDynamics(ground, -1, lateralFriction=GEAR_FRICTION, restitution=0.0)
         radius = FOOT_RADIUS * vehicle.gear_clearance
         points = np.concatenate([vehicle.gear_points + [0, 0, radius], vehicle.rotor_positions]) - centre_of_mass
         feet = b.createCollisionShapeArray(
@@ -139,7 +137,7 @@ class PyBulletWorld:
         # Bullet would damp the motion by 4 % per second, and derive an inertia from the feet
         b.changeDynamics(
             body, -1, localInertiaDiagonal=self._J, linearDamping=0, angularDamping=0, maxJointVelocity=1e4,
-            lateralFriction=FRICTION, restitution=0.0, contactStiffness=stiffness, contactDamping=damping,
+            lateralFriction=GEAR_FRICTION, restitution=0.0, contactStiffness=stiffness, contactDamping=damping,
         )  # fmt: skip
         return body
 

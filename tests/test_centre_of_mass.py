@@ -16,8 +16,9 @@ from sim.aerodynamics import GroundEffect
 from sim.airframe import Airframe
 from sim.batch.world import BatchWorld
 from sim.plant import Plant
+from sim.rigid_body import TIME_STEP
 from sim.terrain import Flat, Surface, clearance
-from sim.world import GEAR_SAG, TIME_STEP, PyBulletWorld
+from sim.world import GEAR_SAG, PyBulletWorld
 
 pytest.importorskip("pybullet", reason="the worlds are compared")
 

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from neural_lander.components import Rows, Vector, cross, dot, minus, rotate, rotate_back
-from neural_lander.vehicle import Vehicle
-from sim.world import FOOT_RADIUS, FRICTION, GEAR_DAMPING_RATIO, GEAR_SAG
+from neural_lander.vehicle import GEAR_FRICTION, Vehicle
+from sim.world import FOOT_RADIUS, GEAR_DAMPING_RATIO, GEAR_SAG
 
 SWEEPS = 10
 SMALL = 1e-12  # N s, below which a friction impulse has no direction
@@ -94,7 +94,7 @@ class Contact:
             carried = (wanted / (1.0 + self._soft * inverse)).clip(0.0, None)
             share = self._share(carried, lever)
             rub = [r - share * (s - along * c) for r, s, c in zip(rub, slip, n, strict=True)]
-            limit = FRICTION * carried / (dot(rub, rub) + SMALL**2).sqrt()
+            limit = GEAR_FRICTION * carried / (dot(rub, rub) + SMALL**2).sqrt()
             rub = [r * limit.clip(None, 1.0) for r in rub]
             impulse = [carried * c + r for c, r in zip(n, rub, strict=True)]
             moment = rotate_back(rows, [m.sum(dim=0) for m in cross(arm, impulse)])

@@ -28,13 +28,14 @@ from neural_lander.state import Reference
 from sim.batch.controllers import batched, on_torch, rows_of
 from sim.batch.sensors import BatchSensors
 from sim.batch.world import BatchWorld
+from sim.controllers import build_controller, controller_named
 from sim.flight import Truth
 from sim.forecast import forecast_of
-from sim.landing import build_controller, controller_named, drawn_start
+from sim.landing import drawn_start
 from sim.scenarios import WARM_UP, Scenario, scenario_named
 
 if TYPE_CHECKING:
-    from sim.campaign import Copy
+    from sim.worlds import Copy
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,8 @@ from sim.airframe import Airframe
 from sim.batch.contact import Contact
 from sim.batch.effects import for_batch, writes
 from sim.motors import share_after
-from sim.rigid_body import angular_acceleration, turned
+from sim.rigid_body import TIME_STEP, angular_acceleration, turned
 from sim.terrain import DeckSurface, Flat, Terrain, clearance
-from sim.world import TIME_STEP
 
 NEAR = 0.05  # m: nothing falls further in a step than a fraction of this
 UPRIGHT = 0.7  # cosine of the tilt, up to which the gear is lower than the hubs
