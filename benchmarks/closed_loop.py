@@ -18,8 +18,9 @@ from neural_lander.trajectory import Hover
 from neural_lander.vehicle import Vehicle, load_vehicle
 from sim.flight import fly
 from sim.plant import Plant
+from sim.rigid_body import TIME_STEP
 from sim.sensors import Sensors
-from sim.world import TIME_STEP, PyBulletWorld
+from sim.world import PyBulletWorld
 
 STEPS = 2400  # 10 s of flight
 REPEATS = 7

@@ -24,6 +24,7 @@ from neural_lander.motor_curve import PwmVoltageCurve
 
 GRAVITY = 9.81  # m/s^2, the value that the label of the real logs is defined with
 G_VECTOR = np.array([0.0, 0.0, -GRAVITY])  # m/s^2, world
+GEAR_FRICTION = 0.8  # of rubber feet on a hard floor, in every simulated world; guess
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from neural_lander.components import Vector, split
 from neural_lander.rotation import cross
 from neural_lander.vehicle import Vehicle
 
@@ -21,7 +22,7 @@ class Airframe:
     rotor_axes: np.ndarray  # (4, 3)
     """Unit thrust directions, body."""
     centre_of_mass: np.ndarray  # (3,) m
-    """Offset of the true from the nominal centre of mass, body."""
+    """Offset of the true from the nominal centre of mass, body. Hubs and gear stay where they are on the frame."""
     thrust_gains: np.ndarray = field(default_factory=lambda: np.ones(4))  # (4,)
     """True over nominal thrust of each rotor at the same speed."""
     lag_gains: np.ndarray = field(default_factory=lambda: np.ones(4))  # (4,)
@@ -47,6 +48,11 @@ class Airframe:
         reaction = -(vehicle.rotor_directions * vehicle.torque_ratio)[:, None] * self.rotor_axes
         wrench = np.concatenate([self.rotor_axes, cross(arms, self.rotor_axes) + reaction], axis=-1)
         return self.thrust_gains[:, None] * wrench
+
+    @property
+    def offset(self) -> Vector | None:
+        """The centre of mass as components in m; None where it is where it should be, and nothing is to be moved."""
+        return split(self.centre_of_mass) if np.any(self.centre_of_mass) else None
 
     def motor_time_constants(self, vehicle: Vehicle) -> float | np.ndarray:
         """s, one number where all motors are alike, else (4,)."""

@@ -16,8 +16,9 @@ from neural_lander.control.touchdown import RESTING_SHARE
 from neural_lander.control.tracking import DEFAULT_NATURAL_FREQUENCY
 from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.extension import load_named
+from sim.controllers import build_controller, controller_named
 from sim.fingerprint import code_fingerprint, fingerprint
-from sim.landing import build_controller, controller_named, identify_moment_trim
+from sim.landing import identify_moment_trim
 from sim.plant import Plant
 from sim.pool import LocalPool, Pool
 from sim.scenarios import scenario_named
@@ -253,6 +254,3 @@ def _outcomes(campaign: Campaign, rows: Sequence[Mapping[str, Any]]) -> dict[str
 def flight_seed(seed: int, index: int) -> int:
     """Seed of a test flight, the same for every controller."""
     return int(np.random.SeedSequence([seed, index, TEST_STREAM]).generate_state(1)[0])
-
-
-__all__ = ["Campaign", "Copy", "Failure", "Outcome", "Progress", "flight_seed", "moment_trims", "run_campaign"]

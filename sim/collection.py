@@ -19,8 +19,8 @@ from neural_lander.state import Reference
 from neural_lander.vehicle import Vehicle
 from sim.flight import fly
 from sim.plant import Plant
+from sim.rigid_body import TIME_STEP
 from sim.sensors import Sensors
-from sim.world import TIME_STEP
 
 FLIGHTS = 5
 FLIGHT_TIME = 50.0  # s

@@ -13,12 +13,12 @@ from neural_lander import __version__
 from neural_lander.bundle import Bundle
 from neural_lander.certificate.meaning import explained
 from neural_lander.control.touchdown import CONTACT_TIME, RESTING_SHARE, SPOOL_TIME
-from neural_lander.control.tracking import DEFAULT_NATURAL_FREQUENCY, TrackingGains
+from neural_lander.control.tracking import DEFAULT_NATURAL_FREQUENCY, DEFAULT_TRIM_RATE, TrackingGains
 from neural_lander.flightlog import FlightLog
-from sim.campaign import Campaign, Copy, Outcome, run_campaign
+from sim.campaign import Campaign, Outcome, run_campaign
 from sim.contribution import contribution
+from sim.controllers import CONTROLLERS
 from sim.insight import coverage, learned_curve, thrust_slope
-from sim.landing import CONTROLLERS
 from sim.oracle import closed_form_hang
 from sim.plant_change import PlantChange
 from sim.pool import LocalPool, Pool
@@ -31,10 +31,11 @@ from sim.requirements import (
     learning_requirements,
     robust_requirements,
 )
+from sim.rigid_body import TIME_STEP
 from sim.scenarios import SCENARIOS
 from sim.shards import write_rows
 from sim.summary import summarise
-from sim.worlds import fitting_world
+from sim.worlds import Copy, fitting_world
 
 SWEEP_METRICS = ("final_error_m", "arrival_error_m", "lateness_s")
 SHARDS, FLIGHTS = "shards", "flights.parquet"  # in the folder of a comparison
@@ -203,7 +204,7 @@ def _robustness(c: Comparison, fly: _Flown) -> dict[str, Any]:
 
 
 def _robust(summary: Mapping[str, Any]) -> dict[str, Any]:
-    kept = ("label", "n", "success", "failures", "tipped_over_count", "touchdown_count")
+    kept = ("label", "kind", "n", "success", "failures", "tipped_over_count", "touchdown_count")
     errors = ("arrival_error_m", "lateness_s", "touchdown_speed_m_s", "drift_m")
     metrics = {key: summary["metrics"][key] for key in errors if key in summary["metrics"]}
     return {**{key: summary[key] for key in kept}, "metrics": metrics}
@@ -216,10 +217,13 @@ def _settings(c: Comparison) -> dict[str, Any]:
         "airframes": len(c.copies),
         "seed": c.seed,
         "omega_n_rad_s": c.omega_n,
-        "gains": "Lambda = omega_n I, K_v = m omega_n I, trim Gamma = 1.5 1/s, the same for every controller",
+        "gains": (
+            f"Lambda = omega_n I, K_v = m omega_n I, trim Gamma = {DEFAULT_TRIM_RATE:g} 1/s, the same for every "
+            "controller"
+        ),
         "effects": [getattr(e, "__name__", type(e).__name__) for e in plant.effects],
         "sensor_noise": vars(plant.noise),
-        "controller_step_s": 1 / 240,
+        "controller_step_s": TIME_STEP,
         "world": c.world,
         "touchdown": (
             f"contact for {CONTACT_TIME:g} s; while contact is felt thrust falls to {c.resting_share:.0%} within "

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import product
 from typing import Any
 
 from sim.campaign import Outcome
 from sim.metrics import metric_named
+from sim.ranking import kind_of
 from sim.statistics import separate
 from sim.summary import paired
 
-FEED_FORWARD: Mapping[str, str] = {"nothing": "pd", "Cheeseman-Bennett": "pd-cb", "network": "neural-lander"}
-TRIM = "-trim"
+FEED_FORWARD: Mapping[str, str] = {"nothing": "none", "Cheeseman-Bennett": "cheeseman-bennett", "network": "network"}
+"""Heading -> residual model."""
+TRIMS: Mapping[str, str] = {"none": "without trim", "trim": "with trim"}
+"""Estimate -> heading."""
 
 
 def contribution(outcomes: Mapping[str, Outcome], controllers: Mapping[str, Any], seed: int = 0) -> dict[str, Any]:
@@ -20,11 +24,14 @@ def contribution(outcomes: Mapping[str, Outcome], controllers: Mapping[str, Any]
     ``removed_share`` is the part of the error of nothing, with the same trim, that is gone; ``network_minus_law`` the
     difference of the network to the fitted law seed by seed, and whether their 95 % intervals are apart.
     """
+    kinds = {name: kind_of(name, controllers.get(name)) for name, outcome in outcomes.items() if outcome.rows}
+    by_parts = {(kind.residual, kind.estimate, kind.guarded): name for name, kind in kinds.items()}
     found = {}
-    for suffix, trim in (("", "without trim"), (TRIM, "with trim")):
-        names = {what: name + suffix for what, name in FEED_FORWARD.items()}
-        if all(outcomes.get(name) and outcomes[name].rows for name in names.values()):
-            found[trim] = _rows(names, outcomes, controllers, seed)
+    for guarded, (estimate, trim) in product((False, True), TRIMS.items()):
+        names = {what: by_parts.get((residual, estimate, guarded)) for what, residual in FEED_FORWARD.items()}
+        flown = {what: name for what, name in names.items() if name is not None}
+        if len(flown) == len(names):
+            found[f"{trim}, guarded" if guarded else trim] = _rows(flown, outcomes, controllers, seed)
     return found
 
 

@@ -11,11 +11,12 @@ from neural_lander.certificate.tracking import LoopFlight
 from neural_lander.residual.domain import Domain
 from neural_lander.state import State
 from neural_lander.trajectory import Landing
-from sim.campaign import Copy, Progress
+from sim.campaign import Progress
+from sim.controllers import build_controller, controller_named
 from sim.flight import Truth
-from sim.landing import build_controller, controller_named, fly_once, identify_moment_trim
+from sim.landing import fly_once, identify_moment_trim
 from sim.scenarios import scenario_named
-from sim.world import TIME_STEP
+from sim.worlds import Copy
 
 CALIBRATION_STREAM, VERIFICATION_STREAM = 0xCA11, 0x0E4F  # keep their seeds apart from each other's and from the tests'
 SHARD = 10  # landings per task
@@ -132,6 +133,3 @@ def _in_batch(
                 found[index] = _descent(number, truth, reference, Lambda, gaps, scores)
             progress(len(found), flights)
     return [found[index] for index in range(flights)]
-
-
-__all__ = ["CALIBRATION_STREAM", "TIME_STEP", "VERIFICATION_STREAM", "descent_seed", "fly_descents"]

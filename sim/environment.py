@@ -20,7 +20,7 @@ from neural_lander.control.touchdown import TouchdownDetector
 from neural_lander.errors import UserError
 from neural_lander.state import Reference, State
 from neural_lander.vehicle import G_VECTOR, load_vehicle
-from sim.flight import truth_of
+from sim.flight import touched, truth_of
 from sim.forecast import forecast_of
 from sim.landing import identify_moment_trim, place
 from sim.plant import Plant
@@ -120,21 +120,23 @@ class LanderEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     def _advance(self, f_d: np.ndarray) -> bool:
         """One step of the world under f_d; whether it has landed."""
         world, state, reference = self._world, self._seen, self._trajectory(self._t)
-        R_d = desired_attitude(split(f_d), reference.yaw)
+        R_d = desired_attitude(split(f_d), reference.yaw, self.plant.vehicle.weight)
         moment = self._attitude(state.rows, split(state.body_rates), R_d)
         thrust = np.float64(f_d @ np.array([row[2] for row in state.rows]))
         u, _ = self._allocation(thrust, moment)
-        share = 1.0 if self._touchdown is None else self._touchdown(self._t, bool(state.contact))
-        if self._touchdown is not None and self._touchdown.landed:
-            return True
+        command = np.sqrt(u)
+        if self._touchdown is not None:
+            command = touched(self._touchdown, self._t, state, command, self.plant.vehicle.thrust_coefficient)
+            if self._touchdown.landed:
+                return True
         before = world.state
-        world.step(np.sqrt(u * share))
+        world.step(command)
         row = (self._t, before, reference.position, world.applied_force, world.rotor_speeds, _ZERO, _ZERO, None)
         self._rows.append(row)
         self._step += 1
         self._t = self._step * world.dt
         if self._forecast is not None:
-            self._forecast.commanded(np.sqrt(u * share), self._attitude.tau_hat)
+            self._forecast.commanded(command, self._attitude.tau_hat)
         self._seen = self._now()
         return False
 

@@ -101,9 +101,7 @@ def fly(
             u = command * command + excitation(t) / (4 * c_T)
             command = np.sqrt(clip(u, 0.0, u_max))
         if touchdown is not None:
-            asked = c_T * float(command.dot(command))
-            climb, upright = float(seen.velocity[2]), seen.rows[2][2]
-            command = command * math.sqrt(touchdown(t, bool(seen.contact), asked, climb, upright))
+            command = touched(touchdown, t, seen, command, c_T)
             if touchdown.landed:
                 break
         if excitation is not None or touchdown is not None:
@@ -139,6 +137,17 @@ def fly(
         about["uncertified"] = controller.uncertified
     unknown_weight = (world.vehicle.mass - controller.vehicle.mass) * G_VECTOR
     return _log(logged, about), truth_of(truth, c_T, unknown_weight, landed_at)
+
+
+def touched(touchdown: TouchdownDetector, t: float, seen: State, command: np.ndarray, c_T: float) -> np.ndarray:
+    """What the detector leaves at time t in s of the rotor speeds ``(4,)`` in rad/s that were asked for.
+
+    ``seen`` is what the controller sees, ``c_T`` the thrust coefficient it believes in. Every loop of one vehicle asks
+    here, so that all have the same detector.
+    """
+    asked = c_T * float(command.dot(command))
+    climb, upright = float(seen.velocity[2]), seen.rows[2][2]
+    return command * math.sqrt(touchdown(t, bool(seen.contact), asked, climb, upright))
 
 
 def _guard_force(controller: Controller | Guarded) -> np.ndarray | None:

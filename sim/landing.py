@@ -8,13 +8,10 @@ from typing import Any
 import numpy as np
 
 from neural_lander.control.controller import Controller
-from neural_lander.control.kinds import ControllerKind
-from neural_lander.control.learned import Learned
 from neural_lander.control.touchdown import RESTING_SHARE, TouchdownDetector
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.state import State
 from neural_lander.trajectory import Hover, Trajectory
-from sim.controllers import CONTROLLERS, build_controller, controller_named
 from sim.flight import Truth, fly
 from sim.plant import Plant
 from sim.scenarios import START_SPREAD, WARM_UP, Scenario
@@ -87,14 +84,3 @@ def fly_once(
         metadata=metadata,
     )
     return log, truth, trajectory, scenario.score(truth, trajectory)
-
-
-__all__ = [
-    "CONTROLLERS",
-    "ControllerKind",
-    "Learned",
-    "build_controller",
-    "controller_named",
-    "fly_once",
-    "identify_moment_trim",
-]

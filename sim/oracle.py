@@ -35,7 +35,8 @@ class Oracle:
         known = known_part(self.effects)
         R, xp = state.R, namespace(state.velocity)
         c_ratio = self.true.thrust_coefficient / self.believed.thrust_coefficient
-        axes = constant(c_ratio * self.airframe.rotor_axes - [0.0, 0.0, 1.0], state.velocity)
+        rotors = self.airframe.wrench_map(self.true)[:, :3]  # (4, 3) force per nominal thrust of each, body
+        axes = constant(c_ratio * rotors - [0.0, 0.0, 1.0], state.velocity)
         heavier = constant((self.true.mass - self.believed.mass) * G_VECTOR, state.velocity)
 
         surface = self._surface(state)

@@ -8,10 +8,9 @@ from types import MappingProxyType
 
 from neural_lander.errors import UserError
 from sim.aerodynamics import BatterySag, Dryden, InWind
-from sim.campaign import Copy
 from sim.plant import Plant
-
-SENSOR_STEP = 1 / 240  # s, of the delay
+from sim.rigid_body import TIME_STEP
+from sim.worlds import Copy
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ def _scale(what: str) -> Callable[[float], str]:
 
 
 def _delayed(plant: Plant, delay: float) -> Plant:
-    return replace(plant, noise=replace(plant.noise, delay=round(delay / SENSOR_STEP)))
+    return replace(plant, noise=replace(plant.noise, delay=round(delay / TIME_STEP)))
 
 
 CHANGES: Mapping[str, Change] = {

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from neural_lander.control.kinds import GUARD, ControllerKind
+from sim.controllers import CONTROLLERS
 from sim.metrics import metric_keys, metric_named
 from sim.statistics import Interval
-
-PLAIN = ("pd", "pd-cb", "neural-lander", "oracle")
-"""Controllers that estimate nothing in flight: what is off stays off, whatever the cause."""
-
 
 RELIABLE = 0.9  # of the flights, guess: who succeeds in fewer is not the best at anything
 
@@ -37,22 +35,44 @@ def ranking(controllers: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 def takes_part(name: str, key: str, controller: Mapping[str, Any]) -> bool:
     """Whether a controller may be the best in a figure."""
     rate = controller["success"]["rate"]
-    return not is_oracle(name) and known(key, controller) and rate is not None and rate >= RELIABLE
+    return not is_oracle(kind_of(name, controller)) and known(key, controller) and rate is not None and rate >= RELIABLE
 
 
-def is_oracle(name: str) -> bool:
+def told(kind: ControllerKind) -> dict[str, Any]:
+    """What results.json holds of a controller's kind, for :func:`kind_of`."""
+    return {"residual": kind.residual, "estimate": kind.estimate, "guarded": kind.guarded}
+
+
+def kind_of(name: str, controller: Mapping[str, Any] | None = None) -> ControllerKind:
+    """What a controller of results.json is: as it is told there, and else as its whole name says.
+
+    A user's code is not loaded for it; whatever its name holds, it is a user's.
+    """
+    label = str((controller or {}).get("label", name))
+    if controller and "kind" in controller:
+        return ControllerKind(name, label, **controller["kind"])
+    bare, guarded = name.removesuffix(GUARD), name.endswith(GUARD)
+    known = CONTROLLERS.get(bare)
+    residual, estimate = ("none", "user") if known is None else (known.residual, known.estimate)
+    return ControllerKind(name, label, residual, estimate, guarded)
+
+
+def is_oracle(kind: ControllerKind) -> bool:
     """Whether a controller is told the plant's own force."""
-    return "oracle" in name
+    return kind.residual == "oracle"
 
 
-def is_ours(name: str) -> bool:
+def is_ours(kind: ControllerKind) -> bool:
     """Whether a controller flies with the network."""
-    return "neural" in name
+    return kind.residual == "network"
 
 
-def estimates(name: str) -> bool:
-    """Whether a controller finds out in flight what its model misses: trim, INDI, L1, adaptation."""
-    return name not in PLAIN
+def estimates(kind: ControllerKind) -> bool:
+    """Whether a controller finds out in flight what its model misses: trim, INDI, L1, adaptation, or a user's law.
+
+    Of one that does not, what is off stays off, whatever the cause.
+    """
+    return kind.estimate != "none"
 
 
 def worse(key: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:

@@ -13,13 +13,15 @@ import numpy as np
 from neural_lander.errors import UserError
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.vehicle import Vehicle
-from sim.campaign import Campaign, Copy, flight_seed
+from sim.campaign import Campaign, flight_seed
+from sim.controllers import build_controller, controller_named
 from sim.flight import LOG_EVERY, Truth
-from sim.landing import build_controller, controller_named, fly_once, identify_moment_trim
+from sim.landing import fly_once, identify_moment_trim
 from sim.plant import Plant
 from sim.pool import Pool
 from sim.scenarios import scenario_named
 from sim.terrain import Terrain
+from sim.worlds import Copy
 
 SERIES_EVERY = 8  # steps: 30 Hz is enough for a picture
 POSE_EVERY = 12  # steps: 20 Hz; what draws it interpolates

@@ -9,11 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from neural_lander.control.kinds import ControllerKind
 from sim.metrics import metric_keys, metric_named
+from sim.ranking import is_oracle, kind_of
 
 Figure = dict[str, Any]
 
-TRIM = "-trim"  # ending of a controller's key
 FLARE = 0.35  # m: plots open on the part below it, where the controllers differ
 MAX_POINTS = 400  # per trace: more cannot be told apart on a screen
 PALETTE = ("#d9822b", "#4a9fd8", "#c65d9a", "#2a9d76", "#8f7ae5", "#c0483c", "#7a8794")
@@ -25,11 +26,19 @@ def colours(results: Mapping[str, Any]) -> dict[str, str]:
     scenarios = results.get("scenarios", {}).values()
     keys = dict.fromkeys(key for scenario in scenarios for key in scenario["controllers"])
     keys |= dict.fromkeys(results.get("gain_sweep", {}).get("controllers", {}))
-    families = list(dict.fromkeys(key.removesuffix(TRIM) for key in keys if "oracle" not in key))
+    entries = {key: c for scenario in scenarios for key, c in scenario["controllers"].items()}
+    kinds = {key: kind_of(key, entries.get(key)) for key in keys}
+    families = list(dict.fromkeys(_family(kind) for kind in kinds.values() if not is_oracle(kind)))
     return {
-        key: "--ink" if "oracle" in key else PALETTE[families.index(key.removesuffix(TRIM)) % len(PALETTE)]
-        for key in keys
+        key: "--ink" if is_oracle(kind) else PALETTE[families.index(_family(kind)) % len(PALETTE)]
+        for key, kind in kinds.items()
     }
+
+
+def _family(kind: ControllerKind) -> tuple[str, str, str]:
+    """What has one colour; every user's law is one of its own."""
+    estimate = "none" if kind.trim else kind.estimate
+    return kind.residual, kind.name if estimate == "user" else estimate, "guarded" if kind.guarded else ""
 
 
 def landings(scenario: Mapping[str, Any], colour: Mapping[str, str]) -> Figure | None:
@@ -40,7 +49,7 @@ def landings(scenario: Mapping[str, Any], colour: Mapping[str, str]) -> Figure |
         for i, trace in enumerate(controller.get("traces", [])):
             t, h, h_ref = (thin(trace[name]) for name in ("t", "height_m", "height_ref_m"))
             common = {
-                **_line(t, h, controller["label"], colour[key], _dash(key), 2 if i == 0 else 1),
+                **_line(t, h, controller["label"], colour[key], _dash(kind_of(key, controller)), 2 if i == 0 else 1),
                 "legendgroup": key,
                 "opacity": 1.0 if i == 0 else 0.25,
                 "hoverinfo": "all" if i == 0 else "skip",
@@ -124,7 +133,7 @@ def gain_sweeps(sweep: Mapping[str, Any], colour: Mapping[str, str], labels: Map
         for name, metrics in sweep["controllers"].items():
             if key in metrics:
                 y = [None if v is None else _short(v * metric.scale) for v in metrics[key]]
-                line = _line(omega, y, labels.get(name, name), colour[name], _dash(name))
+                line = _line(omega, y, labels.get(name, name), colour[name], _dash(kind_of(name)))
                 data.append({**line, "mode": "lines+markers"})
         yield {"data": data, "layout": _axes("Bandwidth ω<sub>n</sub> (rad/s)", metric.heading)}
 
@@ -141,8 +150,8 @@ def _short(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.5g}")
 
 
-def _dash(controller: str) -> str:
-    return "dash" if controller.endswith(TRIM) else "solid"
+def _dash(kind: ControllerKind) -> str:
+    return "dash" if kind.trim else "solid"
 
 
 def _line(

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from neural_lander.pages.html_page import MISSING, number, plain_table
 from sim.metrics import metric_keys, metric_named
-from sim.ranking import distance, estimates, is_oracle, is_ours, worse
+from sim.ranking import distance, estimates, is_oracle, is_ours, kind_of, worse
 
 SCENARIOS = {
     "land-1d": "Landing, vertical",
@@ -159,10 +159,11 @@ def losses(results: Mapping[str, Any]) -> list[str]:
     found: list[str] = []
     for name, scenario in results.get("scenarios", {}).items():
         controllers = scenario["controllers"]
-        for key in (key for key in controllers if is_ours(key)):
+        kinds = {key: kind_of(key, controller) for key, controller in controllers.items()}
+        for key in (key for key in controllers if is_ours(kinds[key])):
             rivals = [
-                c for n, c in controllers.items()
-                if not is_ours(n) and not is_oracle(n) and (estimates(key) or not estimates(n))
+                controllers[n] for n, kind in kinds.items()
+                if not is_ours(kind) and not is_oracle(kind) and (estimates(kinds[key]) or not estimates(kind))
             ]  # fmt: skip
             found += _losses(name, controllers[key], rivals)
     return found
@@ -191,7 +192,7 @@ def _gains(name: str, scenario: Mapping[str, Any]) -> Iterator[str]:
             continue
         a, b = controllers[ours], controllers[theirs]
         parts = []
-        for key in GAINS[1:] if estimates(ours) else (GAINS[0], *GAINS[3:]):
+        for key in GAINS[1:] if estimates(kind_of(ours, a)) else (GAINS[0], *GAINS[3:]):
             if key in a["metrics"] and key in b["metrics"]:
                 metric, values = metric_named(key), " instead of ".join(cell(key, c)[0] for c in (a, b))
                 parts.append(f"{metric.label.lower()} {values} {metric.unit}")

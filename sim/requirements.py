@@ -7,7 +7,7 @@ from typing import Any
 
 from neural_lander.trajectory import LANDING_SPEED
 from sim.metrics import metric_named
-from sim.ranking import distance, is_oracle, is_ours, known
+from sim.ranking import distance, is_oracle, is_ours, kind_of, known
 
 OURS, ORACLE = "neural-lander-trim", "oracle-trim"
 APART = (
@@ -126,7 +126,8 @@ def robust_requirements(robustness: Mapping[str, Any]) -> list[dict[str, Any]]:
     rows = []
     for plant in robustness["plants"]:
         rates = {name: c["success"]["rate"] for name, c in plant["controllers"].items()}
-        baselines = [r for name, r in rates.items() if r is not None and not is_ours(name) and not is_oracle(name)]
+        kinds = {name: kind_of(name, c) for name, c in plant["controllers"].items()}
+        baselines = [r for n, r in rates.items() if r is not None and not is_ours(kinds[n]) and not is_oracle(kinds[n])]
         if rates.get(OURS) is None or not baselines:
             continue
         value, bound = rates[OURS], max(baselines)

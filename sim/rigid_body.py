@@ -1,10 +1,12 @@
-"""How a rigid body turns within one step: the same in both worlds."""
+"""How a rigid body turns within one step, and how long a step is: the same in both worlds."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from neural_lander.components import Scalar, Vector, choose, cos, dot, minus, quaternion_product, sin, sqrt
+
+TIME_STEP = 1 / 240  # s, of both worlds, and of sensors and controllers in them: Bullet's default
 
 
 def gyroscopic(J: Sequence[float], w: Vector) -> Vector:

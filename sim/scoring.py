@@ -24,7 +24,8 @@ def score_landing(truth: Truth, trajectory: Trajectory) -> dict[str, float]:
     no faster than ``HARD``, without tipping over, once the descent has begun: who fell before is scored on what there
     is of the flight. Who tips over has not touched down: see ``_never_down``.
     """
-    arrives = _arrival(trajectory)
+    landing = _still(trajectory)
+    arrives = landing.arrival
     after = _after(truth)
     t, height = truth.t[after], truth.height[after]
     offset = np.linalg.norm(truth.position[after, :2] - truth.reference[after, :2], axis=-1)
@@ -41,7 +42,7 @@ def score_landing(truth: Truth, trajectory: Trajectory) -> dict[str, float]:
         "drift_m": float(offset[min(down, len(t) - 1)] if landed else np.mean(offset[last])),
         # negative where the gear has given way on the floor already: the definition has no clamp
         "arrival_error_m": float(height[arrival]) if arrival < len(t) else 0.0,
-        "low_descent_error_m": _low_descent_error(truth, arrives),
+        "low_descent_error_m": _low_descent_error(truth, landing),
         "lateness_s": float(truth.landed_at - arrives) if landed else LANDING_HOLD,
         "touchdown_speed_m_s": speed,
         "touchdown": float(landed),
@@ -72,10 +73,11 @@ def _never_down(height: np.ndarray, offset: np.ndarray) -> dict[str, float]:
     }
 
 
-def _low_descent_error(truth: Truth, arrives: float) -> float:
+def _low_descent_error(truth: Truth, landing: Landing) -> float:
     """Mean |h - h_ref| in m while the reference goes down the last of its way; NaN of a flight that ended before."""
-    low = (truth.t > arrives - LOW_DESCENT / LANDING_SPEED) & (truth.t <= arrives)
-    return float(np.mean(np.abs(truth.position[low, 2] - truth.reference[low, 2]))) if np.any(low) else float("nan")
+    low = (truth.t > landing.arrival - LOW_DESCENT / LANDING_SPEED) & (truth.t <= landing.arrival)
+    height_ref = np.interp(truth.t[low], [0.0, landing.arrival], [landing.start[2] - landing.pad[2], 0.0])
+    return float(np.mean(np.abs(truth.height[low] - height_ref))) if np.any(low) else float("nan")
 
 
 def _fall(t: np.ndarray, height: np.ndarray, touch: int) -> float:
@@ -84,11 +86,11 @@ def _fall(t: np.ndarray, height: np.ndarray, touch: int) -> float:
     return float((height[k - 1] - height[k]) / (t[k] - t[k - 1]))
 
 
-def _arrival(trajectory: Trajectory) -> float:
-    """When the reference, seen from the ground, stops descending, in s."""
+def _still(trajectory: Trajectory) -> Landing:
+    """The reference as it is seen from the ground."""
     still = trajectory.still if isinstance(trajectory, Riding) else trajectory
     assert isinstance(still, Landing)
-    return still.arrival
+    return still
 
 
 def score_low_hover(truth: Truth, trajectory: Trajectory) -> dict[str, float]:
@@ -107,6 +109,9 @@ def score_low_hover(truth: Truth, trajectory: Trajectory) -> dict[str, float]:
 
 def score_tracking(truth: Truth, trajectory: Trajectory) -> dict[str, float]:
     """Root of the mean square and worst of the tracking error from time 0 on, vertical and horizontal.
+
+    Of the centre of mass, which is what the reference leads: over the edge of a table the height of the gear jumps, and
+    whoever passes it a centimetre late would be charged with the table's height.
 
     Success is to touch nothing and not to tip over.
     """

@@ -14,6 +14,7 @@ from neural_lander.components import join, quaternion_product, split
 from neural_lander.state import State
 from sim.draws import BLOCK, Draws
 from sim.outages import Drift, Outages
+from sim.rigid_body import TIME_STEP
 
 STATE_STREAM, LOG_STREAM, IMU_STREAM = 0x5E5, 0x106, 0x1AC
 
@@ -88,7 +89,7 @@ def _noise(seed: int, stream: int, scale: np.ndarray, *ends: int) -> Iterator[tu
 class Sensors:
     """Draws measurements from the truth; the same seed gives the same noise to every controller."""
 
-    def __init__(self, noise: SensorNoise, seed: int, dt: float = 1 / 240) -> None:
+    def __init__(self, noise: SensorNoise, seed: int, dt: float = TIME_STEP) -> None:
         self.noise = noise
         self._drift, self._outages = drift_of(noise, seed, dt), outages_of(noise, seed, dt)
         self._pose_noise = _noise(seed, STATE_STREAM, pose_scale(noise), 3, 6, 9)

@@ -15,11 +15,12 @@ from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.flightlog import FlightLog, read_log, write_mcap
 from neural_lander.flightlog.files import replacing
 from neural_lander.residual.options import TrainingOptions
-from sim.campaign import Copy, Progress
+from sim.campaign import Progress
 from sim.collection import FLIGHT_TIME, FLIGHTS, collect_flight
 from sim.fingerprint import code_fingerprint, fingerprint
 from sim.plant import Plant
 from sim.pool import Pool
+from sim.worlds import Copy
 
 STUDY = "study.json"  # beside bundle and logs: what they were flown and learned from
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from sim.campaign import Outcome
-from sim.landing import controller_named
+from sim.controllers import controller_named
+from sim.ranking import told
 from sim.statistics import TAIL, median_interval, paired_difference, wilson_interval, worst_mean
 
 SIGNED = ("lateness_s",)
@@ -27,6 +28,7 @@ def summarise(outcomes: Mapping[str, Outcome], seed: int = 0) -> dict[str, Any]:
     return {
         name: {
             "label": controller_named(name).label,
+            "kind": told(controller_named(name)),
             "n": len(outcome.rows),
             "seeds": [int(row["seed"]) for row in outcome.rows],
             "touchdown_count": int(sum(row.get("touchdown", 0.0) for row in outcome.rows)),

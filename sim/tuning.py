@@ -33,11 +33,12 @@ from neural_lander.control.kinds import Parameter, default_parameters, free_para
 from neural_lander.control.tuned import FORMAT, FORMAT_VERSION
 from neural_lander.errors import UserError
 from neural_lander.flightlog.files import replacing
-from sim.campaign import Copy, moment_trims
+from sim.campaign import moment_trims
 from sim.controllers import build_controller, controller_named
 from sim.landing import fly_once
 from sim.pool import LocalPool, Pool
 from sim.scenarios import scenario_named
+from sim.worlds import Copy
 
 TUNING_STREAM = 0x7C4E  # keeps the seeds apart from those of collection and test
 LANDING, LOW_HOVER = "land-3d", "hover-low"

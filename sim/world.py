@@ -12,19 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from neural_lander.components import Vector, dot, minus, plus, quaternion_rows, rotate, rotate_back, scaled
+from neural_lander.components import Vector, cross, dot, minus, plus, quaternion_rows, rotate, rotate_back, scaled
 from neural_lander.errors import UserError
 from neural_lander.state import State
-from neural_lander.vehicle import GRAVITY, Vehicle
-from sim.aerodynamics import AerodynamicEffect, RandomEffect
+from neural_lander.vehicle import GEAR_FRICTION, GRAVITY, Vehicle
+from sim.aerodynamics import AerodynamicEffect, RandomEffect, ours
 from sim.airframe import Airframe
 from sim.motors import FirstOrderMotors
-from sim.rigid_body import gyroscopic, net_moment
+from sim.rigid_body import TIME_STEP, gyroscopic, net_moment
 from sim.terrain import Flat, Terrain, clearance
 
-TIME_STEP = 1 / 240  # s, Bullet's default step
 FOOT_RADIUS = 0.1  # of the gear's height: spheres as feet
-FRICTION = 0.8  # rubber on a hard floor, guess
 NO_LOAD = 1e-9  # of the weight: less than any foot carries, more than rounding
 GEAR_SAG = 0.0015  # m, how far legs and rubber feet give way under the weight, guess
 GEAR_DAMPING_RATIO = 0.5  # of the vehicle on its gear, guess: rubber
@@ -32,11 +30,6 @@ GEAR_DAMPING_RATIO = 0.5  # of the vehicle on its gear, guess: rubber
 
 def _name(effect: AerodynamicEffect) -> str:
     return str(getattr(effect, "__name__", type(effect).__name__))
-
-
-def _ours(effect: AerodynamicEffect) -> bool:
-    """Whether an effect is of this package: none of these writes into what it is given, and to forbid it costs 5 %."""
-    return type(effect).__module__.partition(".")[0] == __package__
 
 
 @contextlib.contextmanager
@@ -84,6 +77,10 @@ class _Client:
 class PyBulletWorld:
     """A quadrotor over a terrain, stepped at ``dt``. Truth lives here; controllers and logs see sensors.
 
+    Place and velocity in ``state`` are those of the frame's origin, where the profile has the centre of mass and where
+    markers and autopilot are calibrated to; gear, hubs and effects belong to it too. Where the airframe's centre of
+    mass is elsewhere, Bullet moves that one, and it alone is what the specific force is of.
+
     Parameters
     ----------
     vehicle : Vehicle
@@ -107,27 +104,28 @@ class PyBulletWorld:
         dt: float = TIME_STEP,
     ) -> None:
         self.vehicle, self.effects, self.dt = vehicle, tuple(effects), dt
-        self._strangers = not all(_ours(effect) for effect in self.effects)
+        self._strangers = not all(ours(effect) for effect in self.effects)  # to forbid them to write costs 5 %
         self.terrain: Terrain = terrain or Flat()
         """Before a reset it may be replaced by one of the same shape that moves otherwise."""
         airframe = airframe or Airframe.nominal()
+        self._offset = airframe.offset
         self.motors = FirstOrderMotors(airframe.motor_time_constants(vehicle), vehicle.u_max)
         self._wrench_map = vehicle.thrust_coefficient * airframe.wrench_map(vehicle)
         self._J: list[float] = vehicle.inertia.tolist()
         self._gear: list[list[float]] = vehicle.gear_points.tolist()
         self._bullet = _Client()
-        self._body = self._build()
+        self._body = self._build(airframe.centre_of_mass)
         self.reset(np.array([0.0, 0.0, 1.0]))
 
-    def _build(self) -> int:
+    def _build(self, centre_of_mass: np.ndarray) -> int:
         b, vehicle = self._bullet, self.vehicle
         b.setTimeStep(self.dt)
         b.setGravity(0, 0, -GRAVITY)
         self._ground = self.terrain.build(b)
         for ground in self._ground:
-            b.changeDynamics(ground, -1, lateralFriction=FRICTION, restitution=0.0)
+            b.changeDynamics(ground, -1, lateralFriction=GEAR_FRICTION, restitution=0.0)
         radius = FOOT_RADIUS * vehicle.gear_clearance
-        points = np.concatenate([vehicle.gear_points + [0, 0, radius], vehicle.rotor_positions])
+        points = np.concatenate([vehicle.gear_points + [0, 0, radius], vehicle.rotor_positions]) - centre_of_mass
         feet = b.createCollisionShapeArray(
             shapeTypes=[b.GEOM_SPHERE] * len(points),
             radii=[radius] * len(points),
@@ -139,7 +137,7 @@ class PyBulletWorld:
         # Bullet would damp the motion by 4 % per second, and derive an inertia from the feet
         b.changeDynamics(
             body, -1, localInertiaDiagonal=self._J, linearDamping=0, angularDamping=0, maxJointVelocity=1e4,
-            lateralFriction=FRICTION, restitution=0.0, contactStiffness=stiffness, contactDamping=damping,
+            lateralFriction=GEAR_FRICTION, restitution=0.0, contactStiffness=stiffness, contactDamping=damping,
         )  # fmt: skip
         return body
 
@@ -151,13 +149,16 @@ class PyBulletWorld:
         seed: int = 0,
         t: float = 0.0,
     ) -> None:
-        """Place the vehicle in hover trim: (3,) m, (3,) m/s, quaternion (4,); the seed drives random effects.
+        """Place the frame in hover trim: (3,) m, (3,) m/s, quaternion (4,); the seed drives random effects.
 
         The terrain is as it is at time ``t`` in s.
         """
         self.t = t
         w, x, y, z = (1.0, 0.0, 0.0, 0.0) if attitude is None else attitude
-        self._bullet.resetBasePositionAndOrientation(self._body, list(position), [x, y, z, w])
+        centre = list(position)
+        if self._offset is not None:
+            centre = list(plus(centre, rotate(quaternion_rows((w, x, y, z)), self._offset)))
+        self._bullet.resetBasePositionAndOrientation(self._body, centre, [x, y, z, w])
         self._bullet.resetBaseVelocity(self._body, [0.0] * 3 if velocity is None else list(velocity), [0.0] * 3)
         self.motors.reset(np.full(4, self.vehicle.hover_speed))
         for k, effect in enumerate(self.effects):
@@ -170,10 +171,15 @@ class PyBulletWorld:
         bullet, client, dt = self._bullet.module, self._bullet.id, self.dt
         position, (qx, qy, qz, qw) = bullet.getBasePositionAndOrientation(self._body, client)
         velocity, turning = bullet.getBaseVelocity(self._body, client)
-        (vx, vy, vz), (ux, uy, uz) = velocity, velocity if before is None else before.velocity.tolist()
+        (vx, vy, vz), (ux, uy, uz) = velocity, velocity if before is None else self._moving
         felt = (vx - ux) / dt, (vy - uy) / dt, (vz - uz) / dt + GRAVITY
         attitude = qw, qx, qy, qz
         rows = quaternion_rows(attitude)
+        self._centre: Vector = position  # of the centre of mass
+        self._moving: Vector = velocity
+        if self._offset is not None:
+            arm = rotate(rows, self._offset)
+            position, velocity = minus(position, arm), minus(velocity, cross(turning, arm))
         self.surface = self.terrain.at(self.t)
         height = clearance(rows, position, self._gear, self.surface)
         self.contact = before is not None and self._touches(felt)  # at first Bullet lists those of another flight
@@ -187,8 +193,9 @@ class PyBulletWorld:
             specific_force=np.array(felt),
         )
         if self._strangers:
-            for values in (self.state.position, self.state.velocity, self.state.attitude, self.state.body_rates):
-                values.flags.writeable = False  # an effect that writes into the truth is refused, by name
+            for values in vars(self.state).values():
+                if isinstance(values, np.ndarray):
+                    values.flags.writeable = False  # an effect that writes into the truth is refused, by name
         vars(self.state)["rows"] = rows  # known here: spares the effects to compute them again
 
     def _touches(self, felt: Vector) -> bool:
@@ -212,6 +219,7 @@ class PyBulletWorld:
         found = []
         wrench = u.dot(self._wrench_map).tolist()
         force, moment = rotate(state.rows, wrench[:3]), wrench[3:]
+        lift = force
         for effect in self.effects:
             try:
                 extra_force, extra_moment = effect(state, self.rotor_speeds, self.vehicle, self.surface)
@@ -225,8 +233,10 @@ class PyBulletWorld:
                 raise UserError(f"effect '{_name(effect)}' failed with {type(error).__name__}: {error}") from error
         if not math.isfinite(sum(force) + sum(moment)):
             self._blame(state, found)
+        if self._offset is not None:  # effects give their moments about the frame's origin
+            moment = minus(moment, cross(self._offset, rotate_back(state.rows, minus(force, lift))))
         torque = self._torque(state.body_rates.tolist(), moment)
-        bullet.applyExternalForce(body, -1, force, state.position.tolist(), bullet.WORLD_FRAME, client)
+        bullet.applyExternalForce(body, -1, force, self._centre, bullet.WORLD_FRAME, client)
         bullet.applyExternalTorque(body, -1, torque, bullet.LINK_FRAME, client)
         self.terrain.move(self._bullet, self._ground, self.t)
         bullet.stepSimulation(client)
@@ -237,7 +247,7 @@ class PyBulletWorld:
 
     @property
     def specific_force(self) -> np.ndarray:
-        """(3,) m/s^2, world: acceleration over the last step minus gravity."""
+        """(3,) m/s^2, world: acceleration of the centre of mass over the last step minus gravity."""
         return np.asarray(self.state.specific_force)
 
     def _blame(self, state: State, found: Sequence[Any]) -> None:

@@ -6,16 +6,19 @@ import warnings
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from typing import Protocol
 
 import numpy as np
 
+from neural_lander.control.learned import Learned
 from neural_lander.control.tracking import DEFAULT_NATURAL_FREQUENCY
 from neural_lander.errors import NeuralLanderWarning, UserError
-from sim.landing import Learned, build_controller, controller_named, fly_once
+from sim.controllers import build_controller, controller_named
+from sim.landing import fly_once
 from sim.plant import Plant
+from sim.rigid_body import TIME_STEP
 from sim.scenarios import WARM_UP, Scenario
-from sim.world import TIME_STEP
 
 ASKED = 8  # flights of a part that are asked why they fail, each at the cost of a flight or more; guess
 TRIED = 3  # steps after which what is not written for arrays has failed
@@ -103,13 +106,22 @@ class Batched:
     exact = False  # vector instructions and what is left over for scalar ones differ in the last bit
 
     def check(self, controller: str, scenario: Scenario, copy: Copy) -> None:
-        """See :class:`FlightWorld`: a controller may be written for one vehicle alone."""
+        """See :class:`FlightWorld`: a controller may be written for one vehicle alone.
+
+        One that fails alone as well is told so in its own words: the other world is no remedy.
+        """
         from sim.batch.flight import Flights, Task
 
         brief = replace(scenario, duration=TRIED * TIME_STEP - WARM_UP)
         try:
             Flights([Task(copy, controller, (0, 1), np.zeros(3))], brief, DEFAULT_NATURAL_FREQUENCY, 1.0, None).fly()
         except Exception as error:
+            part = Part(copy, 0, controller, (0,), (0,), np.zeros(3))
+            if find_spec("pybullet") is not None:
+                unscored = replace(brief, score=lambda truth, trajectory: {})
+                alone = _fly_alone(part, 0, unscored, DEFAULT_NATURAL_FREQUENCY, 1.0)
+                if isinstance(alone, str):
+                    raise UserError(alone) from error
             reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
             raise UserError(
                 f"the batched world cannot fly '{controller}' in this plant: {reason}; use --world pybullet"

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
@@ -9,11 +10,18 @@ from scipy.integrate import solve_ivp
 from scipy.spatial.transform import Rotation
 
 from neural_lander.components import split
-from neural_lander.control.attitude import MAX_TILT, AttitudeGains, AttitudeLaw, attitude_error, desired_attitude
+from neural_lander.control.attitude import (
+    LEAST_LIFT,
+    MAX_TILT,
+    AttitudeGains,
+    AttitudeLaw,
+    attitude_error,
+    desired_attitude,
+)
 from neural_lander.vehicle import load_vehicle
 
 VEHICLE = load_vehicle("intel-aero")
-J = np.diag(VEHICLE.inertia)
+J, WEIGHT = np.diag(VEHICLE.inertia), VEHICLE.weight
 RNG = np.random.default_rng(6)
 R, R_D = Rotation.random(40, rng=RNG).as_matrix(), Rotation.random(40, rng=RNG).as_matrix()
 OMEGA = RNG.normal(size=(40, 3))
@@ -63,7 +71,7 @@ finite = st.floats(-50, 50)
 def test_desired_attitude_is_a_rotation_at_the_heading_and_within_the_tilt_limit(
     x: float, y: float, z: float, yaw: float
 ) -> None:
-    R_d = np.array(desired_attitude((x, y, z), yaw))
+    R_d = np.array(desired_attitude((x, y, z), yaw, WEIGHT))
     assert_allclose(R_d @ R_d.T, np.eye(3), atol=1e-12)
     assert np.linalg.det(R_d) == pytest.approx(1)
     assert R_d[2, 2] >= np.cos(MAX_TILT) - 1e-9
@@ -73,25 +81,51 @@ def test_desired_attitude_is_a_rotation_at_the_heading_and_within_the_tilt_limit
     assert R_d[:, 0] @ nose > 0
 
 
-@given(st.floats(0, 0.6), st.floats(-np.pi, np.pi), st.floats(1, 40), st.floats(-np.pi, np.pi))
+@given(st.floats(0, 0.6), st.floats(-np.pi, np.pi), st.floats(4, 40), st.floats(-np.pi, np.pi))
 def test_thrust_points_along_the_force_that_is_wanted(tilt: float, side: float, size: float, yaw: float) -> None:
     direction = np.array([np.sin(tilt) * np.cos(side), np.sin(tilt) * np.sin(side), np.cos(tilt)])
-    R_d = np.array(desired_attitude(tuple(size * direction), yaw))
+    R_d = np.array(desired_attitude(tuple(size * direction), yaw, WEIGHT))
     assert_allclose(R_d[:, 2], direction, atol=1e-6)
 
 
 @pytest.mark.parametrize("z", [10.0, 0.0, -10.0])
 def test_a_force_out_of_reach_tilts_by_the_limit_to_its_side(z: float) -> None:
-    axis = np.array(desired_attitude((30.0, -40.0, z), 0.3))[:, 2]
+    axis = np.array(desired_attitude((30.0, -40.0, z), 0.3, WEIGHT))[:, 2]
     assert np.arccos(axis[2]) == pytest.approx(MAX_TILT)
     assert_allclose(axis[:2] / np.linalg.norm(axis[:2]), [0.6, -0.8], atol=1e-9)
 
 
+def tilt(force: np.ndarray) -> float:
+    return float(np.arccos(desired_attitude(force.tolist(), 0.3, WEIGHT)[2][2]))
+
+
+@pytest.mark.parametrize("z", [0.5, 0.0, -1e-3, -20.0])
+def test_who_wants_no_lift_does_not_tilt_along_noise(z: float) -> None:
+    """0.1 N is what the sensors' noise makes of the wanted force: at the limit of 35 degrees it would be obeyed."""
+    for _ in range(20):
+        x, y = RNG.normal(scale=0.1, size=2)
+        assert tilt(np.array([x, y, z])) <= np.hypot(x, y) / (LEAST_LIFT * WEIGHT) < np.radians(10)
+
+
+def test_the_tilt_fades_without_a_jump_and_above_the_least_lift_is_that_of_the_force() -> None:
+    z = np.linspace(-WEIGHT, WEIGHT, 2001)
+    found = np.array([tilt(np.array([0.2, -0.3, lift])) for lift in z])
+    assert np.abs(np.diff(found)).max() < 0.002 and found.max() < np.radians(8)
+    above = z > LEAST_LIFT * WEIGHT
+    assert_allclose(found[above], np.arctan(np.hypot(0.2, 0.3) / z[above]), atol=1e-7)
+    for force in ((1.0, -2.0, 14.0), (0.3, 0.1, 3.0), (9.0, 9.0, 4.0)):  # equal to the last bit
+        assert desired_attitude(force, 0.3, WEIGHT) == desired_attitude(force, 0.3, 1e-5)
+
+
 def test_batches_of_forces_give_what_each_gives() -> None:
-    forces = RNG.normal(size=(40, 3)) * [10, 10, 5] + [0, 0, 10]
-    batch = np.array(desired_attitude(split(forces), 0.7))
+    forces = RNG.normal(size=(40, 3)) * [10, 10, 5] + [0, 0, 3]
+    assert 5 < np.sum(forces[:, 2] < LEAST_LIFT * WEIGHT) < 35
+    batch = np.array(desired_attitude(split(forces), 0.7, WEIGHT))
+    tensors = torch.stack([torch.stack(list(row)) for row in desired_attitude(torch.tensor(forces).T, 0.7, WEIGHT)])
     for k, force in enumerate(forces):
-        assert_allclose(batch[..., k], np.array(desired_attitude(split(force), 0.7)), atol=1e-13)
+        one = np.array(desired_attitude(split(force), 0.7, WEIGHT))
+        assert_allclose(batch[..., k], one, atol=1e-13)
+        assert_allclose(tensors[..., k], one, atol=1e-13)
 
 
 def closed_loop(

@@ -9,8 +9,9 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from neural_lander.errors import NeuralLanderWarning
+from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.vehicle import load_vehicle
+from sim.aerodynamics import GroundEffect, InWind, Lagged, ours
 from sim.airframe import Airframe
 from sim.batch import effects
 from sim.batch.effects import InNumPy, OneByOne, for_batch
@@ -102,14 +103,82 @@ def test_what_is_written_for_one_vehicle_is_called_for_each_and_that_is_said_onc
 @pytest.mark.parametrize("effect", [for_arrays, for_numpy, for_one, wrong_for_many, Gusts()])
 def test_all_of_them_act_as_they_do_in_the_pybullet_world(effect: Any) -> None:
     pytest.importorskip("pybullet")
-    ours = batch(effect).state
+    many = batch(effect).state
     for i, place in enumerate(PLACES):
         with PyBulletWorld(VEHICLE, [effect]) as world:
             world.reset(place, 0.1 * place, seed=i)
             for _ in range(5):
                 world.step(np.full(4, VEHICLE.hover_speed))
-            assert_allclose(ours.position[i], world.state.position, atol=1e-12)
-            assert_allclose(ours.velocity[i], world.state.velocity, atol=1e-12)
+            assert_allclose(many.position[i], world.state.position, atol=1e-12)
+            assert_allclose(many.velocity[i], world.state.velocity, atol=1e-12)
+
+
+TRUTH = ("position", "velocity", "attitude", "body_rates", "specific_force", "rotor_speeds")
+
+
+def writer(name: str, kind: str) -> Any:
+    """An effect that shifts what it is given: of arrays of either library, of NumPy's, or of one vehicle."""
+
+    def shifts(state: Any, rotor_speeds: Any, vehicle: Any, terrain: Any) -> tuple[Any, Any]:
+        if kind == "numpy":
+            np.sin(state.position, out=np.empty_like(state.position))
+        low = state.position[2] < 0.16 if kind == "one" else (state.position[..., 2] < 0.16).any()
+        if low:
+            part = rotor_speeds if name == "rotor_speeds" else getattr(state, name)
+            part += 1.0
+        return 0.0 * state.velocity, 0.0 * state.velocity
+
+    return shifts
+
+
+def refused(effect: Any) -> bool:
+    """By its name where the batch can tell, else the flight fails, and is asked alone in the other world."""
+    try:
+        return not batch(effect, 1).state.position.isfinite().all()
+    except UserError as error:
+        return "writes into" in str(error)
+    except ValueError as error:
+        return "read-only" in str(error)
+
+
+@pytest.mark.parametrize("name", TRUTH)
+@pytest.mark.parametrize("kind", ["arrays", "numpy", "one"])
+def test_an_effect_that_writes_into_the_truth_is_refused(name: str, kind: str) -> None:
+    assert refused(writer(name, kind))
+
+
+@pytest.mark.parametrize("name", TRUTH[:-2])
+def test_one_that_writes_once_it_is_low_is_named_by_the_batch(name: str) -> None:
+    """Unseen on trial, which knows of no such sink."""
+
+    def shifts(state: Any, rotor_speeds: Any, vehicle: Any, terrain: Any) -> tuple[Any, Any]:
+        if state.velocity[..., 2].min() < -3.0:
+            getattr(state, name).add_(1.0)
+        return 0.0 * state.velocity, 0.0 * state.velocity
+
+    world = batch(shifts, 1)
+    world.reset(PLACES, 0.0 * PLACES - [0.0, 0.0, 4.0])
+    with pytest.raises(UserError, match="effect 'shifts' writes into"):
+        world.step(torch.full((len(PLACES), 4), VEHICLE.hover_speed, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("name", TRUTH)
+def test_a_stranger_within_an_effect_of_ours_is_watched_too(name: str) -> None:
+    pytest.importorskip("pybullet")
+    for holds in (Lagged(writer(name, "arrays"), 0.05), InWind([InWind([writer(name, "arrays")])])):
+        if name == "velocity" and isinstance(holds, InWind):
+            continue  # it is given a velocity of its own, relative to the air
+        assert refused(holds)
+        with PyBulletWorld(VEHICLE, [holds]) as world:
+            world.reset(PLACES[3])
+            with pytest.raises(UserError, match="read-only"):
+                world.step(np.full(4, VEHICLE.hover_speed))
+
+
+def test_a_stranger_within_an_effect_of_ours_is_called_as_it_is_written() -> None:
+    one, expected = batch(Lagged(for_one, 0.05), 3).state, batch(for_one, 3).state  # settled at the first step
+    assert_allclose(one.velocity, expected.velocity, atol=1e-4)
+    assert not ours(Lagged(for_one, 0.05)) and ours(Lagged(GroundEffect(), 0.05)) and ours(InWind())
 
 
 def test_an_effect_that_raises_for_one_vehicle_spoils_that_one_alone() -> None:

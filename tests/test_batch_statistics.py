@@ -6,7 +6,8 @@ import torch
 from test_batch_flight import COPIES, TRIM, task
 
 from sim.batch.flight import Flights, fly_batch
-from sim.landing import build_controller, controller_named, fly_once
+from sim.controllers import build_controller, controller_named
+from sim.landing import fly_once
 from sim.scenarios import scenario_named
 
 pytest.importorskip("pybullet", reason="the worlds are compared")

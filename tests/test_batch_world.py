@@ -34,6 +34,8 @@ def tumbling(
     world = BatchWorld(TRIAXIAL, effects, airframes, dt=dt, like=torch.zeros((), dtype=dtype))
     n = len(airframes)
     world.reset(np.tile(HIGH, (n, 1)), np.tile(VELOCITY, (n, 1)), seeds=[0] * n)
+    turned = [Rotation.from_quat(START, scalar_first=True).apply(a.centre_of_mass) for a in airframes]
+    world.p = [torch.tensor(c, dtype=dtype) for c in (HIGH + np.array(turned)).T]
     world.q = [torch.full((n,), q, dtype=dtype) for q in START]
     world.w = [torch.tensor([TUMBLES[i][axis] for i in range(n)], dtype=dtype) for axis in range(3)]
     world._read([torch.zeros(n, dtype=dtype)] * 3)

@@ -14,15 +14,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from neural_lander.control.learned import Learned
 from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.vehicle import load_vehicle
 from sim import worlds
-from sim.campaign import Campaign, Copy, Outcome, flight_seed, run_campaign
+from sim.campaign import Campaign, Outcome, flight_seed, run_campaign
 from sim.fingerprint import fingerprint
-from sim.landing import Learned
 from sim.plant import Plant
 from sim.pool import DaskPool, LocalPool
 from sim.shards import ShardStore, write_rows
+from sim.worlds import Copy
 from tests.cheap_world import CheapWorld
 from tests.random_network import random_network
 

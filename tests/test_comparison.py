@@ -11,10 +11,11 @@ import pytest
 from neural_lander.cli.output import to_json
 from neural_lander.vehicle import load_vehicle
 from sim import worlds
-from sim.campaign import Campaign, Copy, run_campaign
+from sim.campaign import Campaign, run_campaign
 from sim.comparison import Comparison, PlantChange, compare
 from sim.plant import Plant
 from sim.report import write_report
+from sim.worlds import Copy
 from tests.cheap_world import CheapWorld
 
 pytest.importorskip("pybullet", reason="the PyBullet world needs pybullet, which has wheels up to Python 3.11")

@@ -241,6 +241,14 @@ def test_a_flight_that_a_user_s_mistake_ends_has_a_reason(users: str, name: str,
     assert isinstance(reason, str) and reason.startswith(f"controller '{users}:{name}'")
 
 
+@pytest.mark.parametrize("name", ["Raising", "Short", "DerivedRaising", "Failing", "Wrong", "Needy"])
+def test_the_batched_world_sends_nobody_to_the_other_who_fails_there_too(users: str, name: str) -> None:
+    pytest.importorskip("pybullet")
+    with pytest.raises(UserError, match=f"^controller '{users}:{name}'") as caught:
+        Batched().check(f"{users}:{name}", scenario_named("hover-low"), Copy(PLANT, None))
+    assert "--world" not in str(caught.value)
+
+
 def test_a_controller_that_is_named_twice_flies_once() -> None:
     assert controllers_in("pd,, pd ,pd-trim,pd") == ["pd", "pd-trim"]
 

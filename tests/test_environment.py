@@ -1,6 +1,7 @@
 """The Gymnasium environment: its contract, and that a tracking law flown through it lands as it does elsewhere."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -52,6 +53,17 @@ def test_falling_is_the_end_and_costs(env: LanderEnv) -> None:
             break
     assert terminated and not over
     assert total < -10.0
+
+
+def test_a_contact_flag_that_lies_in_the_air_is_no_landing(env: LanderEnv, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The detector asks whether anything carries, as in the comparison: thrust is taken away, and it falls."""
+    seen, _ = env.reset(seed=4)
+    measured = env._now
+    monkeypatch.setattr(env, "_now", lambda: replace(measured(), contact=True))
+    for _ in range(60):
+        seen, _, terminated, _, info = env.step(pd(seen, env.plant))
+        assert not terminated and "figures" not in info
+    assert seen[6] > 0.3  # m: still in the air after a second
 
 
 def test_an_action_that_is_no_force_is_refused(env: LanderEnv) -> None:

@@ -176,3 +176,25 @@ def test_nothing_unpickles_or_evaluates_text(name: str) -> None:
 def test_the_check_itself_sees_an_import_inside_a_function() -> None:
     assert "pandas" in imports("neural_lander.flightlog.log")
     assert "pandas" not in imports("neural_lander.flightlog.log", module_level_only=True)
+
+
+@pytest.mark.parametrize(
+    "number, home",
+    [("1 / 240", "sim/rigid_body.py"), ("FRICTION = 0.8", "neural_lander/vehicle.py"), ("Gamma = 1.5", "")],
+)
+def test_a_number_that_many_need_is_written_once(number: str, home: str) -> None:
+    sources = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
+    written = [path.relative_to(ROOT).as_posix() for path in sources if number in path.read_text("utf-8")]
+    assert written == ([home] if home else [])
+
+
+@pytest.mark.parametrize("module", ["sim.landing", "sim.campaign", "sim.descents"])
+def test_names_are_imported_from_where_they_live(module: str) -> None:
+    """What a module imports for itself is nobody else's to take from it."""
+    path = ROOT / f"{module.replace('.', '/')}.py"
+    own = {name.asname or name.name for node in ast.walk(ast.parse(path.read_text("utf-8")))
+           if isinstance(node, ast.ImportFrom) for name in node.names}  # fmt: skip
+    for user in (path for package in (*PACKAGES, "tests", "benchmarks") for path in (ROOT / package).rglob("*.py")):
+        for node in ast.walk(ast.parse(user.read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module == module:
+                assert not own & {name.name for name in node.names}, user

@@ -15,8 +15,9 @@ from neural_lander.state import State
 from neural_lander.trajectory import Hover, Landing
 from neural_lander.vehicle import load_vehicle
 from sim.aerodynamics import GroundEffect, RotorDrag
+from sim.batch.world import BatchWorld
 from sim.flight import Truth, fly
-from sim.oracle import closed_form_hang, vertical_residual
+from sim.oracle import closed_form_hang, level_state, vertical_residual
 from sim.plant import Plant
 from sim.sensors import SensorNoise, Sensors
 
@@ -51,6 +52,31 @@ def test_the_oracle_knows_the_residual_that_acted_in_flight(mass_scale: float, t
         flying = log.height > 0.01
         label = VEHICLE.mass * log.specific_force - thrust * axis
         assert_allclose(label[flying], truth.f_a[::2][flying], atol=1e-6)
+
+
+@pytest.mark.parametrize("spread", [0.05, 0.2])
+def test_the_oracle_knows_of_motors_that_differ(spread: float) -> None:
+    """Against the rotor forces of the true airframe, and against what accelerates it high above the ground."""
+    plant = Plant(VEHICLE, (), noise=SensorNoise.none()).with_airframe(4)
+    plant = replace(plant, airframe=plant.airframe.mismatched(spread))
+    thrust = np.array([3.0, 4.0, 2.0, 5.0])
+    level = level_state(VEHICLE, 1.0)
+    acting = (thrust @ plant.airframe.wrench_map(VEHICLE))[:3]
+    told = plant.oracle().at(level)(thrust)
+    assert_allclose(told, acting - [0.0, 0.0, thrust.sum()], atol=1e-12)
+    assert abs(told[2]) > 1e-2
+    speeds = np.sqrt(thrust / VEHICLE.thrust_coefficient)
+    nominal = np.array([0.0, 0.0, thrust.sum()])
+    batch = BatchWorld(VEHICLE, (), [plant.airframe])
+    batch.reset(level.position[None])
+    batch.u = [torch.tensor([n * n]) for n in speeds]
+    batch.step(torch.tensor(speeds[None]))
+    with plant.build() as world:
+        world.reset(level.position)
+        world.motors.reset(speeds)
+        world.step(speeds)
+        for felt in (world.specific_force, batch.state.specific_force[0].numpy()):
+            assert_allclose(VEHICLE.mass * felt - nominal, told, atol=1e-9)
 
 
 def test_one_vehicle_and_torch_get_the_same_answer_as_the_batch() -> None:

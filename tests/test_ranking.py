@@ -1,5 +1,6 @@
 """Who is best, by the rule: nearest to the target, ties where the intervals overlap, oracles apart."""
 
+import json
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,9 @@ import pytest
 
 from sim.campaign import Outcome
 from sim.contribution import contribution
-from sim.ranking import estimates, ranking, worse
+from sim.controllers import controller_named
+from sim.ranking import estimates, is_oracle, is_ours, kind_of, ranking, takes_part, told, worse
+from sim.report_figures import colours, landings
 from sim.summary import summarise
 
 
@@ -62,10 +65,57 @@ def test_who_drops_to_the_floor_before_its_time_is_not_the_best() -> None:
     assert ranking(controllers) == {"arrival_error_m": {"best": "a", "ties": []}}
 
 
-def test_only_plain_laws_estimate_nothing() -> None:
-    assert [n for n in ("pd", "pd-cb", "neural-lander", "pd-trim", "indi", "l1") if not estimates(n)] == [
-        "pd", "pd-cb", "neural-lander",
-    ]  # fmt: skip
+ROLES = [  # name, whether it is ours, is an oracle, estimates
+    ("pd", False, False, False),
+    ("pd+guard", False, False, False),
+    ("pd-cb", False, False, False),
+    ("pd-trim+guard", False, False, True),
+    ("indi", False, False, True),
+    ("l1+guard", False, False, True),
+    ("neural-lander", True, False, False),
+    ("neural-lander+guard", True, False, False),
+    ("neural-lander-adaptive+guard", True, False, True),
+    ("oracle", False, True, False),
+    ("oracle-trim+guard", False, True, True),
+    ("my_neural:Law", False, False, True),
+    ("oracles.mine:PID", False, False, True),
+    ("my_neural:Oracle+guard", False, False, True),
+    ("laws:pd-trim", False, False, True),
+]
+
+
+@pytest.mark.parametrize("name, ours, oracle, finds_out", ROLES)
+@pytest.mark.parametrize("written", [True, False])
+def test_what_a_controller_is_follows_from_its_parts_and_not_from_its_letters(
+    name: str, ours: bool, oracle: bool, finds_out: bool, written: bool
+) -> None:
+    kind = kind_of(name)
+    if written:  # under another name: what the file tells counts
+        kind = kind_of("x", {"label": "x", "kind": told(kind)})
+    assert (is_ours(kind), is_oracle(kind), estimates(kind)) == (ours, oracle, finds_out)
+    entry = controller("drift_m", 0.001, **({"kind": told(kind)} if written else {}))
+    assert takes_part(name, "drift_m", entry) is not oracle
+
+
+@pytest.mark.parametrize("name", [name for name, *_ in ROLES if ":" not in name])
+def test_the_summary_tells_what_flew(name: str) -> None:
+    entry = summarise({name: flown(0.06, 0.001, 1)})[name]
+    assert entry["kind"] == told(controller_named(name)) == told(kind_of(name))
+    assert json.loads(json.dumps(entry["kind"])) == entry["kind"]
+
+
+def test_colours_and_dashes_follow_the_parts_too() -> None:
+    names = ["pd", "pd-trim", "pd+guard", "pd-trim+guard", "oracle+guard", "laws:oracle", "laws:mine-trim"]
+    results = {"scenarios": {"land-1d": {"controllers": {name: {"label": name} for name in names}}}}
+    found = colours(results)
+    assert found["pd"] == found["pd-trim"] != found["pd+guard"] == found["pd-trim+guard"]
+    assert found["oracle+guard"] == "--ink" != found["laws:oracle"]
+    series = {"t": [0.0, 1.0], "height_m": [1.0, 0.7], "height_ref_m": [1.0, 0.7]}
+    flights = {name: {"label": name, "metrics": {}, "traces": [series]} for name in names}
+    drawn = landings({"controllers": flights}, found)
+    assert drawn is not None
+    dashed = {line["name"] for line in drawn["data"] if line["line"]["dash"] == "dash"}
+    assert dashed == {"pd-trim", "pd-trim+guard"}
 
 
 def flown(error: float, spread: float, seed: int) -> Outcome:
@@ -92,6 +142,12 @@ def test_what_the_network_adds_is_told_apart_from_what_a_law_adds() -> None:
     assert rows["network"]["removed_share"] == pytest.approx(1 - 0.002 / 0.06, abs=0.02)
     assert rows["network_minus_law"]["median"] == pytest.approx(-0.008, abs=0.0006)
     assert rows["network_minus_law"]["intervals_apart"]
+
+
+def test_what_the_network_adds_is_told_of_guarded_controllers_too() -> None:
+    names = ("pd", "pd-cb", "neural-lander")
+    outcomes = {f"{name}{more}": flown(0.06, 0.001, 1) for name in names for more in ("+guard", "-trim+guard")}
+    assert list(contribution(outcomes, summarise(outcomes))) == ["without trim, guarded", "with trim, guarded"]
 
 
 def test_differences_are_to_pd_with_trim_seed_by_seed() -> None:

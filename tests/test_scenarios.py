@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from neural_lander.errors import UserError
-from neural_lander.trajectory import Hover, Landing
+from neural_lander.state import Reference
+from neural_lander.trajectory import Hover, Landing, Riding
 from neural_lander.vehicle import load_vehicle
 from sim.flight import Truth
 from sim.plant import Plant
@@ -117,6 +118,18 @@ def test_who_swings_through_the_reference_as_it_stops_has_been_off_before() -> N
     assert row["low_descent_error_m"] == pytest.approx(0.02 * 2 / np.pi, rel=0.05)
     ended = flown(perfect, end=1.0, landed_at=0.9)  # before it came low
     assert np.isnan(score_landing(ended, LANDING)["low_descent_error_m"])
+
+
+def test_the_error_on_the_way_down_is_of_the_gear_and_not_of_the_centre_of_mass() -> None:
+    """Tilted, the gear is lower than the centre of mass says; on a deck both ride along."""
+    heave = 0.05 * np.sin(np.arange(round((END + 3.0) / DT)))
+    up = np.array([0.0, 0.0, 1.0])
+    riding = Riding(LANDING, lambda t: Reference(0.05 * np.sin(round((t + 3.0) / DT)) * up, 0 * up, 0 * up))
+    for trajectory, ground in ((LANDING, 0.0), (riding, heave)):
+        flight = flown(perfect)
+        reference = flight.reference + np.outer(ground + 0 * flight.t, up)
+        tilted = replace(flight, reference=reference, position=reference, height=flight.height - 0.015)
+        assert score_landing(tilted, trajectory)["low_descent_error_m"] == pytest.approx(0.015)
 
 
 def test_being_low_for_a_moment_is_no_landing() -> None:

@@ -15,11 +15,12 @@ from neural_lander.control.tuned import load_tuned
 from neural_lander.errors import UserError
 from neural_lander.vehicle import load_vehicle
 from sim import tuning as module
-from sim.campaign import Copy, flight_seed
+from sim.campaign import flight_seed
 from sim.controllers import CONTROLLERS
 from sim.plant import Plant
 from sim.study import collection_seed
 from sim.tuning import FAILURE, Search, Tuning, flight_cost, tune, tuning_seed, write_tuned
+from sim.worlds import Copy
 
 pytest.importorskip("pybullet", reason="the PyBullet world needs pybullet, which has wheels up to Python 3.11")
 

@@ -31,10 +31,11 @@ from neural_lander.residual.options import TrainingOptions
 from neural_lander.residual.training import train_residual
 from neural_lander.state import State
 from neural_lander.vehicle import load_vehicle
-from sim.campaign import Copy
-from sim.landing import build_controller, controller_named, fly_once
+from sim.controllers import build_controller, controller_named
+from sim.landing import fly_once
 from sim.plant import Plant
 from sim.scenarios import scenario_named
+from sim.worlds import Copy
 
 VEHICLE = load_vehicle("intel-aero")
 

@@ -35,7 +35,10 @@ def tumble(world: PyBulletWorld, position: np.ndarray, velocity: np.ndarray, rat
 def equations(
     vehicle: Vehicle, airframe: Airframe, command: np.ndarray, velocity: np.ndarray, rates: np.ndarray, T: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """p, v, R, omega after T s of rotor wrench, gravity and drag, motors of first order; written from the design."""
+    """p, v, R, omega after T s of rotor wrench, gravity and drag, motors of first order; written from the design.
+
+    p and v are of the centre of mass.
+    """
     c_T, J = vehicle.thrust_coefficient, np.diag(vehicle.inertia)
 
     def flow(t: float, y: np.ndarray) -> np.ndarray:
@@ -49,7 +52,9 @@ def equations(
             force += thrust
             moment += np.cross(hub - airframe.centre_of_mass, thrust) - turns * vehicle.torque_ratio * thrust
         drag = 0.3 * vehicle.mass * np.mean(np.sqrt(u)) / vehicle.hover_speed
-        f = R @ force - drag * R @ np.diag([1, 1, 0]) @ R.T @ v
+        hub_plane = -drag * np.diag([1, 1, 0]) @ (R.T @ v - np.cross(omega, airframe.centre_of_mass))  # at the origin
+        moment += np.cross(-airframe.centre_of_mass, hub_plane)
+        f = R @ (force + hub_plane)
         S = np.array([[0, -omega[2], omega[1]], [omega[2], 0, -omega[0]], [-omega[1], omega[0], 0]])
         omega_dot = np.linalg.solve(J, np.cross(J @ omega, omega) + moment)
         return np.concatenate([v, f / vehicle.mass - [0, 0, GRAVITY], (R @ S).ravel(), omega_dot])
@@ -70,9 +75,10 @@ def errors(
         for _ in range(round(seconds / dt)):
             world.step(command)
         s = world.state
+    centre, velocity = airframe.centre_of_mass, s.velocity + s.R @ np.cross(s.body_rates, airframe.centre_of_mass)
     return (
-        float(np.linalg.norm(s.position - p)),
-        float(np.linalg.norm(s.velocity - v)),
+        float(np.linalg.norm(s.position + s.R @ centre - START.apply(centre) - p)),
+        float(np.linalg.norm(velocity - v)),
         Rotation.from_matrix(R.T @ s.R).magnitude(),
         float(np.linalg.norm(s.body_rates - omega) / np.linalg.norm(omega)),
     )

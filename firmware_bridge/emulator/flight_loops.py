@@ -28,7 +28,7 @@ class FlightLoops:
 
     def __init__(self, vehicle: Vehicle, estimator: Estimator) -> None:
         self.thrust = 0.0  # N, as commanded last
-        self._mass, self._estimator = vehicle.mass, estimator
+        self._mass, self._weight, self._estimator = vehicle.mass, vehicle.weight, estimator
         self._attitude, self._allocation = AttitudeLaw(vehicle), Allocation(vehicle)
         self._tracking = TrackingLaw(vehicle, TrackingGains.critically_damped(vehicle))
         self._reference = Reference(np.zeros(3), np.zeros(3), np.zeros(3))
@@ -49,7 +49,11 @@ class FlightLoops:
         omega, R = split(state.body_rates), state.rows
         if rates is not None:
             return self._allocate(thrust, self._attitude(R, [w - r for w, r in zip(omega, rates, strict=True)], R))
-        R_d = desired_attitude((0.0, 0.0, 1.0), self._reference.yaw) if attitude is None else quaternion_rows(attitude)
+        R_d = (
+            desired_attitude((0.0, 0.0, self._weight), self._reference.yaw, self._weight)
+            if attitude is None
+            else quaternion_rows(attitude)
+        )
         return self._allocate(thrust, self._attitude(R, omega, R_d))
 
     def climb(self, rate: float) -> float:
@@ -85,7 +89,7 @@ class FlightLoops:
         state, reference = self._estimator.state, self._reference
         force = self._tracking(state, reference)
         self._tracking.update(now, contact)
-        R_d = desired_attitude(force, reference.yaw)
+        R_d = desired_attitude(force, reference.yaw, self._weight)
         thrust = share * dot(force, columns(state.rows)[2])
         return self._allocate(thrust, self._attitude(state.rows, split(state.body_rates), R_d))
 

@@ -12,11 +12,10 @@ import numpy as np
 
 from neural_lander.components import Vector, cross, dot, quaternion_product, quaternion_rows, rotate, rotate_back
 from neural_lander.state import State
-from neural_lander.vehicle import GRAVITY, Vehicle
+from neural_lander.vehicle import GEAR_FRICTION, GRAVITY, Vehicle
 
 GEAR_SAG = 0.003  # m, how far the gear gives way under the weight: soft enough for steps of 2.5 ms, guess
 GEAR_DAMPING_RATIO = 0.7  # guess: rubber feet
-FRICTION = 0.8  # rubber on a hard floor, guess
 SLIDING_SPEED = 0.02  # m/s, below which friction falls off linearly, so that a vehicle at rest does not chatter, guess
 DRAG = 0.1  # 1/s, drag over mass and speed, guess: rotor drag of a small quadrotor
 
@@ -113,7 +112,7 @@ class RigidBodyWorld:
                 continue
             velocity = [v + r for v, r in zip(self._v, rotate(rows, cross(self._w, foot)), strict=True)]
             load = max(self._stiffness * depth - self._damping * velocity[2], 0.0)
-            grip = -FRICTION * load / max(math.hypot(velocity[0], velocity[1]), SLIDING_SPEED)
+            grip = -GEAR_FRICTION * load / max(math.hypot(velocity[0], velocity[1]), SLIDING_SPEED)
             push = (grip * velocity[0], grip * velocity[1], load)
             self._contact = self._contact or load > 0
             for i, (f, m) in enumerate(zip(push, cross(foot, rotate_back(rows, push)), strict=True)):

@@ -15,7 +15,8 @@ from neural_lander.flightlog import write_mcap
 from neural_lander.vehicle import load_vehicle
 from sim.campaign import flight_seed
 from sim.comparison import Comparison, add_learning, compare
-from sim.landing import CONTROLLERS, build_controller, fly_once, identify_moment_trim
+from sim.controllers import CONTROLLERS, build_controller
+from sim.landing import fly_once, identify_moment_trim
 from sim.plant import Plant
 from sim.pool import LocalPool
 from sim.scenarios import SCENARIOS, scenario_named

@@ -12,6 +12,7 @@ from neural_lander.components import Rows, Vector, columns, cross, dot, join, ma
 from neural_lander.vehicle import Vehicle
 
 MAX_TILT = math.radians(35.0)  # guess: beyond it a landing is not a landing
+LEAST_LIFT = 0.2  # of the weight, guess: who wants less falls nearly free, and what is wanted sideways is noise
 YAW_FREQUENCY_RATIO = 0.35  # yaw is slower than tilt: reaction torque is the weakest of the moments, guess
 TRIM_RATE = 1.0  # 1/s, guess: settles within a few seconds of hover, slow against the attitude loop
 
@@ -31,9 +32,13 @@ class AttitudeGains:
         return cls(vehicle.inertia * frequency**2, 2 * vehicle.inertia * frequency)
 
 
-def desired_attitude(force: Vector, yaw: float) -> Rows:
-    """Rows of R_d, whose z axis is along ``force`` in N, world, tilted at most MAX_TILT, at heading yaw in rad."""
-    up = 1.0 / maximum(force[2], 1e-6)  # a quadrotor cannot pull down
+def desired_attitude(force: Vector, yaw: float, weight: float) -> Rows:
+    """Rows of R_d, whose z axis is along ``force`` in N, world, tilted at most MAX_TILT, at heading yaw in rad.
+
+    A quadrotor cannot pull down: where less than LEAST_LIFT of the ``weight`` in N is wanted upwards, the tilt is that
+    of the horizontal force over so much lift, which goes to level with it.
+    """
+    up = 1.0 / maximum(force[2], LEAST_LIFT * weight)
     a, b = force[0] * up, force[1] * up
     shrink = minimum(math.tan(MAX_TILT) / sqrt(a * a + b * b + 1e-12), 1.0)
     z = unit((a * shrink, b * shrink, 1.0 + 0.0 * a))

@@ -120,7 +120,7 @@ class Controller:
         f_a_hat = self.residual.at(state)
         f_bar_d = self.tracking(state, reference)
         f_d = minus(f_bar_d, split(constant(self._f_a_hat, state.velocity)))
-        R_d = desired_attitude(f_d, reference.yaw)
+        R_d = desired_attitude(f_d, reference.yaw, self.vehicle.weight)
         tau_d = self.attitude(R, split(state.body_rates), R_d)
         moment_part = self.allocation.moment_part(tau_d)
         thrust, estimate, asked = self._solve_thrust(f_bar_d, f_a_hat, f_d, columns(R)[2], moment_part)

@@ -23,9 +23,9 @@ DISTURBANCE_LIMIT = 0.3  # of the weight: battery, payload and thrust scale; bey
 class ForceEstimate(Protocol):
     """Estimate d_hat of the force in N, world, that neither the nominal model nor f_a_hat explains.
 
-    A controller calls :meth:`observe` before the tracking law and :meth:`update` after the allocation, once each per
-    step. Both take one vehicle or a batch, in either array library. A measurement that is not finite, one that is the
-    last one again, and contact leave d_hat as it is.
+    A controller calls :meth:`observe` before the tracking law and :meth:`update` after the allocation and behind a
+    guard, where there is one, once each per step. Both take one vehicle or a batch, in either array library. A
+    measurement that is not finite, one that is the last one again, and contact leave d_hat as it is.
     """
 
     d_hat: Array  # (..., 3) N, world
@@ -49,7 +49,10 @@ class ForceEstimate(Protocol):
         ...
 
     def update(self, t: float, s: Array, hold: bool | Array) -> None:
-        """Learn from the tracking error s ``(..., 3)`` m/s, except where ``hold`` ``(...)``: saturation or contact."""
+        """Learn from the tracking error s ``(..., 3)`` m/s, except where ``hold`` ``(...)``.
+
+        That is in saturation, in contact, and where a guard has overruled the law: s is then not what it asked for.
+        """
         ...
 
 

@@ -27,7 +27,6 @@ from neural_lander.arrays import Array, constant, namespace
 from neural_lander.components import Scalar, Vector, choose, dot, finite, join, maximum, minimum, split, sqrt
 from neural_lander.control.attitude import MAX_TILT, desired_attitude
 from neural_lander.control.controller import Controller, Wanted
-from neural_lander.control.trim import Trim
 from neural_lander.errors import UserError
 from neural_lander.state import Reference, State
 from neural_lander.vehicle import GRAVITY
@@ -109,7 +108,9 @@ class Guarded:
     """A controller within limits; everything it does not have itself is the controller's.
 
     The network's own domain fades it out (``residual.domain``); the guard reports its share. A force that is not finite
-    is replaced by the weight, upright. While the guard acts the integrator is held.
+    is replaced by the weight, upright. While the guard acts no estimate learns from the tracking error: it is told of
+    the step afterwards, as of one to be held. One that compares what is felt with what the rotors were told, INDI or
+    L1, is told of the guard's thrust and has nothing to be held from.
     """
 
     def __init__(self, controller: Controller, limits: Limits | None = None) -> None:
@@ -141,7 +142,8 @@ class Guarded:
 
     def __call__(self, t: float, state: State, reference: Reference) -> Array:
         """Rotor speeds in rad/s, ``(..., 4)``, at time t in s."""
-        d_before = self.controller.tracking.d_hat
+        tracking = self.controller.tracking
+        d_before, tracking.patient = tracking.d_hat, True
         speeds = self.controller(t, state, reference)
         wanted = self.wanted = self.controller.wanted
         assert wanted is not None
@@ -153,9 +155,10 @@ class Guarded:
         thrust = self._thrust(wanted, state, changed, safe, low)
         active = (abs(thrust - _scalar(wanted.thrust)) > touched) | changed
         self._report(state, asked, safe, active, infeasible)
+        tracking.learn(active)
         if not (active if isinstance(active, bool) else bool(active.any())):
             return speeds
-        return self._act(state, reference, speeds, wanted, safe, thrust, active, d_before)
+        return self._act(state, reference, speeds, wanted, safe, thrust, active)
 
     def _force(self, wanted: Wanted, state: State) -> tuple[Vector, bool | Array]:
         """f_d in N, world, as it follows from T = f_d . k and the desired direction, and whether it is finite."""
@@ -194,10 +197,9 @@ class Guarded:
         safe: Vector,
         thrust: Scalar,
         active: bool | Array,
-        d_before: Array,
     ) -> Array:
         inner = self.controller
-        R_d = desired_attitude(safe, reference.yaw)
+        R_d = desired_attitude(safe, reference.yaw, inner.vehicle.weight)
         moment = inner.attitude(state.rows, split(state.body_rates), R_d)
         u, _ = inner.allocation(_array(thrust, moment), moment)
         chosen = namespace(u).sqrt(u)
@@ -205,11 +207,6 @@ class Guarded:
             chosen = namespace(u).where(active[..., None], chosen, speeds)
             u = chosen * chosen
         inner.rotor_thrust = inner.flown_thrust = self._c_T * u
-        if isinstance(inner.tracking.estimate, Trim):
-            zero = 0.0 * moment
-            held = active if isinstance(active, bool) else active[..., None]
-            before, now = (zero + constant(d, zero) for d in (d_before, inner.tracking.estimate.d_hat))
-            inner.tracking.estimate.d_hat = choose(held, before, now)
         self.wanted = Wanted(_array(thrust, moment), R_d, moment, wanted.f_a_hat, wanted.f_a_hat_at)
         return chosen
 

@@ -79,6 +79,9 @@ class TrackingLaw:
         self._mass = vehicle.mass
         self._mg: list[float] = (vehicle.mass * G_VECTOR).tolist()
         self.s: Array = np.zeros(3)  # (..., 3) m/s
+        self.patient = False
+        """Whether the next update waits for :meth:`learn`: set by who may yet overrule what the law asks for."""
+        self._due: tuple[float, bool | Array] | None = None
 
     @property
     def d_hat(self) -> Array:
@@ -88,7 +91,7 @@ class TrackingLaw:
     def reset(self, d_hat: Array | None = None) -> None:
         """Forget the estimate, or start from a known force in N."""
         self.estimate.reset(d_hat)
-        self.s = np.zeros(3)
+        self.s, self._due = np.zeros(3), None
 
     def __call__(self, state: State, reference: Reference) -> Vector:
         """f_bar_d in N, world, as components: everything but the learned part."""
@@ -103,4 +106,14 @@ class TrackingLaw:
 
     def update(self, t: float, hold: bool | Array) -> None:
         """Let the estimate learn from s at time t in s, except where ``hold`` (saturation, contact), ``(...)``."""
-        self.estimate.update(t, self.s, hold)
+        self._due = t, hold
+        if not self.patient:
+            self.learn()
+
+    def learn(self, overruled: bool | Array = False) -> None:
+        """The update that is due, if one is; held where the law was ``overruled``, ``(...)``."""
+        self.patient = False
+        if self._due is None:
+            return
+        (t, hold), self._due = self._due, None
+        self.estimate.update(t, self.s, hold | overruled)

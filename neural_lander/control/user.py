@@ -12,7 +12,6 @@ from neural_lander.arrays import Array
 from neural_lander.control.controller import Controller, Wanted
 from neural_lander.control.kinds import EXAMPLE
 from neural_lander.control.tracking import TrackingGains
-from neural_lander.control.trim import Trim
 from neural_lander.errors import UserError
 from neural_lander.extension import load_named
 from neural_lander.state import Reference, State
@@ -36,8 +35,7 @@ def user_controller(name: str, vehicle: Vehicle, gains: TrackingGains) -> Contro
     if isinstance(found, Controller):
         return found
     if all(hasattr(found, method) for method in ("reset", "observe", "update", "d_hat")):
-        own = found if isinstance(found, Trim) else UserEstimate(name, found)  # a guard knows a trim by its class
-        return Controller(vehicle, gains=gains, estimate=own)
+        return Controller(vehicle, gains=gains, estimate=UserEstimate(name, found))
     if callable(found) and hasattr(found, "reset"):
         return UserController(name, vehicle, found)
     raise UserError(

@@ -3,7 +3,7 @@
 from sim.aerodynamics.battery import BatterySag
 from sim.aerodynamics.cheeseman_bennett import CheesemanBennett
 from sim.aerodynamics.drag import RotorDrag
-from sim.aerodynamics.effect import AerodynamicEffect, RandomEffect, known_part
+from sim.aerodynamics.effect import AerodynamicEffect, RandomEffect, known_part, ours
 from sim.aerodynamics.ground_effect import GroundEffect
 from sim.aerodynamics.lagged import Lagged, LaggedGroundEffect
 from sim.aerodynamics.measured import MeasuredGroundEffect
@@ -27,4 +27,5 @@ __all__ = [
     "RotorDrag",
     "Wind",
     "known_part",
+    "ours",
 ]

@@ -6,6 +6,7 @@ from neural_lander.arrays import Array
 from neural_lander.components import Scalar, join, maximum, split
 from neural_lander.state import State
 from neural_lander.vehicle import Vehicle
+from sim.rigid_body import TIME_STEP
 from sim.terrain import Surface
 
 
@@ -23,7 +24,7 @@ class BatterySag:
 
     def __init__(self, charge: float = 0.7) -> None:
         self.charge = charge  # q at the start of a flight: 5 % less voltage and 10 % less thrust than when full
-        self.reset(0, 1 / 240)
+        self.reset(0, TIME_STEP)
 
     def reset(self, seed: int | Array, dt: float) -> None:
         """See :class:`~sim.aerodynamics.effect.RandomEffect`."""

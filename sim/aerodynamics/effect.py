@@ -15,8 +15,9 @@ class AerodynamicEffect(Protocol):
     """A force and a moment on top of the nominal rotor thrusts. Plain functions qualify."""
 
     def __call__(self, state: State, rotor_speeds: Array, vehicle: Vehicle, terrain: Surface) -> tuple[Array, Array]:
-        """Force ``(..., 3)`` in N, world, and moment ``(..., 3)`` in N m, body, about the centre of mass.
+        """Force ``(..., 3)`` in N, world, and moment ``(..., 3)`` in N m, body, about the place of ``state``.
 
+        That is the frame's origin, from where ``vehicle`` has its hubs and gear: the nominal centre of mass.
         ``state`` is the true one; ``rotor_speeds`` ``(..., 4)`` in rad/s are those turning, not those commanded;
         ``terrain`` is the ground at this instant: ``terrain.height(x, y)`` in m, world.
         """
@@ -42,3 +43,18 @@ def known_part(effects: Sequence[AerodynamicEffect]) -> list[AerodynamicEffect]:
     """The effects that are functions of state and rotor speeds."""
     known = (getattr(effect, "known", None) if isinstance(effect, RandomEffect) else effect for effect in effects)
     return [effect for effect in known if effect is not None]
+
+
+def ours(effect: object) -> bool:
+    """Whether an effect is of this package, and with it all that it holds: none of these writes into what it is given.
+
+    What a stranger's effect would write to is forbidden, or watched, wherever one is held.
+    """
+    if not str(getattr(effect, "__module__", type(effect).__module__)).startswith(("sim.", "neural_lander.")):
+        return False
+    held = (part for value in getattr(effect, "__dict__", {}).values() for part in _parts(value))
+    return isinstance(effect, type) or all(ours(part) for part in held if callable(part))
+
+
+def _parts(value: object) -> Sequence[object]:
+    return value if isinstance(value, list | tuple) else (value,)

@@ -9,6 +9,7 @@ from neural_lander.state import State
 from neural_lander.vehicle import Vehicle
 from sim.aerodynamics.effect import AerodynamicEffect
 from sim.aerodynamics.ground_effect import GroundEffect
+from sim.rigid_body import TIME_STEP
 from sim.terrain import Surface
 
 
@@ -18,7 +19,7 @@ class Lagged:
     def __init__(self, effect: AerodynamicEffect, time_constant: float) -> None:
         self.known = effect
         self.time_constant = time_constant  # s
-        self.reset(0, 1 / 240)
+        self.reset(0, TIME_STEP)
 
     def reset(self, seed: int | Array, dt: float) -> None:
         """See :class:`~sim.aerodynamics.effect.RandomEffect`."""

@@ -10,6 +10,7 @@ from neural_lander.state import State
 from neural_lander.vehicle import Vehicle
 from sim.aerodynamics.ground_effect import GroundEffect
 from sim.draws import WhiteNoise
+from sim.rigid_body import TIME_STEP
 from sim.terrain import Surface
 
 STREAM = 0x7B1  # of the random numbers
@@ -27,7 +28,7 @@ class NearGroundTurbulence:
         self.correlation_time = correlation_time  # s, guess: rotor diameter over the induced velocity, a few times
         self._axes = (horizontal, horizontal, 1.0)
         self._ground_effect = GroundEffect()
-        self.reset(0, 1 / 240)
+        self.reset(0, TIME_STEP)
 
     def reset(self, seed: int | Array, dt: float) -> None:
         """See :class:`~sim.aerodynamics.effect.RandomEffect`."""

@@ -15,6 +15,7 @@ from sim.aerodynamics.drag import RotorDrag
 from sim.aerodynamics.effect import AerodynamicEffect, RandomEffect, known_part
 from sim.aerodynamics.ground_effect import GroundEffect
 from sim.draws import WhiteNoise
+from sim.rigid_body import TIME_STEP
 from sim.terrain import Surface
 
 STREAM = 0xD87  # of the random numbers
@@ -58,7 +59,7 @@ class Dryden:
         shape = 0.177 + 0.000823 * LOWEST
         self.lengths = (LOWEST * FOOT / shape**1.2, LOWEST * FOOT / shape**1.2, LOWEST * FOOT)  # m, u, v, w
         self.sigmas = (0.1 * speed / shape**0.4, 0.1 * speed / shape**0.4, 0.1 * speed)  # m/s
-        self.reset(0, 1 / 240)
+        self.reset(0, TIME_STEP)
 
     @property
     def mean(self) -> Vector:

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from neural_lander.components import Rows, Vector, cross, dot, rotate, rotate_back
-from neural_lander.vehicle import Vehicle
-from sim.world import FOOT_RADIUS, FRICTION, GEAR_DAMPING_RATIO, GEAR_SAG
+from neural_lander.components import Rows, Vector, cross, dot, minus, rotate, rotate_back
+from neural_lander.vehicle import GEAR_FRICTION, Vehicle
+from sim.world import FOOT_RADIUS, GEAR_DAMPING_RATIO, GEAR_SAG
 
 SWEEPS = 10
 SMALL = 1e-12  # N s, below which a friction impulse has no direction
@@ -55,14 +55,27 @@ class Contact:
         self._soft = dt * (self._damping + dt * self._stiffness)  # kg
         self._mass, self._J, self._dt = vehicle.mass, vehicle.inertia.tolist(), dt
         self._lever = float(np.linalg.norm(points, axis=-1).max()) ** 2 / float(vehicle.inertia.min())  # 1/kg
-        self.reach = float(np.linalg.norm(points, axis=-1).max() + self.radius)  # m: no part is further from the centre
+        self.reach = float(np.linalg.norm(points, axis=-1).max() + self.radius)  # m: no part is further from the origin
 
-    def __call__(self, position: Vector, rows: Rows, velocity: Vector, rates: Vector, surface: Any) -> Impulse:
+    def __call__(
+        self,
+        position: Vector,
+        rows: Rows,
+        velocity: Vector,
+        rates: Vector,
+        surface: Any,
+        offset: Vector | None = None,
+    ) -> Impulse:
         """Impulses from places (m), attitudes, and the velocities (m/s, world; rad/s, body) that would be without.
 
-        Components are ``(N,)``; inside, feet are the first axis.
+        They are of the centre of mass, ``offset`` m from the frame's origin, body. Components are ``(N,)``; inside,
+        feet are the first axis.
         """
-        arm = rotate(rows, self._points)
+        points, lever = self._points, self._lever
+        if offset is not None:
+            points = minus(points, offset)
+            lever = dot(points, points).amax(dim=0) / min(self._J)
+        arm = rotate(rows, points)
         x, y, z = (p + a for p, a in zip(position, arm, strict=True))
         n = surface.normal(x, y)
         gap = (z - surface.height(x, y)) * n[2] - self.radius
@@ -79,9 +92,9 @@ class Contact:
             along = dot(slip, n)
             wanted = self._soft * (inverse * carried - along) - push  # without the impulse of its own
             carried = (wanted / (1.0 + self._soft * inverse)).clip(0.0, None)
-            share = self._share(carried)
+            share = self._share(carried, lever)
             rub = [r - share * (s - along * c) for r, s, c in zip(rub, slip, n, strict=True)]
-            limit = FRICTION * carried / (dot(rub, rub) + SMALL**2).sqrt()
+            limit = GEAR_FRICTION * carried / (dot(rub, rub) + SMALL**2).sqrt()
             rub = [r * limit.clip(None, 1.0) for r in rub]
             impulse = [carried * c + r for c, r in zip(n, rub, strict=True)]
             moment = rotate_back(rows, [m.sum(dim=0) for m in cross(arm, impulse)])
@@ -90,7 +103,7 @@ class Contact:
         change = tuple(a - b for a, b in zip(v, velocity, strict=True))
         return Impulse(change, tuple(a - b for a, b in zip(w, rates, strict=True)), (carried > 0).any(dim=0))
 
-    def _share(self, carried: torch.Tensor) -> torch.Tensor:
+    def _share(self, carried: torch.Tensor, lever: Any) -> torch.Tensor:
         """Mass in kg that each foot may stop: no more together than what keeps the iteration from overshooting."""
         carrying = (carried > 0).to(carried.dtype)
-        return carrying / ((1.0 / self._mass + self._lever) * carrying.sum(dim=0).clip(1.0, None))
+        return carrying / ((1.0 / self._mass + lever) * carrying.sum(dim=0).clip(1.0, None))

@@ -82,10 +82,11 @@ def batched(
 
 
 def _prepare(model: Any) -> None:
-    """Make what a model keeps in NumPy, before its arrays become torch's."""
-    for part in (model, getattr(model, "model", None)):
-        if isinstance(part, ReluNetwork):
-            part._inference(np.zeros(1))
+    """Make what a network keeps in NumPy, before its arrays become torch's; whatever it is wrapped in."""
+    while model is not None and not isinstance(model, ReluNetwork):
+        model = getattr(model, "model", None) or getattr(model, "network", None)
+    if model is not None:
+        model._inference(np.zeros(1))
 
 
 def on_torch(thing: Any, like: torch.Tensor, made: dict[int, Any] | None = None) -> Any:

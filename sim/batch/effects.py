@@ -18,12 +18,11 @@ from neural_lander.errors import NeuralLanderWarning
 from neural_lander.rotation import normalise
 from neural_lander.state import State
 from neural_lander.vehicle import Vehicle
-from sim.aerodynamics import AerodynamicEffect, RandomEffect
+from sim.aerodynamics import AerodynamicEffect, RandomEffect, ours
 from sim.terrain import Surface
 
 TRIED = 5  # states; no vector of theirs has as many components
 AGREED = 1e-9  # relative
-OURS = "sim.aerodynamics"
 _told: set[str] = set()
 
 
@@ -35,7 +34,7 @@ class InNumPy:
 
     def __call__(self, state: State, rotor_speeds: Any, vehicle: Vehicle, terrain: Surface) -> tuple[Any, Any]:
         """See :class:`~sim.aerodynamics.effect.AerodynamicEffect`."""
-        parts = self.effect(_numpy(state), rotor_speeds.cpu().numpy(), vehicle, terrain)
+        parts = self.effect(_numpy(state), _read_only(rotor_speeds), vehicle, terrain)
         return tuple(_like(part, state.velocity) for part in parts)  # type: ignore[return-value]
 
 
@@ -48,7 +47,7 @@ class OneByOne:
 
     def __call__(self, state: State, rotor_speeds: Any, vehicle: Vehicle, terrain: Surface) -> tuple[Any, Any]:
         """See :class:`~sim.aerodynamics.effect.AerodynamicEffect`."""
-        states, speeds = _numpy(state), rotor_speeds.cpu().numpy()
+        states, speeds = _numpy(state), _read_only(rotor_speeds)
         found = np.full((2, len(speeds), 3), np.nan)
         for i in range(len(speeds)):
             effect = self._each[i] if self._each else self.effect
@@ -70,9 +69,14 @@ class RandomOneByOne(OneByOne):
             effect.reset(int(one), dt)
 
 
+def writes(state: State, rotor_speeds: torch.Tensor) -> list[int]:
+    """How often each tensor that an effect is given has been written to: torch counts, which costs nothing."""
+    return [v._version for v in (rotor_speeds, *vars(state).values()) if isinstance(v, torch.Tensor)]
+
+
 def for_batch(effect: AerodynamicEffect, vehicle: Vehicle, terrain: Surface, dt: float) -> AerodynamicEffect:
     """A copy of the effect that takes a batch."""
-    if getattr(effect, "__module__", type(effect).__module__).startswith(OURS):
+    if ours(effect):
         return copy.deepcopy(effect)
     alone = RandomOneByOne(effect) if isinstance(effect, RandomEffect) else OneByOne(effect)
     expected = _tried(alone, vehicle, terrain, dt)
@@ -115,9 +119,15 @@ def _tried(effect: AerodynamicEffect, vehicle: Vehicle, terrain: Surface, dt: fl
 
 
 def _numpy(state: State) -> State:
-    """The states as NumPy's arrays."""
+    """The states as NumPy's arrays, which cannot be written to: on a CPU they share the truth's memory."""
     given = {name: value for name, value in vars(state).items() if name in State.__dataclass_fields__}
-    return State(**{name: v.cpu().numpy() if isinstance(v, torch.Tensor) else v for name, v in given.items()})
+    return State(**{name: _read_only(v) if isinstance(v, torch.Tensor) else v for name, v in given.items()})
+
+
+def _read_only(values: torch.Tensor) -> np.ndarray:
+    array = values.cpu().numpy()
+    array.flags.writeable = False
+    return array
 
 
 def _row(states: State, i: int) -> State:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from neural_lander.components import split
 from neural_lander.control.touchdown import RESTING_SHARE, TouchdownDetector
 from neural_lander.control.tracking import DEFAULT_NATURAL_FREQUENCY
 from neural_lander.errors import NeuralLanderWarning
@@ -27,13 +28,14 @@ from neural_lander.state import Reference
 from sim.batch.controllers import batched, on_torch, rows_of
 from sim.batch.sensors import BatchSensors
 from sim.batch.world import BatchWorld
+from sim.controllers import build_controller, controller_named
 from sim.flight import Truth
 from sim.forecast import forecast_of
-from sim.landing import build_controller, controller_named, drawn_start
+from sim.landing import drawn_start
 from sim.scenarios import WARM_UP, Scenario, scenario_named
 
 if TYPE_CHECKING:
-    from sim.campaign import Copy
+    from sim.worlds import Copy
 
 
 @dataclass(frozen=True)
@@ -188,7 +190,7 @@ class Flights:
 
     def _record(self, k: int) -> None:
         state = self.world.state
-        values = (*self.world.p, *self.world.v, state.height, state.rows[2][2])
+        values = (*split(state.position), *split(state.velocity), state.height, state.rows[2][2])
         for name, value in zip(RECORDED, values, strict=True):
             self.seen[name][k] = value
         self.contact[k] = state.contact

@@ -9,6 +9,7 @@ import torch
 from neural_lander.components import join
 from neural_lander.state import State
 from sim.draws import WhiteNoise
+from sim.rigid_body import TIME_STEP
 from sim.sensors import IMU_STREAM, STATE_STREAM, SensorNoise, disturbed, drift_of, outages_of, pose_scale
 
 
@@ -22,7 +23,7 @@ class BatchSensors:
         (N,) integers, one per flight; their device is that of the noise.
     """
 
-    def __init__(self, noise: SensorNoise, seeds: torch.Tensor, dt: float = 1 / 240) -> None:
+    def __init__(self, noise: SensorNoise, seeds: torch.Tensor, dt: float = TIME_STEP) -> None:
         self.noise = noise
         self._drift, self._outages = drift_of(noise, seeds, dt), outages_of(noise, seeds, dt)
         self._scale = pose_scale(noise).tolist()

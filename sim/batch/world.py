@@ -12,17 +12,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from neural_lander.components import Rows, Vector, join, quaternion_rows, rotate, split
+from neural_lander.components import Vector, cross, join, minus, plus, quaternion_rows, rotate, rotate_back, split
+from neural_lander.errors import UserError
 from neural_lander.state import State
 from neural_lander.vehicle import GRAVITY, Vehicle
-from sim.aerodynamics import AerodynamicEffect, RandomEffect
+from sim.aerodynamics import AerodynamicEffect, RandomEffect, ours
 from sim.airframe import Airframe
 from sim.batch.contact import Contact
-from sim.batch.effects import for_batch
+from sim.batch.effects import for_batch, writes
 from sim.motors import share_after
-from sim.rigid_body import angular_acceleration, turned
+from sim.rigid_body import TIME_STEP, angular_acceleration, turned
 from sim.terrain import DeckSurface, Flat, Terrain, clearance
-from sim.world import TIME_STEP
 
 NEAR = 0.05  # m: nothing falls further in a step than a fraction of this
 UPRIGHT = 0.7  # cosine of the tilt, up to which the gear is lower than the hubs
@@ -31,6 +31,8 @@ EFFECT_STRIDE = 7919  # between the seeds of two random effects of one flight, a
 
 class BatchWorld:
     """N quadrotors over a terrain, stepped together at ``dt``. They do not feel each other.
+
+    ``p`` and ``v`` are of the centre of mass, ``state`` of the frame's origin, as in the PyBullet world.
 
     Parameters
     ----------
@@ -57,12 +59,14 @@ class BatchWorld:
         like: torch.Tensor | None = None,
     ) -> None:
         self.vehicle, self.dt, self.terrain = vehicle, dt, terrain or Flat()
+        self._strangers = not all(ours(effect) for effect in effects)
         self.effects = tuple(for_batch(effect, vehicle, self.terrain.mean(), dt) for effect in effects)
         self.like = torch.zeros((), dtype=torch.float64) if like is None else like
         self._maps = self._wrench_maps(airframes)
         self._J: list[float] = vehicle.inertia.tolist()
         self._gear: list[list[float]] = vehicle.gear_points.tolist()
         self._follow = self._motors(airframes)
+        self._offset = self._offsets(airframes)
         self._contact = Contact(vehicle, dt, self.like)
         self.size = len(airframes)
 
@@ -80,6 +84,15 @@ class BatchWorld:
         shares = [np.broadcast_to(share_after(self.dt, distinct[id(a)]), 4) for a in airframes]
         return shares[0].tolist() if len(distinct) == 1 else [self._array(column) for column in np.transpose(shares)]
 
+    def _offsets(self, airframes: Sequence[Airframe]) -> Vector | None:
+        """Of the centre of mass in m, body; floats where all have the same, None where none has any."""
+        distinct = {id(a): a.centre_of_mass for a in airframes}
+        if not any(np.any(centre) for centre in distinct.values()):
+            return None
+        if len(distinct) == 1:
+            return airframes[0].offset
+        return [self._array(c) for c in np.stack([distinct[id(a)] for a in airframes]).T]
+
     def _array(self, values: Any) -> torch.Tensor:
         return torch.as_tensor(np.ascontiguousarray(values), dtype=self.like.dtype, device=self.like.device)
 
@@ -90,10 +103,15 @@ class BatchWorld:
         seeds: Sequence[int] | None = None,
         t: float = 0.0,
     ) -> None:
-        """Place all level in hover trim: ``(N, 3)`` m, ``(N, 3)`` m/s; the seeds drive random effects; time t in s."""
+        """Place all frames level in hover trim: ``(N, 3)`` m, ``(N, 3)`` m/s; time t in s.
+
+        The seeds drive random effects.
+        """
         zero = torch.zeros(self.size, dtype=self.like.dtype, device=self.like.device)
         self.t = t
         self.p: Vector = [self._array(c) for c in np.asarray(position).T]
+        if self._offset is not None:
+            self.p = plus(self.p, self._offset)
         self.v: Vector = [zero] * 3 if velocity is None else [self._array(c) for c in np.asarray(velocity).T]
         self.q: Vector = [zero + 1, zero, zero, zero]
         self.w: Vector = [zero] * 3
@@ -112,19 +130,20 @@ class BatchWorld:
         """Make a state of the components; ``felt`` is the acceleration over the last step minus gravity, m/s^2."""
         rows = quaternion_rows(self.q)
         self.surface = self.terrain.at(self.t)
+        p, v = self.p, self.v
+        if self._offset is not None:
+            p = minus(p, rotate(rows, self._offset))
+            v = minus(v, rotate(rows, cross(self.w, self._offset)))
         self.state = State(
-            join(self.p),
-            join(self.v),
+            join(p),
+            join(v),
             join(self.q),
             join(self.w),
-            self._height(rows),
+            clearance(rows, p, self._gear, self.surface),
             self.contact,
             specific_force=join(felt),
         )
         vars(self.state)["rows"] = rows
-
-    def _height(self, rows: Rows) -> torch.Tensor:
-        return clearance(rows, self.p, self._gear, self.surface)
 
     def step(self, rotor_speeds: torch.Tensor) -> None:
         """Advance by dt with these commanded rotor speeds in rad/s, ``(N, 4)``."""
@@ -136,10 +155,13 @@ class BatchWorld:
         self.rotor_speeds = join([u.sqrt() for u in self.u])
         wrench = [sum(b * u for b, u in zip(row, self.u, strict=True)) for row in self._maps]
         force, moment = rotate(state.rows, wrench[:3]), wrench[3:]
+        lift = force
         for effect in self.effects:
-            extra_force, extra_moment = effect(state, self.rotor_speeds, self.vehicle, self.surface)
+            extra_force, extra_moment = self._effect(effect)
             force = [a + b for a, b in zip(force, split(extra_force), strict=True)]
             moment = [a + b for a, b in zip(moment, split(extra_moment), strict=True)]
+        if self._offset is not None:  # effects give their moments about the frame's origin
+            moment = list(minus(moment, cross(self._offset, rotate_back(state.rows, minus(force, lift)))))
         self.applied_force = force
         turn = angular_acceleration(self._J, self.w, moment, dt)
         before = self.v
@@ -155,6 +177,20 @@ class BatchWorld:
         self.t += dt
         felt = [(a - b) / dt for a, b in zip(self.v, before, strict=True)]
         self._read([felt[0], felt[1], felt[2] + GRAVITY])
+
+    def _effect(self, effect: AerodynamicEffect) -> tuple[Any, Any]:
+        """Force and moment of one; a stranger's that writes into the truth is refused, by name."""
+        state, speeds = self.state, self.rotor_speeds
+        if not self._strangers:
+            return effect(state, speeds, self.vehicle, self.surface)
+        before = writes(state, speeds)
+        found = effect(state, speeds, self.vehicle, self.surface)
+        if writes(state, speeds) != before:
+            name = getattr(effect, "__name__", type(effect).__name__)
+            raise UserError(
+                f"effect '{name}' writes into the state or the rotor speeds that it is given: they are read-only"
+            )
+        return found
 
     def _near(self, state: State) -> torch.Tensor:
         """Who may touch within this step; of one who has tipped over, the hubs may be lower than the gear."""
@@ -173,8 +209,11 @@ class BatchWorld:
         pick = near.nonzero()[:, 0]
         x, y, z = ([row[pick] for row in three] for three in state.rows)
         surface = self.surface.some(pick) if isinstance(self.surface, DeckSurface) else self.surface
+        offset = self._offset
+        if offset is not None and isinstance(offset[0], torch.Tensor):
+            offset = [c[pick] for c in offset]
         some = self._contact(
-            [p[pick] for p in self.p], (x, y, z), [a[pick] for a in v], [a[pick] for a in w], surface
+            [p[pick] for p in self.p], (x, y, z), [a[pick] for a in v], [a[pick] for a in w], surface, offset
         )  # fmt: skip
         self.contact = self.contact.index_put((pick,), some.touching)
         v = [a.index_put((pick,), a[pick] + b) for a, b in zip(v, some.velocity, strict=True)]
