@@ -1,4 +1,4 @@
-"""What a tick can say of u, of the residual, and of who flies."""
+"""What a tick can say of u, of the residual, and of who is in control."""
 
 from __future__ import annotations
 

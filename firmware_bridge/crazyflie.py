@@ -3,7 +3,7 @@
 Flown against the firmware in software (2024.4) only, **never on hardware**. Its address is a URI of cflib
 (``radio://0/80/2M/E7E7E7E7E7``, ``serial://ttyAMA0``; cflib's serial line is CPX at a fixed 576000 baud).
 
-A Crazyflie follows whoever sends, without a mode and without a pilot's switch. What other autopilots have is made here:
+A Crazyflie follows any sender, without a mode and without a pilot's switch. What other autopilots have is made here:
 before control is taken nothing goes out, and where the firmware arms itself (the models without ESCs do), it counts as
 armed once arming was asked for, or while it flies. So a flight needs ``--arm``, whatever the firmware.
 

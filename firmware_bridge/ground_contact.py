@@ -3,10 +3,10 @@
 Three signs count, and only while landing: the autopilot's own landed flag; a height below ``CONTACT_HEIGHT`` at rest;
 and, below ``HOVER_HEIGHT``, thrust well below what hover took, while nothing moves: with a quarter of the weight
 missing a vehicle in the air gains 0.1 m/s within 40 ms. The last two must last for ``SIGN_TIME``. An estimator's speed
-may be off by more than a vehicle at rest has: one whose mean height stays within ``STILL`` for ``STILL_TIME`` rests as
-well, unless its speed is that of a descent (``NOT_A_BIAS``). Higher up, little
-thrust without motion means that nobody hears our setpoints. A sign is no contact: one who hangs at two centimetres
-gives it too, and a flag may be wrong. It is the reason to ask the ground itself, which ``ground_probe`` does.
+may be off by more than a vehicle at rest has: a vehicle whose mean height stays within ``STILL`` for ``STILL_TIME``
+rests as well, unless its speed is that of a descent (``NOT_A_BIAS``). Higher up, little thrust without motion means
+that our setpoints are not heard. A sign is no contact: a vehicle that hangs at two centimetres gives it too, and a flag
+may be wrong. It is the reason to ask the ground itself, which ``ground_probe`` does.
 """
 
 from __future__ import annotations

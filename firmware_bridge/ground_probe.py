@@ -1,17 +1,18 @@
 """Whether what looks like the ground carries: thrust is taken away little by little, and what stands does not sink.
 
-A height of two centimetres is no contact: one who hangs there looks just as one who stands (see ``ground_contact`` for
-the signs). So while there is a sign, the share of the thrust falls at ``RATE``. One who stands lays his weight on the
-gear and stays where he is; with ``TAKEN`` of his thrust gone and no fall seen, the ground carries him, whatever ground
-effect, thrust map and battery make of a newton. One who hangs sinks at once: what was taken so far then proves nothing
-and is counted anew from there, and where he sinks faster than ``SINK`` thrust comes back. So he is let down, and stands
-before his motors stop. Without the sign all of the thrust comes back within half a second.
+A height of two centimetres is no contact: a vehicle that hangs there looks just like one that stands (see
+``ground_contact`` for the signs). So while there is a sign, the share of the thrust falls at ``RATE``. A vehicle that
+stands lays its weight on the gear and stays where it is; with ``TAKEN`` of its thrust gone and no fall seen, the ground
+carries it, whatever ground effect, thrust map and battery make of a newton. A vehicle that hangs sinks at once: what
+was taken so far then proves nothing and is counted anew from there, and where it sinks faster than ``SINK`` thrust
+comes back. So it is let down, and stands before its motors stop. Without the sign all of the thrust comes back within
+half a second.
 
 A fall is believed where height and vertical speed both tell it: a rangefinder counts in centimetres, and the speed of
 an autopilot's estimator may be off by some for seconds. So the speed alone gives thrust back for
-``SINK_TIME`` between two falls and no longer: one who really sinks has fallen by then. And what noise took for a fall
-may leave less than ``TAKEN`` to be taken: but nobody hangs at ``LEAST``, so who does not fall there for ``LEAST_TIME``
-is carried.
+``SINK_TIME`` between two falls and no longer: a vehicle that really sinks has fallen by then. And what noise took for a
+fall may leave less than ``TAKEN`` to be taken: but nothing hangs at ``LEAST``, so what does not fall there for
+``LEAST_TIME`` is carried.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ One datagram is one pose, 68 bytes, little-endian, no padding:
     36      4 double  attitude as a unit quaternion w, x, y, z: body (x forward, y left, z up) to that frame
 
 In Python: ``struct.pack("<4s8d", b"NLP1", t, x, y, z, qw, qx, qy, qz)``. What is not exactly that is dropped and
-counted. There is no signature: whoever reaches the socket can say where the vehicle is. It is therefore bound to
+counted. There is no signature: anybody who reaches the socket can say where the vehicle is. It is therefore bound to
 127.0.0.1 unless another address is named, and ``?from=ADDRESS`` takes datagrams of one sender alone.
 """
 

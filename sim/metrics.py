@@ -22,7 +22,7 @@ class Metric:
     until_touchdown: bool = False
     """Without any touchdown the value is the time that was watched: a lower bound."""
     judged: bool = True
-    """Whether it decides who is better; what says the same as another figure does not."""
+    """Whether it decides which controller is better; a figure that repeats another one does not."""
 
     @property
     def heading(self) -> str:

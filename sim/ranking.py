@@ -16,10 +16,10 @@ RELIABLE = 0.9  # of the flights, guess: who succeeds in fewer is not the best a
 def ranking(controllers: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Metric -> ``best`` and ``ties``, from the ``controllers`` of a scenario in results.json.
 
-    Best is the median nearest to the metric's target. A tie is who cannot be told from it: their 95 % intervals of the
-    distance to the target overlap. An oracle knows the plant and takes no part; neither does who has no value in some
-    of its flights, nor anybody where not a single one touched down and the figure is only a lower bound, nor who
-    succeeds in fewer than ``RELIABLE`` of its flights: what falls has arrived without an error.
+    Best is the median nearest to the metric's target. A tie cannot be told from it: the 95 % intervals of the distance
+    to the target overlap. Not ranked are: an oracle, which knows the plant; a controller without a value in some of its
+    flights; every controller where none touched down and the figure is only a lower bound; a controller that succeeds
+    in fewer than ``RELIABLE`` of its flights, since what falls has arrived without an error.
     """
     found = {}
     for key in metric_keys(controllers):

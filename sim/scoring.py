@@ -53,13 +53,13 @@ def score_landing(truth: Truth, trajectory: Trajectory) -> dict[str, float]:
 
 
 def _after(truth: Truth) -> np.ndarray:
-    """(N,) the descent and what follows; of who fell before, what there is."""
+    """(N,) the descent and what follows; for a vehicle that fell before, what there is."""
     after = truth.t >= 0
     return np.asarray(after if np.any(after) else truth.t < 0)
 
 
 def _never_down(height: np.ndarray, offset: np.ndarray) -> dict[str, float]:
-    """Scores of who tips over, which lies on the floor without an error: as if still where the descent began.
+    """Scores of a vehicle that tips over and lies on the floor without an error: as if still where the descent began.
 
     They are bounds and no measurements: whatever it did upright, it gains nothing by the fall. Drift is the furthest
     that it was off.

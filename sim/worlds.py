@@ -94,7 +94,7 @@ def _fly_alone(part: Part, seed: int, scenario: Scenario, omega_n: float, restin
     except (UserError, ArithmeticError) as error:
         return str(error)
     except Exception as error:
-        if ":" not in part.controller:  # ours: a defect, and no fault of who flies
+        if ":" not in part.controller:  # ours: a defect of ours
             raise
         return f"controller '{part.controller}' failed with {type(error).__name__}: {error}"
 

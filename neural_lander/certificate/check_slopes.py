@@ -18,7 +18,7 @@ import numpy as np
 
 ROTORS = 4
 ROUNDING = 1e-13  # relative, of products of a few float64 numbers and of singular values of matrices this small
-ROUND_UP = 1 + 1e-12  # what whoever writes a certificate adds to products of norms and columns
+ROUND_UP = 1 + 1e-12  # what the writer of a certificate adds to products of norms and columns
 PATTERNS = [p for size in range(ROTORS, 0, -1) for p in combinations(range(ROTORS), size)]
 """Rotors that follow the collective thrust while the others are saturated."""
 

@@ -1,4 +1,4 @@
-"""What each number of a certificate says, in a sentence for whoever is to fly on it."""
+"""What each number of a certificate says, in a sentence for a pilot."""
 
 from __future__ import annotations
 

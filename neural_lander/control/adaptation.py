@@ -21,7 +21,7 @@ held in the ball |W|_2 <= |W_0|_2, hence
 for every W that can occur, b and d_hat do not depend on u, and A moves once per step, before the thrust iteration and
 never within it. So the iteration contracts by |c_T B0^-1 e_1| L_u as before, and the iterations counted for that factor
 are enough. The argument is about products of norms: a certificate by LipSDP is smaller and speaks of W_0 alone, so that
-whoever flies an adapted network must hand the product's factor to the controller. W is scaled into the ball, which
+the controller of an adapted network must be given the product's factor. W is scaled into the ball, which
 shrinks all of its rows alike. The vertical row has most of the norm, so that a network may be weakened or turned but
 hardly strengthened; what it lacks, d_hat takes.
 """
@@ -93,7 +93,7 @@ class LastLayerAdaptation:
         ``(3,)`` kg/s of the tracking law.
     gains : AdaptationGains, optional
     share : callable, optional
-        State -> share in [0, 1] of the network that is subtracted there, where whoever calls :meth:`at` fades it out.
+        State -> share in [0, 1] of the network that is subtracted there, where the caller of :meth:`at` fades it out.
     thrusts : (float, float), optional
         N, per rotor, to which thrusts are clipped before the network sees them.
     """
@@ -109,7 +109,7 @@ class LastLayerAdaptation:
     ) -> None:
         self.network, self.gains = network, gains or AdaptationGains()
         self.flown: Scalar = 1.0
-        """Share in [0, 1] of all of it that is subtracted; whoever fades it says so before each step."""
+        """Share in [0, 1] of all of it that is subtracted: the bridge sets it before each step."""
         self._thrusts = thrusts
         self._share, self._mass, self._limit = share, vehicle.mass, self.gains.limit * vehicle.weight
         self._W0 = np.asarray(network.weights[-1], dtype=np.float64)

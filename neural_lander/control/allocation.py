@@ -40,7 +40,7 @@ class Allocation:
     def __call__(self, thrust: Array, moment: Array, moment_part: Array | None = None) -> tuple[Array, bool | Array]:
         """u within 0..u_max, ``(..., 4)``, and where a rotor saturated, ``(...)``.
 
-        Whoever has :meth:`moment_part` of this moment already hands it on.
+        Pass :meth:`moment_part` of this moment if it is already computed.
         """
         xp = namespace(moment)
         part = self.moment_part(moment) if moment_part is None else moment_part

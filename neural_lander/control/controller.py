@@ -110,7 +110,7 @@ class Controller:
         self.wanted = None
         self.rotor_thrust: Array = np.full(4, self.vehicle.weight / 4)  # (..., 4) N, as commanded last
         self.flown_thrust: Array = self.rotor_thrust
-        """(..., 4) N, what the rotors were really told; whoever changes the command behind the controller says so."""
+        """(..., 4) N, what the rotors were really told; set by what changes the command behind the controller."""
         self._f_a_hat: Array = np.zeros(3)
 
     def __call__(self, t: float, state: State, reference: Reference) -> Array:
@@ -126,7 +126,7 @@ class Controller:
         thrust, estimate, asked = self._solve_thrust(f_bar_d, f_a_hat, f_d, columns(R)[2], moment_part)
         u, saturated = self.allocation(thrust, tau_d, moment_part)
         self.tracking.update(t, saturated | state.contact)
-        if finite(thrust) is not False:  # a vehicle that was told NaN knows next time what it knew before
+        if finite(thrust) is not False:  # on NaN, keep the previous thrust and estimate
             self.rotor_thrust = self.flown_thrust = constant(self._c_T, u) * u
             self._f_a_hat = estimate
         self.wanted = Wanted(thrust, R_d, tau_d, estimate, asked)

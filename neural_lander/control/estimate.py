@@ -112,7 +112,7 @@ class Repetition:
 
 
 def held(contact: bool | Array, *measured: Scalar) -> bool | Array:
-    """Where nothing may be learned: in contact, whose force is no disturbance, and where a number is missing."""
+    """True where learning must pause: in contact (the ground's force is no disturbance) or where a value is missing."""
     known = finite(*measured)
     return contact or not known if isinstance(known, bool) else contact | ~known
 

@@ -28,7 +28,7 @@ class ControllerKind:
     name: str
     label: str
     residual: str
-    """``none``, ``cheeseman-bennett``, ``network``, or a model that whoever builds it brings."""
+    """``none``, ``cheeseman-bennett``, ``network``, or a model that the caller brings."""
     estimate: str
     """``none``, ``trim``, ``indi``, ``l1``, ``adaptive``, or ``user`` for what ``name`` says as ``module:Class``."""
     guarded: bool = False

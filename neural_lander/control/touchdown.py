@@ -13,8 +13,8 @@ carry: with J the velocity per unit of time that something else than the rotors 
     J' = v_z' + g (1 - T / T_0) - J / tau,
 
 T the thrust that is left and T_0 its mean in the air before, J / (g tau) is the share of the weight that the ground
-carries: 0.3 and more for one who stands there at 0.7 of his thrust, nothing for one who falls. Contact that carries
-nothing is not believed for a while. One who lies on his side, in contact, stops his motors at once.
+carries: 0.3 and more for a vehicle that stands there at 0.7 of its thrust, nothing for one that falls. Contact that
+carries nothing is not believed for a while. A vehicle on its side in contact stops its motors at once.
 
 The law is written once, over floats for one vehicle and arrays for a batch.
 """

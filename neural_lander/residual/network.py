@@ -34,7 +34,7 @@ FORCE_SCALE = 0.1  # of the weight: size of the effect near the ground, so that 
 THRUST_SCALE = 0.05  # of the weight per rotor: spread of a rotor's thrust in slow flight with dither
 EXPORT_MARGIN = 1e-5  # relative; float32 rounding moves a spectral norm by less than 1e-6
 PATH_EVERY = 4  # steps from one penalty on paths to the next, that much heavier: each costs half as much as a step
-PATH_LEFT = 0.25  # share of that penalty that stays to the end: with none, some paths cancel again; all biases the fit
+PATH_LEFT = 0.25  # share of that penalty that stays to the end: at 0 some paths cancel again, at 1 it biases the fit
 
 
 @dataclass(frozen=True)

@@ -193,7 +193,7 @@ class BatchWorld:
         return found
 
     def _near(self, state: State) -> torch.Tensor:
-        """Who may touch within this step; of one who has tipped over, the hubs may be lower than the gear."""
+        """Which vehicles may touch within this step; once tipped over, the hubs may be lower than the gear."""
         tipped = (state.rows[2][2] < UPRIGHT).to(state.height.dtype)
         return state.height < NEAR + 2 * self._contact.reach * tipped
 
