@@ -19,6 +19,7 @@ from neural_lander.cli.output import console, emit, progress
 from neural_lander.cli.retrain_tables import history_table, retraining
 from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.flightlog import FlightLog, read_logs
+from neural_lander.flightlog.fitness import without_useless
 
 GATE_FAILED = 1  # exit code: the input was sound, the new model or a new log was not good enough
 STAGES = ("old flights", "new flights", "fit", "domain", "judging", "certificate")
@@ -50,6 +51,8 @@ def retrain(
 
     Where the new flights are too few to judge by, as a landing or two are, all flights judge in turn, each by models
     that are fitted like the old and the new one without it.
+
+    New logs that hold no height above the ground, or whose rates are too coarse, are left out, each with a warning.
 
     Gates: the new logs fit the vehicle and the old flights; near the ground the new model is at most 3 % worse, with
     95 % confidence; it contracts, as proved. If one fails, the bundle is left as it was.
@@ -117,6 +120,7 @@ def _learn(
     options = learning.options_of(bundle, seed)
     in_use = manifest.active(entries)
     given, refused = _read(paths)
+    given = without_useless(given, bundle.vehicle)
     new_logs, ignored = learning.unknown_logs(given, entries)
     for one in ignored:
         _warn(f"{one['log']} is left out: {one['reason']}")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.flightlog.thrust import relative_thrust, static_thrust
 from neural_lander.rotation import quaternion_to_matrix
@@ -27,6 +30,7 @@ GAP = 0.05  # s between two records: what the residual's samples call a hole
 UPRIGHT = 0.5  # cosine of the tilt: beyond 60 degrees at the end it crashed
 NO_HEIGHT = ("barometer", "GPS")
 GRID = 0.02  # s, of the spectrum
+HERTZ = "Hz are needed"
 
 
 @dataclass
@@ -35,6 +39,8 @@ class Fitness:
 
     reasons: list[str] = field(default_factory=list)
     """Why not; empty where the log is fit."""
+    useless: list[str] = field(default_factory=list)
+    """Those of the reasons that no other flight makes up for: nothing true can be learned."""
     remarks: list[str] = field(default_factory=list)
     """What could not be judged."""
     figures: dict[str, Any] = field(default_factory=dict)
@@ -42,6 +48,11 @@ class Fitness:
     def as_json(self) -> dict[str, Any]:
         """``fit``, ``reasons``, ``remarks`` and the figures that they rest on."""
         return {"fit": not self.reasons, "reasons": self.reasons, "remarks": self.remarks, **self.figures}
+
+    def refuse(self, reason: str) -> None:
+        """A reason that makes the log useless."""
+        self.reasons.append(reason)
+        self.useless.append(reason)
 
 
 def fit_for_learning(log: FlightLog, vehicle: Vehicle | None = None) -> Fitness:
@@ -56,7 +67,7 @@ def fit_for_learning(log: FlightLog, vehicle: Vehicle | None = None) -> Fitness:
     """
     verdict = Fitness()
     airborne = _airborne(log, vehicle)
-    _check_rates(log, verdict)
+    _check_rates(log, airborne, verdict)
     _check_height(log, verdict)
     _check_thrust(log, vehicle, verdict)
     _check_coverage(log, vehicle, airborne, verdict)
@@ -65,11 +76,44 @@ def fit_for_learning(log: FlightLog, vehicle: Vehicle | None = None) -> Fitness:
     return verdict
 
 
-def _check_rates(log: FlightLog, verdict: Fitness) -> None:
+def without_useless(logs: Sequence[FlightLog], vehicle: Vehicle) -> list[FlightLog]:
+    """The logs that a ground effect can be learned from; the others are left out, each with a warning.
+
+    Raises
+    ------
+    UserError
+        Where none is left.
+    """
+    left, said = [], []
+    for log in logs:
+        if reason := why_useless(log, vehicle):
+            said.append(reason)
+        else:
+            left.append(log)
+    if said and not left:
+        more = f" (and {len(said) - 1} more logs)" if said[1:] else ""
+        raise UserError(f"no log to learn from: {said[0]}{more}")
+    for reason in said:
+        warnings.warn(f"left out: {reason}", NeuralLanderWarning, stacklevel=2)
+    return left
+
+
+def why_useless(log: FlightLog, vehicle: Vehicle) -> str:
+    """Why nothing true can be learned from a log, or judged by it: name, reasons and remedy; empty where it can."""
+    useless = fit_for_learning(log, vehicle).useless
+    remedy = "; have them logged faster" if any(HERTZ in reason for reason in useless) else ""
+    reasons = "; ".join(useless) + remedy
+    return f"log {log.source or '(unnamed)'} is not fit for learning: {reasons}" if useless else ""
+
+
+def _check_rates(log: FlightLog, airborne: np.ndarray, verdict: Fitness) -> None:
+    """Rates of what is behind the records; of position in flight alone, since it stands still on the ground."""
     stated = log.metadata.get("source_rates_Hz", {})
     moved = np.any(np.diff(np.concatenate([log.position, log.velocity], axis=1), axis=0) != 0, axis=1)
     own = 1 / float(np.median(np.diff(log.t)))
-    rates = {"position": min(own, float(moved.sum()) / log.duration), "attitude": own, "thrust": own}
+    flying = airborne[1:] if airborne[1:].any() else np.ones_like(moved)
+    changes = float(moved[flying].sum()) / float(np.diff(log.t)[flying].sum())
+    rates = {"position": min(own, changes), "attitude": own, "thrust": own}
     rotors = "rotor_speed" if log.rotor_speed is not None else "rotor_command"
     for name, key in (("position", "position"), ("attitude", "attitude"), ("thrust", rotors)):
         if isinstance(stated.get(key), (int, float)):
@@ -82,13 +126,13 @@ def _check_rates(log: FlightLog, verdict: Fitness) -> None:
         verdict.reasons.append("position never changes")
     for name, rate in rates.items():
         if rate < LEAST_RATE and not (still and name == "position"):
-            verdict.reasons.append(f"{name} comes at {rate:.3g} Hz; at least {LEAST_RATE:g} Hz are needed")
+            verdict.refuse(f"{name} comes at {rate:.3g} Hz; at least {LEAST_RATE:g} {HERTZ}")
 
 
 def _check_height(log: FlightLog, verdict: Fitness) -> None:
     source = log.metadata.get("height_source")
     if source in NO_HEIGHT and log.height is None:
-        verdict.reasons.append(f"height is from {source}: no height above the ground; fly with a range finder or mocap")
+        verdict.refuse(f"height is from {source}: no height above the ground; fly with a range finder or mocap")
     elif source is None:
         verdict.remarks.append("the log does not say where its height comes from")
 
