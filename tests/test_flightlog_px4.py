@@ -49,6 +49,15 @@ def test_a_flight_comes_out_in_our_frames_and_units(tmp_path: Path) -> None:
     assert log.warnings == ()
 
 
+def test_the_geometry_in_the_parameters_says_which_motor_is_where(tmp_path: Path) -> None:
+    log = read(tmp_path, ulog_file.flight())
+    assert log.metadata["rotor_quadrants"] == [[1, -1], [-1, 1], [1, 1], [-1, -1]]
+    hubs = [(1, -1), (-1, -1), (-1, 1), (1, 1)]  # m forward and right of motors 1 to 4
+    geometry = {f"CA_ROTOR{k}_P{axis}": hub["XY".index(axis)] for k, hub in enumerate(hubs) for axis in "XY"}
+    turned = read(tmp_path, ulog_file.flight(), geometry)
+    assert turned.metadata["rotor_quadrants"] == [[1, 1], [-1, 1], [-1, -1], [1, -1]]
+
+
 def test_position_resets_are_taken_out_and_nothing_is_interpolated_across(tmp_path: Path) -> None:
     topics = ulog_file.flight()
     for k, record in enumerate(topics["vehicle_local_position"]):

@@ -12,7 +12,10 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("neural_lander", "sim", "firmware_bridge")
 
 HEAVY = {"torch", "cvxpy", "pybullet", "pybullet_utils", "scipy", "pandas", "plotly", "matplotlib", "joblib"}
-FOUNDATION = ("errors", "extension", "arrays", "components", "rotation", "frames", "motor_curve", "vehicle", "state")
+FOUNDATION = (
+    "errors", "extension", "arrays", "components", "rotation", "frames", "motor_curve", "vehicle", "rotor_order",
+    "state",
+)  # fmt: skip
 BASE = [f"neural_lander.{name}" for name in FOUNDATION]
 MODEL = [f"neural_lander.residual.{name}" for name in ("features", "model", "domain")]
 FLIGHT_PATH = [

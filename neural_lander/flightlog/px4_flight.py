@@ -20,6 +20,7 @@ from neural_lander.flightlog.rangefinder import Readings, Standing, gear_height
 from neural_lander.flightlog.rotor_source import choose_rotors
 from neural_lander.flightlog.streams import Stream, join, remove_steps, to_world
 from neural_lander.frames import swap_attitude, swap_body, swap_world
+from neural_lander.rotor_order import AUTOPILOT_X, QUADRANTS_KEY, as_json
 
 POSE, ATTITUDE = "vehicle_local_position", "vehicle_attitude"
 TOPICS = (
@@ -35,7 +36,6 @@ MOTOR_FUNCTION = 101  # esc_status.actuator_function of motor 1
 MOST_ESCS = 8
 STANDING_RANGE = "EKF2_MIN_RNG"  # m, "expected range finder reading when on ground"
 USUAL_STANDING_RANGE = 0.1  # m, PX4's default of it
-ROTOR_ORDER = "PX4 motors 1 to 4 (quad X: front right, rear left, front left, rear right)"
 LEAST_BATTERY = 2.0  # V, one flat cell: below it no battery is connected
 
 
@@ -87,7 +87,7 @@ def px4_flight(loaded: Topics, name: str, source: str) -> FlightLog:
             **(measured if "height" in joined.fields else {}),
             **described,
             **chosen,
-            "rotor_order": ROTOR_ORDER,
+            QUADRANTS_KEY: _quadrants(loaded.parameters),
         },
         warnings=(*(f"{source}: {text}" for text in said), *joined.warnings),
     )
@@ -192,6 +192,13 @@ def _rotor_command(loaded: Topics, source: str) -> tuple[dict[str, Stream], dict
     command = np.clip((outputs.array("output", ROTORS) - low) / (high - low), 0.0, 1.0)
     words = f"actuator_outputs 1 to 4: pulse width from {low:g} to {high:g} us as 0 to 1"
     return {"rotor_command": Stream(outputs.t, command)}, {"rotor_command_is": words}
+
+
+def _quadrants(parameters: Mapping[str, float]) -> list[list[int]]:
+    """Signs of body x and y of motors 1 to 4: by the geometry (FRD) in the parameters, else PX4's quad X."""
+    hubs = [(parameters.get(f"CA_ROTOR{k}_PX", 0.0), -parameters.get(f"CA_ROTOR{k}_PY", 0.0)) for k in range(ROTORS)]
+    signs = [[int(np.sign(x)), int(np.sign(y))] for x, y in hubs]
+    return signs if any(any(hub) for hub in hubs) else as_json(AUTOPILOT_X)
 
 
 def _rotor_speed(esc: Topic | None, said: list[str]) -> dict[str, Stream]:

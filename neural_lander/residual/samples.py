@@ -28,6 +28,7 @@ from neural_lander.residual.resample import (
     uniform_grid,
     zero_phase,
 )
+from neural_lander.residual.rotors import in_profile_order
 from neural_lander.residual.scoring import scoring_rule
 from neural_lander.rotation import normalise, quaternion_to_matrix
 from neural_lander.state import Oriented
@@ -99,8 +100,14 @@ def residual_samples(log: FlightLog, vehicle: Vehicle, *, cut_off: float = DEFAU
     ------
     UserError
         Where thrust cannot be had from the log, units look wrong, or mass and thrust do not fit the vehicle.
+
+    Warns
+    -----
+    NeuralLanderWarning
+        Where it is not known which of the log's rotors is which of the vehicle's.
     """
     check_units(log, vehicle)
+    log = in_profile_order(log, vehicle)
     t = uniform_grid(log)
     position, velocity = interpolate(t, log.t, log.position), interpolate(t, log.t, log.velocity)
     attitude = normalise(interpolate(t, log.t, log.attitude))  # a log's quaternions are sign-continuous
