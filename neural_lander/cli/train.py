@@ -125,6 +125,7 @@ def train(
         "flights": len(logs),
         "training_samples": result.training_samples,
         "optimisation_s": result.optimisation_s,
+        "options_used": result.used.to_json(),
         "split": result.split,
         "fit_report": result.fit_report,
         "thrust_slope_evidence": result.slope.to_json(),

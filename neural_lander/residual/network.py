@@ -45,6 +45,8 @@ class Fitted:
     loss: float
     """Mean weighted Huber loss over the last epoch, in units of (0.1 m g)^2."""
     optimisation_s: float
+    options: TrainingOptions
+    """That it was trained with, bounds and all."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def train_network(
         high.astype(np.float32),
     )
     _verify(network, vehicle, options)
-    return Fitted(network, loss, took)
+    return Fitted(network, loss, took, options)
 
 
 def _state_scale(zeta: np.ndarray, features: Features, options: TrainingOptions) -> np.ndarray:

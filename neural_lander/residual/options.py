@@ -37,7 +37,7 @@ CHOICES = {"thrust_input": ("auto", "on", "off"), "bounded": ("all", "thrust"), 
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """Choices of ``train_residual``; every one is stored in the bundle."""
+    """Choices of ``train_residual``; every one is stored in the bundle, as asked for and as used."""
 
     hidden: tuple[int, ...] = (25, 30, 15)
     """Sizes of the hidden layers (Shi et al. 2019)."""

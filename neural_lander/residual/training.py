@@ -44,6 +44,9 @@ class TrainingResult:
     """The network and its baselines, fitted on all flights."""
     vehicle: Vehicle
     options: TrainingOptions
+    """What was asked for."""
+    used: TrainingOptions
+    """What the network was trained with: the bounds that the flights allow in place of those that are left to them."""
     fit_report: dict[str, Any] | None
     """Errors on the flights held out, of a network fitted with the same options on the others; None without any. Raw,
     and under ``flight_trim`` without each flight's own bias, which no network can know."""
@@ -129,6 +132,7 @@ def train_residual(
         predictors=predictors,
         vehicle=vehicle,
         options=options,
+        used=fitted.options,
         fit_report=report,
         split={
             "kind": split.kind,

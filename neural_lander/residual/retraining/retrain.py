@@ -232,6 +232,7 @@ def refit(
         predictors=after,
         vehicle=vehicle,
         options=options,
+        used=fitted.options,
         fit_report=report,
         split={
             "kind": how,
