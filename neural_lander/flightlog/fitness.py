@@ -11,7 +11,7 @@ import numpy as np
 
 from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.flightlog.log import FlightLog
-from neural_lander.flightlog.thrust import relative_thrust, static_thrust
+from neural_lander.flightlog.thrust import NO_SIGNAL, relative_thrust, static_thrust
 from neural_lander.rotation import quaternion_to_matrix
 from neural_lander.vehicle import Vehicle
 
@@ -140,6 +140,8 @@ def _check_height(log: FlightLog, verdict: Fitness) -> None:
 def _check_thrust(log: FlightLog, vehicle: Vehicle | None, verdict: Fitness) -> None:
     if log.rotor_speed is None and log.rotor_command is None:
         verdict.reasons.append("neither rotor speed nor rotor command is logged: no thrust can be had")
+    elif log.rotor_speed is None and log.rotor_command_unit == "thrust":
+        verdict.reasons.append(NO_SIGNAL)
     elif log.rotor_speed is None and log.rotor_command_unit == "pwm":
         if log.battery_voltage is None:
             verdict.reasons.append("rotor commands are PWM and battery voltage is not logged: no thrust can be had")

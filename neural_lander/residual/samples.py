@@ -14,6 +14,7 @@ import numpy as np
 
 from neural_lander.errors import UserError
 from neural_lander.flightlog.log import FlightLog
+from neural_lander.flightlog.thrust import NO_SIGNAL
 from neural_lander.residual.options import DEFAULT_CUT_OFF
 from neural_lander.residual.plausibility import check_fits_vehicle, check_units
 from neural_lander.residual.resample import (
@@ -208,6 +209,8 @@ def _rotor_thrust(log: FlightLog, vehicle: Vehicle, t: np.ndarray) -> tuple[np.n
 
     if log.rotor_command_unit == "rad/s":
         return produced(c_T * command**2), f"c_T n^2 of commanded rotor speed, lag {tau:g} s"
+    if log.rotor_command_unit == "thrust":
+        raise UserError(f"log {log.source}: {NO_SIGNAL}")
     if vehicle.motor_curve is None:
         raise UserError(
             f"log {log.source} holds PWM, and vehicle '{vehicle.name}' has no [motor_curve]: add one to its profile"
