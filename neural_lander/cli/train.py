@@ -14,7 +14,6 @@ from rich.text import Text
 
 from neural_lander.bundle import Bundle, replace_certificate, save_bundle
 from neural_lander.bundle_files import check_bundle_destination
-from neural_lander.certificate.contraction import thrust_direction
 from neural_lander.certificate.document import certified_slopes, certify
 from neural_lander.cli.output import emit, progress
 from neural_lander.cli.tables import certificate_table, error_table, evidence_line, left_lines, slope_line
@@ -87,7 +86,7 @@ def train(
     if lipschitz is not None:
         gamma = lipschitz / profile.weight
     if rotor_lipschitz is not None:
-        thrust_slope = rotor_lipschitz * float(np.linalg.norm(thrust_direction(profile)))
+        thrust_slope = rotor_lipschitz * float(np.linalg.norm(profile.thrust_direction))
     options = TrainingOptions(
         hidden=_sizes(hidden),
         features=features,

@@ -15,7 +15,8 @@ from neural_lander.flightlog.thrust import NO_SIGNAL, relative_thrust, static_th
 from neural_lander.rotation import quaternion_to_matrix
 from neural_lander.vehicle import Vehicle
 
-BAND = (0.5, 4.0)  # Hz: where thrust must move for its own effect to be told from its balance with gravity
+BAND = (0.5, 4.0)  # Hz: where thrust must move for its own effect to be told from its balance with gravity; above the
+# position loop, below the motors' and the attitude loop's lag
 LEAST_RATE = 10 * BAND[1]  # Hz: ten records per period of the band's upper end; a guess
 LEAST_EXCITATION = 0.015  # of the mean thrust, rms within the band: as much as the label's noise in the Neural-Swarm2
 # flights (1.06 g of 67 g, 0.51 g of 32 g); their random walks have 1.3 to 4 %, their landings 0.8 to 1.3 %

@@ -22,14 +22,13 @@ from neural_lander.residual.network import Fitted, TrainingData, train_network
 from neural_lander.residual.options import TrainingOptions
 from neural_lander.residual.resample import SAMPLE_PERIOD
 from neural_lander.residual.samples import ResidualSamples, residual_samples
-from neural_lander.residual.slope import SlopeEvidence, identify_thrust_slope
+from neural_lander.residual.slope import BLOCK, SlopeEvidence, identify_thrust_slope
 from neural_lander.residual.steepness import steepest_slope
 from neural_lander.residual.trim import flight_biases, flight_trim, trim_height
 from neural_lander.vehicle import Vehicle
 
 MIN_SAMPLES = 500  # 5 s of usable flight: fewer cannot show height, velocity and attitude apart; guess
 CALIBRATION_EPOCHS = 10  # of the network that the fade-out is calibrated with: half as many leave the same error
-BLOCK = 5.0  # s, of a lone flight, every fifth of which is held out
 BLOCK_GAP = 0.5  # s at both ends of a held-out block that neither trains nor judges: neighbours are nearly equal
 
 Progress = Callable[[str, float], None]
