@@ -40,7 +40,6 @@ CUT_OFF = (
     0.005  # m: both autopilots cut whole centimetres off rather than round, so that the mean lies half of one above
 )
 INVALID_SIGNAL = 1  # DISTANCE_SENSOR.signal_quality: 0 is unknown, 1 invalid, 100 perfect
-TEXT_CHUNK = 50  # bytes of one STATUSTEXT
 LONGEST_TEXT = 1000  # bytes of a text in chunks; a guess, only a bound
 UNIX_ERA = 1e8  # s: a stamp beyond three years since boot is a calendar's
 BATTERY_SILENCE = 5.0  # s without BATTERY_STATUS after which SYS_STATUS stands in

@@ -6,11 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from constant_residual import ConstantResidual
 from learning_flights import flight
 from random_network import random_network
 
 from neural_lander.errors import UserError
-from neural_lander.residual.analytic import CheesemanBennett, ConstantResidual
+from neural_lander.residual.analytic import CheesemanBennett
 from neural_lander.residual.domain import Domain, FadingResidual
 from neural_lander.residual.domain_fit import calibrate_fade, fit_domain, nearer_to_rest
 from neural_lander.residual.evaluation import Predictors
