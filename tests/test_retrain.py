@@ -258,8 +258,7 @@ def test_it_certifies_over_what_contracts_and_says_that_a_measured_envelope_is_g
     place: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bundle, steep = load_bundle("B"), product_slopes(load_bundle("B").model, VEHICLE)
-    L_u = steep["lipschitz_rotor_thrust"].bound
-    replace_certificate("B", certify(bundle.model, VEHICLE, steep, [closed_loop(1.5, L_u)]))
+    replace_certificate("B", certify(bundle.model, VEHICLE, steep, [closed_loop(1.5)]))
     narrow, proved = ThrustRange(1.0, 5.0), document.proved_slopes
 
     def over_all_too_steep(network: Any, vehicle: Any, *given: Any) -> Any:
