@@ -30,7 +30,6 @@ SIM = [
     "pandas>=2.2",
     "pyarrow>=16",  # campaigns keep their rows as Parquet
     "gymnasium>=1.0",
-    "daqp>=0.5",  # the guard's QP
 ]
 CLUSTER = ["distributed>=2024.8"]  # campaigns on more than one machine
 CERTIFY = ["cvxpy>=1.5"]

@@ -15,7 +15,6 @@ import numpy as np
 from benchmarks.training import synthetic
 from neural_lander.certificate.check import false_claims
 from neural_lander.certificate.check_slopes import input_maps, product_bound
-from neural_lander.certificate.contraction import thrust_direction
 from neural_lander.certificate.document import certify
 from neural_lander.certificate.evidence import Slope, proved_slopes
 from neural_lander.certificate.lipsdp import lipschitz_bound
@@ -82,7 +81,7 @@ def run() -> dict[str, Any]:
         figures[f"check_s_{size}_{layers}"] = check_seconds(network, slopes, vehicle)
         first, *rest = (np.asarray(W, dtype=np.float64) for W in network.weights)
         for name in SHOWN:
-            F = first @ input_maps(first.shape[1], thrust_direction(vehicle))[name]
+            F = first @ input_maps(first.shape[1], vehicle.thrust_direction)[name]
             (bound, _), ours = timed(lambda F=F, rest=rest: lipschitz_bound(F, rest))
             scs: float | str = "-"
             took_scs: float | str = "-"  # minutes at the larger size

@@ -18,7 +18,6 @@ import numpy as np
 
 from neural_lander.bundle import replace_certificate, save_bundle
 from neural_lander.certificate.check_slopes import PATTERNS, input_maps, pattern_name, without_silent
-from neural_lander.certificate.contraction import thrust_direction
 from neural_lander.certificate.document import certify
 from neural_lander.certificate.evidence import Slope, full_range, network_layers, product_slopes
 from neural_lander.certificate.lipsdp import lipschitz_bound
@@ -56,7 +55,7 @@ MODES = {
 def proved(network: ReluNetwork, vehicle: Vehicle) -> dict[str, Slope]:
     """LipSDP bounds of what the contraction factor and the table need; the others by products."""
     W, b, low, high = network_layers(network, full_range(vehicle))
-    maps, slopes = input_maps(W[0].shape[1], thrust_direction(vehicle)), product_slopes(network, vehicle)
+    maps, slopes = input_maps(W[0].shape[1], vehicle.thrust_direction), product_slopes(network, vehicle)
     W, _ = without_silent(W, b, low, high)
     for name in ("lipschitz_total", "lipschitz_height", "lipschitz_rotor_thrust", *map(pattern_name, PATTERNS)):
         slopes[name] = Slope(*lipschitz_bound(W[0] @ maps[name], W[1:]))

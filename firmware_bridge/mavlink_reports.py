@@ -25,11 +25,11 @@ from firmware_bridge.link import (
     ThrottleReport,
 )
 from firmware_bridge.mavlink_framing import ESC_STATUS
-from firmware_bridge.quadrants import motors_by_quadrant
 from firmware_bridge.time_sync import TimeSync
 from neural_lander.errors import UserError
 from neural_lander.frames import swap_attitude, swap_body, swap_world
 from neural_lander.rotation import normalise, quaternion_exp, quaternion_multiply
+from neural_lander.rotor_order import AUTOPILOT_X, motors_by_quadrant
 from neural_lander.units import RPM, STANDARD_GRAVITY
 from neural_lander.vehicle import Vehicle
 
@@ -40,13 +40,9 @@ CUT_OFF = (
     0.005  # m: both autopilots cut whole centimetres off rather than round, so that the mean lies half of one above
 )
 INVALID_SIGNAL = 1  # DISTANCE_SENSOR.signal_quality: 0 is unknown, 1 invalid, 100 perfect
-TEXT_CHUNK = 50  # bytes of one STATUSTEXT
 LONGEST_TEXT = 1000  # bytes of a text in chunks; a guess, only a bound
 UNIX_ERA = 1e8  # s: a stamp beyond three years since boot is a calendar's
 BATTERY_SILENCE = 5.0  # s without BATTERY_STATUS after which SYS_STATUS stands in
-QUADRANTS = ((1, -1), (-1, 1), (1, 1), (-1, -1))
-"""Signs of body x (forward) and y (left) of motors 1 to 4: front right, rear left, front left, rear right, both in PX4
-(quad X, airframe reference) and in ArduPilot (FRAME_CLASS 1, FRAME_TYPE 1)."""
 
 
 def motor_order(vehicle: Vehicle) -> tuple[int, ...]:
@@ -57,7 +53,7 @@ def motor_order(vehicle: Vehicle) -> tuple[int, ...]:
     UserError
         Where the rotors do not lie one in each quadrant (a quad +): name the order then.
     """
-    order = motors_by_quadrant(vehicle, QUADRANTS)
+    order = motors_by_quadrant(vehicle, AUTOPILOT_X)
     if order is None:
         raise UserError(
             f"vehicle '{vehicle.name}': its rotors lie in no X, so the autopilot's motors cannot be told apart; "

@@ -33,7 +33,6 @@ from firmware_bridge.msp_sticks import Sticks, betaflight_sticks, inav_sticks, t
 from neural_lander.units import DEGREE
 
 NAMES = {"BTFL": "Betaflight", "INAV": "INAV"}
-BOX_PAGE = 32  # boxes in one reply of Betaflight; INAV sends all in the first
 RX_MSP_FEATURE = 1 << 14  # Betaflight
 INAV_RX_MSP = 2  # receiver_type of INAV
 AETR_MAP = bytes((0, 1, 3, 2))

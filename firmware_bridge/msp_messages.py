@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from firmware_bridge.quadrants import motors_by_quadrant
 from neural_lander.components import quaternion_product
 from neural_lander.frames import swap_yaw
 from neural_lander.rotation import normalise, quaternion_exp, quaternion_multiply
+from neural_lander.rotor_order import motors_by_quadrant
 from neural_lander.units import DEGREE, RPM
 from neural_lander.vehicle import Vehicle
 

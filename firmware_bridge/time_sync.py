@@ -59,11 +59,6 @@ class TimeSync:
         return self._best[0] if self._best else None
 
     @property
-    def worst_round_trip(self) -> float | None:
-        """Longest of the window, s."""
-        return max(self._samples)[0] if self._samples else None
-
-    @property
     def delay(self) -> float:
         """One way, s, taken as half the shortest round trip; 0 while nothing is known."""
         return self._best[0] / 2 if self._best else 0.0

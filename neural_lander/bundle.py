@@ -291,6 +291,7 @@ def _describe(result: TrainingResult, files: Mapping[str, str]) -> dict[str, Any
         },
         "training": {
             **result.options.to_json(),
+            "used": result.used.to_json(),
             "samples": result.training_samples,
             "thrust_slope_evidence": result.slope.to_json(),
             "acceleration": sorted({entry["acceleration"] for entry in result.datasets}),

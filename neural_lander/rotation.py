@@ -124,8 +124,3 @@ def quaternion_exp(rotation_vector: Array) -> Array:
     small = half < 1e-4  # sin(x)/x = 1 - x^2/6 to 1e-17 there
     sinc = xp.where(small, 1 - half * half / 6, xp.sin(half) / xp.where(small, xp.ones_like(half), half))
     return xp.concat([xp.cos(half), rotation_vector * sinc / 2], axis=-1)
-
-
-def yaw_of(R: Array) -> Array:
-    """Heading of the body x axis about world z in rad, ``(..., 3, 3) -> (...)``."""
-    return namespace(R).atan2(R[..., 1, 0], R[..., 0, 0])

@@ -68,6 +68,11 @@ class Vehicle:
         return np.linalg.inv(self.B0)
 
     @cached_property
+    def thrust_direction(self) -> np.ndarray:
+        """(4,) rotor thrusts per collective thrust, c_T B0^-1 e_1, in N/N: a quarter each on a quadrotor."""
+        return np.asarray(self.thrust_coefficient * self.B0_inverse[:, 0])
+
+    @cached_property
     def u_max(self) -> float:
         """Largest u = n^2 of one rotor, (rad/s)^2."""
         return self.rotor_speed_max**2
@@ -206,8 +211,8 @@ def parse_vehicle(text: str, source: str) -> Vehicle:
         raise UserError(
             f"vehicle file {source}: rotor_positions and rotor_directions leave an axis without control: B0 is singular"
         )
-    if np.any(vehicle.B0_inverse[:, 0] <= 0):
-        shares = (vehicle.thrust_coefficient * vehicle.B0_inverse[:, 0]).round(3).tolist()
+    if np.any(vehicle.thrust_direction <= 0):
+        shares = vehicle.thrust_direction.round(3).tolist()
         raise UserError(
             f"vehicle file {source}: rotor_positions cannot hover level: the rotors' shares of thrust are {shares}"
         )

@@ -56,7 +56,6 @@ def measure_envelope(
     """
     loaded = load_bundle(bundle)
     copy = Copy(Plant(loaded.vehicle, load_effects(effects)).with_airframe(airframe), loaded.learned)
-    L_u = L_u_of(loaded.certificate)
     where = f"simulated landings, {' and '.join(SCENARIOS)}, airframe {airframe}, seed {seed}, {world} world"
     found = []
     for name, Gamma, label in CASES:
@@ -77,10 +76,10 @@ def measure_envelope(
             )
 
         calibration = fly(landings, CALIBRATION_STREAM, f"closed loop {label}")
-        tracking = measure_tracking(calibration, gains, loaded.vehicle, L_u, TIME_STEP, where)
+        tracking = measure_tracking(calibration, gains, loaded.vehicle, TIME_STEP, where)
         others = fly(verify, VERIFICATION_STREAM, f"other landings {label}") if verify else []
         if others:
-            tracking = verify_tracking(others, tracking, loaded.vehicle, L_u)
+            tracking = verify_tracking(others, tracking, loaded.vehicle)
         found.append(Envelope(label, tracking, others or calibration))
     return found
 
@@ -113,14 +112,14 @@ def _section(e: Envelope, certificate: Mapping[str, Any], vehicle: Vehicle, page
         "to contact. It begins with the reference's own jump to descent speed; the envelope is that of the largest "
         "start."
     )
-    body = page.place(envelope_figure(e, L_u_of(certificate), vehicle), "tall")
+    body = page.place(envelope_figure(e, vehicle), "tall")
     assumed = "".join(f"<li>{escape(text)}</li>" for text in e.tracking["assumed"])
     return section(
         f"{e.label.capitalize()}: envelope and flights", explanation, f"{body}<p>Assumed:</p><ul>{assumed}</ul>"
     )
 
 
-def envelope_figure(e: Envelope, L_u: float, vehicle: Vehicle) -> dict[str, Any]:
+def envelope_figure(e: Envelope, vehicle: Vehicle) -> dict[str, Any]:
     """|s| over time of the flights, the worst of them strong, under the envelope."""
     sizes = [np.linalg.norm(f.s, axis=1) for f in e.flights]
     order = np.argsort([-size.max() for size in sizes])
@@ -136,15 +135,10 @@ def envelope_figure(e: Envelope, L_u: float, vehicle: Vehicle) -> dict[str, Any]
     lines = [line(sizes[k], "flights", line=faint, opacity=0.5, showlegend=bool(k == shown[-1])) for k in shown]
     lines.append(line(sizes[order[0]], "worst flight", line={"color": "--bad", "width": 2}))
     start = {name: max(f.start[name] for f in e.flights) for name in e.flights[0].start}
-    bound = envelopes(values_of(e.tracking), vehicle.mass, L_u, steps, start)["s"][:steps]
+    bound = envelopes(values_of(e.tracking), vehicle.mass, steps, start)["s"][:steps]
     lines.append(line(bound, "envelope", line={"color": "--ink", "width": 2.5}))
     layout = {
         "xaxis": {"title": {"text": "time since the reference began to move, s"}},
         "yaxis": {"title": {"text": "|s|, m/s"}, "rangemode": "tozero"},
     }
     return {"data": lines, "layout": layout}
-
-
-def L_u_of(certificate: Mapping[str, Any]) -> float:
-    """Proved bound on the slope in the rotor thrusts, N/N."""
-    return float(certificate["entries"]["lipschitz_rotor_thrust"]["value"])

@@ -11,7 +11,7 @@ from random_network import random_network
 from neural_lander.control.learned import Learned
 from neural_lander.residual.analytic import CheesemanBennett
 from neural_lander.vehicle import load_vehicle
-from sim.batch.flight import Flights, Task, fly_batch, fly_shard
+from sim.batch.flight import Flights, Task, fly_batch
 from sim.controllers import CONTROLLERS, build_controller, controller_named
 from sim.landing import fly_once
 from sim.plant import Plant
@@ -155,7 +155,9 @@ def test_landings_on_decks_of_their_own_phase_are_those_of_the_pybullet_world() 
 
 @pytest.mark.slow
 def test_a_shard_has_the_rows_of_the_same_seeds_in_a_larger_one() -> None:
-    whole = fly_shard(COPIES[0], "neural-lander-trim", "hover-low", range(4), 3.0, 0.7, TRIM)
-    part = fly_shard(COPIES[0], "neural-lander-trim", "hover-low", range(2, 4), 3.0, 0.7, TRIM)
+    whole, part = (
+        fly_batch([Task(COPIES[0], "neural-lander-trim", seeds, TRIM)], "hover-low")[0]
+        for seeds in (range(4), range(2, 4))
+    )
     for a, b in zip(whole[2:], part, strict=True):
         assert a == pytest.approx(b, abs=1e-10)

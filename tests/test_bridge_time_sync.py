@@ -23,7 +23,6 @@ def test_the_offset_is_found_to_within_half_the_shortest_round_trip() -> None:
         found = 1000.0 - sync.to_ours(1000.0, received=1e9)
         assert abs(found - offset) <= sync.round_trip / 2 + 1e-9
         assert sync.round_trip < 0.006 and sync.delay == sync.round_trip / 2
-        assert sync.worst_round_trip >= sync.round_trip
 
 
 def test_a_busy_line_does_not_move_it() -> None:

@@ -22,7 +22,8 @@ from neural_lander.cli.fly_controller import check_certificate, choose_controlle
 from neural_lander.cli.main import main
 from neural_lander.errors import UserError
 from neural_lander.flightlog import write_csv, write_mcap
-from neural_lander.residual.options import TrainingOptions
+from neural_lander.residual.options import DEFAULT_THRUST_SLOPE, UNIDENTIFIED_THRUST_SLOPE, TrainingOptions
+from neural_lander.residual.retraining.retrain import options_of
 from neural_lander.residual.training import TrainingResult, train_residual
 from neural_lander.vehicle import load_vehicle
 
@@ -142,6 +143,23 @@ def test_another_version_says_so(tmp_path: Path, result: TrainingResult) -> None
     (tmp_path / "B" / "bundle.json").write_text("[]")
     with pytest.raises(UserError, match="does not describe a bundle"):
         load_bundle(tmp_path / "B")
+
+
+def test_a_bundle_tells_what_was_asked_for_and_what_was_used(tmp_path: Path) -> None:
+    still = flight(VEHICLE, 12.0)  # too short to identify df_a/dT by
+    result = train_residual([still], VEHICLE, TrainingOptions(hidden=(6, 5), epochs=1, held_out=0.0))
+    assert (result.options.gamma, result.options.thrust_slope) == (None, DEFAULT_THRUST_SLOPE)
+    assert result.used.thrust_slope == UNIDENTIFIED_THRUST_SLOPE and result.used.gamma is not None
+    path = tmp_path / "B"
+    training = save_bundle(path, result).info["training"]
+    assert (training["gamma"], training["thrust_slope"]) == (None, DEFAULT_THRUST_SLOPE)
+    assert (training["used"]["gamma"], training["used"]["thrust_slope"]) == (result.used.gamma, 0.1)
+    assert options_of(load_bundle(path), None) == result.options  # what it learns on with
+    description = json.loads((path / "bundle.json").read_text())
+    del description["training"]["used"]  # as bundles of old are
+    (path / "bundle.json").write_text(json.dumps(description))
+    resealed(path)
+    assert options_of(load_bundle(path), None) == result.options
 
 
 def test_a_bundle_replaces_a_bundle(tmp_path: Path, result: TrainingResult, other: TrainingResult) -> None:

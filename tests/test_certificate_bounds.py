@@ -18,7 +18,6 @@ from neural_lander.bundle import save_bundle
 from neural_lander.certificate import check
 from neural_lander.certificate.cells import climb
 from neural_lander.certificate.check_slopes import input_maps, product_bound, proves, slope_at, without_silent
-from neural_lander.certificate.contraction import thrust_direction
 from neural_lander.certificate.evidence import product_slopes, proved_slopes
 from neural_lander.certificate.lipsdp import lipschitz_bound
 from neural_lander.certificate.lipsdp_cvxpy import cvxpy_bound
@@ -50,7 +49,7 @@ def trained() -> ReluNetwork:
 
 def folded(network: ReluNetwork) -> tuple[dict[str, np.ndarray], list[np.ndarray], list[np.ndarray]]:
     W = [np.asarray(w, dtype=np.float64) for w in network.weights]
-    maps = input_maps(W[0].shape[1], thrust_direction(VEHICLE))
+    maps = input_maps(W[0].shape[1], VEHICLE.thrust_direction)
     return maps, W, [np.asarray(b, dtype=np.float64) for b in network.biases]
 
 

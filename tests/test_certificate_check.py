@@ -42,7 +42,7 @@ SCHEMA = json.loads((Path(check.__file__).parent / "certificate.schema.json").re
 GAMMAS = (1.5, 0.0)
 
 
-def closed_loop(Gamma: float, L_u: float) -> dict[str, Any]:
+def closed_loop(Gamma: float) -> dict[str, Any]:
     """A tracking bound measured on flights that were made up, held against others."""
     gains = TrackingGains.critically_damped(VEHICLE, 3.0, Gamma)
     flights = []
@@ -51,8 +51,8 @@ def closed_loop(Gamma: float, L_u: float) -> dict[str, Any]:
         walk = rng.normal(size=(601, 3)).cumsum(axis=0)
         s = np.array([0.0, 0.0, 0.3]) * np.exp(-3 * np.arange(601) / 240)[:, None] + 1e-3 * walk
         flights.append(LoopFlight(seed, s, s / 3, np.full(601, 1e-3)))
-    bound = measure_tracking(flights[:2], gains, VEHICLE, L_u, 1 / 240, "made up")
-    return verify_tracking(flights[2:], bound, VEHICLE, L_u)
+    bound = measure_tracking(flights[:2], gains, VEHICLE, 1 / 240, "made up")
+    return verify_tracking(flights[2:], bound, VEHICLE)
 
 
 @pytest.fixture(scope="module")
@@ -67,10 +67,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
             path = folder / f"B{seed}"
             bundle = save_bundle(path, train_residual([flight(VEHICLE, 12.0, seed=seed)], VEHICLE, options))
             slopes = proved_slopes(bundle.model, bundle.vehicle)
-            L_u = slopes["lipschitz_rotor_thrust"].bound
-            replace_certificate(
-                path, certify(bundle.model, bundle.vehicle, slopes, [closed_loop(g, L_u) for g in GAMMAS])
-            )
+            replace_certificate(path, certify(bundle.model, bundle.vehicle, slopes, [closed_loop(g) for g in GAMMAS]))
             paths.append(path)
     return paths
 
@@ -160,7 +157,7 @@ def thinned(layers: list[np.ndarray], dead: list[list[int]]) -> list[np.ndarray]
     return layers
 
 
-def margins(v: dict[str, float], mass: float, L_u: float) -> dict[str, float]:
+def margins(v: dict[str, float], mass: float) -> dict[str, float]:
     """By how much each number of a tracking bound is above what follows: responses by SciPy, maxima by pandas."""
     lam, Lam, Gamma, dt = v["K_v"] / mass, v["Lambda"], v["Gamma"], v["controller_step"]
     window, settled = round(v["start_time"] / dt), round(v["settled_time"] / dt)
@@ -172,9 +169,9 @@ def margins(v: dict[str, float], mass: float, L_u: float) -> dict[str, float]:
     kick = dimpulse((A, np.eye(3)[:, :1], np.eye(3), np.zeros((3, 1)), dt), n=n + 1)[1][0][1:]
     s, p, steps = kick[:, 0], kick[:, 2], dt * np.concatenate([[0.0], np.cumsum(kick[:-1, 0])])
     after = {"s": s, "height": p, "vertical_speed": s - Lam * p}
-    size, rate, gap = dt * np.abs(s).sum(), dt * np.abs(steps).sum(), L_u * v["input_gap"]
-    ball = ((v["disturbance"] + gap) * size + ("split_time_constant" in v) * v["disturbance_rate"] * rate) / mass
-    vertical = (v["disturbance_vertical"] + gap) * dt / mass
+    size, rate = dt * np.abs(s).sum(), dt * np.abs(steps).sum()
+    ball = (v["disturbance"] * size + ("split_time_constant" in v) * v["disturbance_rate"] * rate) / mass
+    vertical = v["disturbance_vertical"] * dt / mass
     balls = {"s": ball, "height": vertical * np.abs(p).sum(), "vertical_speed": vertical * np.abs(s - Lam * p).sum()}
     bounds = {}
     for name, response in after.items():
@@ -200,10 +197,8 @@ def margins(v: dict[str, float], mass: float, L_u: float) -> dict[str, float]:
     return {n: (v[n] - t) * (-1 if n == "decay_rate" else 1) / (t or 1.0) for n, t in true.items()}
 
 
-def follows(
-    entries: dict[str, Any], original: dict[str, Any], of: tuple[float, float], true: tuple[float, float]
-) -> bool | None:
-    """Whether a tracking bound follows from its gains and sizes; ``of``, ``true``: mass and L_u, and the original's."""
+def follows(entries: dict[str, Any], original: dict[str, Any], of: float, true: float) -> bool | None:
+    """Whether a tracking bound follows from its gains and sizes; ``of``, ``true``: its mass and the original's."""
     if entries == original and of == true:
         return True
     optional = {n for n in check_tracking.LABELS if n.startswith("verified")}
@@ -225,7 +220,7 @@ def follows(
     )
     if not sane:
         return False
-    now, before = margins(v, *of), margins({n: e["value"] for n, e in original.items()}, *true)
+    now, before = margins(v, of), margins({n: e["value"] for n, e in original.items()}, true)
     if min(now.values()) < -2e-9:
         return False
     return None if any(m < min(before[n], 1e-8) - 1e-10 for n, m in now.items()) else True  # the checker rounds up
@@ -276,10 +271,10 @@ def truth(f: Forgery, original: Forgery) -> bool | None:
     patterns = [name for name in value if name.startswith("lipschitz_collective") and not name.endswith("reached")]
     L_u, factor, column = value["lipschitz_rotor_thrust"], value["contraction_factor"], np.linalg.norm(direction)
     start = 2 * (high - low) * L_u
-    of = vehicle.mass, L_u
-    was = original.vehicle.mass, original.entries["lipschitz_rotor_thrust"]["value"]
     pairs = zip(f.document["tracking"], original.document["tracking"], strict=True)
-    loops = [follows(forged["entries"], first["entries"], of, was) for forged, first in pairs]
+    loops = [
+        follows(forged["entries"], first["entries"], vehicle.mass, original.vehicle.mass) for forged, first in pairs
+    ]
     if False in loops:
         return False
     return None if unclear or None in loops else bool(

@@ -8,7 +8,6 @@ from learning_flights import flight
 from random_network import random_network
 
 from neural_lander.certificate.check_slopes import input_maps, without_silent
-from neural_lander.certificate.contraction import thrust_direction
 from neural_lander.certificate.document import certify
 from neural_lander.certificate.evidence import Slope, ThrustRange, network_layers, proved_slopes
 from neural_lander.certificate.lipsdp import lipschitz_bound
@@ -21,7 +20,7 @@ from neural_lander.vehicle import load_vehicle
 
 VEHICLE = load_vehicle("intel-aero")
 FULL = VEHICLE.thrust_coefficient * VEHICLE.u_max
-DIRECTION = thrust_direction(VEHICLE)
+DIRECTION = VEHICLE.thrust_direction
 
 
 @pytest.fixture(scope="module")

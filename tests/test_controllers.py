@@ -9,7 +9,6 @@ import pytest
 from numpy.testing import assert_allclose
 
 from neural_lander.certificate.contraction import contraction_factor
-from neural_lander.certificate.norms import network_bounds
 from neural_lander.control.adaptation import LastLayerAdaptation
 from neural_lander.control.build import DEFAULT_FACTOR
 from neural_lander.control.indi import Indi
@@ -22,6 +21,7 @@ from neural_lander.errors import UserError
 from neural_lander.residual.analytic import CheesemanBennett
 from neural_lander.residual.domain import Domain, FadingResidual
 from neural_lander.residual.model import WithinThrusts
+from neural_lander.residual.norms import network_bounds
 from neural_lander.state import Reference, State
 from neural_lander.vehicle import load_vehicle
 from sim.controllers import CONTROLLERS, build_controller, controller_named, controllers_in

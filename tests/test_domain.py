@@ -6,11 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from constant_residual import ConstantResidual
 from learning_flights import flight
 from random_network import random_network
 
 from neural_lander.errors import UserError
-from neural_lander.residual.analytic import CheesemanBennett, ConstantResidual
+from neural_lander.residual.analytic import CheesemanBennett
 from neural_lander.residual.domain import Domain, FadingResidual
 from neural_lander.residual.domain_fit import calibrate_fade, fit_domain, nearer_to_rest
 from neural_lander.residual.evaluation import Predictors
@@ -125,6 +126,34 @@ def test_the_last_centimetres_that_contact_hides_are_inside_at_the_speed_of_the_
     assert near.sum() > 100
     slowest = float(np.quantile(samples.velocity[near, 2], 0.01))
     assert domain.score(state(0.0, (0.0, 0.0, slowest))) <= 1
+
+
+def at_heights(samples: ResidualSamples, *parts: tuple[int, float, float, float]) -> ResidualSamples:
+    """Samples spread over heights and speeds, each part ``(number, lowest, highest, fastest)`` in m and m/s."""
+    rng = np.random.default_rng(0)
+    height = np.concatenate([rng.uniform(low, high, n) for n, low, high, _ in parts])
+    v_z = np.concatenate([rng.uniform(-fastest, fastest, n) for n, _, _, fastest in parts])
+    velocity = np.column_stack([np.zeros((len(height), 2)), v_z])
+    cut = {name: getattr(samples, name)[: len(height)] for name in ("attitude", "rotor_thrust")}
+    return replace(samples, height=height, velocity=velocity, **cut)
+
+
+def test_few_slow_samples_at_the_floor_make_no_range_of_the_speeds_flown_far_above(samples: ResidualSamples) -> None:
+    few = at_heights(samples, (60, 0.0, 0.1, 0.05), (5000, 0.31, 2.0, 2.0))
+    domain = fit_domain([few], [np.ones(len(few.height), dtype=bool)])
+    assert np.all(np.abs(domain.v_z[domain.height < 0.12]) <= 0.11)
+    assert domain.score(state(0.02, (0.0, 0.0, -1.0))) > 2
+    assert domain.score(state(0.8, (0.0, 0.0, -1.8))) <= 1
+
+
+def test_a_thin_knot_takes_the_nearest_samples_and_loses_none_of_its_own(samples: ResidualSamples) -> None:
+    thin = at_heights(samples, (30, 0.0, 0.05, 1.0), (2000, 0.06, 0.1, 0.4), (5000, 0.11, 2.0, 2.0))
+    domain = fit_domain([thin], [np.ones(len(thin.height), dtype=bool)])
+    own = thin.velocity[thin.height <= 0.05, 2]
+    assert domain.v_z[0] == pytest.approx([own.min(), own.max()])
+    gap = at_heights(samples, (2000, 0.0, 0.3, 0.4), (2000, 1.5, 2.0, 2.0))  # nobody was at 0.6 to 1.2 m
+    between = fit_domain([gap], [np.ones(len(gap.height), dtype=bool)])
+    assert np.all(np.isfinite(between.v_z))
 
 
 def outer_model(samples: ResidualSamples, wrong_beyond: float, whole: Domain):  # type: ignore[no-untyped-def]

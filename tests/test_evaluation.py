@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from constant_residual import ConstantResidual
 from learning_flights import flight
 
 from neural_lander.cli.evaluate import HEADER, write_predictions
 from neural_lander.cli.tables import left_lines
 from neural_lander.errors import UserError
-from neural_lander.residual.analytic import CheesemanBennett, ConstantResidual
+from neural_lander.residual.analytic import CheesemanBennett
 from neural_lander.residual.analytic_fit import fit_cheeseman_bennett
 from neural_lander.residual.evaluation import Predictors, evaluate, share_left, slope_table, thrust_slope
 from neural_lander.residual.model import ReluNetwork

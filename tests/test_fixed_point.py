@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from constant_residual import ConstantResidual
 from scipy.optimize import brentq
 
 from neural_lander.control.controller import FIXED_POINT_TOLERANCE, Controller
-from neural_lander.residual.analytic import ConstantResidual
 from neural_lander.residual.model import ReluNetwork
 from neural_lander.rotation import normalise, quaternion_to_matrix
 from neural_lander.state import Reference, State

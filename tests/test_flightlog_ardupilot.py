@@ -40,7 +40,14 @@ def test_a_flight_comes_out_in_our_frames_and_units(tmp_path: Path, quaternions:
     assert_allclose(log.rotor_command[0], [0.25, 0.5, 0.6, 0.7])  # motor 1 is on channel 2
     assert_allclose(log.rotor_speed[5], (3000 + 60 * np.arange(4)) * 2 * np.pi / 60)
     assert log.metadata["height_source"] == "range finder"
+    assert log.metadata["rotor_quadrants"] == [[1, -1], [-1, 1], [1, 1], [-1, -1]]
     assert log.warnings == ()
+
+
+def test_of_a_frame_that_numbers_its_motors_otherwise_the_order_is_not_known(tmp_path: Path) -> None:
+    for kind, known in ((1.0, True), (3.0, True), (0.0, False), (12.0, False)):  # X, H, plus, Betaflight's X
+        log = read(tmp_path, [*dataflash_file.flight(), ("PARM", (2000, b"FRAME_TYPE", kind))])
+        assert (log.metadata["rotor_quadrants"] is not None) == known
 
 
 @pytest.mark.parametrize(

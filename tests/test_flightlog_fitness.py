@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from learning_flights import flight
 
+from neural_lander.certificate import steepest
 from neural_lander.cli import main as cli
 from neural_lander.flightlog import FlightLog, read_logs, write_mcap
-from neural_lander.flightlog.fitness import band_rms, fit_for_learning
+from neural_lander.flightlog.fitness import band_rms, fit_for_learning, without_useless
 from neural_lander.vehicle import load_vehicle
 
 VEHICLE = load_vehicle("intel-aero")
@@ -111,6 +112,75 @@ def test_info_gives_the_verdict(log: FlightLog, tmp_path: Path, capsys: pytest.C
     assert verdict["reasons"][0].startswith("neither rotor speed")
     assert cli.main(["logs", "info", str(tmp_path / "x.mcap")]) == 0
     assert "x.mcap is not fit for learning: neither rotor speed" in capsys.readouterr().out.replace("\n", " ")
+
+
+@pytest.fixture(scope="module")
+def flights(log: FlightLog, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of one flight that is fit, one by barometer and one at 25 Hz."""
+    folder = tmp_path_factory.mktemp("flights")
+    write_mcap(log, folder / "fit.mcap")
+    write_mcap(replace(log, metadata={"height_source": "barometer"}), folder / "high.mcap")
+    write_mcap(thinned(log, 4), folder / "slow.mcap")
+    return folder
+
+
+def train(folder: Path, *arguments: object) -> int:
+    options = ["--vehicle", "intel-aero", "--epochs", "1", "--hidden", "4", "--held-out", "0", "--json"]
+    return cli.main(["train", *map(str, arguments), "--out", str(folder / "B"), *options])
+
+
+def test_training_leaves_out_what_nothing_true_can_be_learned_from(
+    flights: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steepest, "ROUNDS", 1)
+    assert train(tmp_path, flights) == 0
+    out, err = capsys.readouterr()
+    assert [entry["log"] for entry in json.loads(out)["datasets"]] == ["fit.mcap"]
+    said = err.replace("\n", " ")
+    assert re.search("left out: .*high.mcap is not fit for learning: height is from barometer.*range finder", said)
+    assert re.search("left out: .*slow.mcap is not fit for learning: .*25 Hz.*logged faster", said)
+
+
+def test_training_on_nothing_else_is_refused_in_one_line_unless_it_is_asked_for(
+    flights: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steepest, "ROUNDS", 1)
+    assert train(tmp_path, flights / "high.mcap") == 2
+    err = capsys.readouterr().err
+    assert re.fullmatch(r"error: no log to learn from: .*high.mcap is not fit .* barometer: .* range finder.*\n", err)
+    assert train(tmp_path, flights / "high.mcap", "--any-log") == 0
+    assert "learned from all the same (--any-log): log" in capsys.readouterr().err
+
+
+def test_a_bundle_is_judged_by_such_a_log_with_a_warning_and_learns_nothing_new_from_it(
+    flights: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steepest, "ROUNDS", 1)
+    assert train(tmp_path, flights / "fit.mcap") == 0
+    capsys.readouterr()
+    bundle, log = str(tmp_path / "B"), str(flights / "high.mcap")
+    assert cli.main(["evaluate", bundle, log, "--json"]) == 0
+    assert "judged by it all the same" in capsys.readouterr().err
+    assert cli.main(["retrain", bundle, log]) == 2
+    assert "no log to learn from" in capsys.readouterr().err
+
+
+def test_standing_on_the_ground_does_not_make_the_position_slow(log: FlightLog) -> None:
+    n = 4 * len(log.t)
+    waiting = {
+        name: np.concatenate([np.repeat(getattr(log, name)[:1], n, axis=0), getattr(log, name)])
+        for name in ("position", "velocity", "attitude", "specific_force", "rotor_speed")
+    }
+    waiting["rotor_speed"][:n] = 0.0
+    assert not fit_for_learning(replace(log, t=0.01 * np.arange(n + len(log.t)), **waiting), VEHICLE).useless
+
+
+@real
+def test_the_real_flights_are_learned_from_as_they_are() -> None:
+    for folder, name in (("large_67g", "crazyflie-parrot"), ("small_32g", "crazyflie-21")):
+        for part in ("random_walk", "takeoff_landing"):
+            logs = read_logs([DATA / "crazyflie_near_ground" / folder / part])
+            assert without_useless(logs, load_vehicle(name)) == logs
 
 
 @real

@@ -13,9 +13,12 @@ from scipy.spatial.transform import Rotation
 from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.flightlog import FlightLog, read_log
 from neural_lander.flightlog.fitness import fit_for_learning
-from neural_lander.flightlog.px4_flight import TOPICS, _rotor_speed
+from neural_lander.flightlog.px4_flight import TOPICS, _rotor_speed, output_signal
 from neural_lander.flightlog.px4_topics import load
+from neural_lander.flightlog.thrust import relative_thrust, static_thrust
 from neural_lander.flightlog.ulog_framing import sound_messages
+from neural_lander.residual.samples import residual_samples
+from neural_lander.vehicle import load_vehicle
 
 pytest.importorskip("pyulog")
 REAL = Path(__file__).parents[2] / "shared/data/logs"
@@ -47,6 +50,32 @@ def test_a_flight_comes_out_in_our_frames_and_units(tmp_path: Path) -> None:
     assert log.metadata["source_rates_Hz"]["position"] == pytest.approx(50, rel=0.01)
     assert "THR_MDL_FAC" in log.metadata["rotor_command_is"]
     assert log.warnings == ()
+
+
+def test_the_thrust_that_px4_asks_for_is_no_signal_until_its_thrust_model_says_which(tmp_path: Path) -> None:
+    vehicle = load_vehicle("crazyflie-21")
+    unknown = read(tmp_path, ulog_file.flight())
+    assert unknown.rotor_command_unit == "thrust"
+    assert static_thrust(unknown, vehicle) is None
+    assert_allclose(relative_thrust(unknown, vehicle), unknown.rotor_command.sum(axis=1))
+    assert any("to which no motor curve applies" in reason for reason in fit_for_learning(unknown, vehicle).reasons)
+    with pytest.raises(UserError, match="to which no motor curve applies"):
+        residual_samples(unknown, vehicle)
+    for factor in (0, 1):
+        log = read(tmp_path, ulog_file.flight(), {"THR_MDL_FAC": factor})
+        assert log.rotor_command_unit == "pwm"
+        assert_allclose(log.rotor_command ** (1 + factor), unknown.rotor_command, atol=1e-6)
+    signal = output_signal(unknown.rotor_command, 0.3)
+    assert_allclose(0.3 * signal**2 + 0.7 * signal, unknown.rotor_command, atol=1e-12)
+
+
+def test_the_geometry_in_the_parameters_says_which_motor_is_where(tmp_path: Path) -> None:
+    log = read(tmp_path, ulog_file.flight())
+    assert log.metadata["rotor_quadrants"] == [[1, -1], [-1, 1], [1, 1], [-1, -1]]
+    hubs = [(1, -1), (-1, -1), (-1, 1), (1, 1)]  # m forward and right of motors 1 to 4
+    geometry = {f"CA_ROTOR{k}_P{axis}": hub["XY".index(axis)] for k, hub in enumerate(hubs) for axis in "XY"}
+    turned = read(tmp_path, ulog_file.flight(), geometry)
+    assert turned.metadata["rotor_quadrants"] == [[1, 1], [-1, 1], [-1, -1], [1, -1]]
 
 
 def test_position_resets_are_taken_out_and_nothing_is_interpolated_across(tmp_path: Path) -> None:

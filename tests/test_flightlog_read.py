@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -221,3 +222,12 @@ def test_what_the_readers_import_is_declared() -> None:
     base, logs = (re.search(rf"^{name} = \[(.*?)\]\n", text, re.S | re.M)[1] for name in ("BASE", "LOGS"))
     assert all(f'"{name}>=' in base for name in ("numpy", "mcap", "lz4", "zstandard"))
     assert all(f'"{name}>=' in logs for name in ("pyulog", "rosbags", "plotly", "matplotlib"))
+
+
+def test_csv_says_that_it_forgets_which_rotor_is_where(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    log = replace(full_log(), metadata={"rotor_quadrants": [[1, -1], [-1, 1], [1, 1], [-1, -1]]})
+    write_mcap(log, tmp_path / "a.mcap")
+    for name, said in (("b.csv", True), ("b.mcap", False)):
+        code, _, err = run(capsys, "logs", "convert", str(tmp_path / "a.mcap"), str(tmp_path / name))
+        assert code == 0
+        assert ("does not keep which rotor is in which quadrant" in err.replace("\n", " ")) == said

@@ -6,6 +6,7 @@ import cvxpy as cp
 import numpy as np
 import pytest
 import torch
+from constant_residual import ConstantResidual
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
@@ -14,7 +15,6 @@ from neural_lander.control.controller import Controller
 from neural_lander.control.guard import Guarded, Limits, nearest_force
 from neural_lander.control.tracking import TrackingGains
 from neural_lander.errors import UserError
-from neural_lander.residual.analytic import ConstantResidual
 from neural_lander.residual.domain import Domain, FadingResidual
 from neural_lander.rotation import quaternion_exp
 from neural_lander.state import Reference, State

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from constant_residual import ConstantResidual
 from numpy.testing import assert_allclose
 from random_network import random_network
 
@@ -14,7 +15,6 @@ from neural_lander.control.build import build_controller
 from neural_lander.control.guard import Guarded, Limits
 from neural_lander.control.kinds import CONTROLLERS, controller_named
 from neural_lander.control.learned import Learned
-from neural_lander.residual.analytic import ConstantResidual
 from neural_lander.state import Reference
 from neural_lander.vehicle import load_vehicle
 from sim.airframe import Airframe

@@ -22,6 +22,7 @@ FOUNDATION = (
     "units",
     "motor_curve",
     "vehicle",
+    "rotor_order",
     "state",
 )
 BASE = [f"neural_lander.{name}" for name in FOUNDATION]
@@ -40,11 +41,10 @@ MAY_IMPORT = {
     "neural_lander.flightlog": BASE,
     "neural_lander.control": [
         *BASE, *MODEL, "neural_lander.trajectory",
-        *(f"neural_lander.certificate.{name}" for name in ("norms", "contraction")),  # of a last layer that is adapted
+        "neural_lander.residual.norms", "neural_lander.certificate.contraction",  # of a last layer that is adapted
     ],
     "neural_lander.residual": [
         *BASE, "neural_lander.flightlog", "neural_lander.bundle",
-        "neural_lander.certificate.norms",  # a network is exported only with its bounds verified
     ],
     "neural_lander.pages": [*BASE, "neural_lander.flightlog", "neural_lander.residual", "neural_lander.bundle"],
     "firmware_bridge": FLIGHT_PATH,

@@ -79,10 +79,6 @@ def test_rotating_vectors() -> None:
     assert_allclose(rot.apply(SCIPY.as_matrix()[0], V[0]), SCIPY[0].apply(V[0]), atol=1e-14)
 
 
-def test_yaw_is_the_first_of_the_zyx_angles() -> None:
-    assert_allclose(rot.yaw_of(SCIPY.as_matrix()), SCIPY.as_euler("ZYX")[:, 0], atol=1e-12)
-
-
 @given(st.lists(st.floats(-10, 10), min_size=3, max_size=3))
 def test_every_rotation_vector_gives_a_rotation(vector: list[float]) -> None:
     R = rot.quaternion_to_matrix(rot.quaternion_exp(np.array(vector)))
@@ -102,7 +98,6 @@ CASES = {
     "quaternion_multiply": (rot.quaternion_multiply, (Q, P)),
     "quaternion_conjugate": (rot.quaternion_conjugate, (Q,)),
     "quaternion_exp": (rot.quaternion_exp, (V,)),
-    "yaw_of": (rot.yaw_of, (SCIPY.as_matrix(),)),
 }
 
 

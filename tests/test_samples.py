@@ -7,11 +7,12 @@ import pytest
 from learning_flights import flight, true_residual
 from scipy.signal import lfilter
 
-from neural_lander.errors import UserError
+from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.flightlog import FlightLog, read_log
 from neural_lander.residual.resample import first_order_lag
 from neural_lander.residual.samples import residual_samples
 from neural_lander.rotation import quaternion_exp
+from neural_lander.rotor_order import AUTOPILOT_X, CRAZYFLIE, as_json
 from neural_lander.vehicle import Vehicle, load_vehicle
 
 DATA = Path(__file__).parents[2] / "shared/data/crazyflie_near_ground"
@@ -52,6 +53,42 @@ def test_a_hole_in_the_log_is_not_scored_but_where_the_data_set_counts_it(vehicl
         hole = (samples.t > 10.02) & (samples.t < 10.0 + length - 0.02)
         assert not samples.usable[hole].any()
         assert samples.scored[hole].any() == (scored and length < 1.0)
+
+
+def order_of(log: FlightLog, vehicle: Vehicle) -> np.ndarray:
+    """Mean thrust of each rotor of the profile."""
+    return np.asarray(residual_samples(log, vehicle).rotor_thrust.mean(axis=0))
+
+
+@pytest.mark.parametrize("name", ["crazyflie-parrot", "crazyflie-21"])
+def test_a_flight_is_the_same_in_the_order_of_an_autopilot_and_in_the_profiles(name: str) -> None:
+    vehicle = load_vehicle(name)
+    log = flight(vehicle, 12.0)
+    assert log.rotor_speed is not None
+    uneven = log.rotor_speed * np.array([0.97, 1.0, 1.01, 1.02])
+    ours = changed(log, rotor_speed=uneven)
+    theirs = np.empty_like(uneven)
+    theirs[:, [0, 3, 1, 2]] = uneven  # front right, rear left, front left, rear right
+    autopilot = changed(ours, rotor_speed=theirs, metadata={**log.metadata, "rotor_quadrants": as_json(AUTOPILOT_X)})
+    np.testing.assert_allclose(order_of(autopilot, vehicle), order_of(ours, vehicle), rtol=1e-12)
+    itself = changed(ours, metadata={**log.metadata, "rotor_quadrants": as_json(CRAZYFLIE)})
+    np.testing.assert_allclose(order_of(itself, vehicle), order_of(ours, vehicle), rtol=1e-12)
+
+
+def test_rotors_that_cannot_be_told_apart_are_taken_as_they_come_and_that_is_said() -> None:
+    log = flight(VEHICLE, 12.0)
+    unknown = changed(log, metadata={**log.metadata, "rotor_quadrants": None})
+    with pytest.warns(
+        NeuralLanderWarning, match="which of its rotors is which: they are taken in the order of profile"
+    ):
+        found = order_of(unknown, VEHICLE)
+    np.testing.assert_array_equal(found, order_of(log, VEHICLE))
+    plus = VEHICLE.with_(rotor_positions=np.array([[0.2, 0, 0], [-0.2, 0, 0], [0, 0.2, 0], [0, -0.2, 0]]))
+    known = changed(log, metadata={**log.metadata, "rotor_quadrants": as_json(AUTOPILOT_X)})
+    with pytest.warns(NeuralLanderWarning, match="lie in no X"):
+        order_of(known, plus)
+    with pytest.raises(UserError, match="rotor_quadrants = 'X'.*four pairs of signs"):
+        residual_samples(changed(log, metadata={**log.metadata, "rotor_quadrants": "X"}), VEHICLE)
 
 
 def _cut_out(log: FlightLog, start: float, length: float) -> FlightLog:

@@ -1,6 +1,7 @@
 """Nothing flies without a certificate that matches; the override flies it and is written into every log."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,53 @@ def test_a_controller_takes_no_network_without_a_certificate_that_matches(certif
     Controller(VEHICLE, WithinThrusts(narrow, 0.5, 5.0), contraction_factor=factor)
     with pytest.raises(UserError, match="must not fly"):
         Guidance(Controller(VEHICLE, bare), FlightPlan(VEHICLE))
+
+
+class Held:
+    """A user's model that holds a network in some place of its own."""
+
+    def __init__(self, place: Callable[[ReluNetwork], Any], network: ReluNetwork) -> None:
+        self.net, self.itself = place(network), self
+
+    def at(self, state: State) -> Any:
+        raise NotImplementedError
+
+
+class Slotted:
+    __slots__ = ("_net",)
+
+    def __init__(self, network: ReluNetwork) -> None:
+        self._net = network
+
+    def at(self, state: State) -> Any:
+        return self._net.at(state)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        lambda network: network,
+        lambda network: [{"best": (network,)}],
+        Slotted,
+        lambda network: network.at,
+    ],
+)
+def test_a_network_is_found_wherever_it_is_kept(certified: Path, place: Callable[[ReluNetwork], Any]) -> None:
+    bundle = load_bundle(certified)
+    model, factor = bundle.model, bundle.contraction_factor
+    bare = replace(model, certified=None)
+    held = Held(place, model)
+    assert Controller(VEHICLE, held, contraction_factor=factor).uncertified == ""
+    for two in (Held(place, bare), WithinThrusts(Held(place, bare), 0.5, 5.0)):
+        with pytest.raises(UserError, match="must not fly.*no certificate"):
+            Controller(VEHICLE, two, contraction_factor=factor)
+    both = Held(lambda network: [network, place(bare)], model)
+    with pytest.raises(UserError, match="must not fly.*no certificate"):
+        Controller(VEHICLE, both, contraction_factor=factor)
+    narrow = replace(model, certified=replace(model.certified, low=0.5, high=5.0))
+    assert Controller(VEHICLE, WithinThrusts(Held(place, narrow), 0.5, 5.0), contraction_factor=factor)
+    with pytest.raises(UserError, match="from 0.5 to 5 N alone"):
+        Controller(VEHICLE, Held(place, narrow), contraction_factor=factor)
 
 
 def flown(bundle: Bundle, folder: Path, controller: str) -> dict[str, Any]:

@@ -72,8 +72,7 @@ def problems(contents: Mapping[str, bytes]) -> Iterator[str]:
         yield from strange_vehicle(document, profile)
         yield from strange_network(document, tensors, read_json(contents["bundle.json"])["network"]["features"])
         for entry in document.get("tracking", []):
-            mass, L_u = profile["mass"]["value"], document["entries"]["lipschitz_rotor_thrust"]["value"]
-            yield from tracking_problems(entry, mass, L_u)
+            yield from tracking_problems(entry, profile["mass"]["value"])
         yield from false_claims(document, {name: t.astype(np.float64) for name, t in tensors.items()}, profile)
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         yield f"the bundle is malformed: {type(error).__name__}: {error}"

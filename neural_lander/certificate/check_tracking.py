@@ -107,7 +107,7 @@ def kicked(response: np.ndarray, last: int) -> np.ndarray:
 
 
 def envelopes(
-    value: Mapping[str, float], mass: float, L_u: float, steps: int = 1, start: Mapping[str, float] | None = None
+    value: Mapping[str, float], mass: float, steps: int = 1, start: Mapping[str, float] | None = None
 ) -> dict[str, np.ndarray]:
     """Bounds on |s|, |height error| and |vertical speed error| at each step after a start, by name; SI.
 
@@ -122,7 +122,7 @@ def envelopes(
     lam, Lam, dt = value["K_v"] / mass, value["Lambda"], value["controller_step"]
     window = max(1, round(value["start_time"] / dt))
     of = responses(lam, Lam, value["Gamma"], dt, max(steps, window + 1, round(value["settled_time"] / dt) + 1))
-    ball = _balls(value, of, mass, L_u, dt)
+    ball = _balls(value, of, mass, dt)
     left = (1 - dt * Lam) ** np.arange(len(of["s"]))  # of a start in p~ alone
     impulse, vertical = value["start_impulse"] / mass, value["start_impulse_vertical"] / mass
     p_0, s_z = start["start_height_error"], start["start_s_vertical"]
@@ -136,15 +136,16 @@ def envelopes(
     }
 
 
-def _balls(
-    value: Mapping[str, float], of: Mapping[str, np.ndarray], mass: float, L_u: float, dt: float
-) -> dict[str, float]:
-    """Where errors end once the start has died out, and the gains from w to them."""
+def _balls(value: Mapping[str, float], of: Mapping[str, np.ndarray], mass: float, dt: float) -> dict[str, float]:
+    """Where errors end once the start has died out, and the gains from w to them.
+
+    w is measured from s, so that f_a_hat asked for other rotor thrusts than those commanded is in it: at most L_u times
+    the gap between them, which is not to be added again.
+    """
     s, p, v, rate = (dt * float(np.abs(of[name]).sum()) * (1 + LEFT) for name in ("s", "p", "v", "step"))
-    gap = L_u * value["input_gap"]
     slow = value["disturbance_rate"] * rate if "split_time_constant" in value else 0.0
-    vertical = value["disturbance_vertical"] + gap
-    s_ball = ((value["disturbance"] + gap) * s + slow) / mass
+    vertical = value["disturbance_vertical"]
+    s_ball = (value["disturbance"] * s + slow) / mass
     return {
         "gain_of_size": s,
         "gain_of_rate": rate if value["Gamma"] > 0 else 0.0,
@@ -155,14 +156,14 @@ def _balls(
     }
 
 
-def tracking_numbers(value: Mapping[str, float], mass: float, L_u: float) -> dict[str, float]:
+def tracking_numbers(value: Mapping[str, float], mass: float) -> dict[str, float]:
     """What follows from gains and measured sizes by the names of ``LABELS``: decay, gains, balls and worst cases."""
     lam, Gamma, dt = value["K_v"] / mass, value["Gamma"], value["controller_step"]
-    bounds, settled = envelopes(value, mass, L_u), round(value["settled_time"] / dt)
+    bounds, settled = envelopes(value, mass), round(value["settled_time"] / dt)
     of = responses(lam, value["Lambda"], Gamma, dt)
     return {
         "decay_rate": decay_rate(lam, Gamma, dt),
-        **_balls(value, of, mass, L_u, dt),
+        **_balls(value, of, mass, dt),
         "s_worst": float(bounds["s"].max()),
         "height_worst": float(bounds["height"].max()),
         "height_settled": float(bounds["height"][settled:].max()),
@@ -170,7 +171,7 @@ def tracking_numbers(value: Mapping[str, float], mass: float, L_u: float) -> dic
     }
 
 
-def tracking_problems(tracking: Mapping[str, Any], mass: float, L_u: float) -> Iterator[str]:
+def tracking_problems(tracking: Mapping[str, Any], mass: float) -> Iterator[str]:
     """Claims of a certificate's ``tracking`` that do not follow from its own measured numbers and gains."""
     entries = tracking["entries"]
     if missing := LABELS.keys() - OPTIONAL - entries.keys():
@@ -208,7 +209,7 @@ def tracking_problems(tracking: Mapping[str, Any], mass: float, L_u: float) -> I
         yield "tracking.disturbance_quantile is no quantile of a disturbance that is at most tracking.disturbance"
     if value.get("verified_violations", 0) > value.get("verified_flights", 0):
         yield "tracking.verified_violations exceed tracking.verified_flights"
-    true = tracking_numbers(value, mass, L_u)
+    true = tracking_numbers(value, mass)
     for name in FOLLOWING:
         claimed = value[name]
         holds = (

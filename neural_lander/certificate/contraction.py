@@ -13,19 +13,14 @@ import math
 import numpy as np
 
 from neural_lander.certificate.check import MOST_ITERATIONS
-from neural_lander.certificate.norms import NetworkBounds
 from neural_lander.errors import UserError
+from neural_lander.residual.norms import NetworkBounds
 from neural_lander.vehicle import Vehicle
-
-
-def thrust_direction(vehicle: Vehicle) -> np.ndarray:
-    """(4,) rotor thrusts per collective thrust, c_T B0^-1 e_1, in N/N: a quarter each on a quadrotor."""
-    return np.asarray(vehicle.thrust_coefficient * vehicle.B0_inverse[:, 0])
 
 
 def contraction_factor(bounds: NetworkBounds, vehicle: Vehicle) -> float:
     """|c_T B0^-1 e_1| L_u, with L_u in N/N: valid for every pattern of saturated rotors."""
-    return float(np.linalg.norm(thrust_direction(vehicle))) * bounds.rotor_thrust
+    return float(np.linalg.norm(vehicle.thrust_direction)) * bounds.rotor_thrust
 
 
 def farthest_start(rotor_thrust_slope: float, spread: float) -> float:

@@ -13,7 +13,7 @@ import numpy as np
 from neural_lander.certificate.check import LABELS
 from neural_lander.certificate.check_files import FORMAT_VERSION
 from neural_lander.certificate.check_slopes import PATTERNS, ROUND_UP, pattern_name
-from neural_lander.certificate.contraction import farthest_start, iterations_for, thrust_direction
+from neural_lander.certificate.contraction import farthest_start, iterations_for
 from neural_lander.certificate.evidence import (
     Slope,
     Solver,
@@ -82,7 +82,7 @@ def certify(
     """
     slopes = slopes or product_slopes(network, vehicle)
     thrusts = thrusts or full_range(vehicle)
-    column, bound = float(np.linalg.norm(thrust_direction(vehicle))), {n: s.bound for n, s in slopes.items()}
+    column, bound = float(np.linalg.norm(vehicle.thrust_direction)), {n: s.bound for n, s in slopes.items()}
     patterns = [pattern_name(p) for p in PATTERNS]
     worst = max(patterns, key=bound.__getitem__)
     general = column * bound["lipschitz_rotor_thrust"]

@@ -16,7 +16,6 @@ from neural_lander.certificate.check_slopes import (
     product_bound,
     without_silent,
 )
-from neural_lander.certificate.contraction import thrust_direction
 from neural_lander.certificate.lipsdp import lipschitz_bound
 from neural_lander.certificate.steepest import Domain, slopes, steepest
 from neural_lander.residual.features import ROTORS
@@ -60,7 +59,7 @@ def full_range(vehicle: Vehicle) -> ThrustRange:
 def product_slopes(network: ReluNetwork, vehicle: Vehicle) -> dict[str, Slope]:
     """Product bounds alone, all rotor thrusts: milliseconds."""
     W, b, low, high = network_layers(network, full_range(vehicle))
-    maps = input_maps(W[0].shape[1], thrust_direction(vehicle))
+    maps = input_maps(W[0].shape[1], vehicle.thrust_direction)
     W = without_silent(W, b, low, high)[0]
     return {name: Slope(product_bound(W[0] @ E, W[1:]) * ROUND_UP) for name, E in maps.items()}
 
@@ -91,7 +90,7 @@ def proved_slopes(
     from neural_lander.certificate.cells import climb  # SciPy, which what flies does without
 
     W, b, low, high = network_layers(network, thrusts or full_range(vehicle))
-    maps, (alive, _) = input_maps(W[0].shape[1], thrust_direction(vehicle)), without_silent(W, b, low, high)
+    maps, (alive, _) = input_maps(W[0].shape[1], vehicle.thrust_direction), without_silent(W, b, low, high)
     done, steps = 0, 2 * len(maps)
 
     def step() -> None:
@@ -137,7 +136,7 @@ def contracting_range(network: ReluNetwork, vehicle: Vehicle, solve: Solver = li
 
     def contracts(share: float) -> bool:
         W, b, low, high = network_layers(network, reach(share))
-        maps = input_maps(W[0].shape[1], thrust_direction(vehicle))
+        maps = input_maps(W[0].shape[1], vehicle.thrust_direction)
         W = without_silent(W, b, low, high)[0]
         layers = ((W[0] @ maps[pattern_name(p)], W[1:]) for p in PATTERNS)
         return all(min(product_bound(F, rest), solve(F, rest)[0]) < CONTRACTS for F, rest in layers)

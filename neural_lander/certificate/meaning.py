@@ -77,7 +77,10 @@ SAYS: Mapping[str, tuple[str, str]] = {
     "disturbance_quantile": ("", "It was below this for the share of the time that 'quantile' says."),
     "disturbance_rate": ("", "How fast the slow part of it changed."),
     "disturbance_vertical": ("", "Largest unexplained vertical force."),
-    "input_gap": ("", "delta_u: how far the rotor thrusts that the network was asked for were from those commanded."),
+    "input_gap": (
+        "",
+        "delta_u: how far the thrusts the network was asked for were from those commanded; the disturbance has it too.",
+    ),
     "decay_rate": ("", "A wrong start dies out at this rate."),
     "gain_of_size": ("", "How much error s a disturbance of a size can build up, per unit of acceleration."),
     "gain_of_rate": ("", "The same for one that changes at a rate; the trim follows it."),

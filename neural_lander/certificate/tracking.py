@@ -4,8 +4,9 @@ With K_v = m lambda I the law makes
 
     m s' = -K_v s - D + w      D = Gamma K_v int_0^t s dt
 
-where w is everything else: the error of f_a_hat, lag of motors and attitude, wind, and what noise, clamps and a wrong
-start do to the trim. (Gamma = 0 is the paper's theorem; with trim D is its bias state.) This is linear in w, so that
+where w is everything else: the error of f_a_hat at whatever rotor thrusts it was asked for, lag of motors and attitude,
+wind, and what noise, clamps and a wrong start do to the trim. (Gamma = 0 is the paper's theorem; with trim D is its
+bias state.) This is linear in w, so that
 
     |s(t)| <= |phi(t)| |s(0)| + max_start |phi| I / m + G_size sup|w_fast| / m + G_rate sup|w_slow'| / m
 
@@ -70,7 +71,8 @@ SOURCES: Mapping[str, str] = {
     "disturbance_quantile": "of |w_fast| after start_time",
     "disturbance_rate": "largest |w_slow'|",
     "disturbance_vertical": "largest |w_z| after start_time",
-    "input_gap": "delta_u: largest distance of the rotor thrusts that f_a_hat was asked for from those commanded",
+    "input_gap": "delta_u: largest distance of the rotor thrusts that f_a_hat was asked for from those commanded; "
+    "what it does is in w already",
     "decay_rate": "slowest pole of the loop, from the gains",
     "gain_of_size": "sup|s| over sup|w / m|: integral of the absolute impulse response",
     "gain_of_rate": "sup|s| over sup|w' / m|; 0 without trim, where it is infinite",
@@ -160,7 +162,7 @@ def without_start(w: np.ndarray, level: float, steps: int) -> tuple[np.ndarray, 
 
 
 def measure_tracking(
-    flights: Sequence[LoopFlight], gains: TrackingGains, vehicle: Vehicle, L_u: float, dt: float, where: str
+    flights: Sequence[LoopFlight], gains: TrackingGains, vehicle: Vehicle, dt: float, where: str
 ) -> dict[str, Any]:
     """The certificate's ``tracking``: sizes of the disturbance, and what follows from them.
 
@@ -168,8 +170,6 @@ def measure_tracking(
     ----------
     flights
         Calibration flights; they fitted nothing.
-    L_u
-        Proved bound on the slope of f_a_hat in the rotor thrusts, N/N.
     dt
         Controller's step in s.
     where
@@ -219,7 +219,7 @@ def measure_tracking(
             "disturbance_rate": float(rate.max()),
         }
         candidate = {**value, **split, **sizes}
-        candidate |= tracking_numbers(candidate, vehicle.mass, L_u)
+        candidate |= tracking_numbers(candidate, vehicle.mass)
         if best is None or candidate["s_ball"] < best["s_ball"]:
             best = candidate
     assert best is not None
@@ -252,9 +252,7 @@ def values_of(tracking: Mapping[str, Any]) -> dict[str, float]:
     return {name: entry["value"] for name, entry in tracking["entries"].items()}
 
 
-def verify_tracking(
-    flights: Sequence[LoopFlight], tracking: Mapping[str, Any], vehicle: Vehicle, L_u: float
-) -> dict[str, Any]:
+def verify_tracking(flights: Sequence[LoopFlight], tracking: Mapping[str, Any], vehicle: Vehicle) -> dict[str, Any]:
     """The tracking bound with how other flights kept to it: violations, and how much room it leaves.
 
     Raises
@@ -270,7 +268,7 @@ def verify_tracking(
     level, quantile = value["disturbance"], value["disturbance_quantile"]
     broken, height_broken, above, above_quantile, steps = 0, 0, 0, 0, 0
     for f in flights:
-        bound = envelopes(value, mass, L_u, len(f.s), f.start)
+        bound = envelopes(value, mass, len(f.s), f.start)
         errors = {
             "s": np.linalg.norm(f.s, axis=1),
             "height": np.abs(f.p_error[:, 2]),
@@ -289,7 +287,7 @@ def verify_tracking(
     for row, f in zip(sizes, flights, strict=True):
         row[: len(f.s)] = np.linalg.norm(f.s, axis=1)
     largest = {name: max(f.start[name] for f in flights) for name in flights[0].start}
-    bound_s = envelopes(value, mass, L_u, longest, largest)["s"][:longest]
+    bound_s = envelopes(value, mass, longest, largest)["s"][:longest]
     found = {
         "verified_flights": len(flights),
         "verified_violations": broken,

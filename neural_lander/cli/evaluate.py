@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,9 +15,10 @@ from rich.text import Text
 from neural_lander.bundle import load_bundle
 from neural_lander.cli.output import emit, progress, to_json
 from neural_lander.cli.tables import error_table, evidence_line, flight_table, left_lines, slope_line
-from neural_lander.errors import UserError
+from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.flightlog import read_logs
 from neural_lander.flightlog.files import replacing
+from neural_lander.flightlog.fitness import why_useless
 from neural_lander.residual.digest import recorded
 from neural_lander.residual.evaluation import Predictors, trimmed
 from neural_lander.residual.evaluation import evaluate as errors_of
@@ -51,6 +53,8 @@ def evaluate(
         raise UserError(f"--trim {trim} is unknown; choose one of: {', '.join(TRIMS)}")
     loaded = load_bundle(bundle)
     logs = read_logs(paths)
+    for reason in filter(None, (why_useless(log, loaded.vehicle) for log in logs)):
+        warnings.warn(f"judged by it all the same: {reason}", NeuralLanderWarning, stacklevel=2)
     cut_off = loaded.info["training"]["cut_off"]
     with progress() as bars:
         tracked = bars.track(logs, description="samples")

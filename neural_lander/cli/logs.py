@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,11 +14,12 @@ from rich.text import Text
 
 from neural_lander.cli.logs_quality import quality
 from neural_lander.cli.output import emit
-from neural_lander.errors import UserError
+from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.flightlog import ColumnMap, FlightLog, read_log, read_logs, write_csv, write_mcap
 from neural_lander.flightlog.motion_capture import join_motion_capture
 from neural_lander.flightlog.plot import plot_log
 from neural_lander.flightlog.summary import summary
+from neural_lander.rotor_order import QUADRANTS_KEY
 from neural_lander.vehicle import load_vehicle
 
 app = typer.Typer(
@@ -79,6 +81,13 @@ def convert(
         by = f"{aligned['by']} correlates by {aligned['correlation']:.2f}"
         lines.append(Text(f"{mocap}: its clock is {aligned['offset_s']:.3f} s behind the log's ({by})"))
     write(log, out)
+    if write is write_csv and log.metadata.get(QUADRANTS_KEY):
+        warnings.warn(
+            f"{out}: CSV does not keep which rotor is in which quadrant, and is read as in the profile's order; MCAP "
+            "keeps it",
+            NeuralLanderWarning,
+            stacklevel=2,
+        )
     result |= {"records": len(log.t), "duration_s": log.duration}
     emit(result, as_json, lambda: Group(*lines, Text(f"{out}: {len(log.t)} records, {log.duration:.1f} s")))
 

@@ -19,6 +19,7 @@ from neural_lander.cli.output import console, emit, progress
 from neural_lander.cli.retrain_tables import history_table, retraining
 from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.flightlog import FlightLog, read_logs
+from neural_lander.flightlog.fitness import without_useless
 
 GATE_FAILED = 1  # exit code: the input was sound, the new model or a new log was not good enough
 STAGES = ("old flights", "new flights", "fit", "domain", "judging", "certificate")
@@ -51,10 +52,13 @@ def retrain(
     Where the new flights are too few to judge by, as a landing or two are, all flights judge in turn, each by models
     that are fitted like the old and the new one without it.
 
+    New logs that hold no height above the ground, or whose rates are too coarse, are left out, each with a warning.
+
     Gates: the new logs fit the vehicle and the old flights; near the ground the new model is at most 3 % worse, with
     95 % confidence; it contracts, as proved. If one fails, the bundle is left as it was.
 
-    Exit code: 0 replaced, 1 a gate failed, 2 the input or the usage was at fault.
+    Exit code: 0 replaced; 1 a gate failed, such as a log whose numbers do not fit the vehicle or the old flights; 2 the
+    input or the usage was at fault, such as a log that cannot be read, or that says it is of another vehicle or mass.
     """
     if (history or rollback is not None) and (paths or data or without or (history and rollback is not None)):
         raise UserError("--history and --rollback stand alone: give neither logs nor other options with them")
@@ -116,16 +120,15 @@ def _learn(
     entries = manifest.withdraw(bundle.info["datasets"], without)
     options = learning.options_of(bundle, seed)
     in_use = manifest.active(entries)
-    given, refused = _read(paths)
-    new_logs, ignored = learning.unknown_logs(given, entries)
+    new_logs, ignored = learning.unknown_logs(_read(paths, bundle), entries)
     for one in ignored:
         _warn(f"{one['log']} is left out: {one['reason']}")
-    if paths and not new_logs and not refused and not without:
+    if paths and not new_logs and not without:
         raise UserError("nothing new to learn from: the bundle knows every flight that was given")
 
     old = learning.old_flights(bundle, in_use, manifest.find_logs(in_use, bundle.path, folders), options, stage)
     number = len(past.entries) + 1
-    new, gate, rows = learning.check_new(bundle, old, new_logs, refused, options, number, stage)
+    new, gate, rows = learning.check_new(bundle, old, new_logs, options, number, stage)
     report: dict[str, Any] = {
         "bundle": bundle.path, "vehicle": bundle.vehicle.name, "replaced": False, "version": len(past.entries),
         "seed": options.seed,
@@ -183,26 +186,20 @@ def _withdrawn(
         return [], True
 
 
-def _read(paths: Sequence[Path]) -> tuple[list[FlightLog], list[str]]:
-    """Logs of files and folders, and why others cannot be read.
+def _read(paths: Sequence[Path], bundle: Bundle) -> list[FlightLog]:
+    """Logs of files and folders that can be learned from.
 
     Raises
     ------
     UserError
-        Where nothing is at a path, or a folder holds no log.
+        Where a file cannot be read, a log names another vehicle or mass, or none is left to learn from.
     """
-    if missing := next((path for path in paths if not path.exists()), None):
-        raise UserError(f"{missing} cannot be read: there is no such file or folder")
-    logs: list[FlightLog] = []
-    refused = []
-    for path in paths:
-        try:
-            logs += read_logs([path])
-        except UserError as error:
-            if path.is_dir():
-                raise
-            refused.append(str(error))
-    return logs, refused
+    from neural_lander.residual.retraining.poison import check_vehicle
+
+    logs = read_logs(paths) if paths else []
+    for log in logs:
+        check_vehicle(log, bundle.vehicle)
+    return without_useless(logs, bundle.vehicle)
 
 
 def _replace(path: Path, before: Mapping[str, bytes], after: Mapping[str, bytes]) -> None:

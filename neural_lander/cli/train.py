@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,12 +14,12 @@ from rich.text import Text
 
 from neural_lander.bundle import Bundle, replace_certificate, save_bundle
 from neural_lander.bundle_files import check_bundle_destination
-from neural_lander.certificate.contraction import thrust_direction
 from neural_lander.certificate.document import certified_slopes, certify
 from neural_lander.cli.output import emit, progress
 from neural_lander.cli.tables import certificate_table, error_table, evidence_line, left_lines, slope_line
-from neural_lander.errors import UserError
+from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.flightlog import read_logs
+from neural_lander.flightlog.fitness import why_useless, without_useless
 from neural_lander.residual.features import FEATURES
 from neural_lander.residual.options import DEFAULT_GAMMA, DEFAULT_THRUST_SLOPE, TrainingOptions
 from neural_lander.vehicle import load_vehicle
@@ -66,10 +67,15 @@ def train(
     ] = "auto",
     epochs: Annotated[int, typer.Option(help="Passes over the samples.")] = TrainingOptions.epochs,
     held_out: Annotated[float, typer.Option(help="Share of flights that the fit report is made on.")] = 0.2,
+    any_log: Annotated[
+        bool,
+        typer.Option("--any-log", help="Learn also from logs without height above ground or with too coarse rates."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Learn the residual force from flight logs, bound it, and write a bundle.
 
+    Logs that hold no height above the ground, or whose rates are too coarse, are left out, each with a warning.
     Flights are held out whole, by seed, for the fit report; the network in the bundle is then fitted on all of them.
     """
     if lipschitz is not None and gamma is not None:
@@ -80,7 +86,7 @@ def train(
     if lipschitz is not None:
         gamma = lipschitz / profile.weight
     if rotor_lipschitz is not None:
-        thrust_slope = rotor_lipschitz * float(np.linalg.norm(thrust_direction(profile)))
+        thrust_slope = rotor_lipschitz * float(np.linalg.norm(profile.thrust_direction))
     options = TrainingOptions(
         hidden=_sizes(hidden),
         features=features,
@@ -95,6 +101,11 @@ def train(
     )
     check_bundle_destination(out)
     logs = read_logs(paths)
+    if any_log:
+        for reason in filter(None, (why_useless(log, profile) for log in logs)):
+            warnings.warn(f"learned from all the same (--any-log): {reason}", NeuralLanderWarning, stacklevel=2)
+    else:
+        logs = without_useless(logs, profile)
     from neural_lander.residual.training import train_residual  # torch: after everything that can be refused
 
     with progress() as bars:
@@ -113,6 +124,7 @@ def train(
         "flights": len(logs),
         "training_samples": result.training_samples,
         "optimisation_s": result.optimisation_s,
+        "options_used": result.used.to_json(),
         "split": result.split,
         "fit_report": result.fit_report,
         "thrust_slope_evidence": result.slope.to_json(),

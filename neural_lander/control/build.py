@@ -10,7 +10,6 @@ from typing import cast
 import numpy as np
 
 from neural_lander.certificate.contraction import contraction_factor
-from neural_lander.certificate.norms import network_bounds
 from neural_lander.control.adaptation import AdaptationGains, LastLayerAdaptation, whole
 from neural_lander.control.controller import Controller
 from neural_lander.control.estimate import ForceEstimate
@@ -24,6 +23,7 @@ from neural_lander.control.user import user_controller
 from neural_lander.errors import UserError
 from neural_lander.residual.domain import FadingResidual
 from neural_lander.residual.model import NoResidual, ReluNetwork, ResidualModel, WithinThrusts
+from neural_lander.residual.norms import network_bounds
 from neural_lander.vehicle import Vehicle
 
 DEFAULT_FACTOR = 0.5  # of models that are not certified: Cheeseman-Bennett has at most so much on the floor

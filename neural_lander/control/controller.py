@@ -100,7 +100,7 @@ class Controller:
         self._c_T: Array = np.asarray(vehicle.thrust_coefficient)
         self._thrust_min: Array = np.zeros(())
         self._thrust_max: Array = np.asarray(vehicle.thrust_coefficient * vehicle.u_max)
-        self._direction = vehicle.B0_inverse[:, 0] * vehicle.thrust_coefficient
+        self._direction = vehicle.thrust_direction
         self.reset()
 
     def reset(self, moment_trim: Array | None = None) -> None:

@@ -21,6 +21,7 @@ from neural_lander.flightlog.rotor_source import choose_rotors
 from neural_lander.flightlog.streams import Stream, join, position_steps, remove_steps, to_world
 from neural_lander.frames import swap_attitude, swap_body, swap_world
 from neural_lander.rotation import quaternion_exp, quaternion_multiply
+from neural_lander.rotor_order import AUTOPILOT_X, QUADRANTS_KEY, as_json
 
 WANTED = frozenset(
     {
@@ -47,7 +48,9 @@ HEIGHT_SOURCES = {1: "barometer", 2: "range finder", 3: "GPS", 4: "beacon", 6: "
 """Of EK3_SRC1_POSZ."""
 OLD_HEIGHT_SOURCES = {0: "barometer", 1: "range finder", 2: "GPS", 3: "beacon"}
 """Of EK2_ALT_SOURCE."""
-ROTOR_ORDER = "ArduPilot motors 1 to 4 (quad X: front right, rear left, front left, rear right)"
+X, V, H = 1, 2, 3  # FRAME_TYPE
+SAME_MOTORS = (X, V, H)
+"""Of these motors 1 to 4 are in the same quadrants; of others they are numbered otherwise, or in no X."""
 OTHER_VEHICLES = ("ArduPlane", "ArduRover", "Rover", "ArduSub", "AntennaTracker", "Blimp")
 
 
@@ -110,7 +113,7 @@ class ArduPilotDataflash:
                 **(measured if "height" in joined.fields else {}),
                 **described,
                 **chosen,
-                "rotor_order": ROTOR_ORDER,
+                QUADRANTS_KEY: as_json(AUTOPILOT_X) if parameters.get("FRAME_TYPE", X) in SAME_MOTORS else None,
             },
             warnings=(*(f"{source}: {text}" for text in said), *joined.warnings),
         )

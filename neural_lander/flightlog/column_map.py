@@ -14,6 +14,8 @@ A map is a TOML or JSON file::
     height = { column = "sonar_down", unit = "cm", scale = -1 }
     specific_force_x = "ax"                                  # components one by one work as well
 
+Rotors are to stand in the order of the vehicle's profile.
+
 ``scale`` multiplies the column before its unit applies. ``ENU``: world z up, body x forward, y left, z up.
 ``NED``: world x north, y east, z down and body x forward, y right, z down, both converted.
 """

@@ -15,6 +15,7 @@ from neural_lander.flightlog.gaps import gap_words
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.flightlog.usd_blocks import TICK, Blocks, looks_like_header, parse_header, read_blocks
 from neural_lander.rotation import quaternion_conjugate, quaternion_multiply
+from neural_lander.rotor_order import CRAZYFLIE, QUADRANTS_KEY, as_json
 from neural_lander.units import GRAM_FORCE
 
 _STATE = "stateEstimateZ."
@@ -82,7 +83,12 @@ class CrazyflieUsd:
             seconds,
             **arrays,
             rotor_command_unit="pwm",
-            metadata={"format": self.name, "source": source, **_controller_thrust(records)},
+            metadata={
+                "format": self.name,
+                "source": source,
+                QUADRANTS_KEY: as_json(CRAZYFLIE),
+                **_controller_thrust(records),
+            },
             warnings=tuple(warnings),
         )
 

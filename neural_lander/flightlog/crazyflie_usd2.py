@@ -21,6 +21,7 @@ from neural_lander.flightlog.rotor_source import COMMAND, SPEED, choose_rotors
 from neural_lander.flightlog.streams import Stream, join, to_world
 from neural_lander.flightlog.usd_events import TIME, Events, looks_like_events, read_events
 from neural_lander.rotation import quaternion_exp, quaternion_multiply
+from neural_lander.rotor_order import CRAZYFLIE, QUADRANTS_KEY, as_json
 from neural_lander.units import DEGREE, RPM
 from neural_lander.vehicle import GRAVITY
 
@@ -109,6 +110,7 @@ class CrazyflieUsd2:
             metadata={
                 "format": self.name,
                 "source": source,
+                QUADRANTS_KEY: as_json(CRAZYFLIE),
                 **joined.metadata,
                 "rotor_command_is": "PWM ratio of each motor",
                 **chosen,

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.flightlog.log import FlightLog
-from neural_lander.flightlog.thrust import relative_thrust, static_thrust
+from neural_lander.flightlog.thrust import NO_SIGNAL, relative_thrust, static_thrust
 from neural_lander.rotation import quaternion_to_matrix
 from neural_lander.vehicle import Vehicle
 
-BAND = (0.5, 4.0)  # Hz: where thrust must move for its own effect to be told from its balance with gravity
+BAND = (0.5, 4.0)  # Hz: where thrust must move for its own effect to be told from its balance with gravity; above the
+# position loop, below the motors' and the attitude loop's lag
 LEAST_RATE = 10 * BAND[1]  # Hz: ten records per period of the band's upper end; a guess
 LEAST_EXCITATION = 0.015  # of the mean thrust, rms within the band: as much as the label's noise in the Neural-Swarm2
 # flights (1.06 g of 67 g, 0.51 g of 32 g); their random walks have 1.3 to 4 %, their landings 0.8 to 1.3 %
@@ -27,6 +31,7 @@ GAP = 0.05  # s between two records: what the residual's samples call a hole
 UPRIGHT = 0.5  # cosine of the tilt: beyond 60 degrees at the end it crashed
 NO_HEIGHT = ("barometer", "GPS")
 GRID = 0.02  # s, of the spectrum
+HERTZ = "Hz are needed"
 
 
 @dataclass
@@ -35,6 +40,8 @@ class Fitness:
 
     reasons: list[str] = field(default_factory=list)
     """Why not; empty where the log is fit."""
+    useless: list[str] = field(default_factory=list)
+    """Those of the reasons that no other flight makes up for: nothing true can be learned."""
     remarks: list[str] = field(default_factory=list)
     """What could not be judged."""
     figures: dict[str, Any] = field(default_factory=dict)
@@ -42,6 +49,11 @@ class Fitness:
     def as_json(self) -> dict[str, Any]:
         """``fit``, ``reasons``, ``remarks`` and the figures that they rest on."""
         return {"fit": not self.reasons, "reasons": self.reasons, "remarks": self.remarks, **self.figures}
+
+    def refuse(self, reason: str) -> None:
+        """A reason that makes the log useless."""
+        self.reasons.append(reason)
+        self.useless.append(reason)
 
 
 def fit_for_learning(log: FlightLog, vehicle: Vehicle | None = None) -> Fitness:
@@ -56,7 +68,7 @@ def fit_for_learning(log: FlightLog, vehicle: Vehicle | None = None) -> Fitness:
     """
     verdict = Fitness()
     airborne = _airborne(log, vehicle)
-    _check_rates(log, verdict)
+    _check_rates(log, airborne, verdict)
     _check_height(log, verdict)
     _check_thrust(log, vehicle, verdict)
     _check_coverage(log, vehicle, airborne, verdict)
@@ -65,11 +77,44 @@ def fit_for_learning(log: FlightLog, vehicle: Vehicle | None = None) -> Fitness:
     return verdict
 
 
-def _check_rates(log: FlightLog, verdict: Fitness) -> None:
+def without_useless(logs: Sequence[FlightLog], vehicle: Vehicle) -> list[FlightLog]:
+    """The logs that a ground effect can be learned from; the others are left out, each with a warning.
+
+    Raises
+    ------
+    UserError
+        Where none is left.
+    """
+    left, said = [], []
+    for log in logs:
+        if reason := why_useless(log, vehicle):
+            said.append(reason)
+        else:
+            left.append(log)
+    if said and not left:
+        more = f" (and {len(said) - 1} more logs)" if said[1:] else ""
+        raise UserError(f"no log to learn from: {said[0]}{more}")
+    for reason in said:
+        warnings.warn(f"left out: {reason}", NeuralLanderWarning, stacklevel=2)
+    return left
+
+
+def why_useless(log: FlightLog, vehicle: Vehicle) -> str:
+    """Why nothing true can be learned from a log, or judged by it: name, reasons and remedy; empty where it can."""
+    useless = fit_for_learning(log, vehicle).useless
+    remedy = "; have them logged faster" if any(HERTZ in reason for reason in useless) else ""
+    reasons = "; ".join(useless) + remedy
+    return f"log {log.source or '(unnamed)'} is not fit for learning: {reasons}" if useless else ""
+
+
+def _check_rates(log: FlightLog, airborne: np.ndarray, verdict: Fitness) -> None:
+    """Rates of what is behind the records; of position in flight alone, since it stands still on the ground."""
     stated = log.metadata.get("source_rates_Hz", {})
     moved = np.any(np.diff(np.concatenate([log.position, log.velocity], axis=1), axis=0) != 0, axis=1)
     own = 1 / float(np.median(np.diff(log.t)))
-    rates = {"position": min(own, float(moved.sum()) / log.duration), "attitude": own, "thrust": own}
+    flying = airborne[1:] if airborne[1:].any() else np.ones_like(moved)
+    changes = float(moved[flying].sum()) / float(np.diff(log.t)[flying].sum())
+    rates = {"position": min(own, changes), "attitude": own, "thrust": own}
     rotors = "rotor_speed" if log.rotor_speed is not None else "rotor_command"
     for name, key in (("position", "position"), ("attitude", "attitude"), ("thrust", rotors)):
         if isinstance(stated.get(key), (int, float)):
@@ -82,13 +127,13 @@ def _check_rates(log: FlightLog, verdict: Fitness) -> None:
         verdict.reasons.append("position never changes")
     for name, rate in rates.items():
         if rate < LEAST_RATE and not (still and name == "position"):
-            verdict.reasons.append(f"{name} comes at {rate:.3g} Hz; at least {LEAST_RATE:g} Hz are needed")
+            verdict.refuse(f"{name} comes at {rate:.3g} Hz; at least {LEAST_RATE:g} {HERTZ}")
 
 
 def _check_height(log: FlightLog, verdict: Fitness) -> None:
     source = log.metadata.get("height_source")
     if source in NO_HEIGHT and log.height is None:
-        verdict.reasons.append(f"height is from {source}: no height above the ground; fly with a range finder or mocap")
+        verdict.refuse(f"height is from {source}: no height above the ground; fly with a range finder or mocap")
     elif source is None:
         verdict.remarks.append("the log does not say where its height comes from")
 
@@ -96,6 +141,8 @@ def _check_height(log: FlightLog, verdict: Fitness) -> None:
 def _check_thrust(log: FlightLog, vehicle: Vehicle | None, verdict: Fitness) -> None:
     if log.rotor_speed is None and log.rotor_command is None:
         verdict.reasons.append("neither rotor speed nor rotor command is logged: no thrust can be had")
+    elif log.rotor_speed is None and log.rotor_command_unit == "thrust":
+        verdict.reasons.append(NO_SIGNAL)
     elif log.rotor_speed is None and log.rotor_command_unit == "pwm":
         if log.battery_voltage is None:
             verdict.reasons.append("rotor commands are PWM and battery voltage is not logged: no thrust can be had")

@@ -31,7 +31,7 @@ COLUMNS: Mapping[str, tuple[tuple[str, ...], str, str]] = {
 """Field -> (component names, unit, frame)."""
 
 REQUIRED = ("t", "position", "velocity", "attitude")
-ROTOR_COMMAND_UNITS = ("rad/s", "pwm")
+ROTOR_COMMAND_UNITS = ("rad/s", "pwm", "thrust")
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class FlightLog:
     specific_force: np.ndarray | None = None  # (N, 3) m/s^2
     """Acceleration minus gravity, rotated into the world: +9.81 along z in hover."""
     rotor_speed: np.ndarray | None = None  # (N, 4) rad/s
-    """Measured, not commanded."""
+    """Measured, not commanded. Rotors are in the profile's order, unless ``rotor_quadrants`` says otherwise."""
     rotor_command: np.ndarray | None = None  # (N, 4)
     """Commanded, in the unit of ``rotor_command_unit``."""
     battery_voltage: np.ndarray | None = None  # (N,) V
@@ -65,10 +65,11 @@ class FlightLog:
     guard_force: np.ndarray | None = None  # (N, 3) N
     """What a guard added to the force that the controller asked for, world; 0 where it let it pass."""
     rotor_command_unit: str = "rad/s"
-    """``rad/s``, or ``pwm`` as a fraction of full scale in 0..1."""
+    """``rad/s``; ``pwm``, the signal to the motor as a fraction of full scale in 0..1; or ``thrust``, asked of the
+    motor as a fraction of its largest in 0..1, of which no motor curve knows the signal."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """``format``, ``source``, and where known ``vehicle``, ``mass_kg``, ``seed``, ``height_error_m`` (standard
-    deviation of the height in m) ...; JSON values only."""
+    deviation of the height in m), ``rotor_quadrants`` (see ``rotor_order``) ...; JSON values only."""
     warnings: tuple[str, ...] = ()
     """One sentence for everything that was lost or repaired while reading."""
 

@@ -19,6 +19,7 @@ from neural_lander.flightlog.rangefinder import Readings, Standing, gear_height
 from neural_lander.flightlog.rotor_source import choose_rotors
 from neural_lander.flightlog.streams import Stream, join, remove_steps, to_world
 from neural_lander.frames import swap_attitude, swap_body, swap_world
+from neural_lander.rotor_order import AUTOPILOT_X, QUADRANTS_KEY, as_json
 from neural_lander.units import RPM
 
 POSE, ATTITUDE = "vehicle_local_position", "vehicle_attitude"
@@ -35,7 +36,6 @@ MOTOR_FUNCTION = 101  # esc_status.actuator_function of motor 1
 MOST_ESCS = 8
 STANDING_RANGE = "EKF2_MIN_RNG"  # m, "expected range finder reading when on ground"
 USUAL_STANDING_RANGE = 0.1  # m, PX4's default of it
-ROTOR_ORDER = "PX4 motors 1 to 4 (quad X: front right, rear left, front left, rear right)"
 LEAST_BATTERY = 2.0  # V, one flat cell: below it no battery is connected
 
 
@@ -67,7 +67,7 @@ def px4_flight(loaded: Topics, name: str, source: str) -> FlightLog:
         **_inertial(topics),
         **_battery(topics.get("battery_status"), said),
     }
-    command, described = _rotor_command(loaded, source)
+    command, unit, described = _rotor_command(loaded, source)
     rotors, chosen = choose_rotors(command | _rotor_speed(topics.get("esc_status"), said), said)
     streams |= rotors
     said += _validity(pose)
@@ -78,7 +78,7 @@ def px4_flight(loaded: Topics, name: str, source: str) -> FlightLog:
     return FlightLog.from_arrays(
         joined.t,
         **to_world(joined.fields),
-        rotor_command_unit="pwm",
+        rotor_command_unit=unit,
         metadata={
             "format": name,
             "source": source,
@@ -87,7 +87,7 @@ def px4_flight(loaded: Topics, name: str, source: str) -> FlightLog:
             **(measured if "height" in joined.fields else {}),
             **described,
             **chosen,
-            "rotor_order": ROTOR_ORDER,
+            QUADRANTS_KEY: _quadrants(loaded.parameters),
         },
         warnings=(*(f"{source}: {text}" for text in said), *joined.warnings),
     )
@@ -173,8 +173,8 @@ def _battery(battery: Topic | None, said: list[str]) -> dict[str, Stream]:
     return {}
 
 
-def _rotor_command(loaded: Topics, source: str) -> tuple[dict[str, Stream], dict[str, str]]:
-    """Command to the rotors, and in words what it is."""
+def _rotor_command(loaded: Topics, source: str) -> tuple[dict[str, Stream], str, dict[str, str]]:
+    """Command to the rotors, its unit, and in words what it is."""
     motors, outputs = (loaded.by_name.get(name) for name in ("actuator_motors", "actuator_outputs"))
     if motors is not None and "control[0]" in motors:
         names = sorted((n for n in motors.data if n.startswith("control[")), key=lambda n: int(n[8:-1]))
@@ -182,16 +182,36 @@ def _rotor_command(loaded: Topics, source: str) -> tuple[dict[str, Stream], dict
         if len(used) != ROTORS:
             raise UserError(f"{source} commands {len(used)} motors; a vehicle with {ROTORS} is needed")
         factor = loaded.parameters.get("THR_MDL_FAC")
-        known = "is not in the log" if factor is None else f"= {factor:g}"
-        words = "actuator_motors: thrust asked of each motor as a fraction of the largest, before PX4's thrust model "
-        words += f"(THR_MDL_FAC {known}{', so equal to the output signal' if factor == 0 else ''})"
-        return {"rotor_command": Stream(motors.t, motors.columns(used))}, {"rotor_command_is": words}
+        words, asked = "actuator_motors: thrust asked of each motor as a fraction of the largest", motors.columns(used)
+        if factor is None:
+            words += ", before PX4's thrust model (THR_MDL_FAC is not in the log)"
+            return {"rotor_command": Stream(motors.t, asked)}, "thrust", {"rotor_command_is": words}
+        words += f", as the output signal by PX4's thrust model (THR_MDL_FAC = {factor:g})"
+        return {"rotor_command": Stream(motors.t, output_signal(asked, factor))}, "pwm", {"rotor_command_is": words}
     low, high = (float(loaded.parameters.get(name, usual)) for name, usual in (("PWM_MIN", 1000), ("PWM_MAX", 2000)))
     if outputs is None or "output[3]" not in outputs or not high > low:
-        return {}, {}
+        return {}, "pwm", {}
     command = np.clip((outputs.array("output", ROTORS) - low) / (high - low), 0.0, 1.0)
     words = f"actuator_outputs 1 to 4: pulse width from {low:g} to {high:g} us as 0 to 1"
-    return {"rotor_command": Stream(outputs.t, command)}, {"rotor_command_is": words}
+    return {"rotor_command": Stream(outputs.t, command)}, "pwm", {"rotor_command_is": words}
+
+
+def output_signal(thrust: np.ndarray, factor: float) -> np.ndarray:
+    """Output signal x of PX4's thrust model, thrust = f x^2 + (1 - f) x, of fractions in 0..1.
+
+    https://docs.px4.io/main/en/config_mc/pid_tuning_guide_multicopter.html#thrust-curve
+    """
+    if not 0 < factor <= 1:
+        return thrust
+    half = (1 - factor) / (2 * factor)
+    return np.asarray(np.sqrt(half**2 + np.maximum(thrust, 0.0) / factor) - half)
+
+
+def _quadrants(parameters: Mapping[str, float]) -> list[list[int]]:
+    """Signs of body x and y of motors 1 to 4: by the geometry (FRD) in the parameters, else PX4's quad X."""
+    hubs = [(parameters.get(f"CA_ROTOR{k}_PX", 0.0), -parameters.get(f"CA_ROTOR{k}_PY", 0.0)) for k in range(ROTORS)]
+    signs = [[int(np.sign(x)), int(np.sign(y))] for x, y in hubs]
+    return signs if any(any(hub) for hub in hubs) else as_json(AUTOPILOT_X)
 
 
 def _rotor_speed(esc: Topic | None, said: list[str]) -> dict[str, Stream]:

@@ -33,6 +33,7 @@ from neural_lander.flightlog.ros_channels import (
 )
 from neural_lander.flightlog.streams import LARGEST, Stream, join, to_world
 from neural_lander.rotation import apply, normalise, quaternion_to_matrix
+from neural_lander.rotor_order import QUADRANTS_KEY
 
 MCAP_MAGIC = b"\x89MCAP0\r\n"
 ROTORS = 4
@@ -86,7 +87,14 @@ class RosBag:
             joined.t,
             **to_world(joined.fields),
             rotor_command_unit=unit,
-            metadata={"format": self.name, "source": source, **joined.metadata, **described, "topics": topics.read},
+            metadata={
+                "format": self.name,
+                "source": source,
+                **joined.metadata,
+                **described,
+                "topics": topics.read,
+                QUADRANTS_KEY: None,
+            },
             warnings=(*(f"{source}: {text}" for text in (*bag.warnings, *topics.said)), *joined.warnings),
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from neural_lander.errors import UserError
-from neural_lander.flightlog.log import COLUMNS
+from neural_lander.flightlog.log import COLUMNS, ROTOR_COMMAND_UNITS
 from neural_lander.units import DEGREE, RPM, STANDARD_GRAVITY
 
 TO_SI: Mapping[str, Mapping[str, float]] = {
@@ -17,9 +17,10 @@ TO_SI: Mapping[str, Mapping[str, float]] = {
     "V": {"V": 1.0, "mV": 1e-3},
     "N": {"N": 1.0, "mN": 1e-3},
     "pwm": {"pwm": 1.0},
+    "thrust": {"thrust": 1.0},
     "1": {"1": 1.0},
 }
-"""SI unit -> unit -> factor. ``pwm`` is the fraction of full scale."""
+"""SI unit -> unit -> factor. ``pwm`` is the fraction of full scale, ``thrust`` that of the largest."""
 
 
 def si_unit(field: str, unit: str, where: str) -> tuple[str, float]:
@@ -30,7 +31,7 @@ def si_unit(field: str, unit: str, where: str) -> tuple[str, float]:
     UserError
         Where the unit does not fit the field; ``where`` begins the message.
     """
-    candidates = ("rad/s", "pwm") if field == "rotor_command" else (COLUMNS[field][1],)
+    candidates = ROTOR_COMMAND_UNITS if field == "rotor_command" else (COLUMNS[field][1],)
     for candidate in candidates:
         if unit in TO_SI[candidate]:
             return candidate, TO_SI[candidate][unit]

@@ -16,8 +16,8 @@ from joblib import Parallel, delayed
 
 from neural_lander.errors import UserError
 from neural_lander.residual.evaluation import NAMES, evaluate
-from neural_lander.residual.features import ROTORS
 from neural_lander.residual.model import ReluNetwork
+from neural_lander.residual.norms import network_bounds
 from neural_lander.residual.options import TrainingOptions
 from neural_lander.residual.samples import ResidualSamples
 from neural_lander.residual.training import fit_predictors
@@ -167,11 +167,9 @@ def _run(
 
 def _layer_norms(network: ReluNetwork, vehicle: Vehicle) -> dict[str, float]:
     """Bounds by the product of layer norms: contraction factor of the thrust iteration, and L over the whole input."""
-    first, *rest = (np.asarray(W, dtype=np.float64) for W in network.weights)
-    gain = float(np.prod([np.linalg.norm(W, 2) for W in rest]))
-    per_collective = vehicle.thrust_coefficient * float(np.linalg.norm(vehicle.B0_inverse[:, 0]))
-    L_u = gain * float(np.linalg.norm(first[:, -ROTORS:], 2))
-    return {"contraction": per_collective * L_u, "lipschitz": gain * float(np.linalg.norm(first, 2))}
+    bounds = network_bounds(network)
+    per_collective = float(np.linalg.norm(vehicle.thrust_direction))
+    return {"contraction": per_collective * bounds.rotor_thrust, "lipschitz": bounds.total}
 
 
 def _squares(errors: Mapping[str, Any]) -> list[tuple[float, int]]:

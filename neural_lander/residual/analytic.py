@@ -1,4 +1,4 @@
-"""Analytic residual models: zero, a constant, and the fitted law of Cheeseman and Bennett."""
+"""An analytic residual model: the fitted law of Cheeseman and Bennett."""
 
 from __future__ import annotations
 
@@ -42,15 +42,3 @@ class CheesemanBennett:
         centre_height = xp.maximum(state.height, 0 * state.height) + self.gear_clearance
         up = constant(np.array([0.0, 0.0, 1.0]), state.velocity)
         return lambda rotor_thrust: self.f_az(centre_height, xp.sum(rotor_thrust, axis=-1))[..., None] * up
-
-
-@dataclass(frozen=True)
-class ConstantResidual:
-    """The same force everywhere: zero, or the mean of the training samples."""
-
-    force: np.ndarray  # (3,) N, world
-
-    def at(self, state: State) -> Callable[[Array], Array]:
-        """f_a_hat as a function of rotor thrusts, which it does not depend on."""
-        force = constant(self.force, state.velocity) + 0 * state.velocity
-        return lambda rotor_thrust: force

@@ -24,7 +24,9 @@ KNOTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0, 3.0, 5.0)  # m of g
 INSIDE = 0.995  # quantile of each range: the last half per cent are gusts and estimator glitches
 LEAST_SPEED = 0.1  # m/s, smallest half width of a range: slower differences do not matter to the air; guess
 LEAST_TILT = 0.05  # sine: 3 deg
-LEAST_SAMPLES = 100  # per knot; with fewer the neighbour's range stands, but for what these samples reach
+LEAST_SAMPLES = 100  # per knot: with fewer the window takes in the next knots' samples, nearest first
+FEW_SAMPLES = 20  # 0.2 s, one pass at 0.3 m/s: enough where that would take further than ``NEXT_KNOTS``; guess
+NEXT_KNOTS = 2  # by which a window grows for ``LEAST_SAMPLES``: at the floor to 15 cm, beyond it the air is another's
 INNER = 0.6  # score up to which samples are kept for the inner model, whose outside is then known
 BIN_EDGES = (1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0)  # of the score, for judging the faded model
 BIN_SAMPLES = 200  # least number in a bin that may speak
@@ -78,19 +80,41 @@ def fit_domain(
     low, high = float(height.min()), float(max(height.max(), height.min() + 0.01))
     knots = np.array([lowest_height(low), *(k for k in KNOTS if low + 0.005 < k < high - 0.005), high])
     v_z, speeds, tilts = [], [], []
-    everywhere = np.ones(len(height), dtype=bool)
     for k, _ in enumerate(knots):
-        near = (height >= knots[max(k - 1, 0)]) & (height <= knots[min(k + 1, len(knots) - 1)])
-        near = near if near.sum() >= LEAST_SAMPLES else everywhere
-        ends = np.quantile(velocity[near, 2], [1 - INSIDE, INSIDE])
+        near, own = _around(height, knots, k)
+        ends = np.array([-_end(-velocity[:, 2], near, own), _end(velocity[:, 2], near, own)])
         middle, half = ends.mean(), max(float(np.ptp(ends)) / 2, LEAST_SPEED)
         v_z.append([middle - half, middle + half])
-        speeds.append(max(float(np.quantile(lateral[near], INSIDE)), LEAST_SPEED))
-        tilts.append(max(float(np.quantile(tilt[near], INSIDE)), LEAST_TILT))
+        speeds.append(max(_end(lateral, near, own), LEAST_SPEED))
+        tilts.append(max(_end(tilt, near, own), LEAST_TILT))
     total = rotor_thrust.sum(axis=1)
     thrust = np.array([total.min(), total.max()])
     rest = np.zeros(3) if rest is None else rest
     return Domain(knots, np.array(v_z), np.array(speeds), np.array(tilts), gone, rest, thrust)
+
+
+def _around(height: np.ndarray, knots: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Samples that knot k's ranges rest on, and those of them that none may cut off; ``(N,)`` bool of ``(N,)`` m.
+
+    These are the samples between the knots on either side; where they are too few, all of them, and those between the
+    next knots too. The air is much the same there; that of flight far above says nothing.
+    """
+    low, high = max(k - 1, 0), min(k + 1, len(knots) - 1)
+    own = near = (height >= knots[low]) & (height <= knots[high])
+    if own.sum() >= LEAST_SAMPLES:
+        return own, np.zeros_like(own)
+    grown = 0
+    while near.sum() < (LEAST_SAMPLES if grown < NEXT_KNOTS else FEW_SAMPLES) and (low > 0 or high < len(knots) - 1):
+        below = knots[k] - knots[low - 1] if low > 0 else np.inf
+        above = knots[high + 1] - knots[k] if high < len(knots) - 1 else np.inf
+        low, high, grown = (low - 1, high, grown + 1) if below <= above else (low, high + 1, grown + 1)
+        near = (height >= knots[low]) & (height <= knots[high])
+    return near, own
+
+
+def _end(values: np.ndarray, near: np.ndarray, own: np.ndarray) -> float:
+    """Upper end of the range of ``(N,)`` values near a knot, without the tails but of what a thin knot itself has."""
+    return float(max(np.quantile(values[near], INSIDE), values[own].max(initial=-np.inf)))
 
 
 def calibrate_fade(

@@ -26,6 +26,7 @@ from torch import Tensor
 from neural_lander.residual.domain import lowest_height
 from neural_lander.residual.features import ROTORS, Features
 from neural_lander.residual.model import ReluNetwork
+from neural_lander.residual.norms import network_bounds, product_bounds
 from neural_lander.residual.optimiser import Adam, one_cycle
 from neural_lander.residual.options import TrainingOptions
 from neural_lander.vehicle import Vehicle
@@ -45,6 +46,8 @@ class Fitted:
     loss: float
     """Mean weighted Huber loss over the last epoch, in units of (0.1 m g)^2."""
     optimisation_s: float
+    options: TrainingOptions
+    """That it was trained with, bounds and all."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ def train_network(
         high.astype(np.float32),
     )
     _verify(network, vehicle, options)
-    return Fitted(network, loss, took)
+    return Fitted(network, loss, took, options)
 
 
 def _state_scale(zeta: np.ndarray, features: Features, options: TrainingOptions) -> np.ndarray:
@@ -256,26 +259,25 @@ def _shrink_to_bounds(
     weights: list[np.ndarray], n: int, vehicle: Vehicle, options: TrainingOptions
 ) -> list[np.ndarray]:
     """Scale the first layer's blocks where exact norms exceed the bounds: by rounding only, after the construction."""
-    gain = float(np.prod([np.linalg.norm(W, 2) for W in weights[1:]]))
-    first = weights[0].copy()
+    first, *rest = weights
+    first = first.copy()
     slope, gamma = options.rotor_thrust_lipschitz(vehicle), options.lipschitz(vehicle)
-    blocks = [(first[:, n:], slope), (first, gamma)]
-    for block, limit in blocks if options.bounded == "all" else blocks[:1]:
-        norm = gain * float(np.linalg.norm(block, 2))
+    blocks = [("rotor_thrust", first[:, n:], slope), ("total", first, gamma)]
+    for name, block, limit in blocks if options.bounded == "all" else blocks[:1]:
+        norm = getattr(product_bounds([first, *rest]), name)
         if norm > limit * (1 - EXPORT_MARGIN):
             block *= limit * (1 - EXPORT_MARGIN) / norm
-    return [first, *weights[1:]]
+    return [first, *rest]
 
 
 def _verify(network: ReluNetwork, vehicle: Vehicle, options: TrainingOptions) -> None:
     """The bounds once more, on the weights as cast."""
-    first, *rest = (np.asarray(W, dtype=np.float64) for W in network.weights)
-    gain = float(np.prod([np.linalg.norm(W, 2) for W in rest]))
-    slope = gain * float(np.linalg.norm(first[:, -ROTORS:], 2))
-    total = gain * float(np.linalg.norm(first, 2))
-    within = total <= options.lipschitz(vehicle) or options.bounded == "thrust"
-    if not (slope <= options.rotor_thrust_lipschitz(vehicle) and within):
-        raise ArithmeticError(f"exported network exceeds its bounds: {slope} N/N in the rotor thrusts, {total} in all")
+    found = network_bounds(network)
+    within = found.total <= options.lipschitz(vehicle) or options.bounded == "thrust"
+    if not (found.rotor_thrust <= options.rotor_thrust_lipschitz(vehicle) and within):
+        raise ArithmeticError(
+            f"exported network exceeds its bounds: {found.rotor_thrust} N/N in the rotor thrusts, {found.total} in all"
+        )
 
 
 @contextmanager

@@ -37,7 +37,7 @@ CHOICES = {"thrust_input": ("auto", "on", "off"), "bounded": ("all", "thrust"), 
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """Choices of ``train_residual``; every one is stored in the bundle."""
+    """Choices of ``train_residual``; every one is stored in the bundle, as asked for and as used."""
 
     hidden: tuple[int, ...] = (25, 30, 15)
     """Sizes of the hidden layers (Shi et al. 2019)."""
@@ -136,8 +136,7 @@ class TrainingOptions:
 
     def rotor_thrust_lipschitz(self, vehicle: Vehicle) -> float:
         """L_u: bound on |d f_a / d (T_1..T_4)| in N/N that gives the contraction factor ``thrust_slope``."""
-        per_collective = vehicle.thrust_coefficient * np.linalg.norm(vehicle.B0_inverse[:, 0])
-        return float(self.thrust_slope / per_collective)
+        return float(self.thrust_slope / np.linalg.norm(vehicle.thrust_direction))
 
     def to_json(self) -> dict[str, Any]:
         """All fields as JSON values."""

@@ -69,9 +69,9 @@ def _check_actuation(log: FlightLog, vehicle: Vehicle, where: str) -> None:
         values = getattr(log, name)
         if values is None:
             continue
-        pwm = name == "rotor_command" and log.rotor_command_unit == "pwm"
+        fraction = name == "rotor_command" and log.rotor_command_unit in ("pwm", "thrust")
         limit, unit, remedy = (
-            (1.0, "of full scale", "0..1") if pwm else (1.5 * vehicle.rotor_speed_max, "rad/s", "rad/s, not rpm,")
+            (1.0, "of full scale", "0..1") if fraction else (1.5 * vehicle.rotor_speed_max, "rad/s", "rad/s, not rpm,")
         )
         if np.min(values) < 0 or np.max(values) > limit:
             raise UserError(

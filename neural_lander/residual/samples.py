@@ -14,6 +14,7 @@ import numpy as np
 
 from neural_lander.errors import UserError
 from neural_lander.flightlog.log import FlightLog
+from neural_lander.flightlog.thrust import NO_SIGNAL
 from neural_lander.residual.options import DEFAULT_CUT_OFF
 from neural_lander.residual.plausibility import check_fits_vehicle, check_units
 from neural_lander.residual.resample import (
@@ -28,6 +29,7 @@ from neural_lander.residual.resample import (
     uniform_grid,
     zero_phase,
 )
+from neural_lander.residual.rotors import in_profile_order
 from neural_lander.residual.scoring import scoring_rule
 from neural_lander.rotation import normalise, quaternion_to_matrix
 from neural_lander.state import Oriented
@@ -99,8 +101,14 @@ def residual_samples(log: FlightLog, vehicle: Vehicle, *, cut_off: float = DEFAU
     ------
     UserError
         Where thrust cannot be had from the log, units look wrong, or mass and thrust do not fit the vehicle.
+
+    Warns
+    -----
+    NeuralLanderWarning
+        Where it is not known which of the log's rotors is which of the vehicle's.
     """
     check_units(log, vehicle)
+    log = in_profile_order(log, vehicle)
     t = uniform_grid(log)
     position, velocity = interpolate(t, log.t, log.position), interpolate(t, log.t, log.velocity)
     attitude = normalise(interpolate(t, log.t, log.attitude))  # a log's quaternions are sign-continuous
@@ -201,6 +209,8 @@ def _rotor_thrust(log: FlightLog, vehicle: Vehicle, t: np.ndarray) -> tuple[np.n
 
     if log.rotor_command_unit == "rad/s":
         return produced(c_T * command**2), f"c_T n^2 of commanded rotor speed, lag {tau:g} s"
+    if log.rotor_command_unit == "thrust":
+        raise UserError(f"log {log.source}: {NO_SIGNAL}")
     if vehicle.motor_curve is None:
         raise UserError(
             f"log {log.source} holds PWM, and vehicle '{vehicle.name}' has no [motor_curve]: add one to its profile"

@@ -15,19 +15,18 @@ from typing import Any
 import numpy as np
 from scipy.signal import butter, sosfiltfilt
 
+from neural_lander.flightlog.fitness import BAND, LEAST_EXCITATION
 from neural_lander.residual.resample import SAMPLE_PERIOD
 from neural_lander.residual.samples import ResidualSamples
 from neural_lander.residual.trim import trim_height
 from neural_lander.vehicle import Vehicle
 
-BAND = (0.5, 4.0)  # Hz, of the design: above the position loop, below the motors' and the attitude loop's lag
 ORDER = 2  # Butterworth, run forwards and backwards
 LEAST_RUN = 2.0  # s without a break: one period of the band's lower end
 TRANSIENT = 0.5  # s at either end of a run, where the filter has not settled
-BLOCK = 5.0  # s, the unit in which errors count as independent
+BLOCK = 5.0  # s, the unit in which errors count as independent, and in which a lone flight is held out
 LEAST_TIME = 20.0  # s; guess
 LARGEST_ERROR = 0.1  # N/N: as large as the aerodynamic slope itself, 0 to +0.2
-LEAST_EXCITATION = 0.015  # of the weight, rms within the band: as ``flightlog.fitness`` asks of a log
 LEAST_SLOPE = -0.5  # N/N: half way between aerodynamics and the identity
 
 

@@ -22,14 +22,13 @@ from neural_lander.residual.network import Fitted, TrainingData, train_network
 from neural_lander.residual.options import TrainingOptions
 from neural_lander.residual.resample import SAMPLE_PERIOD
 from neural_lander.residual.samples import ResidualSamples, residual_samples
-from neural_lander.residual.slope import SlopeEvidence, identify_thrust_slope
+from neural_lander.residual.slope import BLOCK, SlopeEvidence, identify_thrust_slope
 from neural_lander.residual.steepness import steepest_slope
 from neural_lander.residual.trim import flight_biases, flight_trim, trim_height
 from neural_lander.vehicle import Vehicle
 
 MIN_SAMPLES = 500  # 5 s of usable flight: fewer cannot show height, velocity and attitude apart; guess
 CALIBRATION_EPOCHS = 10  # of the network that the fade-out is calibrated with: half as many leave the same error
-BLOCK = 5.0  # s, of a lone flight, every fifth of which is held out
 BLOCK_GAP = 0.5  # s at both ends of a held-out block that neither trains nor judges: neighbours are nearly equal
 
 Progress = Callable[[str, float], None]
@@ -44,6 +43,9 @@ class TrainingResult:
     """The network and its baselines, fitted on all flights."""
     vehicle: Vehicle
     options: TrainingOptions
+    """What was asked for."""
+    used: TrainingOptions
+    """What the network was trained with: the bounds that the flights allow in place of those that are left to them."""
     fit_report: dict[str, Any] | None
     """Errors on the flights held out, of a network fitted with the same options on the others; None without any. Raw,
     and under ``flight_trim`` without each flight's own bias, which no network can know."""
@@ -129,6 +131,7 @@ def train_residual(
         predictors=predictors,
         vehicle=vehicle,
         options=options,
+        used=fitted.options,
         fit_report=report,
         split={
             "kind": split.kind,

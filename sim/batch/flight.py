@@ -1,7 +1,6 @@
 """Closes the loop for many flights at once: the figures of :func:`sim.landing.fly_once` for every seed.
 
     fly_batch(tasks, scenario, omega_n=..., resting_share=..., like=...) -> list of rows per task
-    fly_shard(copy, controller_name, scenario, seeds, omega_n, resting_share, moment_trim) -> list of rows
 
 A :class:`Task` is one controller on one airframe for some seeds; the tasks of a call share plant and scenario, and the
 more flights there are in one call the less each costs. A row holds what ``scenario.score`` gives. A flight that failed
@@ -48,20 +47,6 @@ class Task:
     moment_trim: np.ndarray  # (3,) N m
     tuned: Mapping[str, float] | None = None
     """Gains of its own, for :func:`sim.controllers.build_controller`."""
-
-
-def fly_shard(
-    copy: Copy,
-    controller_name: str,
-    scenario: str,
-    seeds: Sequence[int],
-    omega_n: float,
-    resting_share: float,
-    moment_trim: np.ndarray,
-) -> list[dict[str, float]]:
-    """Figures of each seed, in float64 on the CPU."""
-    task = Task(copy, controller_name, seeds, moment_trim)
-    return fly_batch([task], scenario, omega_n=omega_n, resting_share=resting_share)[0]
 
 
 def fly_batch(

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from neural_lander.residual import slope
 from neural_lander.residual.evaluation import Predictors, trimmed
 from neural_lander.residual.resample import SAMPLE_PERIOD
 from neural_lander.residual.samples import ResidualSamples
@@ -16,7 +17,7 @@ from neural_lander.residual.trim import flight_trim
 
 DATA, NEAR_GROUND, CERTIFIED = "data", "near ground", "certified"
 MOST_WORSE = 0.03  # of the old model's RMSE near the ground, at the upper end of the 95 % interval
-BLOCK = round(5.0 / SAMPLE_PERIOD)  # samples: errors are correlated over a manoeuvre of one or two seconds
+BLOCK = round(slope.BLOCK / SAMPLE_PERIOD)  # samples: errors are correlated over a manoeuvre of one or two seconds
 FEW_FLIGHTS = 10  # below it blocks are resampled within flights too: so few flights alone do not show their spread
 LEAST_BLOCKS = 4  # that hold samples near the ground; a guess
 RESAMPLES = 2000

@@ -50,7 +50,7 @@ def check_itself(log: FlightLog, vehicle: Vehicle) -> None:
         Naming what contradicts what, by how much, and the likely cause.
     """
     where = f"log {log.source or '(unnamed)'}"
-    _check_vehicle(log, vehicle, where)
+    check_vehicle(log, vehicle)
     check_units(log, vehicle)
     _check_repetition(log, where)
     t = uniform_grid(log)
@@ -137,7 +137,15 @@ def same_flight(a: FlightLog, b: FlightLog) -> bool:
     return True
 
 
-def _check_vehicle(log: FlightLog, vehicle: Vehicle, where: str) -> None:
+def check_vehicle(log: FlightLog, vehicle: Vehicle) -> None:
+    """Refuse a log that says it is of another vehicle or mass.
+
+    Raises
+    ------
+    UserError
+        Naming both.
+    """
+    where = f"log {log.source or '(unnamed)'}"
     name, mass = log.metadata.get("vehicle"), log.metadata.get("mass_kg")
     if isinstance(name, str) and name != vehicle.name:
         raise UserError(f"{where} is of vehicle '{name}', the bundle is of '{vehicle.name}': retrain that one's bundle")

@@ -125,7 +125,6 @@ def check_new(
     bundle: Bundle,
     old: Sequence[Flight],
     logs: Sequence[FlightLog],
-    refused: Sequence[str],
     options: TrainingOptions,
     number: int,
     progress: Progress,
@@ -134,8 +133,6 @@ def check_new(
 
     Parameters
     ----------
-    refused
-        Why logs could not even be read, one sentence each.
     number
         Of the version that the flights are for.
     """
@@ -143,7 +140,8 @@ def check_new(
     biases = [hover_bias(f.samples, bundle.vehicle, bundle.cheeseman_bennett) for f in old]
     biases = [b for b in biases if np.isfinite(b)]
     flights: list[Flight] = []
-    causes, rows = list(refused), []
+    causes: list[str] = []
+    rows = []
     for k, log in enumerate(logs):
         try:
             check_itself(log, bundle.vehicle)
@@ -232,6 +230,7 @@ def refit(
         predictors=after,
         vehicle=vehicle,
         options=options,
+        used=fitted.options,
         fit_report=report,
         split={
             "kind": how,

@@ -7,6 +7,8 @@ iteration of training approaches them from below and proves nothing.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,16 +25,8 @@ class NetworkBounds:
 
     total: float
     """Over the whole input (zeta, T_1..T_4), N per mixed SI unit."""
-    state: float
-    """In zeta at fixed thrusts, N per mixed SI unit."""
-    height: float
-    """In the height alone, N/m."""
     rotor_thrust: float
     """In the four rotor thrusts at fixed zeta, N/N: L_u with u in thrust units."""
-    collective: float
-    """In the collective thrust alone, spread evenly over unsaturated rotors, N/N."""
-    layers: tuple[float, ...]
-    """Largest singular value of each layer."""
 
 
 def spectral_norm(W: np.ndarray) -> float:
@@ -41,16 +35,12 @@ def spectral_norm(W: np.ndarray) -> float:
 
 
 def network_bounds(network: ReluNetwork) -> NetworkBounds:
-    """Product bounds of the weights as they are stored (float32 weights are cast up, exactly)."""
-    first, *rest = (np.asarray(W, dtype=np.float64) for W in network.weights)
-    n = first.shape[1] - ROTORS
-    gain = float(np.prod([spectral_norm(W) for W in rest])) if rest else 1.0
-    even = first[:, n:] @ np.full((ROTORS, 1), 1.0 / ROTORS)
-    return NetworkBounds(
-        total=gain * spectral_norm(first),
-        state=gain * spectral_norm(first[:, :n]),
-        height=gain * spectral_norm(first[:, :1]),
-        rotor_thrust=gain * spectral_norm(first[:, n:]),
-        collective=gain * spectral_norm(even),
-        layers=tuple(spectral_norm(W) for W in (first, *rest)),
-    )
+    """Product bounds of the weights as they are stored."""
+    return product_bounds(network.weights)
+
+
+def product_bounds(weights: Sequence[np.ndarray]) -> NetworkBounds:
+    """Of layers, the first of which reads the rotor thrusts last; float32 weights are cast up, exactly."""
+    first, *rest = weights
+    gain = math.prod(spectral_norm(W) for W in rest)
+    return NetworkBounds(gain * spectral_norm(first), gain * spectral_norm(first[:, -ROTORS:]))
