@@ -14,8 +14,9 @@ import numpy as np
 from scipy.interpolate import CubicHermiteSpline
 
 from neural_lander.control.controller import Controller
+from neural_lander.control.touchdown import TIPPED
 from neural_lander.flightlog.log import FlightLog
-from neural_lander.state import Reference
+from neural_lander.state import Reference, State
 from neural_lander.vehicle import Vehicle
 from sim.flight import fly
 from sim.plant import Plant
@@ -62,6 +63,32 @@ class Tour:
         """Reference at time t in s, to the nearest step."""
         k = min(max(round(t / TIME_STEP), 0), len(self.position) - 1)
         return Reference(self.position[k], self.velocity[k], self.acceleration[k])
+
+
+class _Felt:
+    """A tour that presses no harder than when the floor was felt.
+
+    With part of its weight on a narrow gear, a vehicle that is pressed on and moved sideways trips and tips over.
+    """
+
+    def __init__(self, tour: Tour) -> None:
+        self.tour = tour
+        self.least = -math.inf  # m, z of the aim
+
+    def feel(self, t: float, state: State) -> None:
+        """Contact, at time t in s."""
+        if state.contact:
+            self.least = max(self.least, float(self.tour(t).position[2]))
+
+    def __call__(self, t: float) -> Reference:
+        """Reference at time t in s."""
+        aim = self.tour(t)
+        if aim.position[2] >= self.least:
+            self.least = -math.inf
+            return aim
+        level = np.array([1.0, 1.0, 0.0])
+        position = np.array([*aim.position[:2], self.least])
+        return Reference(position, aim.velocity * level, aim.acceleration * level)
 
 
 class _Way:
@@ -149,21 +176,28 @@ def thrust_dither(vehicle: Vehicle, rng: np.random.Generator) -> Callable[[float
 
 
 def collect_flight(plant: Plant, seed: int, duration: float = FLIGHT_TIME) -> FlightLog:
-    """One flight's log, as an autopilot would have written it."""
+    """One flight's log, as an autopilot would have written it; it ends early where the vehicle tips over."""
     rng = np.random.default_rng([seed, 0xC011])
     tour = random_tour(plant.pad, duration, rng)
-    controller = Controller(plant.vehicle)
+    controller, felt = Controller(plant.vehicle), _Felt(tour)
+
+    def before_step(t: float, state: State) -> None:
+        felt.feel(t, state)
+        if t < SETTLE:
+            controller.attitude.learn_trim(world.dt)
+
     with plant.build() as world:
         world.reset(tour(0.0).position, seed=seed)
         log, _ = fly(
             world,
             controller,
-            tour,
+            felt,
             Sensors(plant.noise, seed),
             start=0.0,
             end=duration,
             excitation=thrust_dither(plant.vehicle, rng),
-            before_step=lambda t, _: controller.attitude.learn_trim(world.dt) if t < SETTLE else None,
+            before_step=before_step,
+            lost=lambda state: state.rows[2][2] < TIPPED,
             metadata={
                 "vehicle": plant.vehicle.name,
                 "mass_kg": plant.vehicle.mass,

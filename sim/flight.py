@@ -75,9 +75,10 @@ def fly(
     touchdown: TouchdownDetector | None = None,
     excitation: Excitation | None = None,
     before_step: Callable[[float, State], None] | None = None,
+    lost: Callable[[State], bool] = lambda state: False,
     metadata: Mapping[str, Any] | None = None,
 ) -> tuple[FlightLog, Truth]:
-    """Fly from time ``start`` to ``end`` in s, or until touchdown has been detected.
+    """Fly from time ``start`` to ``end`` in s, or until touchdown has been detected or the vehicle is ``lost``.
 
     Every controller has the same detector and spool-down, which act on felt contact alone; the last rows of the
     truth are those at the cut. Without one the flight touches and goes. What flies without a certificate is named in
@@ -129,6 +130,8 @@ def fly(
             actuation = sensors.actuation(world.specific_force, world.rotor_speeds)
             logged.append((t, measured, *actuation, wanted.f_a_hat, reference.position, guarded))
         measured = sensors.measure(world.state)
+        if lost(world.state):
+            break
     landed_at = math.nan
     if touchdown is not None and touchdown.landed and touchdown.since is not None:
         landed_at = touchdown.since

@@ -22,6 +22,7 @@ from sim.plant import Plant
 from sim.pool import Pool
 from sim.worlds import Copy
 
+MOST_FLIGHTS = 4 * FLIGHTS  # in which an airframe that tips over again and again may make up for lost time, guess
 STUDY = "study.json"  # beside bundle and logs: what they were flown and learned from
 
 
@@ -52,14 +53,17 @@ def study_airframe(plant: Plant, airframe: int, seed: int, folder: Path) -> Stud
     from neural_lander.residual.training import train_residual  # torch: only where something is learned
 
     (folder / "logs").mkdir(parents=True, exist_ok=True)
+    for old in (folder / "logs").glob("collection_*.mcap"):
+        old.unlink()
     logs, failed = [], []
-    for k in range(FLIGHTS):
+    for k in range(MOST_FLIGHTS):
+        if k >= FLIGHTS + round(sum(FLIGHT_TIME - log.duration for log in logs) / FLIGHT_TIME):
+            break  # in the air for as long as planned: a flight is shorter only where the vehicle tipped over
         name = f"logs/collection_{k}.mcap"  # as seen from where the bundle lies: both may be moved together
         flight = collection_seed(seed, airframe, k)
         try:
             flown = collect_flight(plant, flight)
         except (UserError, ArithmeticError) as error:
-            (folder / name).unlink(missing_ok=True)
             failed.append(f"collection flight {k} of airframe {airframe}, seed {flight}: {error}")
             continue
         write_mcap(flown, folder / name)

@@ -17,11 +17,13 @@ from neural_lander.vehicle import load_vehicle
 from sim.collection import FLIGHT_TIME, FLIGHTS, PRESS, collect_flight, random_tour, thrust_dither
 from sim.plant import Plant
 from sim.rigid_body import TIME_STEP
+from sim.study import collection_seed
 
 pytest.importorskip("pybullet", reason="the PyBullet world needs pybullet, which has wheels up to Python 3.11")
 
 VEHICLE = load_vehicle("intel-aero")
 PLANT = Plant(VEHICLE).with_airframe(1)
+TRIPPED = collection_seed(0, 0, 4)
 BANDS = ((0.0, 0.05), (0.05, 0.10), (0.10, 0.20))
 
 
@@ -101,6 +103,21 @@ def test_the_tour_is_smooth_and_aims_no_deeper_below_the_floor_than_it_says(seed
     assert p[:, 2].max() <= pad[2] + 1.5 + 1e-9
     np.testing.assert_allclose((p[2:] - p[:-2]) / (2 * TIME_STEP), v[1:-1], atol=0.03)
     assert np.linalg.norm(v, axis=-1).max() < 1.5
+
+
+def test_a_vehicle_on_a_narrow_gear_is_not_pressed_into_tripping_over_it() -> None:
+    """The floor is felt 0.4 m above the aim: pressed on with part of its weight on the gear, this one tipped over."""
+    vehicle = load_vehicle("crazyflie-21")
+    log = collect_flight(Plant(vehicle).with_airframe(0), TRIPPED)
+    assert log.duration > FLIGHT_TIME - 1.0
+    assert quaternion_to_matrix(log.attitude[-1])[2, 2] > 0.9
+
+
+def test_a_log_ends_where_the_vehicle_tips_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sim.collection._Felt.feel", lambda self, t, state: None)  # pressed on regardless
+    log = collect_flight(Plant(load_vehicle("crazyflie-21")).with_airframe(0), TRIPPED)
+    assert log.duration < FLIGHT_TIME - 10.0
+    assert quaternion_to_matrix(log.attitude[-1])[2, 2] < 0.8
 
 
 def test_dither_is_small_and_has_no_mean() -> None:

@@ -18,19 +18,20 @@ PLANT = Plant(load_vehicle("intel-aero")).with_airframe(0)
 
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> set[int]:
-    """Collection flights that fail; the others are short."""
+    """Collection flights that fail; the others are short, and those beyond 100 tip over after half of their time."""
     fails: set[int] = set()
-    seeds = {study.collection_seed(0, 0, k): k for k in range(study.FLIGHTS)}
+    seeds = {study.collection_seed(0, 0, k): k for k in range(study.MOST_FLIGHTS)}
 
     def collect(plant: Plant, seed: int) -> FlightLog:
         if seeds[seed] in fails:
             raise UserError("effect 'Mine' failed with ValueError: no")
-        return collect_flight(plant, seed, 12.0)
+        return collect_flight(plant, seed, 6.0 if 100 + seeds[seed] in fails else 12.0)
 
     def options(**given: Any) -> TrainingOptions:
         return TrainingOptions(**given, hidden=(6, 8, 5), epochs=2)
 
     monkeypatch.setattr(study, "collect_flight", collect)
+    monkeypatch.setattr(study, "FLIGHT_TIME", 12.0)
     monkeypatch.setattr(study, "TrainingOptions", options)
     return fails
 
@@ -50,3 +51,13 @@ def test_where_every_flight_fails_the_reason_is_given(failing: set[int], tmp_pat
     failing.update(range(study.FLIGHTS))
     with pytest.raises(UserError, match="none of .* collection flights has a log; collection flight 0 .*'Mine'"):
         study.study_airframe(PLANT, 0, 0, tmp_path)
+
+
+def test_the_time_that_a_vehicle_lay_on_its_side_is_flown_again(failing: set[int], tmp_path: Path) -> None:
+    """Two flights of half the time are one more; a study that is taken up again in the folder leaves none behind."""
+    failing.update({100, 102})
+    assert len(study.study_airframe(PLANT, 0, 0, tmp_path).logs) == study.FLIGHTS + 1
+    failing.clear()
+    (tmp_path / study.STUDY).unlink()
+    again = study.study_airframe(PLANT, 0, 0, tmp_path)
+    assert len(list((tmp_path / "logs").iterdir())) == len(again.logs) == study.FLIGHTS

@@ -115,6 +115,21 @@ def test_a_flights_bias_is_its_label_at_rest_whatever_way_it_drifted() -> None:
     np.testing.assert_allclose(mixed[2], mixed[:2].mean(axis=0))
 
 
+def test_what_reaches_above_the_trim_height_is_no_bias_of_a_flight_that_was_low_for_long() -> None:
+    """Of a cushion of 4 % of the weight there, which ends within 0.3 m."""
+    rng, flights = np.random.default_rng(0), []
+    for k, share in enumerate((0.9, 0.5, 0.1)):
+        s = residual_samples(flight(VEHICLE, 12.0, seed=k, top=2.0), VEHICLE)
+        low = rng.random(len(s)) < share
+        over = np.where(low, rng.uniform(0.0, 0.3, len(s)), rng.uniform(0.4, 1.0, len(s)))
+        cushion = 0.04 * VEHICLE.weight * np.maximum(1.0 - over / 0.3, 0.0)
+        label = cushion[:, None] * np.array([0.0, 0.0, 1.0]) + 0.01 * rng.normal(size=s.label.shape)
+        flights.append(replace(s, label=label, centre_height=1.0 + over))
+    found = flight_biases(flights, [f.usable for f in flights], 1.0)
+    assert np.abs(found - found.mean(axis=0)).max() < 1e-3 * VEHICLE.weight
+    assert np.abs(found).max() < 2e-3 * VEHICLE.weight
+
+
 def test_the_trim_height_is_the_data_sets_own_or_in_rotor_radii() -> None:
     assert trim_height(load_vehicle("crazyflie-21")) == 0.28
     assert trim_height(VEHICLE) == pytest.approx(VEHICLE.gear_clearance + 8 * VEHICLE.rotor_radius)

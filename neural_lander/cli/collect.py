@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +15,7 @@ from rich.table import Table
 from neural_lander.cli.output import emit, progress
 from neural_lander.cli.plant_options import Effects, Ground
 from neural_lander.cli.results import check_folder
+from neural_lander.errors import NeuralLanderWarning
 from neural_lander.flightlog import FlightLog, write_mcap
 from neural_lander.vehicle import load_vehicle
 from sim.collection import FLIGHT_TIME, FLIGHTS, collect_flight
@@ -50,6 +52,10 @@ def collect(
             write_mcap(log, paths[-1])
             logs.append(log)
             bars.advance(task)
+    tipped = [path.name for path, log in zip(paths, logs, strict=True) if log.duration < duration - 1.0]
+    if tipped:
+        what = f"tipped over on its gear; the log ends there: {', '.join(tipped)}"
+        warnings.warn(what, NeuralLanderWarning, stacklevel=2)
     emit(_summary(plant, logs, paths, airframe, seed), as_json, lambda: _render(logs, paths))
 
 

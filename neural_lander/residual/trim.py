@@ -72,6 +72,8 @@ def online_trim(missing: np.ndarray, high: np.ndarray, low: np.ndarray) -> np.nd
     return offsets
 
 
+REACHED = (0.0, 0.05, 0.1, 0.2, 0.4)  # m above the trim height, over which what is left of a ground effect ends; guess
+
 TRIMS: Mapping[str, Trim] = {"none": no_trim, "flight": flight_trim, "online": online_trim}
 
 
@@ -90,9 +92,10 @@ def trim_reference(samples: ResidualSamples, above: float) -> np.ndarray:
 def flight_biases(flights: Sequence[ResidualSamples], masks: Sequence[np.ndarray], above: float) -> np.ndarray:
     """Each flight's own bias far from the ground in N, world, ``(K, 3)``: its label at rest.
 
-    Least squares of the label on velocity, one slope for all flights and one offset for each: a flight that drifted one
-    way on the whole met drag on the whole, which is no bias. Training takes the offsets' differences off its labels and
-    leaves their mean. A flight with less than a second up there counts as average.
+    Least squares of the label on velocity and height, one law for all flights and one offset for each: a flight that
+    drifted one way on the whole met drag on the whole, and one that was low for long met what reaches up there; neither
+    is a bias. Training takes the offsets' differences off its labels and leaves their mean. A flight with less than a
+    second up there counts as average.
 
     Parameters
     ----------
@@ -106,10 +109,17 @@ def flight_biases(flights: Sequence[ResidualSamples], masks: Sequence[np.ndarray
     if not any(known):
         return np.zeros((len(flights), 3))
     label = [f.label[m] for f, m, k in zip(flights, high, known, strict=True) if k]
-    velocity = [f.velocity[m] for f, m, k in zip(flights, high, known, strict=True) if k]
-    moved, felt = (np.concatenate([x - x.mean(axis=0) for x in part]) for part in (velocity, label))
-    drag = np.linalg.lstsq(moved, felt, rcond=None)[0]
-    offsets = np.array([y.mean(axis=0) - v.mean(axis=0) @ drag for y, v in zip(label, velocity, strict=True)])
+    common = [_common(f, m, above) for f, m, k in zip(flights, high, known, strict=True) if k]
+    moved, felt = (np.concatenate([x - x.mean(axis=0) for x in part]) for part in (common, label))
+    law = np.linalg.lstsq(moved, felt, rcond=None)[0]
+    offsets = np.array([y.mean(axis=0) - x.mean(axis=0) @ law for y, x in zip(label, common, strict=True)])
     biases = np.tile(offsets.mean(axis=0), (len(flights), 1))
     biases[known] = offsets
     return biases
+
+
+def _common(samples: ResidualSamples, chosen: np.ndarray, above: float) -> np.ndarray:
+    """Velocity, and hats over the height beyond ``above`` that leave 0 at the last knot and further up, (n, 3 + K)."""
+    over = samples.centre_height[chosen] - above
+    hats = [np.interp(over, REACHED, row) for row in np.eye(len(REACHED))[:-1]]
+    return np.column_stack([samples.velocity[chosen], *hats])
