@@ -160,7 +160,7 @@ def load_vehicle(name_or_path: str | Path) -> Vehicle:
     if not path.is_file():
         raise UserError(f"vehicle '{name_or_path}' is neither a file nor one of: {', '.join(builtin_vehicles())}")
     try:
-        text = path.read_text("utf-8")
+        text = path.read_text("utf-8-sig")  # without the mark that Windows puts first: bundles keep the text
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"vehicle file {path} cannot be read: {why_unread(error)}") from error
     return parse_vehicle(text, str(path))

@@ -122,6 +122,12 @@ def test_a_column_map_in_toml_or_json_brings_in_a_foreign_table(tmp_path: Path) 
     np.testing.assert_allclose(read_csv(path, ColumnMap.load(tmp_path / "map.toml")).position[0], [1, 2000, -3000])
 
 
+def test_a_map_that_windows_marked_is_read(tmp_path: Path) -> None:
+    for name, text in (("map.json", json.dumps(foreign_map())), ("map.toml", '[columns]\nt = "time"\n')):
+        (tmp_path / name).write_text(text, "utf-8-sig")
+        assert ColumnMap.load(tmp_path / name).columns["t"].name == "time"
+
+
 def test_ned_and_frd_become_z_up_and_x_forward(tmp_path: Path) -> None:
     ned = Rotation.from_euler("ZYX", [0.7, -0.2, 0.3])  # heading from north over east, nose down, right side down
     path = foreign_csv(tmp_path, ned.as_quat())

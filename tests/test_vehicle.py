@@ -62,6 +62,11 @@ def test_a_users_own_file_works_wherever_a_name_does(tmp_path: Path) -> None:
     assert load_vehicle(path).sha256 == load_vehicle("intel-aero").sha256
 
 
+def test_a_file_that_windows_marked_is_read_without_its_mark(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(INTEL_AERO, "utf-8-sig")
+    assert load_vehicle(tmp_path / "mine.toml").text == INTEL_AERO
+
+
 def test_the_hash_follows_every_number_and_the_profile_text_only_the_original() -> None:
     vehicle = load_vehicle("intel-aero")
     heavier = vehicle.with_(mass=1.6)

@@ -77,7 +77,7 @@ class ColumnMap:
             Where the file cannot be read or is no valid map.
         """
         try:
-            text = Path(path).read_text("utf-8")
+            text = Path(path).read_text("utf-8-sig")
             table = json.loads(text) if text.lstrip().startswith("{") else tomllib.loads(text)
         except OSError as error:
             raise UserError(f"column map {path} cannot be read: {error.strerror}") from error
