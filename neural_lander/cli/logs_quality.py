@@ -35,10 +35,12 @@ def quality(
         from neural_lander.pages.quality_page import write_quality_page
 
         write_quality_page(report, out)
-    emit({**report, "page": out}, as_json, lambda: _render(report, out, snippet))
+    emit({**report, "page": out}, as_json, lambda: _render(report, out))
+    if snippet and not as_json and report.get("profile_snippet"):
+        typer.echo(f"\n# identified, not applied\n{report['profile_snippet']}")  # rich would break a string's line
 
 
-def _render(report: dict[str, Any], out: Path | None, snippet: bool) -> Group:
+def _render(report: dict[str, Any], out: Path | None) -> Group:
     parts: list[Any] = [_flights(report)]
     if "height_bands" in report:
         parts.append(_bands(report))
@@ -47,8 +49,6 @@ def _render(report: dict[str, Any], out: Path | None, snippet: bool) -> Group:
         reasons = flight["fit_for_learning"]["reasons"]
         if reasons:
             parts.append(Text(f"- {flight['log']} is not fit for learning: {'; '.join(reasons)}"))
-    if snippet and report.get("profile_snippet"):
-        parts.append(Text(f"\n# identified, not applied\n{report['profile_snippet']}"))
     if out is not None:
         parts.append(Text(str(out)))
     return Group(*parts)
