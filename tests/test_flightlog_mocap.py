@@ -80,6 +80,8 @@ def test_velocity_is_differentiated_where_the_cameras_give_none(log: FlightLog, 
     assert_allclose(found.position, cameras.position, atol=1e-9)
     error = found.velocity - cameras.velocity
     assert np.sqrt(np.mean(error[10:-10] ** 2)) < 0.05
+    joined = join_motion_capture(log, tmp_path / "x.csv", ColumnMap.from_table({"columns": columns}))
+    assert "differentiated" in joined.metadata["velocity_from"]
 
 
 def test_convert_joins_and_reports_the_offset(log: FlightLog, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -91,6 +93,20 @@ def test_convert_joins_and_reports_the_offset(log: FlightLog, tmp_path: Path, ca
     with pytest.warns(NeuralLanderWarning, match=r"all sources are there for 21\.8 of 30 s only"):
         joined = read_log(paths[1])
     assert joined.metadata["height_source"] == "motion capture"
+
+
+def test_an_occlusion_is_a_hole_in_the_flight(log: FlightLog, tmp_path: Path) -> None:
+    cameras = mocap(log, 3.17, 25.0)
+    write_csv(cameras, tmp_path / "cameras.csv")
+    lines = (tmp_path / "cameras.csv").read_text().split("\n")
+    lines[1001:1051] = [line.split(",")[0] + ",nan" * 10 for line in lines[1001:1051]]
+    (tmp_path / "cameras.csv").write_text("\n".join(lines))
+    joined = join_motion_capture(log, tmp_path / "cameras.csv")
+    said = " ".join(joined.warnings)
+    assert "50 of 2184 records hold no number" in said
+    assert "position: 1 holes, the longest of 0.51 s" in said
+    assert joined.metadata["motion_capture"]["offset_s"] == pytest.approx(3.17, abs=0.004)
+    assert np.diff(joined.t).max() == pytest.approx(0.51, abs=0.02)
 
 
 def test_another_flight_is_refused(log: FlightLog) -> None:

@@ -16,6 +16,7 @@ from neural_lander.cli.logs_quality import quality
 from neural_lander.cli.output import emit
 from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.flightlog import ColumnMap, FlightLog, read_log, read_logs, write_csv, write_mcap
+from neural_lander.flightlog.differentiate import VELOCITY_FROM
 from neural_lander.flightlog.motion_capture import join_motion_capture
 from neural_lander.flightlog.plot import plot_log
 from neural_lander.flightlog.summary import summary
@@ -126,7 +127,7 @@ def _render(figures: list[dict[str, Any]]) -> Group:
             ratio = log.get("thrust_to_weight")
             row += [f"{log['gear_height_min_m']:.3f}", "-" if ratio is None else f"{ratio:.3f}"]
         table.add_row(*(Text(cell) for cell in row))
-    return Group(table, *_verdicts(figures), *_fields(figures))
+    return Group(table, *_verdicts(figures), *_derived(figures), *_fields(figures))
 
 
 def _verdicts(figures: list[dict[str, Any]]) -> list[Text]:
@@ -135,6 +136,15 @@ def _verdicts(figures: list[dict[str, Any]]) -> list[Text]:
         Text(f"{Path(log['path']).name} is not fit for learning: {'; '.join(log['fit_for_learning']['reasons'])}")
         for log in figures
         if not log["fit_for_learning"]["fit"]
+    ]
+
+
+def _derived(figures: list[dict[str, Any]]) -> list[Text]:
+    """One line for each log whose velocity was not logged."""
+    return [
+        Text(f"{Path(log['path']).name}: velocity is from {log['metadata'][VELOCITY_FROM]}")
+        for log in figures
+        if VELOCITY_FROM in log["metadata"]
     ]
 
 

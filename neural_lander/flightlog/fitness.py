@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from neural_lander.errors import NeuralLanderWarning, UserError
+from neural_lander.flightlog.differentiate import VELOCITY_FROM
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.flightlog.thrust import NO_SIGNAL, relative_thrust, static_thrust
 from neural_lander.rotation import quaternion_to_matrix
@@ -115,7 +116,8 @@ def why_useless(log: FlightLog, vehicle: Vehicle) -> str:
 def _check_rates(log: FlightLog, airborne: np.ndarray, verdict: Fitness) -> None:
     """Rates of what is behind the records; of position in flight alone, since it stands still on the ground."""
     stated = log.metadata.get("source_rates_Hz", {})
-    moved = np.any(np.diff(np.concatenate([log.position, log.velocity], axis=1), axis=0) != 0, axis=1)
+    told = [log.position] if VELOCITY_FROM in log.metadata else [log.position, log.velocity]
+    moved = np.any(np.diff(np.concatenate(told, axis=1), axis=0) != 0, axis=1)
     own = 1 / float(np.median(np.diff(log.t)))
     flying = airborne[1:] if airborne[1:].any() else np.ones_like(moved)
     changes = float(moved[flying].sum()) / float(np.diff(log.t)[flying].sum())

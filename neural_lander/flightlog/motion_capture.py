@@ -15,6 +15,7 @@ import numpy as np
 from neural_lander.errors import UserError
 from neural_lander.flightlog.column_map import ColumnMap
 from neural_lander.flightlog.csv_columns import read_table
+from neural_lander.flightlog.differentiate import VELOCITY_FROM
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.flightlog.streams import Stream, join
 from neural_lander.rotation import quaternion_conjugate, quaternion_multiply, quaternion_to_matrix
@@ -71,7 +72,9 @@ def join_motion_capture(log: FlightLog, path: str | os.PathLike[str], column_map
         "by": by,
         "starts_at_s": starts,
     }
-    metadata = {**log.metadata, **joined.metadata, "height_source": "motion capture", "motion_capture": aligned}
+    kept_words = {key: value for key, value in log.metadata.items() if key != VELOCITY_FROM}
+    metadata = {**kept_words, **joined.metadata, "height_source": "motion capture", "motion_capture": aligned}
+    metadata |= {key: value for key, value in mocap.metadata.items() if key == VELOCITY_FROM}
     said = (*log.warnings, *mocap.warnings, *joined.warnings)
     result = FlightLog.from_arrays(joined.t, **fields, rotor_command_unit=log.rotor_command_unit, metadata=metadata)
     return replace(result, warnings=said)
@@ -85,17 +88,10 @@ def read_motion_capture(path: str | os.PathLike[str], column_map: ColumnMap | No
     path, column_map
         As :func:`neural_lander.flightlog.read_csv` takes them; z up, the tracked body's frame that of the vehicle.
     """
-    table = read_table(path, column_map, ("t", "position", "attitude"))
-    fields, said = dict(table.fields), table.warnings
-    if "velocity" not in fields and len(fields["t"]) > 2:
-        t = fields["t"]
-        width = max(1, round(SMOOTH / float(np.median(np.diff(t)))))
-        window = np.full(width, 1 / width)
-        slope = np.gradient(fields["position"], t, axis=0)
-        ends = np.convolve(np.ones(len(t)), window, mode="same")  # fewer records are averaged there
-        fields["velocity"] = np.stack([np.convolve(v, window, mode="same") / ends for v in slope.T], axis=-1)
-    kept = {name: values for name, values in fields.items() if name in ("t", *MOCAP_FIELDS)}
-    return FlightLog.from_arrays(**kept, metadata={"format": "motion-capture", "source": str(path)}, warnings=said)
+    table = read_table(path, column_map)
+    kept = {name: values for name, values in table.fields.items() if name in ("t", *MOCAP_FIELDS)}
+    metadata = {"format": "motion-capture", "source": str(path), **table.metadata}
+    return FlightLog.from_arrays(**kept, metadata=metadata, warnings=table.warnings)
 
 
 def clock_offset(log: FlightLog, mocap: FlightLog) -> tuple[float, float, str]:
