@@ -11,8 +11,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from neural_lander.cli.log_options import Columns, read_given
 from neural_lander.cli.output import emit, progress, to_json
-from neural_lander.flightlog import read_logs
 from neural_lander.vehicle import load_vehicle
 
 
@@ -21,13 +21,14 @@ def quality(
     vehicle: Annotated[str, typer.Option(help="Vehicle that flew: a built-in profile or a file.")],
     out: Annotated[Path | None, typer.Option(help="Write a page (HTML) with figures, for desk or phone.")] = None,
     snippet: Annotated[bool, typer.Option("--snippet", help="Print profile lines with the identified values.")] = False,
+    columns: Columns = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Judge flights as a data set: coverage, thrust excitation, lag, bias, outliers, and what to fly next."""
     from neural_lander.residual.quality.log_set import quality_report  # SciPy: `logs info` does without
 
     profile = load_vehicle(vehicle)
-    logs = read_logs(paths)
+    logs = read_given(paths, columns)
     with progress() as bars:
         task = bars.add_task("flights", total=1.0)
         report = to_json(quality_report(logs, profile, lambda share: bars.update(task, completed=share)))

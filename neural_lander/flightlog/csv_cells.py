@@ -76,7 +76,9 @@ def read_numbers(
     if sound.all():
         return numbers, said
     left_out, of = int((~sound).sum()), len(sound)
-    where = ", ".join(f"'{name}'" for name, column in zip(names, numbers.T, strict=True) if not np.isfinite(column).all())
+    where = ", ".join(
+        f"'{name}'" for name, column in zip(names, numbers.T, strict=True) if not np.isfinite(column).all()
+    )
     counted = f"{left_out} of {of} records hold no number in {where}"
     fault = _first_fault(body, first, delimiter, indices, names)
     if left_out > MOST_LEFT_OUT * of:

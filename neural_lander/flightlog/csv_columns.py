@@ -190,7 +190,7 @@ def _own_columns(header: Sequence[str], source: str) -> dict[str, Column]:
 
 
 def _require_whole_fields(columns: Mapping[str, Column], own: bool, source: str) -> None:
-    remedy = "add it, or give a column map that names the columns" if own else "add it to the column map"
+    remedy = "add it, or give a column map that names the columns (--columns)" if own else "add it to the column map"
     for field in COLUMNS:
         names = component_names(field)
         missing = [name for name in names if name not in columns]
