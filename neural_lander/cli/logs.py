@@ -61,6 +61,12 @@ def convert(
     mocap_columns: Annotated[
         Path | None, typer.Option("--mocap-columns", help="Column map of that file, where it lacks our header.")
     ] = None,
+    mocap_offset: Annotated[
+        float | None,
+        typer.Option(
+            "--mocap-offset", help="Time in s after the log's first record at which that file begins; default: found."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write a flight log as our MCAP or CSV, joined with motion capture where there is one."""
@@ -72,10 +78,14 @@ def convert(
     log = read_log(source, column_map=load_map(columns))
     result: dict[str, Any] = {"in": source, "out": out}
     lines = []
+    if mocap is None and mocap_offset is not None:
+        raise UserError("--mocap-offset is about --mocap: name its file")
     if mocap is not None:
-        log = join_motion_capture(log, mocap, load_map(mocap_columns))
+        log = join_motion_capture(log, mocap, load_map(mocap_columns), mocap_offset)
         result["motion_capture"] = aligned = log.metadata["motion_capture"]
-        by = f"{aligned['by']} correlates by {aligned['correlation']:.2f}"
+        by = aligned["by"]
+        if mocap_offset is None:
+            by = f"{by} correlates by {aligned['correlation']:.2f}"
         lines.append(Text(f"{mocap}: its clock is {aligned['offset_s']:.3f} s behind the log's ({by})"))
     write(log, out)
     if write is write_csv and log.metadata.get(QUADRANTS_KEY):
