@@ -234,7 +234,9 @@ def write_mcap(log: FlightLog, path: str | os.PathLike[str]) -> None:
             writer.extend(log)
     except UserError as error:
         if isinstance(error.__cause__, OSError):  # the writer speaks of a recording, whose beginning stays
-            raise UserError(f"{path} cannot be written: {error.__cause__.strerror}; nothing of it is left") from error
+            raise UserError(
+                f"{path} cannot be written: {error.__cause__.strerror}; nothing half-written is left"
+            ) from error
         raise
 
 
