@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import re
 import tomllib
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import resources
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from neural_lander.arrays import Array, constant, namespace
-from neural_lander.errors import UserError, why_unread
+from neural_lander.errors import NeuralLanderWarning, UserError, why_unread
 from neural_lander.motor_curve import PwmVoltageCurve
 
 GRAVITY = 9.81  # m/s^2, the value that the label of the real logs is defined with
@@ -134,6 +135,7 @@ _ARRAYS: Mapping[str, tuple[str, tuple[int | None, ...], float]] = {
     "rotor_directions": ("1", (4,), 1.0),
     "gear_points": ("m", (None, 3), 10.0),
 }
+MOST_THRUST = 20.0  # times the weight; racing quadrotors reach 14; a guess
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # it becomes part of file names
 _OPTIONAL = ("contact_height", "motor_curve", "description")
 
@@ -151,6 +153,11 @@ def load_vehicle(name_or_path: str | Path) -> Vehicle:
     ------
     UserError
         If there is no such profile, or something in it is missing, unknown, in another unit or out of range.
+
+    Warns
+    -----
+    NeuralLanderWarning
+        Where a number of a user's own profile is unlike any quadrotor's.
     """
     path = Path(name_or_path)
     if str(name_or_path) in builtin_vehicles():
@@ -161,10 +168,30 @@ def load_vehicle(name_or_path: str | Path) -> Vehicle:
     if not path.is_file():
         raise UserError(f"vehicle '{name_or_path}' is neither a file nor one of: {', '.join(builtin_vehicles())}")
     try:
-        text = path.read_text("utf-8")
+        text = path.read_text("utf-8-sig")  # without the mark that Windows puts first: bundles keep the text
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"vehicle file {path} cannot be read: {why_unread(error)}") from error
-    return parse_vehicle(text, str(path))
+    vehicle = parse_vehicle(text, str(path))
+    for doubt in _doubts(vehicle):
+        warnings.warn(f"vehicle file {path}: {doubt}", NeuralLanderWarning, stacklevel=2)
+    return vehicle
+
+
+def _doubts(vehicle: Vehicle) -> Iterator[str]:
+    """What no rule of physics forbids, and no quadrotor has: a number in another unit than it says."""
+    ratio = 4 * vehicle.thrust_coefficient * vehicle.u_max / vehicle.weight
+    if ratio > MOST_THRUST:
+        yield (
+            f"rotor_speed_max = {vehicle.rotor_speed_max:g} rad/s gives {ratio:.0f} times the weight in thrust: is it "
+            "in rpm, or thrust_coefficient per rpm^2?"
+        )
+    arm = float(np.linalg.norm(vehicle.rotor_positions[:, :2], axis=1).max())
+    gyration = float(np.sqrt(vehicle.inertia.max() / vehicle.mass))
+    if gyration > arm:
+        yield (
+            f"inertia = {vehicle.inertia.tolist()} kg m^2 is that of the whole mass {gyration:.3g} m off the axis, "
+            f"further than the rotors ({arm:.3g} m): is it in g cm^2?"
+        )
 
 
 def parse_vehicle(text: str, source: str) -> Vehicle:

@@ -16,6 +16,7 @@ from neural_lander.components import columns, join, quaternion_rows, split
 from neural_lander.control.controller import Controller
 from neural_lander.control.guard import Guarded
 from neural_lander.control.touchdown import TouchdownDetector
+from neural_lander.errors import UserError
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.state import State
 from neural_lander.trajectory import Trajectory
@@ -96,6 +97,11 @@ def fly(
         if forecast is not None:
             seen = forecast(seen)
         command = controller(t, seen, reference)
+        if not math.isfinite(command.dot(command)):  # an effect that is told of them would be blamed
+            world.check_effects()
+            name = getattr(controller, "name", type(controller).__name__)
+            speeds = command.tolist()
+            raise UserError(f"controller '{name}' asked for rotor speeds {speeds} rad/s at t = {t:.3f} s: not finite")
         if before_step is not None:
             before_step(t, seen)
         if excitation is not None:

@@ -250,15 +250,24 @@ class PyBulletWorld:
         """(3,) m/s^2, world: acceleration of the centre of mass over the last step minus gravity."""
         return np.asarray(self.state.specific_force)
 
+    def check_effects(self) -> None:
+        """Name an effect that returns no finite numbers here and in hover: an oracle asks it before the world does."""
+        self.rotor_speeds = np.full(4, self.vehicle.hover_speed)
+        self._name_culprit([e(self.state, self.rotor_speeds, self.vehicle, self.surface) for e in self.effects])
+
     def _blame(self, state: State, found: Sequence[Any]) -> None:
-        """Name the effect that returned something other than finite numbers."""
+        """Say whose numbers are not finite."""
+        self._name_culprit(found)
+        raise ArithmeticError(f"the simulation diverged: state {state}, rotor speeds {self.rotor_speeds}")
+
+    def _name_culprit(self, found: Sequence[Any]) -> None:
+        """Refuse the first effect that returned something other than finite numbers."""
         for effect, parts in zip(self.effects, found, strict=False):
             if not all(np.shape(part) == (3,) and np.all(np.isfinite(part)) for part in parts):
                 speeds = self.rotor_speeds.round(1).tolist()
-                where = f"at height {float(state.height):.4g} m, rotor speeds {speeds} rad/s"
+                where = f"at height {float(self.state.height):.4g} m, rotor speeds {speeds} rad/s"
                 wanted = "both must be three finite numbers"
                 raise UserError(f"effect '{_name(effect)}' returned force, moment = {parts} {where}: {wanted}")
-        raise ArithmeticError(f"the simulation diverged: state {state}, rotor speeds {self.rotor_speeds}")
 
     def _torque(self, w: Vector, tau: Vector) -> Vector:
         """Moment that makes Bullet's explicit Euler step of the rotation the mid-point step.

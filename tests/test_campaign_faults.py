@@ -14,9 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from neural_lander.control.controller import Controller
 from neural_lander.control.learned import Learned
 from neural_lander.errors import NeuralLanderWarning, UserError
-from neural_lander.vehicle import load_vehicle
+from neural_lander.state import Reference, State
+from neural_lander.vehicle import Vehicle, load_vehicle
 from sim import worlds
 from sim.campaign import Campaign, Outcome, flight_seed, run_campaign
 from sim.fingerprint import fingerprint
@@ -209,6 +211,45 @@ def test_an_effect_that_fails_is_named_with_its_seed_and_the_other_flights_go_on
         for failure in outcome.failures:
             assert failure.seed == flight_seed(0, failure.index)
             assert reason in failure.reason and "Faulty" in failure.reason
+
+
+class Lost:
+    """A force estimate that comes to nothing."""
+
+    def __init__(self, vehicle: Vehicle) -> None:
+        self.d_hat = np.zeros(3)
+
+    def reset(self, d_hat: np.ndarray | None = None) -> None:
+        self.d_hat = np.zeros(3)
+
+    def observe(self, *_: object) -> None:
+        pass
+
+    def update(self, *_: object) -> None:
+        self.d_hat = np.full(3, np.nan)
+
+
+class Wild(Controller):
+    """A controller of one's own that asks for what no rotor can do."""
+
+    def __call__(self, t: float, state: State, reference: Reference) -> np.ndarray:
+        return super().__call__(t, state, reference) + np.inf * (t > 0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("Lost", r"controller 'tests.test_campaign_faults:Lost': d_hat = \[nan, nan, nan\] N after update: not finite"),
+        ("Wild", r"controller 'Wild' asked for rotor speeds \[nan, .*\] rad/s at t = .* s: not finite"),
+    ],
+)
+def test_a_controller_that_asks_for_no_number_is_named_and_no_effect(
+    name: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worlds, "WORLDS", {"pybullet": worlds.PyBullet()})
+    copies = [Copy(Plant(VEHICLE, (Faulty(0.0),)), None)]
+    with pytest.raises(UserError, match=reason):
+        run_campaign(Campaign(copies, [f"tests.test_campaign_faults:{name}"], "hover-low", flights=1))
 
 
 def test_where_no_flight_has_a_result_the_first_reason_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -513,6 +513,17 @@ def judged(original: Forgery, every: int) -> Counter[bool | None]:
     return verdicts
 
 
+def test_a_bundle_of_a_profile_that_windows_marked_loads_and_checks(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(VEHICLE.text, "utf-8-sig")
+    vehicle = load_vehicle(tmp_path / "mine.toml")
+    options = TrainingOptions(hidden=(4,), epochs=1, held_out=0)
+    result = train_residual([flight(vehicle, 12.0, seed=k) for k in range(2)], vehicle, options)
+    bundle = save_bundle(tmp_path / "B", result)
+    replace_certificate(tmp_path / "B", certify(bundle.model, vehicle, proved_slopes(bundle.model, vehicle)))
+    assert load_bundle(tmp_path / "B").vehicle.sha256 == VEHICLE.sha256
+    assert check.main([str(tmp_path / "B")]) == 0
+
+
 def test_sealed_forgeries_are_refused_where_their_claim_is_false_and_accepted_where_it_is_true(
     bundles: list[Path],
 ) -> None:

@@ -11,6 +11,7 @@ from rich.console import Console
 from scipy.signal import periodogram
 
 from neural_lander.cli.collect import _render
+from neural_lander.cli.main import main
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.rotation import quaternion_to_matrix
 from neural_lander.vehicle import load_vehicle
@@ -90,6 +91,18 @@ def test_each_row_of_the_table_names_its_log(flight: FlightLog) -> None:
     Console(file=out, width=80).print(_render([flight] * 2, paths))
     shown = re.sub(r"[^\w.-]", "", "".join(re.findall(r"^│([^│]*)│", out.getvalue(), re.M)))
     assert all(path.name in shown for path in paths)
+
+
+def test_an_earlier_collection_is_not_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["collect", "--out", str(tmp_path), "--flights", "1", "--duration", "5", "--workers", "1"]
+    assert main(line) == 0
+    (log,) = tmp_path.iterdir()
+    before = log.read_bytes()
+    assert main([*line, "--effect", "sim.aerodynamics:GroundEffect"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"{log.name} the first: name another folder or --seed" in said
+    assert log.read_bytes() == before
+    assert main([*line, "--seed", "1"]) == 0
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.spatial.transform import Rotation
 
+from neural_lander.cli import main as cli
 from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.flightlog import ColumnMap, FlightLog, read_csv, read_log, write_csv
+from neural_lander.flightlog.differentiate import differentiated
 
 HEADER = (
     "t,position_x,position_y,position_z,velocity_x,velocity_y,velocity_z,attitude_w,attitude_x,attitude_y,attitude_z"
@@ -122,6 +124,12 @@ def test_a_column_map_in_toml_or_json_brings_in_a_foreign_table(tmp_path: Path) 
     np.testing.assert_allclose(read_csv(path, ColumnMap.load(tmp_path / "map.toml")).position[0], [1, 2000, -3000])
 
 
+def test_a_map_that_windows_marked_is_read(tmp_path: Path) -> None:
+    for name, text in (("map.json", json.dumps(foreign_map())), ("map.toml", '[columns]\nt = "time"\n')):
+        (tmp_path / name).write_text(text, "utf-8-sig")
+        assert ColumnMap.load(tmp_path / name).columns["t"].name == "time"
+
+
 def test_ned_and_frd_become_z_up_and_x_forward(tmp_path: Path) -> None:
     ned = Rotation.from_euler("ZYX", [0.7, -0.2, 0.3])  # heading from north over east, nose down, right side down
     path = foreign_csv(tmp_path, ned.as_quat())
@@ -191,3 +199,125 @@ def test_a_last_line_without_its_end_is_left_out_with_a_warning(tmp_path: Path) 
 def test_a_last_line_that_ends_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="line 5 has 4 cells"):
         read_log(write(tmp_path, HEADER, *ROWS, "0.03,1,2,3"))
+
+
+def table(n: int = 100, delimiter: str = ",", velocity: bool = True) -> tuple[str, list[list[str]]]:
+    """Header and cells of a climb at 0.5 m/s, at 100 Hz."""
+    header = [name for name in HEADER.split(",") if velocity or not name.startswith("velocity")]
+    moving = ["0", "0", "0.5"] if velocity else []
+    rows = [[repr(k / 100), "1", "2", repr(0.005 * k), *moving, "1", "0", "0", "0"] for k in range(n)]
+    return delimiter.join(header), rows
+
+
+def read(folder: Path, header: str, rows: list[list[str]], *before: str, delimiter: str = ",", **key: str) -> FlightLog:
+    path = write(folder, *before, header, *(delimiter.join(row) for row in rows))
+    names = header.lstrip("# ").split(delimiter)
+    column_map = ColumnMap.from_table({"columns": {name: name for name in names}, **key}) if key else None
+    return read_csv(path, column_map)
+
+
+def test_decimal_commas_are_read_where_the_map_says_so(tmp_path: Path) -> None:
+    header, rows = table(delimiter=";")
+    rows = [[cell.replace(".", ",") for cell in row] for row in rows]
+    np.testing.assert_allclose(read(tmp_path, header, rows, delimiter=";", decimal=",").position[-1], [1, 2, 0.495])
+    with pytest.raises(UserError, match=re.escape("line 2: '0,0' is not a number; decimal = \",\" in a column map")):
+        read(tmp_path, header, rows, delimiter=";")
+    with pytest.raises(UserError, match="needs columns that are separated by semicolon or tab"):
+        read(tmp_path, *table(), decimal=",")
+    with pytest.raises(UserError, match=re.escape("decimal = ';' is not one of: ., ,")):
+        ColumnMap.from_table(foreign_map(decimal=";"))
+
+
+def test_comments_before_the_header_are_passed_over(tmp_path: Path) -> None:
+    header, rows = table()
+    expected = read(tmp_path, header, rows)
+    for before, heading in (
+        (["# my logger, v3", "", "# flown at the lake"], header),
+        (["# my logger"], f"# {header}"),
+    ):
+        assert_same_numbers(read(tmp_path, heading, rows, *before), expected)
+        assert_same_numbers(read_log(tmp_path / "log"), expected)
+    rows[70][3] = ""
+    with pytest.raises(UserError, match="line 4: '' is not a number"):
+        read(tmp_path, header, [rows[70]], "# a", "# b")
+
+
+def test_records_without_a_number_are_left_out_and_counted(tmp_path: Path) -> None:
+    header, rows = table()
+    rows[20][3], rows[21][3], rows[40][1], rows[41], rows[60][7] = "", "NaN", "n/a", ["0.41", "1"], "-"
+    log = read(tmp_path, header, rows)
+    assert len(log.t) == 95
+    assert not set(log.t.round(2)) & {0.2, 0.21, 0.4, 0.41, 0.6}
+    counted = [text for text in log.warnings if "hold no number" in text]
+    assert len(counted) == 1
+    assert "5 of 100 records hold no number in 'position_x', 'position_y', 'position_z'" in counted[0]
+    assert "left out; the first: column 'position_z', line 22: '' is not a number" in counted[0]
+
+
+def test_a_table_that_is_mostly_holes_is_refused_with_its_first(tmp_path: Path) -> None:
+    header, rows = table()
+    for row in rows[::4]:
+        row[3] = ""
+    message = (
+        "column 'position_z', line 2: '' is not a number; 25 of 100 records hold no number in 'position_z', and at"
+    )
+    with pytest.raises(UserError, match=re.escape(message + " most 20 % are left out")):
+        read(tmp_path, header, rows)
+
+
+def test_a_quaternion_of_zeros_is_left_out(tmp_path: Path) -> None:
+    header, rows = table()
+    rows[50][7] = "0"
+    log = read(tmp_path, header, rows)
+    assert len(log.t) == 99
+    assert any("1 of 100 records hold no rotation, but zeros: left out" in text for text in log.warnings)
+
+
+@pytest.mark.parametrize(
+    ("order", "kept"),
+    [
+        ([*range(50), 49, *range(50, 100)], [*range(100)]),
+        ([*range(50), *range(45, 100)], [*range(100)]),
+        ([*range(50), *range(59, 49, -1), *range(60, 100)], [*range(50), 56, *range(60, 100)]),
+        ([*range(50), 99, *range(50, 100)], [*range(100)]),
+    ],
+)
+def test_records_that_come_no_later_are_left_out_and_counted(tmp_path: Path, order: list[int], kept: list[int]) -> None:
+    header, rows = table()
+    log = read(tmp_path, header, [rows[k] for k in order])
+    assert (100 * log.t).round().astype(int).tolist() == kept
+    (counted,) = [text for text in log.warnings if "come no later" in text]
+    assert f"{len(order) - len(kept)} of {len(order)} records come no later than one before them: left out" in counted
+
+
+def test_a_clock_too_coarse_or_set_back_is_refused(tmp_path: Path) -> None:
+    header, rows = table(2000)
+    with pytest.raises(UserError, match=r"at record 1700 \(t = 15 s\), and steps back by 1\.99 s: cut the file there"):
+        read(tmp_path, header, rows[:1700] + rows[1500:])
+    coarse = [[str(k // 2 / 50), *row[1:]] for k, row in enumerate(rows)]
+    with pytest.raises(UserError, match="1000 of 2000 records come no later .* is it written finely enough"):
+        read(tmp_path, header, coarse)
+
+
+def test_velocity_is_differentiated_where_positions_come_often_enough(tmp_path: Path) -> None:
+    header, rows = table(velocity=False)
+    log = read(tmp_path, header, rows)
+    np.testing.assert_allclose(log.velocity, [[0, 0, 0.5]] * 100, atol=1e-9)
+    assert "differentiated" in log.metadata["velocity_from"]
+    assert "velocity_from" not in read(tmp_path, *table()).metadata
+    with pytest.raises(UserError, match="lacks the field 'velocity'.* position comes at 10 Hz: at least 40 Hz"):
+        read(tmp_path, header, rows[::10])
+
+
+def test_nothing_is_averaged_across_a_hole() -> None:
+    t = np.concatenate([np.arange(0, 1, 0.01), np.arange(2, 3, 0.01), [4.0]])
+    z = np.where(t < 1.5, 0.3 * t, -0.7 * t)
+    velocity = differentiated(t, np.stack([0 * z, 0 * z, z], axis=-1))
+    np.testing.assert_allclose(velocity[:100, 2], 0.3, atol=1e-9)
+    np.testing.assert_allclose(velocity[100:, 2], -0.7, atol=1e-9)
+
+
+def test_info_says_that_the_velocity_was_not_logged(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    read(tmp_path, *table(velocity=False))
+    assert cli.main(["logs", "info", str(tmp_path / "log")]) == 0
+    assert "log: velocity is from positions, differentiated" in capsys.readouterr().out

@@ -14,6 +14,7 @@ from neural_lander.certificate import steepest
 from neural_lander.cli import main as cli
 from neural_lander.flightlog import FlightLog, read_logs, write_mcap
 from neural_lander.flightlog.fitness import band_rms, fit_for_learning, without_useless
+from neural_lander.rotation import quaternion_multiply
 from neural_lander.vehicle import load_vehicle
 
 VEHICLE = load_vehicle("intel-aero")
@@ -61,6 +62,18 @@ def upended(log: FlightLog) -> FlightLog:
     return replace(log, attitude=attitude)
 
 
+def z_down(log: FlightLog) -> FlightLog:
+    """As a NED log is read by a column map that does not say so: level all the same."""
+    flip = np.array([1.0, 1.0, -1.0])
+    return replace(log, position=log.position * flip, velocity=log.velocity * flip)
+
+
+def misordered(log: FlightLog) -> FlightLog:
+    """A quaternion that was written scalar first, turned by 2 rad, and is read as scalar last."""
+    turned = np.asarray(quaternion_multiply(np.array([np.cos(1.0), 0.0, 0.0, np.sin(1.0)]), log.attitude))
+    return replace(log, attitude=np.roll(turned, 1, axis=1))
+
+
 def still(log: FlightLog) -> FlightLog:
     return replace(log, rotor_speed=np.full_like(log.rotor_speed, VEHICLE.hover_speed))
 
@@ -85,6 +98,12 @@ def still(log: FlightLog) -> FlightLog:
         (still, "thrust moves by .* % rms between 0.5 and 4 Hz"),
         (with_gaps, "% of the time lies in gaps"),
         (upended, "on its side or upside down"),
+        (z_down, r'the gear is more than 0\.3 m below the ground, z = 0, for .* world = "NED"'),
+        (
+            lambda log: replace(z_down(log), height=log.position[:, 2] - VEHICLE.gear_clearance),
+            r'height rises while position z falls \(correlation -1\.00\): .* world = "NED"',
+        ),
+        (misordered, "more than 60 degrees from upright for .* order right"),
         (lambda log: replace(log, metadata={**log.metadata, "clock_jumps": 2}), "the clock jumps or stops at 2 places"),
     ],
 )
@@ -93,6 +112,20 @@ def test_each_reason_alone_makes_it_unfit(
 ) -> None:
     reasons = fit_for_learning(change(log), VEHICLE).reasons
     assert any(re.search(reason, text) for text in reasons), reasons
+
+
+def test_a_misread_frame_is_no_crash_and_no_flight_makes_up_for_it(log: FlightLog) -> None:
+    for change in (z_down, misordered):
+        verdict = fit_for_learning(change(log), VEHICLE)
+        assert len(verdict.useless) == 1
+        assert not any("crash" in reason for reason in verdict.reasons)
+    assert any('world = "NED"' in reason for reason in fit_for_learning(z_down(log)).useless)
+
+
+def test_a_floor_with_a_step_turns_no_height_round(log: FlightLog) -> None:
+    z = log.position[:, 2]
+    stepped = z - VEHICLE.gear_clearance - np.where(log.position[:, 0] > np.median(log.position[:, 0]), 0.2, 0.0)
+    assert not fit_for_learning(replace(log, height=stepped), VEHICLE).useless
 
 
 def test_the_band_holds_what_moves_within_it_alone() -> None:

@@ -271,7 +271,9 @@ def test_a_failed_conversion_leaves_the_file_that_was_there(tmp_path: Path, monk
     write_mcap(short_log(), tmp_path / "log")
     before = (tmp_path / "log").read_bytes()
     limited(monkeypatch, 1000, OSError(errno.ENOSPC, "No space left on device"))
-    with pytest.raises(UserError, match="No space left"):
+    with pytest.raises(
+        UserError, match=r"/log cannot be written: No space left on device; nothing half-written is left$"
+    ):
         write_mcap(full_log(), tmp_path / "log")
     assert (tmp_path / "log").read_bytes() == before
     assert os.listdir(tmp_path) == ["log"]

@@ -46,7 +46,7 @@ def test_the_offset_is_found_to_milliseconds(log: FlightLog, start: float, stop:
     offset, correlation, by = clock_offset(log, mocap(log, start, stop))
     assert offset == pytest.approx(start, abs=0.004)
     assert correlation > 0.7
-    assert by == "angular speed"
+    assert by == "angular and vertical speed"
     offset, _, by = clock_offset(replace(log, body_rates=None), mocap(log, start, stop))
     assert offset == pytest.approx(start, abs=0.006)
     assert by == "vertical speed"
@@ -80,6 +80,8 @@ def test_velocity_is_differentiated_where_the_cameras_give_none(log: FlightLog, 
     assert_allclose(found.position, cameras.position, atol=1e-9)
     error = found.velocity - cameras.velocity
     assert np.sqrt(np.mean(error[10:-10] ** 2)) < 0.05
+    joined = join_motion_capture(log, tmp_path / "x.csv", ColumnMap.from_table({"columns": columns}))
+    assert "differentiated" in joined.metadata["velocity_from"]
 
 
 def test_convert_joins_and_reports_the_offset(log: FlightLog, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -93,6 +95,20 @@ def test_convert_joins_and_reports_the_offset(log: FlightLog, tmp_path: Path, ca
     assert joined.metadata["height_source"] == "motion capture"
 
 
+def test_an_occlusion_is_a_hole_in_the_flight(log: FlightLog, tmp_path: Path) -> None:
+    cameras = mocap(log, 3.17, 25.0)
+    write_csv(cameras, tmp_path / "cameras.csv")
+    lines = (tmp_path / "cameras.csv").read_text().split("\n")
+    lines[1001:1051] = [line.split(",")[0] + ",nan" * 10 for line in lines[1001:1051]]
+    (tmp_path / "cameras.csv").write_text("\n".join(lines))
+    joined = join_motion_capture(log, tmp_path / "cameras.csv")
+    said = " ".join(joined.warnings)
+    assert "50 of 2184 records hold no number" in said
+    assert "position: 1 holes, the longest of 0.51 s" in said
+    assert joined.metadata["motion_capture"]["offset_s"] == pytest.approx(3.17, abs=0.004)
+    assert np.diff(joined.t).max() == pytest.approx(0.51, abs=0.02)
+
+
 def test_another_flight_is_refused(log: FlightLog) -> None:
     other = flight(VEHICLE, 20.0, seed=5, tilt=0.1)
     with pytest.raises(UserError, match="is it the same flight"):
@@ -103,9 +119,56 @@ def test_a_periodic_motion_has_no_single_offset(log: FlightLog) -> None:
     t = np.arange(0, 30, 0.01)
     rates = np.zeros((len(t), 3))
     rates[:, 0] = 1 + np.sin(2 * np.pi * 0.5 * t)
-    swinging = replace(log, body_rates=rates)
+    level = log.velocity * [1, 1, 0]
+    swinging = replace(log, body_rates=rates, velocity=level)
     cameras = mocap(log, 0.0, 20.0)
     angle = np.cumsum(rates[: len(cameras.t), 0]) * 0.01
     attitude = np.stack([np.cos(angle / 2), np.sin(angle / 2), 0 * angle, 0 * angle], axis=-1)
     with pytest.raises(UserError, match="cannot be aligned"):
-        clock_offset(swinging, replace(cameras, attitude=attitude))
+        clock_offset(swinging, replace(cameras, attitude=attitude, velocity=level[: len(cameras.t)]))
+
+
+def with_spike(cameras: FlightLog, at: int) -> FlightLog:
+    """Cameras that take the markers for turned by a radian, for three records."""
+    attitude = cameras.attitude.copy()
+    turned = np.array([np.cos(0.5), 0.0, 0.0, np.sin(0.5)])
+    attitude[at : at + 3] = np.asarray(quaternion_multiply(turned, attitude[at : at + 3]))
+    return replace(cameras, attitude=attitude)
+
+
+def test_a_spike_in_both_does_not_align_them(log: FlightLog) -> None:
+    assert log.body_rates is not None
+    rates = log.body_rates.copy()
+    rates[2500:2504] += 30.0
+    offset, *_ = clock_offset(replace(log, body_rates=rates), with_spike(mocap(log, 3.17, 25.0), 100))
+    assert offset == pytest.approx(3.17, abs=0.006)
+
+
+def test_another_vertical_speed_is_another_flight(log: FlightLog) -> None:
+    cameras = mocap(log, 3.17, 25.0)
+    with pytest.raises(UserError, match=r"vertical speed by -?0\..*z up in both\?.*--mocap-offset"):
+        clock_offset(log, replace(cameras, velocity=cameras.velocity * [1, 1, -1]))
+
+
+def test_half_of_the_shorter_one_must_overlap(log: FlightLog) -> None:
+    early = replace(log, **{n: getattr(log, n)[:1500] for n in ("t", "position", "velocity", "attitude", "body_rates")},
+                    rotor_speed=None, specific_force=None, height=None, metadata={"source": "early"})  # fmt: skip
+    with pytest.raises(UserError, match="cannot be aligned"):
+        clock_offset(early, mocap(log, 9.0, 25.0))
+
+
+def test_the_offset_may_be_given_and_rotors_are_not_lost_over_it(
+    log: FlightLog, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    write_csv(mocap(log, 3.17, 25.0), tmp_path / "cameras.csv")
+    write_mcap(log, tmp_path / "log.mcap")
+    line = [*(str(tmp_path / name) for name in ("log.mcap", "joined.mcap")), "--mocap", str(tmp_path / "cameras.csv")]
+    assert cli.main(["logs", "convert", *line, "--mocap-offset", "3.17"]) == 0
+    assert "its clock is 3.170 s behind the log's (given)" in " ".join(capsys.readouterr().out.split())
+    with pytest.warns(NeuralLanderWarning):
+        joined = read_log(tmp_path / "joined.mcap")
+    assert joined.rotor_speed is not None
+    (tmp_path / "joined.mcap").unlink()
+    assert cli.main(["logs", "convert", *line, "--mocap-offset", "25"]) == 2
+    assert "less than half of it has rotor_speed: no thrust would be left" in capsys.readouterr().err
+    assert not (tmp_path / "joined.mcap").exists()

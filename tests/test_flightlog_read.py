@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import usd_file
 from flights import full_log
+from learning_flights import flight
 
+from neural_lander.certificate import steepest
 from neural_lander.cli import main as cli
 from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.flightlog import FORMATS, FlightLog, read_log, read_logs, write_csv, write_mcap
@@ -169,6 +171,62 @@ def test_logs_reads_a_foreign_table_with_a_column_map(tmp_path: Path, capsys: py
     code, out, _ = run(capsys, "logs", "info", tmp_path / "foreign", "--columns", tmp_path / "map.json", "--json")
     assert code == 0
     assert json.loads(out)["logs"][0]["duration_s"] == pytest.approx(0.04)
+
+
+def test_a_folder_of_foreign_files_is_told_the_formats_once(tmp_path: Path) -> None:
+    for k in range(3):
+        (tmp_path / f"{k}.bin").write_bytes(bytes(range(256)))
+    with (
+        pytest.raises(UserError, match="holds no flight log") as refused,
+        pytest.warns(NeuralLanderWarning, match="no known log format") as caught,
+    ):
+        read_logs([tmp_path])
+    said = [*(str(w.message) for w in caught), str(refused.value)]
+    assert len(said) == 4
+    assert sum("can be read: " in text for text in said) == 1
+
+
+def write_foreign(path: Path, seed: int) -> dict[str, str]:
+    """A flight under a stranger's column names, and the map's columns."""
+    table = flight(load_vehicle("intel-aero"), 20.0, seed=seed).to_dataframe().rename(columns=lambda name: f"my {name}")
+    table.to_csv(path, index=False)
+    return {name.removeprefix("my "): name for name in table.columns}
+
+
+@pytest.fixture
+def foreign(tmp_path: Path) -> tuple[Path, Path]:
+    """A folder of three flights in a foreign CSV and one in MCAP, and the column map."""
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    columns = [write_foreign(folder / f"{seed}.csv", seed) for seed in range(3)]
+    write_mcap(flight(load_vehicle("intel-aero"), 20.0, seed=3), folder / "ours.mcap")
+    (tmp_path / "map.json").write_text(json.dumps({"columns": columns[0]}))
+    return folder, tmp_path / "map.json"
+
+
+def test_every_verb_that_takes_logs_takes_a_column_map(
+    foreign: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steepest, "ROUNDS", 2)
+    (folder, columns), bundle, aero = foreign, tmp_path / "B", ("--vehicle", "intel-aero")
+    small = ("--epochs", "1", "--hidden", "4", "--held-out", "0", "--json")
+    code, out, err = run(capsys, "train", folder, *aero, "--out", bundle, "--columns", columns, *small)
+    assert code == 0, err
+    assert json.loads(out)["flights"] == 4
+    code, out, err = run(capsys, "logs", "quality", folder, *aero, "--columns", columns, "--json")
+    assert (code, len(json.loads(out)["flights"])) == (0, 4), err
+    code, out, err = run(capsys, "evaluate", bundle, folder, "--columns", columns, "--json")
+    assert (code, len(json.loads(out)["flights"])) == (0, 4), err
+    code, out, err = run(capsys, "logs", "info", folder, "--columns", columns, "--json")
+    assert (code, len(json.loads(out)["logs"])) == (0, 4), err
+    write_foreign(tmp_path / "new.csv", 9)
+    code, out, err = run(capsys, "retrain", bundle, tmp_path / "new.csv", "--columns", columns, "--json")
+    assert code in (0, 1), err  # the old flights were found and read as well
+    assert json.loads(out)["gates"]
+    for verb in ("evaluate", "retrain"):
+        code, _, err = run(capsys, verb, bundle, tmp_path / "new.csv")
+        assert code == 2
+        assert "(--columns)" in err
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,14 @@ def test_a_bag_without_a_pose_says_what_it_holds(tmp_path: Path) -> None:
         read_log(ros_file.write(tmp_path, "sqlite3", content))
 
 
+def test_rotors_in_a_type_that_is_not_read_are_told_those_that_are(tmp_path: Path) -> None:
+    content = [m for m in ros_file.messages() if m[0] != "/mavros/rc/out"]
+    content += [("/motors", "geometry_msgs/msg/Vector3Stamped", m[2], {}) for m in content if m[0] == "/imu"]
+    said = r"no rotor command .* \(mavros_msgs/msg/RCOut, actuator_msgs/msg/Actuators, .* not read: /motors \(geometry"
+    with pytest.warns(NeuralLanderWarning, match=said):
+        assert read_log(ros_file.write(tmp_path, "mcap", content)).rotor_command is None
+
+
 def test_the_choice_among_topics_of_one_type_is_said(tmp_path: Path) -> None:
     content = ros_file.messages()
     content += [("/odom/coarse", *m[1:]) for m in content if m[0] == "/odom"][::5]

@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -170,7 +171,8 @@ def test_the_verb_prints_one_json_object_and_writes_the_page(
     assert main([*line, "--snippet"]) == 0
     shown = capsys.readouterr().out
     assert "1 of 1 flights can be learned from" in shown
-    assert "thrust_coefficient = {" in shown
+    identified = tomllib.loads(shown.partition("# identified, not applied")[2])
+    assert "a wrong mass would show here" in identified["thrust_coefficient"]["source"]
 
 
 def test_the_verb_says_where_a_page_cannot_be_written(

@@ -234,7 +234,8 @@ def test_what_cannot_be_read_and_what_is_not_finite_is_a_mistake_in_the_input(
     before = held(place / "B")
     write_csv(flight(VEHICLE, 24.0, seed=31), place / "holes.csv")
     lines = (place / "holes.csv").read_text().splitlines()
-    lines[700] = ",".join(["nan" if k == 2 else cell for k, cell in enumerate(lines[700].split(","))])
+    for n in range(1, len(lines), 3):  # more than are left out
+        lines[n] = ",".join(["nan" if k == 2 else cell for k, cell in enumerate(lines[n].split(","))])
     (place / "holes.csv").write_text("\n".join(lines) + "\n")
     (place / "junk.bin").write_bytes(b"\x00\x01junk" * 99)
     for name, cause in (("holes.csv", "not a finite number|nan"), ("junk.bin", "no known log format")):

@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy.spatial.transform import Rotation
 
-from neural_lander.errors import UserError
+from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.vehicle import builtin_vehicles, load_vehicle, parse_vehicle
 
 INTEL_AERO = load_vehicle("intel-aero").text
@@ -60,6 +60,33 @@ def test_a_users_own_file_works_wherever_a_name_does(tmp_path: Path) -> None:
     path.write_text(INTEL_AERO.replace('name = "intel-aero"', 'name = "mine"'))
     assert load_vehicle(path).name == load_vehicle(str(path)).name == "mine"
     assert load_vehicle(path).sha256 == load_vehicle("intel-aero").sha256
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "doubt"),
+    [
+        (
+            "value = 1000.0,",
+            "value = 9900.0,",
+            r"rotor_speed_max = 9900 rad/s gives \d+ times the weight in thrust: is it in rpm",
+        ),
+        (
+            "[0.0085, 0.0085, 0.0135]",
+            "[0.085, 0.085, 0.135]",
+            r"inertia = .* further than the rotors \(0\.18 m\): is it in g cm",
+        ),
+    ],
+)
+def test_a_number_in_another_unit_than_it_says_is_doubted(tmp_path: Path, old: str, new: str, doubt: str) -> None:
+    assert INTEL_AERO.count(old) == 1
+    (tmp_path / "mine.toml").write_text(INTEL_AERO.replace(old, new))
+    with pytest.warns(NeuralLanderWarning, match=doubt):
+        load_vehicle(tmp_path / "mine.toml")
+
+
+def test_a_file_that_windows_marked_is_read_without_its_mark(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(INTEL_AERO, "utf-8-sig")
+    assert load_vehicle(tmp_path / "mine.toml").text == INTEL_AERO
 
 
 def test_the_hash_follows_every_number_and_the_profile_text_only_the_original() -> None:

@@ -11,8 +11,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from neural_lander.cli.log_options import Columns, read_given
 from neural_lander.cli.output import emit, progress
-from neural_lander.flightlog import read_logs
 from neural_lander.residual.digest import unique_logs
 from neural_lander.residual.samples import residual_samples
 from neural_lander.residual.scoring import GRAM
@@ -30,11 +30,12 @@ def ablate(
     folds: Annotated[int, typer.Option(min=2, help="Folds over the flights that stay in the air.")] = 4,
     only: Annotated[list[str] | None, typer.Option(help="A variant by name; may be given several times.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+    columns: Columns = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Train every variant of the model and judge it on flights and on landings that it has not seen."""
     profile = load_vehicle(vehicle)
-    logs = unique_logs(read_logs(paths))
+    logs = unique_logs(read_given(paths, columns))
     with progress() as bars:
         flights = [residual_samples(log, profile) for log in bars.track(logs, description="samples")]
         from neural_lander.residual.ablation import VARIANTS, ablation  # torch: after what can be refused

@@ -15,7 +15,7 @@ from rich.table import Table
 from neural_lander.cli.output import emit, progress
 from neural_lander.cli.plant_options import Effects, Ground
 from neural_lander.cli.results import check_folder
-from neural_lander.errors import NeuralLanderWarning
+from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.flightlog import FlightLog, write_mcap
 from neural_lander.vehicle import load_vehicle
 from sim.collection import FLIGHT_TIME, FLIGHTS, collect_flight
@@ -42,14 +42,19 @@ def collect(
         airframe
     )
     check_folder(out)
+    paths = [out / f"{plant.vehicle.name}_airframe{airframe}_seed{seed}_{k:02d}.mcap" for k in range(flights)]
+    there = [path.name for path in paths if path.exists()]
+    if there:
+        raise UserError(
+            f"--out {out} holds {len(there)} logs of an earlier collection by these names, {there[0]} the first: name "
+            "another folder or --seed, or remove them"
+        )
     jobs = (delayed(_fly)(plant, collection_seed(seed, airframe, k), duration) for k in range(flights))
     logs: list[FlightLog] = []
-    paths: list[Path] = []
     with progress() as bars:
         task = bars.add_task("flights", total=flights)
-        for k, log in enumerate(Parallel(n_jobs=workers, return_as="generator")(jobs)):
-            paths.append(out / f"{plant.vehicle.name}_airframe{airframe}_seed{seed}_{k:02d}.mcap")
-            write_mcap(log, paths[-1])
+        for path, log in zip(paths, Parallel(n_jobs=workers, return_as="generator")(jobs), strict=True):
+            write_mcap(log, path)
             logs.append(log)
             bars.advance(task)
     tipped = [path.name for path, log in zip(paths, logs, strict=True) if log.duration < duration - 1.0]

@@ -13,10 +13,10 @@ from rich.console import Group
 from rich.text import Text
 
 from neural_lander.bundle import load_bundle
+from neural_lander.cli.log_options import Columns, read_given
 from neural_lander.cli.output import emit, progress, to_json
 from neural_lander.cli.tables import error_table, evidence_line, flight_table, left_lines, slope_line
 from neural_lander.errors import NeuralLanderWarning, UserError
-from neural_lander.flightlog import read_logs
 from neural_lander.flightlog.files import replacing
 from neural_lander.flightlog.fitness import why_useless
 from neural_lander.residual.digest import recorded
@@ -46,13 +46,14 @@ def evaluate(
     page: Annotated[
         Path | None, typer.Option("--report", help="Write a page (HTML) with figures, for desk or phone.")
     ] = None,
+    columns: Columns = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Judge a bundle on flight logs it has not seen: errors in f_a,z against zero, mean and Cheeseman-Bennett."""
     if trim not in TRIMS:
         raise UserError(f"--trim {trim} is unknown; choose one of: {', '.join(TRIMS)}")
     loaded = load_bundle(bundle)
-    logs = read_logs(paths)
+    logs = read_given(paths, columns)
     for reason in filter(None, (why_useless(log, loaded.vehicle) for log in logs)):
         warnings.warn(f"judged by it all the same: {reason}", NeuralLanderWarning, stacklevel=2)
     cut_off = loaded.info["training"]["cut_off"]

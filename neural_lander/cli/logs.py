@@ -12,10 +12,12 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from neural_lander.cli.log_options import Columns, load_map, read_given
 from neural_lander.cli.logs_quality import quality
 from neural_lander.cli.output import emit
 from neural_lander.errors import NeuralLanderWarning, UserError
-from neural_lander.flightlog import ColumnMap, FlightLog, read_log, read_logs, write_csv, write_mcap
+from neural_lander.flightlog import read_log, write_csv, write_mcap
+from neural_lander.flightlog.differentiate import VELOCITY_FROM
 from neural_lander.flightlog.motion_capture import join_motion_capture
 from neural_lander.flightlog.plot import plot_log
 from neural_lander.flightlog.summary import summary
@@ -29,9 +31,6 @@ app.command()(quality)
 
 WRITERS = {".mcap": write_mcap, ".csv": write_csv}
 
-Columns = Annotated[
-    Path | None, typer.Option("--columns", help="Column map (TOML or JSON) of a CSV file without our header.")
-]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Input = Annotated[Path, typer.Argument(metavar="IN", help="Flight log; its format is recognised by content.")]
 
@@ -47,9 +46,7 @@ def info(
 ) -> None:
     """Show what is in flight logs: format, duration, rate, gaps, height, damage, and whether to learn from them."""
     profile = load_vehicle(vehicle) if vehicle is not None else None
-    mapped = ColumnMap.load(columns) if columns is not None else None
-    logs = read_logs(paths) if mapped is None else [read_log(path, column_map=mapped) for path in paths]
-    figures = [summary(log, profile) for log in logs]
+    figures = [summary(log, profile) for log in read_given(paths, columns)]
     emit({"logs": figures}, as_json, lambda: _render(figures))
 
 
@@ -64,6 +61,12 @@ def convert(
     mocap_columns: Annotated[
         Path | None, typer.Option("--mocap-columns", help="Column map of that file, where it lacks our header.")
     ] = None,
+    mocap_offset: Annotated[
+        float | None,
+        typer.Option(
+            "--mocap-offset", help="Time in s after the log's first record at which that file begins; default: found."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write a flight log as our MCAP or CSV, joined with motion capture where there is one."""
@@ -72,13 +75,17 @@ def convert(
         raise UserError(f"{out} ends in '{out.suffix}': a log is written as {' or '.join(WRITERS)}")
     if out.exists() and source.exists() and out.samefile(source):
         raise UserError(f"{out} is the log that is read: choose another name")
-    log = _read(source, columns)
+    log = read_log(source, column_map=load_map(columns))
     result: dict[str, Any] = {"in": source, "out": out}
     lines = []
+    if mocap is None and mocap_offset is not None:
+        raise UserError("--mocap-offset is about --mocap: name its file")
     if mocap is not None:
-        log = join_motion_capture(log, mocap, ColumnMap.load(mocap_columns) if mocap_columns is not None else None)
+        log = join_motion_capture(log, mocap, load_map(mocap_columns), mocap_offset)
         result["motion_capture"] = aligned = log.metadata["motion_capture"]
-        by = f"{aligned['by']} correlates by {aligned['correlation']:.2f}"
+        by = aligned["by"]
+        if mocap_offset is None:
+            by = f"{by} correlates by {aligned['correlation']:.2f}"
         lines.append(Text(f"{mocap}: its clock is {aligned['offset_s']:.3f} s behind the log's ({by})"))
     write(log, out)
     if write is write_csv and log.metadata.get(QUADRANTS_KEY):
@@ -100,13 +107,9 @@ def plot(
     as_json: Json = False,
 ) -> None:
     """Draw height, tilt, rotors and battery over time."""
-    drawn = plot_log(_read(source, columns), out)
+    drawn = plot_log(read_log(source, column_map=load_map(columns)), out)
     titles = [panel.title for panel in drawn]
     emit({"in": source, "out": out, "panels": titles}, as_json, lambda: Text(f"{out}: {', '.join(titles)}"))
-
-
-def _read(path: Path, columns: Path | None) -> FlightLog:
-    return read_log(path, column_map=ColumnMap.load(columns) if columns is not None else None)
 
 
 def _render(figures: list[dict[str, Any]]) -> Group:
@@ -126,7 +129,7 @@ def _render(figures: list[dict[str, Any]]) -> Group:
             ratio = log.get("thrust_to_weight")
             row += [f"{log['gear_height_min_m']:.3f}", "-" if ratio is None else f"{ratio:.3f}"]
         table.add_row(*(Text(cell) for cell in row))
-    return Group(table, *_verdicts(figures), *_fields(figures))
+    return Group(table, *_verdicts(figures), *_derived(figures), *_fields(figures))
 
 
 def _verdicts(figures: list[dict[str, Any]]) -> list[Text]:
@@ -135,6 +138,15 @@ def _verdicts(figures: list[dict[str, Any]]) -> list[Text]:
         Text(f"{Path(log['path']).name} is not fit for learning: {'; '.join(log['fit_for_learning']['reasons'])}")
         for log in figures
         if not log["fit_for_learning"]["fit"]
+    ]
+
+
+def _derived(figures: list[dict[str, Any]]) -> list[Text]:
+    """One line for each log whose velocity was not logged."""
+    return [
+        Text(f"{Path(log['path']).name}: velocity is from {log['metadata'][VELOCITY_FROM]}")
+        for log in figures
+        if VELOCITY_FROM in log["metadata"]
     ]
 
 

@@ -11,8 +11,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from neural_lander.cli.log_options import Columns, read_given
 from neural_lander.cli.output import emit, progress, to_json
-from neural_lander.flightlog import read_logs
 from neural_lander.vehicle import load_vehicle
 
 
@@ -21,13 +21,14 @@ def quality(
     vehicle: Annotated[str, typer.Option(help="Vehicle that flew: a built-in profile or a file.")],
     out: Annotated[Path | None, typer.Option(help="Write a page (HTML) with figures, for desk or phone.")] = None,
     snippet: Annotated[bool, typer.Option("--snippet", help="Print profile lines with the identified values.")] = False,
+    columns: Columns = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Judge flights as a data set: coverage, thrust excitation, lag, bias, outliers, and what to fly next."""
     from neural_lander.residual.quality.log_set import quality_report  # SciPy: `logs info` does without
 
     profile = load_vehicle(vehicle)
-    logs = read_logs(paths)
+    logs = read_given(paths, columns)
     with progress() as bars:
         task = bars.add_task("flights", total=1.0)
         report = to_json(quality_report(logs, profile, lambda share: bars.update(task, completed=share)))
@@ -35,10 +36,12 @@ def quality(
         from neural_lander.pages.quality_page import write_quality_page
 
         write_quality_page(report, out)
-    emit({**report, "page": out}, as_json, lambda: _render(report, out, snippet))
+    emit({**report, "page": out}, as_json, lambda: _render(report, out))
+    if snippet and not as_json and report.get("profile_snippet"):
+        typer.echo(f"\n# identified, not applied\n{report['profile_snippet']}")  # rich would break a string's line
 
 
-def _render(report: dict[str, Any], out: Path | None, snippet: bool) -> Group:
+def _render(report: dict[str, Any], out: Path | None) -> Group:
     parts: list[Any] = [_flights(report)]
     if "height_bands" in report:
         parts.append(_bands(report))
@@ -47,8 +50,6 @@ def _render(report: dict[str, Any], out: Path | None, snippet: bool) -> Group:
         reasons = flight["fit_for_learning"]["reasons"]
         if reasons:
             parts.append(Text(f"- {flight['log']} is not fit for learning: {'; '.join(reasons)}"))
-    if snippet and report.get("profile_snippet"):
-        parts.append(Text(f"\n# identified, not applied\n{report['profile_snippet']}"))
     if out is not None:
         parts.append(Text(str(out)))
     return Group(*parts)

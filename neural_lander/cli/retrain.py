@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,10 +16,11 @@ from neural_lander.bundle import Bundle, bundle_contents, load_bundle
 from neural_lander.bundle_files import read_files, read_parts, write_files
 from neural_lander.bundle_history import History, appended, read_history, version, with_history
 from neural_lander.certificate import check
+from neural_lander.cli.log_options import Columns, load_map
 from neural_lander.cli.output import console, emit, progress
 from neural_lander.cli.retrain_tables import history_table, retraining
 from neural_lander.errors import NeuralLanderWarning, UserError
-from neural_lander.flightlog import FlightLog, read_logs
+from neural_lander.flightlog import ColumnMap, FlightLog, read_log, read_logs
 from neural_lander.flightlog.fitness import without_useless
 
 GATE_FAILED = 1  # exit code: the input was sound, the new model or a new log was not good enough
@@ -45,6 +47,7 @@ def retrain(
     seed: Annotated[
         int | None, typer.Option(help="Seed of the fit, not of what judges it; default: the bundle's.")
     ] = None,
+    columns: Columns = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Learn on: fit on old and new flights, judge old and new model on flights neither saw, certify, then replace.
@@ -67,20 +70,33 @@ def retrain(
     elif rollback is not None:
         _roll_back(bundle, rollback, as_json)
     elif paths or without:
-        _retrain(bundle, paths or [], data or [], without or [], seed, as_json)
+        _retrain(bundle, paths or [], data or [], without or [], seed, load_map(columns), as_json)
     else:
         raise UserError("nothing to do: name new flight logs, or a log to take out with --without")
 
 
 def _retrain(
-    path: Path, paths: Sequence[Path], folders: Sequence[Path], without: Sequence[str], seed: int | None, as_json: bool
+    path: Path,
+    paths: Sequence[Path],
+    folders: Sequence[Path],
+    without: Sequence[str],
+    seed: int | None,
+    column_map: ColumnMap | None,
+    as_json: bool,
 ) -> None:
     before = read_files(path)
     bundle, past = load_bundle(path), read_history(before, str(path))
     with progress() as bars:
         tasks = {stage: bars.add_task(stage, total=1.0) for stage in STAGES}
         report, after = _learn(
-            bundle, past, paths, folders, without, seed, lambda s, done: bars.update(tasks[s], completed=done)
+            bundle,
+            past,
+            paths,
+            folders,
+            without,
+            seed,
+            column_map,
+            lambda s, done: bars.update(tasks[s], completed=done),
         )
     if after is not None:
         note = {
@@ -109,6 +125,7 @@ def _learn(
     folders: Sequence[Path],
     without: Sequence[str],
     seed: int | None,
+    column_map: ColumnMap | None,
     stage: Stage,
 ) -> tuple[dict[str, Any], dict[str, bytes] | None]:
     """The report, and the four files that may replace the old ones; None where a gate failed."""
@@ -120,13 +137,14 @@ def _learn(
     entries = manifest.withdraw(bundle.info["datasets"], without)
     options = learning.options_of(bundle, seed)
     in_use = manifest.active(entries)
-    new_logs, ignored = learning.unknown_logs(_read(paths, bundle), entries)
+    new_logs, ignored = learning.unknown_logs(_read(paths, bundle, column_map), entries)
     for one in ignored:
         _warn(f"{one['log']} is left out: {one['reason']}")
     if paths and not new_logs and not without:
         raise UserError("nothing new to learn from: the bundle knows every flight that was given")
 
-    old = learning.old_flights(bundle, in_use, manifest.find_logs(in_use, bundle.path, folders), options, stage)
+    read = partial(read_log, column_map=column_map)
+    old = learning.old_flights(bundle, in_use, manifest.find_logs(in_use, bundle.path, folders, read), options, stage)
     number = len(past.entries) + 1
     new, gate, rows = learning.check_new(bundle, old, new_logs, options, number, stage)
     report: dict[str, Any] = {
@@ -138,7 +156,7 @@ def _learn(
     if not gate.passed:
         return report, None
 
-    withdrawn, lost = _withdrawn(bundle, entries, folders, learning, options, stage)
+    withdrawn, lost = _withdrawn(bundle, entries, folders, learning, options, read, stage)
     done = learning.refit(bundle, old, new, withdrawn, lost, options, stage)
     network = done.result.predictors.network
     slopes, thrusts = certified_slopes(
@@ -172,6 +190,7 @@ def _withdrawn(
     folders: Sequence[Path],
     learning: Any,
     options: Any,
+    read: Callable[[Path], FlightLog],
     stage: Stage,
 ) -> tuple[list[Any], bool]:
     """Flights that are taken out now, and whether they cannot be found."""
@@ -180,13 +199,15 @@ def _withdrawn(
     pairs = zip(bundle.info["datasets"], entries, strict=True)
     gone = [before for before, now in pairs if role(before) == TRAIN and role(now) == WITHDRAWN]
     try:
-        return list(learning.old_flights(bundle, gone, find_logs(gone, bundle.path, folders), options, stage)), False
+        return list(
+            learning.old_flights(bundle, gone, find_logs(gone, bundle.path, folders, read), options, stage)
+        ), False
     except UserError as error:
         _warn(f"the old model is compared as it is, which saw the flights that judge: {error}")
         return [], True
 
 
-def _read(paths: Sequence[Path], bundle: Bundle) -> list[FlightLog]:
+def _read(paths: Sequence[Path], bundle: Bundle, column_map: ColumnMap | None) -> list[FlightLog]:
     """Logs of files and folders that can be learned from.
 
     Raises
@@ -196,7 +217,7 @@ def _read(paths: Sequence[Path], bundle: Bundle) -> list[FlightLog]:
     """
     from neural_lander.residual.retraining.poison import check_vehicle
 
-    logs = read_logs(paths) if paths else []
+    logs = read_logs(paths, column_map=column_map) if paths else []
     for log in logs:
         check_vehicle(log, bundle.vehicle)
     return without_useless(logs, bundle.vehicle)

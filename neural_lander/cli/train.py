@@ -15,10 +15,10 @@ from rich.text import Text
 from neural_lander.bundle import Bundle, replace_certificate, save_bundle
 from neural_lander.bundle_files import check_bundle_destination
 from neural_lander.certificate.document import certified_slopes, certify
+from neural_lander.cli.log_options import Columns, read_given
 from neural_lander.cli.output import emit, progress
 from neural_lander.cli.tables import certificate_table, error_table, evidence_line, left_lines, slope_line
 from neural_lander.errors import NeuralLanderWarning, UserError
-from neural_lander.flightlog import read_logs
 from neural_lander.flightlog.fitness import why_useless, without_useless
 from neural_lander.residual.features import FEATURES
 from neural_lander.residual.options import DEFAULT_GAMMA, DEFAULT_THRUST_SLOPE, TrainingOptions
@@ -71,6 +71,7 @@ def train(
         bool,
         typer.Option("--any-log", help="Learn also from logs without height above ground or with too coarse rates."),
     ] = False,
+    columns: Columns = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Learn the residual force from flight logs, bound it, and write a bundle.
@@ -100,7 +101,7 @@ def train(
         layers=layers,
     )
     check_bundle_destination(out)
-    logs = read_logs(paths)
+    logs = read_given(paths, columns)
     if any_log:
         for reason in filter(None, (why_useless(log, profile) for log in logs)):
             warnings.warn(f"learned from all the same (--any-log): {reason}", NeuralLanderWarning, stacklevel=2)

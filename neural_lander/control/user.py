@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -78,6 +79,8 @@ class UserEstimate:
             raise UserError(
                 f"controller '{self.name}': d_hat is {found} after {method}: it must be an array of shape (3,), in N"
             )
+        if shape == (3,) and not math.isfinite(sum(self.d_hat.tolist())):
+            raise UserError(f"controller '{self.name}': d_hat = {self.d_hat.tolist()} N after {method}: not finite")
 
 
 @contextmanager

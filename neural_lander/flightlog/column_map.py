@@ -4,11 +4,12 @@ A map is a TOML or JSON file::
 
     world = "NED"            # or "ENU", the default; see below
     quaternion = "xyzw"      # order of a list of attitude columns; default "wxyz"
+    decimal = ","            # default "."
 
     [columns]
     t = { column = "time", unit = "ms" }
     position = { columns = ["x", "y", "z"], unit = "mm" }
-    velocity = ["vx", "vy", "vz"]                            # SI where no unit is given
+    velocity = ["vx", "vy", "vz"]                            # SI where no unit is given; differentiated where missing
     attitude = ["qx", "qy", "qz", "qw"]
     rotor_command = { columns = ["m1", "m2", "m3", "m4"], unit = "pwm", scale = 1.52587890625e-5 }
     height = { column = "sonar_down", unit = "cm", scale = -1 }
@@ -36,6 +37,8 @@ from neural_lander.flightlog.units import si_unit
 
 WORLDS = ("ENU", "NED")
 QUATERNION_ORDERS = ("wxyz", "xyzw")
+DECIMALS = (".", ",")
+KEYS = ("world", "quaternion", "decimal", "columns")
 
 
 def component_names(field: str) -> tuple[str, ...]:
@@ -66,6 +69,7 @@ class ColumnMap:
 
     columns: Mapping[str, Column]
     world: str = "ENU"
+    decimal: str = "."
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> ColumnMap:
@@ -77,7 +81,7 @@ class ColumnMap:
             Where the file cannot be read or is no valid map.
         """
         try:
-            text = Path(path).read_text("utf-8")
+            text = Path(path).read_text("utf-8-sig")
             table = json.loads(text) if text.lstrip().startswith("{") else tomllib.loads(text)
         except OSError as error:
             raise UserError(f"column map {path} cannot be read: {error.strerror}") from error
@@ -88,9 +92,9 @@ class ColumnMap:
     @classmethod
     def from_table(cls, table: Mapping[str, Any], where: str = "column map") -> ColumnMap:
         """Map from the nested form that the module describes; ``where`` begins every error message."""
-        unknown = sorted(set(table) - {"world", "quaternion", "columns"})
+        unknown = sorted(set(table) - set(KEYS))
         if unknown:
-            raise UserError(f"{where}: unknown key '{unknown[0]}'; known keys: world, quaternion, columns")
+            raise UserError(f"{where}: unknown key '{unknown[0]}'; known keys: {', '.join(KEYS)}")
         world = _choice(table, "world", WORLDS, where)
         order = _choice(table, "quaternion", QUATERNION_ORDERS, where)
         entries = table.get("columns")
@@ -99,7 +103,7 @@ class ColumnMap:
         columns: dict[str, Column] = {}
         for key, entry in entries.items():
             columns.update(_entry(key, entry, order, where))
-        return cls(columns, world)
+        return cls(columns, world, _choice(table, "decimal", DECIMALS, where))
 
 
 def _choice(table: Mapping[str, Any], key: str, allowed: tuple[str, ...], where: str) -> str:

@@ -16,13 +16,24 @@ import numpy as np
 
 from neural_lander.errors import UserError
 from neural_lander.flightlog.column_map import FIELD_OF, Column, ColumnMap, component_names
+from neural_lander.flightlog.csv_cells import (
+    DELIMITERS,
+    MOST_LEFT_OUT,
+    find_header,
+    in_order,
+    read_numbers,
+    with_decimal_points,
+)
+from neural_lander.flightlog.differentiate import VELOCITY_FROM, WORDS, differentiated
 from neural_lander.flightlog.files import replacing
+from neural_lander.flightlog.fitness import LEAST_RATE
 from neural_lander.flightlog.gaps import gap_words
-from neural_lander.flightlog.log import COLUMNS, REQUIRED, FlightLog
+from neural_lander.flightlog.log import COLUMNS, FlightLog
 from neural_lander.flightlog.units import si_unit
 from neural_lander.frames import swap_attitude, swap_body, swap_world
 
-DELIMITERS = ",;\t"
+NEEDED = ("t", "position", "attitude")
+LEAST_NORM = 0.5  # of a quaternion
 HOLE_PERIODS, SHORTEST_HOLE = 10.0, 0.1  # times the median period, and s: shorter ones are a logger's jitter
 _HEADING = re.compile(r"\s*(\w+)\s*(?:\[([^\]]*)\])?\s*")
 
@@ -34,14 +45,14 @@ class Csv:
     description = "CSV with columns such as 't [s]' and 'position_x [m]', or any other with a column map"
 
     def recognises(self, head: bytes) -> bool:
-        """A first line of text with at least one delimiter, and nothing that is no text."""
+        """A first line of text, but for comments, with at least one delimiter, and nothing that is no text."""
         try:
             text = head.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             if error.start < len(head) - 3:  # only a character that the head cuts is allowed
                 return False
             text = head[: error.start].decode("utf-8-sig")
-        first = text.partition("\n")[0]
+        first, _ = find_header(text.split("\n"))
         return any(d in first for d in DELIMITERS) and all(c.isprintable() or c in "\t\r\n" for c in text)
 
     def read(self, path: Path) -> FlightLog:
@@ -52,6 +63,10 @@ class Csv:
 def read_csv(path: str | os.PathLike[str], column_map: ColumnMap | None = None) -> FlightLog:
     """A flight from a table with one header line, delimited by comma, semicolon or tab.
 
+    Comments (``#``) before the header are passed over. Records that lack a number or a rotation, and such whose time is
+    no later than that of one before, are left out, each kind with one warning that counts them, up to a fifth of all.
+    Where velocity is missing it is differentiated from position, and the metadata says so (``velocity_from``).
+
     A last line without its end of line is warned of, and left out where it does not parse; so are records that a
     regular clock shows to be missing, and with any other clock a hole, as a damaged digit makes it. Text has no
     checksum and no end mark: other damaged digits, a cut between two lines, and lines that are lost from a table with
@@ -60,13 +75,20 @@ def read_csv(path: str | os.PathLike[str], column_map: ColumnMap | None = None) 
     Raises
     ------
     UserError
-        On a missing column, or a cell that is no finite number: with column and line.
+        On a missing column, or where too many records are bad: with column and line of the first; and where positions
+        are too rare to be differentiated.
     """
     table = read_table(path, column_map)
+    rate = 1 / float(np.median(np.diff(table.fields["t"]))) if len(table.fields["t"]) > 1 else 0.0
+    if VELOCITY_FROM in table.metadata and 0 < rate < LEAST_RATE:
+        raise UserError(
+            f"{path}: the log lacks the field 'velocity' (m/s), and position comes at {rate:.3g} Hz: at least "
+            f"{LEAST_RATE:g} Hz are needed to differentiate it"
+        )
     return FlightLog.from_arrays(
         **table.fields,
         rotor_command_unit=table.rotor_command_unit,
-        metadata={"format": Csv.name, "source": str(path)},
+        metadata={"format": Csv.name, "source": str(path), **table.metadata},
         warnings=table.warnings,
     )
 
@@ -78,12 +100,12 @@ class CsvTable:
     fields: Mapping[str, np.ndarray]
     rotor_command_unit: str
     warnings: tuple[str, ...]
+    metadata: Mapping[str, str]
+    """``velocity_from``, where it is not in the table."""
 
 
-def read_table(
-    path: str | os.PathLike[str], column_map: ColumnMap | None = None, required: Sequence[str] = REQUIRED
-) -> CsvTable:
-    """As :func:`read_csv`, of tables that need hold only the ``required`` fields, time among them."""
+def read_table(path: str | os.PathLike[str], column_map: ColumnMap | None = None) -> CsvTable:
+    """As :func:`read_csv`, without the limits of a flight log."""
     source = str(path)
     try:
         text = Path(path).read_text("utf-8-sig")
@@ -92,16 +114,25 @@ def read_table(
             f"{source} is no text in UTF-8: byte {error.start} is {error.object[error.start]:#04x}"
         ) from error
     lines = text.split("\n")
-    delimiter = max(DELIMITERS, key=lines[0].count)
-    header = [heading.strip() for heading in next(csv.reader(lines[:1], delimiter=delimiter), [])]
+    heading, start = find_header(lines)
+    delimiter = max(DELIMITERS, key=heading.count)
+    header = [name.strip() for name in next(csv.reader([heading], delimiter=delimiter), [])]
+    body = lines[start:]
+    if column_map is not None and column_map.decimal == ",":
+        body = with_decimal_points(body, delimiter, source)
     columns = _own_columns(header, source) if column_map is None else column_map.columns
-    _require_whole_fields(columns, column_map is None, source, required)
+    _require_whole_fields(columns, column_map is None, source)
     wanted = list(columns)
     indices = [_index(columns[name].name, header, source) for name in wanted]
-    numbers, said = _numbers(lines, delimiter, indices, [columns[name].name for name in wanted], source)
-    said += _ragged(lines, delimiter, source)
-    said += _hole(numbers[:, wanted.index("t")] * columns["t"].factor, source)
-    components = {name: numbers[:, k] * columns[name].factor for k, name in enumerate(wanted)}
+    numbers, said = read_numbers(body, start + 1, delimiter, indices, [columns[c].name for c in wanted], source)
+    said += _ragged(body, delimiter, source)
+    numbers = numbers * [columns[name].factor for name in wanted]
+    turning, no_rotation = _rotations(numbers[:, [wanted.index(c) for c in component_names("attitude")]], source)
+    numbers = numbers[turning]
+    kept, out_of_order = in_order(numbers[:, wanted.index("t")], source)
+    numbers = numbers[kept]
+    said += (*no_rotation, *out_of_order, *_hole(numbers[:, wanted.index("t")], source))
+    components = dict(zip(wanted, numbers.T, strict=True))
     fields = {
         field: np.stack([components[c] for c in component_names(field)], axis=-1)
         if COLUMNS[field][0]
@@ -111,7 +142,10 @@ def read_table(
     }
     if column_map is not None and column_map.world == "NED":
         fields = {field: _from_ned(field, values) for field, values in fields.items()}
-    return CsvTable(fields, _rotor_command_unit(columns, source), said)
+    metadata = {}
+    if "velocity" not in fields and len(fields["t"]) > 1:
+        fields["velocity"], metadata[VELOCITY_FROM] = differentiated(fields["t"], fields["position"]), WORDS
+    return CsvTable(fields, _rotor_command_unit(columns, source), said, metadata)
 
 
 def write_csv(log: FlightLog, path: str | os.PathLike[str]) -> None:
@@ -155,12 +189,12 @@ def _own_columns(header: Sequence[str], source: str) -> dict[str, Column]:
     return columns
 
 
-def _require_whole_fields(columns: Mapping[str, Column], own: bool, source: str, required: Sequence[str]) -> None:
-    remedy = "add it, or give a column map that names the columns" if own else "add it to the column map"
+def _require_whole_fields(columns: Mapping[str, Column], own: bool, source: str) -> None:
+    remedy = "add it, or give a column map that names the columns (--columns)" if own else "add it to the column map"
     for field in COLUMNS:
         names = component_names(field)
         missing = [name for name in names if name not in columns]
-        if missing and (field in required or len(missing) < len(names)):
+        if missing and (field in NEEDED or len(missing) < len(names)):
             raise UserError(f"{source}: the log lacks the needed field '{missing[0]}' ({COLUMNS[field][1]}): {remedy}")
 
 
@@ -172,36 +206,21 @@ def _index(name: str, header: Sequence[str], source: str) -> int:
     return header.index(name)
 
 
-def _numbers(
-    lines: list[str], delimiter: str, indices: list[int], names: list[str], source: str
-) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The wanted columns, ``(N, len(indices))``; a last line without its end that does not parse is left out."""
-    body = lines[1:]
-    if not any(line.strip() for line in body):
-        raise UserError(f"{source} holds a header and no records")
-    try:
-        unended = f"{source}: the last line has no end: the file may be cut, within the last number or before more"
-        return _parse(body, delimiter, indices), (unended,) if body[-1].strip() else ()
-    except ValueError as error:
-        if body[-1].strip() and len(body) > 1:
-            try:
-                kept = _parse(body[:-1], delimiter, indices)
-            except ValueError:
-                pass
-            else:
-                return kept, (
-                    f"{source}: cut short: the last line, {len(body[-1])} characters of a record, is lost, "
-                    "and whatever came later",
-                )
-        raise UserError(f"{source}: {_fault(body, delimiter, indices, names) or error}") from error
+def _rotations(attitude: np.ndarray, source: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Which quaternions are no zero, as cameras write where they see nothing, and what is said of the others."""
+    sound = np.linalg.norm(attitude, axis=1) > LEAST_NORM
+    bad = int((~sound).sum())
+    if not bad or bad > MOST_LEFT_OUT * len(sound):  # of which the log will say what it is
+        return np.ones(len(sound), dtype=bool), ()
+    return sound, (f"{source}: {bad} of {len(sound)} records hold no rotation, but zeros: left out",)
 
 
-def _ragged(lines: list[str], delimiter: str, source: str) -> tuple[str, ...]:
+def _ragged(body: list[str], delimiter: str, source: str) -> tuple[str, ...]:
     """What is said of lines with more or fewer cells than most: where bytes are lost, two lines run together."""
-    counts = np.array([line.count(delimiter) for line in lines[1:-1] if line.strip()])
+    counts = np.array([line.count(delimiter) for line in body[:-1] if line.strip()])
     usual = int(np.median(counts)) if len(counts) else 0
     others = np.flatnonzero(counts != usual)
-    if not len(others) or any('"' in line for line in lines):  # a cell in quotes may hold delimiters
+    if not len(others) or any('"' in line for line in body):  # a cell in quotes may hold delimiters
         return ()
     return (
         f"{source}: {len(others)} lines have another number of cells than the rest ({usual + 1}), the first is record "
@@ -217,31 +236,6 @@ def _hole(t: np.ndarray, source: str) -> tuple[str, ...]:
     if len(steps) < 2 or steps.max() <= max(SHORTEST_HOLE, HOLE_PERIODS * float(np.median(steps))):
         return ()
     return (f"{source}: a hole of {steps.max():.3g} s after record {int(np.argmax(steps))}",)
-
-
-def _parse(body: list[str], delimiter: str, indices: list[int]) -> np.ndarray:
-    numbers = np.loadtxt(body, delimiter=delimiter, usecols=indices, ndmin=2, comments=None, quotechar='"')
-    if not np.isfinite(numbers).all():
-        raise ValueError("a value is not finite")
-    return numbers
-
-
-def _fault(body: list[str], delimiter: str, indices: list[int], names: list[str]) -> str | None:
-    """The first cell that is no finite number, in words."""
-    for number, line in enumerate(body, start=2):
-        if not line.strip():
-            continue
-        cells = next(csv.reader([line], delimiter=delimiter))
-        for index, name in zip(indices, names, strict=True):
-            if index >= len(cells):
-                return f"line {number} has {len(cells)} cells, and column '{name}' is cell {index + 1}"
-            try:
-                finite = np.isfinite(float(cells[index]))
-            except ValueError:
-                return f"column '{name}', line {number}: '{cells[index]}' is not a number"
-            if not finite:
-                return f"column '{name}', line {number}: '{cells[index]}' is not finite; remove that record"
-    return None
 
 
 def _from_ned(field: str, values: np.ndarray) -> np.ndarray:

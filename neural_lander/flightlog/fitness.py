@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from neural_lander.errors import NeuralLanderWarning, UserError
+from neural_lander.flightlog.differentiate import VELOCITY_FROM
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.flightlog.thrust import NO_SIGNAL, relative_thrust, static_thrust
 from neural_lander.rotation import quaternion_to_matrix
@@ -29,6 +30,11 @@ RESTING = 0.05  # m/s: slower than this over the ground, a log without thrust ma
 MOST_MISSING = 0.05  # of the duration
 GAP = 0.05  # s between two records: what the residual's samples call a hole
 UPRIGHT = 0.5  # cosine of the tilt: beyond 60 degrees at the end it crashed
+MOST = 0.5  # of the flight: what is wrong for longer is no crash and no dip, but a frame that is misread
+UNDER = 0.3  # m: a floor that is not at z = 0 by more than that holds no ground effect either; a guess
+LEAST_TRAVEL = 0.1  # m, of the height's standard deviation: beyond noise and a rangefinder's steps; a guess
+OPPOSED = -0.5  # correlation of height and z: a floor with steps weakens it, and turns it round nowhere; a guess
+Z_DOWN = 'does z point down? Then a column map says world = "NED"'
 NO_HEIGHT = ("barometer", "GPS")
 GRID = 0.02  # s, of the spectrum
 HERTZ = "Hz are needed"
@@ -110,7 +116,8 @@ def why_useless(log: FlightLog, vehicle: Vehicle) -> str:
 def _check_rates(log: FlightLog, airborne: np.ndarray, verdict: Fitness) -> None:
     """Rates of what is behind the records; of position in flight alone, since it stands still on the ground."""
     stated = log.metadata.get("source_rates_Hz", {})
-    moved = np.any(np.diff(np.concatenate([log.position, log.velocity], axis=1), axis=0) != 0, axis=1)
+    told = [log.position] if VELOCITY_FROM in log.metadata else [log.position, log.velocity]
+    moved = np.any(np.diff(np.concatenate(told, axis=1), axis=0) != 0, axis=1)
     own = 1 / float(np.median(np.diff(log.t)))
     flying = airborne[1:] if airborne[1:].any() else np.ones_like(moved)
     changes = float(moved[flying].sum()) / float(np.diff(log.t)[flying].sum())
@@ -153,6 +160,7 @@ def _check_thrust(log: FlightLog, vehicle: Vehicle | None, verdict: Fitness) -> 
 def _check_coverage(log: FlightLog, vehicle: Vehicle | None, airborne: np.ndarray, verdict: Fitness) -> None:
     periods = np.minimum(np.gradient(log.t), GAP)
     flight = float(periods[airborne].sum())
+    _check_frame(log, vehicle, periods * airborne, verdict)
     if log.height is not None:
         height = log.height
     elif vehicle is not None:
@@ -166,8 +174,33 @@ def _check_coverage(log: FlightLog, vehicle: Vehicle | None, airborne: np.ndarra
         verdict.reasons.append(f"{flight:.3g} s of flight; at least {LEAST_FLIGHT:g} s are needed")
     if near < LEAST_NEAR:
         verdict.reasons.append(f"{near:.3g} s of flight below {below:.3g} m; at least {LEAST_NEAR:g} s are needed")
-    if quaternion_to_matrix(log.attitude[-1])[2, 2] < UPRIGHT:
+
+
+def _check_frame(log: FlightLog, vehicle: Vehicle | None, seconds: np.ndarray, verdict: Fitness) -> None:
+    """Whether z is up and the attitude one of a vehicle that flies; ``seconds`` are those in flight of each record."""
+    z, R = log.position[:, 2], quaternion_to_matrix(log.attitude)
+    flight = float(seconds.sum()) or 1.0  # s
+    tilted = float(seconds[R[:, 2, 2] < UPRIGHT].sum()) / flight
+    if tilted > MOST:
+        verdict.refuse(
+            f"the attitude is more than 60 degrees from upright for {100 * tilted:.0f} % of the flight: is the "
+            "quaternion's order right (wxyz or xyzw), is it from body to world, and is the world's frame?"
+        )
+    elif R[-1, 2, 2] < UPRIGHT:
         verdict.reasons.append("the log ends on its side or upside down: a crash")
+    if log.height is not None:
+        if min(np.std(log.height), np.std(z)) > LEAST_TRAVEL:
+            together = float(np.corrcoef(log.height, z)[0, 1])
+            if together < OPPOSED:
+                verdict.refuse(f"height rises while position z falls (correlation {together:.2f}): {Z_DOWN}")
+        return
+    gear = z if vehicle is None else np.asarray(vehicle.lowest_point(log.position, R))
+    under = float(seconds[gear < -UNDER].sum()) / flight
+    if under > MOST:
+        what = "position z" if vehicle is None else "the gear"
+        verdict.refuse(
+            f"{what} is more than {UNDER:g} m below the ground, z = 0, for {100 * under:.0f} % of the flight: {Z_DOWN}"
+        )
 
 
 def _check_excitation(log: FlightLog, vehicle: Vehicle | None, airborne: np.ndarray, verdict: Fitness) -> None:

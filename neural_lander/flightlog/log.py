@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -99,6 +101,9 @@ class FlightLog:
             raise UserError(f"time{where} does not increase at record {row + 1} (t = {self.t[row]:g} s)")
         if self.rotor_command_unit not in ROTOR_COMMAND_UNITS:
             raise UserError(f"rotor_command_unit '{self.rotor_command_unit}' is not one of {ROTOR_COMMAND_UNITS}")
+        error = self.metadata.get("height_error_m")
+        if error is not None and (isinstance(error, bool) or not isinstance(error, int | float) or not 0 <= error < 1):
+            raise UserError(f"metadata{where}: height_error_m = {error!r} must be a number of m in [0, 1)")
 
     @property
     def source(self) -> str:
@@ -114,12 +119,13 @@ class FlightLog:
     def from_arrays(cls, t: Any, position: Any, velocity: Any, attitude: Any, **fields: Any) -> FlightLog:
         """Build a log from anything NumPy can read: units, frames and shapes as the fields say.
 
-        Time is shifted to start at zero, quaternions are normalised and made sign-continuous.
+        Time is shifted to start at zero, dates become seconds; quaternions are normalised and made sign-continuous.
 
         Raises
         ------
         UserError
-            On a wrong shape, an unknown field, time that does not increase, or values that are not finite.
+            On a wrong shape, an unknown field, what is no number, time that does not increase, or values that are not
+            finite.
         """
         known = set(cls.__dataclass_fields__)
         unknown = sorted(set(fields) - known)
@@ -127,7 +133,7 @@ class FlightLog:
             raise UserError(f"unknown flight log field '{unknown[0]}'; known fields: {', '.join(sorted(known))}")
         given = {**fields, "t": t, "position": position, "velocity": velocity, "attitude": attitude}
         arrays: dict[str, Any] = {
-            name: np.asarray(values, dtype=np.float64)
+            name: _seconds(values) if name == "t" else _numbers(name, values)
             for name, values in given.items()
             if name in COLUMNS and values is not None
         }
@@ -153,6 +159,38 @@ class FlightLog:
             for k, component in enumerate(components):
                 columns[f"{name}_{component}"] = values[:, k]
         return pandas.DataFrame(columns)
+
+
+def _numbers(name: str, values: Any) -> np.ndarray:
+    """Real numbers as float64.
+
+    Raises
+    ------
+    UserError
+        On text, dates, complex numbers, or rows of different lengths.
+    """
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise UserError(f"field '{name}' is no array: {error}") from error
+    numbers = array.dtype.kind in "fiub" or (
+        array.dtype.kind == "O" and all(isinstance(value, (Real, np.number)) for value in array.flat)
+    )
+    if not numbers:
+        first = array.flat[0] if array.size else None
+        raise UserError(f"field '{name}' holds '{first}' ({array.dtype}), expected numbers in {COLUMNS[name][1]}")
+    return array.astype(np.float64)
+
+
+def _seconds(values: Any) -> np.ndarray:
+    """Times in s; dates and time spans, of NumPy, pandas or datetime, from the first."""
+    array = np.asarray(values)
+    if array.dtype.kind == "O" and array.size and isinstance(array.flat[0], (datetime, timedelta)):
+        spans = [value - array.flat[0] for value in array.flat]
+        return np.array([span.total_seconds() for span in spans], dtype=np.float64)
+    if array.dtype.kind in "mM" and array.size:
+        return np.asarray((array - array.flat[0]) / np.timedelta64(1, "s"), dtype=np.float64)
+    return _numbers("t", values)
 
 
 def continuous_quaternions(q: np.ndarray, source: str = "") -> np.ndarray:

@@ -226,11 +226,18 @@ def write_mcap(log: FlightLog, path: str | os.PathLike[str]) -> None:
         Where the file cannot be written; nothing is left half-written then.
     """
     metadata = {**log.metadata, "warnings": list(log.warnings)}
-    with (
-        replacing(path) as part,
-        McapLogWriter(part, metadata=metadata, rotor_command_unit=log.rotor_command_unit) as writer,
-    ):
-        writer.extend(log)
+    try:
+        with (
+            replacing(path) as part,
+            McapLogWriter(part, metadata=metadata, rotor_command_unit=log.rotor_command_unit) as writer,
+        ):
+            writer.extend(log)
+    except UserError as error:
+        if isinstance(error.__cause__, OSError):  # the writer speaks of a recording, whose beginning stays
+            raise UserError(
+                f"{path} cannot be written: {error.__cause__.strerror}; nothing half-written is left"
+            ) from error
+        raise
 
 
 class _Stream:

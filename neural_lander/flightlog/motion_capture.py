@@ -1,8 +1,9 @@
 """An external motion-capture record joined to a flight log: its clock's offset is estimated and reported.
 
-The offset is the lag at which the angular speed of the cameras' attitude correlates best with the gyroscopes' (the norm
-needs no common frame), or, where the log lacks body rates, vertical speed with vertical speed. Then position, velocity
-and attitude come from motion capture; rotors, battery and inertial data from the flight log.
+The offset is the lag at which angular speed and vertical speed correlate best, by the mean of both: that of the
+cameras' attitude with the gyroscopes' (the norm needs no common frame), and vertical speed with vertical speed. Where
+the log lacks body rates, or nothing climbs, the other one decides alone. Then position, velocity and attitude come from
+motion capture; rotors, battery and inertial data from the flight log.
 """
 
 from __future__ import annotations
@@ -15,20 +16,31 @@ import numpy as np
 from neural_lander.errors import UserError
 from neural_lander.flightlog.column_map import ColumnMap
 from neural_lander.flightlog.csv_columns import read_table
+from neural_lander.flightlog.differentiate import VELOCITY_FROM
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.flightlog.streams import Stream, join
 from neural_lander.rotation import quaternion_conjugate, quaternion_multiply, quaternion_to_matrix
 
 RATE = 200.0  # Hz, of the grid that is correlated on
 SMOOTH = 0.05  # s, of both signals: a tracked marker set jitters
-LEAST_CORRELATION = 0.6  # of the two signals at the best lag; a guess, real pairs reach 0.9
-LEAST_OVERLAP = 5.0  # s
+CLIP = 0.98  # quantile of the angular speed: one reset of an estimator's heading correlates with any other spike
+LEAST_CORRELATION = 0.6  # at the best lag; a guess, real pairs reach 0.75 to 0.95, others 0.4
+LEAST_VERTICAL = 0.5  # of the vertical speeds there, where both move; a guess, real pairs reach 0.95
+LEAST_CLIMB = 0.05  # m/s, standard deviation of a vertical speed that tells anything; a guess
+LEAST_OVERLAP, LEAST_SHARE = 5.0, 0.5  # s, and of the shorter one; the latter a guess
 PROMINENCE = 0.1  # by which the best lag must beat all that are more than ``APART`` away
 APART = 1.0  # s
 MOCAP_FIELDS = ("position", "velocity", "attitude")
+ROTORS = ("rotor_speed", "rotor_command")
+REMEDY = "if it is the same flight, say with --mocap-offset when it begins on the log's clock"
 
 
-def join_motion_capture(log: FlightLog, path: str | os.PathLike[str], column_map: ColumnMap | None = None) -> FlightLog:
+def join_motion_capture(
+    log: FlightLog,
+    path: str | os.PathLike[str],
+    column_map: ColumnMap | None = None,
+    offset: float | None = None,
+) -> FlightLog:
     """The flight with pose and velocity from a motion-capture CSV.
 
     Parameters
@@ -37,6 +49,8 @@ def join_motion_capture(log: FlightLog, path: str | os.PathLike[str], column_map
         The flight log, with body rates or velocity.
     path, column_map
         The record, see :func:`read_motion_capture`.
+    offset
+        Time in s after the log's first record at which the motion capture begins; by default it is found.
 
     Returns
     -------
@@ -47,10 +61,12 @@ def join_motion_capture(log: FlightLog, path: str | os.PathLike[str], column_map
     Raises
     ------
     UserError
-        Where the two cannot be aligned for certain.
+        Where the two cannot be aligned for certain, or what the log knows of the rotors would be lost.
     """
     mocap = read_motion_capture(path, column_map)
-    offset, correlation, by = clock_offset(log, mocap)
+    correlation, by = None, "given"
+    if offset is None:
+        offset, correlation, by = clock_offset(log, mocap)
     t = mocap.t + offset
     streams = {name: Stream(t, getattr(mocap, name)) for name in MOCAP_FIELDS}
     kept = ("body_rates", "rotor_speed", "rotor_command", "battery_voltage", "f_a_applied", "position_reference")
@@ -60,6 +76,12 @@ def join_motion_capture(log: FlightLog, path: str | os.PathLike[str], column_map
         streams["specific_force"] = Stream(log.t, body)
     joined = join(streams, f"{log.source} with {path}")
     fields = dict(joined.fields)
+    lost = [name for name in ROTORS if name in streams and name not in fields]
+    if lost and not any(name in fields for name in ROTORS):
+        raise UserError(
+            f"{path}: beginning at t = {offset:.3f} s of {log.source} ({by}), less than half of it has {lost[0]}: no "
+            f"thrust would be left; {REMEDY}"
+        )
     if "specific_force" in fields:
         attitude = fields["attitude"] / np.linalg.norm(fields["attitude"], axis=1, keepdims=True)
         fields["specific_force"] = np.einsum("nij,nj->ni", quaternion_to_matrix(attitude), fields["specific_force"])
@@ -67,11 +89,13 @@ def join_motion_capture(log: FlightLog, path: str | os.PathLike[str], column_map
     aligned = {
         "source": str(path),
         "offset_s": round(offset, 4),
-        "correlation": round(correlation, 3),
+        "correlation": None if correlation is None else round(correlation, 3),
         "by": by,
         "starts_at_s": starts,
     }
-    metadata = {**log.metadata, **joined.metadata, "height_source": "motion capture", "motion_capture": aligned}
+    kept_words = {key: value for key, value in log.metadata.items() if key != VELOCITY_FROM}
+    metadata = {**kept_words, **joined.metadata, "height_source": "motion capture", "motion_capture": aligned}
+    metadata |= {key: value for key, value in mocap.metadata.items() if key == VELOCITY_FROM}
     said = (*log.warnings, *mocap.warnings, *joined.warnings)
     result = FlightLog.from_arrays(joined.t, **fields, rotor_command_unit=log.rotor_command_unit, metadata=metadata)
     return replace(result, warnings=said)
@@ -85,17 +109,10 @@ def read_motion_capture(path: str | os.PathLike[str], column_map: ColumnMap | No
     path, column_map
         As :func:`neural_lander.flightlog.read_csv` takes them; z up, the tracked body's frame that of the vehicle.
     """
-    table = read_table(path, column_map, ("t", "position", "attitude"))
-    fields, said = dict(table.fields), table.warnings
-    if "velocity" not in fields and len(fields["t"]) > 2:
-        t = fields["t"]
-        width = max(1, round(SMOOTH / float(np.median(np.diff(t)))))
-        window = np.full(width, 1 / width)
-        slope = np.gradient(fields["position"], t, axis=0)
-        ends = np.convolve(np.ones(len(t)), window, mode="same")  # fewer records are averaged there
-        fields["velocity"] = np.stack([np.convolve(v, window, mode="same") / ends for v in slope.T], axis=-1)
-    kept = {name: values for name, values in fields.items() if name in ("t", *MOCAP_FIELDS)}
-    return FlightLog.from_arrays(**kept, metadata={"format": "motion-capture", "source": str(path)}, warnings=said)
+    table = read_table(path, column_map)
+    kept = {name: values for name, values in table.fields.items() if name in ("t", *MOCAP_FIELDS)}
+    metadata = {"format": "motion-capture", "source": str(path), **table.metadata}
+    return FlightLog.from_arrays(**kept, metadata=metadata, warnings=table.warnings)
 
 
 def clock_offset(log: FlightLog, mocap: FlightLog) -> tuple[float, float, str]:
@@ -106,25 +123,33 @@ def clock_offset(log: FlightLog, mocap: FlightLog) -> tuple[float, float, str]:
     UserError
         Where no lag correlates well, or another one does almost as well.
     """
-    if log.body_rates is not None:
-        by, ours, theirs = "angular speed", np.linalg.norm(log.body_rates, axis=1), _angular_speed(mocap)
-    else:
-        by, ours, theirs = "vertical speed", log.velocity[:, 2], mocap.velocity[:, 2]
-    a, b = _resampled(log.t, ours), _resampled(mocap.t, theirs)
-    lags, correlation = _correlation(a, b)
+    climbs = _resampled(log.t, log.velocity[:, 2]), _resampled(mocap.t, mocap.velocity[:, 2])
+    lags, vertical = _correlation(*climbs)
     if not len(lags):
         raise UserError(f"{mocap.source}: motion capture and flight log are shorter than {LEAST_OVERLAP:g} s")
-    best = int(np.argmax(correlation))
+    moves = min(float(np.std(climb)) for climb in climbs) > LEAST_CLIMB
+    by, score = "vertical speed", vertical
+    if log.body_rates is not None:
+        turns = _clipped(np.linalg.norm(log.body_rates, axis=1)), _clipped(_angular_speed(mocap))
+        _, angular = _correlation(_resampled(log.t, turns[0]), _resampled(mocap.t, turns[1]))
+        by, score = ("angular and vertical speed", (angular + vertical) / 2) if moves else ("angular speed", angular)
+    best = int(np.argmax(score))
     far = np.abs(lags - lags[best]) > APART * RATE
-    rival = float(correlation[far].max()) if far.any() else -1.0
-    peak = float(correlation[best])
-    if peak < LEAST_CORRELATION or peak - rival < PROMINENCE:
+    rival = float(score[far].max()) if far.any() else -1.0
+    peak, climb = float(score[best]), float(vertical[best])
+    if peak < LEAST_CORRELATION or peak - rival < PROMINENCE or (moves and climb < LEAST_VERTICAL):
         raise UserError(
-            f"{mocap.source} cannot be aligned with {log.source}: the {by} of both correlates by {peak:.2f} at best, "
-            f"by {rival:.2f} elsewhere; at least {LEAST_CORRELATION:g} and {PROMINENCE:g} more than elsewhere are "
-            "needed: is it the same flight? Turn the vehicle by hand before take-off"
+            f"{mocap.source} cannot be aligned with {log.source}: the {by} of both correlates by {peak:.2f} at best "
+            f"(vertical speed by {climb:.2f}), by {rival:.2f} elsewhere; at least {LEAST_CORRELATION:g} "
+            f"({LEAST_VERTICAL:g}) and {PROMINENCE:g} more than elsewhere are needed: is it the same flight, and z up "
+            f"in both? Turn the vehicle by hand before take-off; {REMEDY}"
         )
-    return float(_vertex(lags, correlation, best) / RATE), peak, by
+    return float(_vertex(lags, score, best) / RATE), peak, by
+
+
+def _clipped(speed: np.ndarray) -> np.ndarray:
+    """Without what jumps beyond nearly all of it."""
+    return np.minimum(speed, np.quantile(speed, CLIP))
 
 
 def _angular_speed(log: FlightLog) -> np.ndarray:
@@ -158,7 +183,7 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     covariance = at_lags(A, B) - sum_a * sum_b / count
     variances = (at_lags(AA, one_b) - sum_a**2 / count) * (at_lags(one_a, BB) - sum_b**2 / count)
     correlation = covariance / np.sqrt(np.maximum(variances, 1e-12 * float(np.max(np.abs(variances)) + 1e-300)))
-    enough = count >= LEAST_OVERLAP * RATE
+    enough = count >= max(LEAST_OVERLAP * RATE, LEAST_SHARE * min(len(a), len(b)))
     return lags[enough], correlation[enough]
 
 

@@ -61,7 +61,8 @@ def read_log(path: str | os.PathLike[str], *, column_map: ColumnMap | None = Non
     path
         A file of any format in ``FORMATS``.
     column_map
-        Names, units and frames of the columns of a CSV file that does not have our own header.
+        Names, units and frames of the columns of a CSV file that does not have our own header; a log of another format
+        is read as what it is.
 
     Raises
     ------
@@ -76,7 +77,7 @@ def read_log(path: str | os.PathLike[str], *, column_map: ColumnMap | None = Non
     path = Path(path)
     found = _format(path)
     try:
-        if column_map is not None:
+        if column_map is not None and (found is None or isinstance(found, Csv)):
             log = read_csv(path, column_map)
         elif found is not None:
             log = found.read(path)
@@ -89,11 +90,11 @@ def read_log(path: str | os.PathLike[str], *, column_map: ColumnMap | None = Non
     return log
 
 
-def read_logs(paths: Iterable[str | os.PathLike[str]]) -> list[FlightLog]:
+def read_logs(paths: Iterable[str | os.PathLike[str]], *, column_map: ColumnMap | None = None) -> list[FlightLog]:
     """Flights from files and folders; a folder stands for the logs directly in it, sorted by name.
 
     A file that is named must be readable. One that is found in a folder and cannot be read is named in a warning
-    and left out.
+    and left out. A column map is for all CSV files among them.
 
     Raises
     ------
@@ -102,27 +103,29 @@ def read_logs(paths: Iterable[str | os.PathLike[str]]) -> list[FlightLog]:
     """
     logs: list[FlightLog] = []
     for path in map(Path, paths):
-        logs += _read_folder(path) if path.is_dir() else [read_log(path)]
+        logs += _read_folder(path, column_map) if path.is_dir() else [read_log(path, column_map=column_map)]
     if not logs:
         raise UserError("no flight logs given: name at least one file or folder")
     return logs
 
 
-def _read_folder(folder: Path) -> list[FlightLog]:
-    logs = []
+def _read_folder(folder: Path, column_map: ColumnMap | None) -> list[FlightLog]:
+    logs, foreign = [], 0
     entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     for entry in entries:
         if not entry.is_file():
             continue
         try:
             if _format(entry) is None:
-                raise UserError(_unknown(entry))
-            logs.append(read_log(entry))
+                foreign += 1
+                raise UserError(_unknown(entry, foreign == 1))
+            logs.append(read_log(entry, column_map=column_map))
         except UserError as error:
             warnings.warn(f"left out: {error}", NeuralLanderWarning, stacklevel=3)
     if not logs:
         folders = [entry.name for entry in entries if entry.is_dir()]
-        within = f"; name one of the folders in it: {', '.join(folders)}" if folders else f"; {_known()}"
+        within = "" if foreign else f"; {_known()}"
+        within = f"; name one of the folders in it: {', '.join(folders)}" if folders else within
         raise UserError(f"{folder} holds no flight log{within}")
     return logs
 
@@ -141,14 +144,14 @@ def _format(path: Path) -> LogFormat | None:
     return next((candidate for candidate in FORMATS if candidate.recognises(head)), None)
 
 
-def _unknown(path: Path) -> str:
-    """Why a file that no format recognises is refused."""
+def _unknown(path: Path, listed: bool = True) -> str:
+    """Why a file that no format recognises is refused; ``listed``: with the formats that are."""
     with path.open("rb") as file:
         head = file.read(HEAD_SIZE)
     for beginning, reason in WITHOUT_POSE:
         if head.startswith(beginning):
             return f"{path} is {reason}; record these beside it, for example by motion capture, as CSV"
-    return f"{path} is of no known log format; {_known()}"
+    return f"{path} is of no known log format" + (f"; {_known()}" if listed else "")
 
 
 def _known() -> str:

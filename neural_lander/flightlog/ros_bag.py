@@ -207,7 +207,18 @@ def _rotors(topics: _Topics) -> tuple[dict[str, Stream], str, dict[str, str]]:
             )
             values = Stream(speed.t, np.abs(speed.values))
             return {"rotor_command" if asked else "rotor_speed": values}, "rad/s", {"rotor_command_is": words}
+    read = ", ".join(KINDS[role] for role in ("outputs", "actuators", "rotors_actuators"))
+    others = sorted({f"{c.topic} ({c.kind})" for c in topics.bag.channels} - _names(topics))
+    topics.said.append(
+        f"no rotor command or speed is in a type that is read ({read}), so there is no thrust; not read: "
+        f"{', '.join(others) or 'nothing'}"
+    )
     return {}, "rad/s", {}
+
+
+def _names(topics: _Topics) -> set[str]:
+    """Topics that are read, each with its type."""
+    return {f"{topic} ({(KINDS | PX4_KINDS)[role]})" for role, topic in topics.read.items()}
 
 
 def _pose(pose: Any) -> list[float]:

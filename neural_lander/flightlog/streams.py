@@ -140,7 +140,7 @@ def _clean(name: str, stream: Stream) -> tuple[Stream, int, list[str]]:
     if not sound.all():
         said.append(f"{int((~sound).sum())} records with impossible values (no number, or no rotation) are dropped")
     t, values = stream.t[sound], stream.values[sound]
-    rising = _plausible_times(t)
+    rising = plausible_times(t)
     if not rising.all():
         said.append(f"{int((~rising).sum())} records whose time does not fit their neighbours' are dropped")
     t, values = t[rising], values[rising]
@@ -155,7 +155,7 @@ def _clean(name: str, stream: Stream) -> tuple[Stream, int, list[str]]:
     return Stream(t, values), len(cuts), said
 
 
-def _plausible_times(t: np.ndarray) -> np.ndarray:
+def plausible_times(t: np.ndarray) -> np.ndarray:
     """False for single records between two others whose times are in order without it, and for repeated times."""
     keep = np.ones(len(t), dtype=bool)
     for _ in range(3):  # neighbours can be damaged as well

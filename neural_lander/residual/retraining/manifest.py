@@ -8,7 +8,7 @@ history under which it came. ``train``: the network was fitted on it. ``validati
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from neural_lander.residual.digest import file_sha256, recorded
 
 TRAIN, VALIDATION, WITHDRAWN = "train", "validation", "withdrawn"
 Entry = Mapping[str, Any]
+Read = Callable[[Path], FlightLog]
 
 
 def role(entry: Entry) -> str:
@@ -51,8 +52,12 @@ def withdraw(entries: Sequence[Entry], names: Sequence[str]) -> list[Entry]:
     return withdrawn
 
 
-def find_logs(entries: Sequence[Entry], bundle: Path, folders: Sequence[Path]) -> list[FlightLog]:
+def find_logs(
+    entries: Sequence[Entry], bundle: Path, folders: Sequence[Path], read: Read = read_log
+) -> list[FlightLog]:
     """The flights of entries, in their order: from where they were, else by hash from anywhere in the folders.
+
+    ``read`` gives the flight of a file, by a column map where there is one.
 
     Raises
     ------
@@ -67,11 +72,11 @@ def find_logs(entries: Sequence[Entry], bundle: Path, folders: Sequence[Path]) -
         warnings.simplefilter("ignore", NeuralLanderWarning)
         for k, entry in enumerate(entries):
             for path in _hints(entry, bundle):
-                if k not in found and (log := _matching(path, entry)) is not None:
+                if k not in found and (log := _matching(path, entry, read)) is not None:
                     found[k] = log
         missing = [k for k in range(len(entries)) if k not in found]
         if missing and folders:
-            found |= _search({k: entries[k] for k in missing}, folders)
+            found |= _search({k: entries[k] for k in missing}, folders, read)
     missing = [k for k in missing if k not in found]
     if missing:
         names = ", ".join(_said(entries[k], bundle) for k in missing)
@@ -96,17 +101,17 @@ def _hints(entry: Entry, bundle: Path) -> Iterator[Path]:
             yield bundle.parent / path
 
 
-def _matching(path: Path, entry: Entry) -> FlightLog | None:
+def _matching(path: Path, entry: Entry, read: Read) -> FlightLog | None:
     """The log at a path where it is the flight of the entry."""
     if not path.is_file():
         return None
     if file_sha256(path) in (entry.get("file_sha256"), entry["sha256"]):
-        return read_log(path)
-    log = _readable(path)
+        return read(path)
+    log = _readable(path, read)
     return log if log is not None and recorded(log, [entry]) else None
 
 
-def _search(entries: Mapping[int, Entry], folders: Sequence[Path]) -> dict[int, FlightLog]:
+def _search(entries: Mapping[int, Entry], folders: Sequence[Path], read: Read) -> dict[int, FlightLog]:
     """Flights by the hash of their file, which is quick; those left by the hash of what was flown."""
     found: dict[int, FlightLog] = {}
     files = sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
@@ -115,20 +120,20 @@ def _search(entries: Mapping[int, Entry], folders: Sequence[Path]) -> dict[int, 
         digest = file_sha256(path)
         hits = [k for k, e in entries.items() if k not in found and digest in (e.get("file_sha256"), e["sha256"])]
         if hits:
-            found[hits[0]] = read_log(path)
+            found[hits[0]] = read(path)
         else:
             others.append(path)
     for path in others:
         if len(found) == len(entries):
             break
-        if (log := _readable(path)) is not None:
+        if (log := _readable(path, read)) is not None:
             found |= {k: log for k, e in entries.items() if k not in found and recorded(log, [e])}
     return found
 
 
-def _readable(path: Path) -> FlightLog | None:
+def _readable(path: Path, read: Read) -> FlightLog | None:
     try:
-        return read_log(path)
+        return read(path)
     except UserError:
         return None
 
