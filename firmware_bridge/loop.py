@@ -197,6 +197,7 @@ class FlightLoop:
             grounded=controlled and self._grounded(view.now, state),
             domain_score=self._domain(state),
             tilt=_tilt(estimate),
+            conflict=0.0 if estimate is None else estimate.conflict,
             descent_speed=0.0 if estimate is None else -float(estimate.velocity[2]),
             inside_volume=not controlled or state is None or self.bounds.volume.holds(self._home, state),
             jumped=estimate is not None and estimate.jumped,

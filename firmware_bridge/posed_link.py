@@ -34,6 +34,8 @@ from neural_lander.errors import UserError
 from neural_lander.rotation import quaternion_exp, quaternion_multiply
 from neural_lander.vehicle import GRAVITY
 
+CONFLICT_TIME = 0.1  # s over which the difference between both attitudes is smoothed; a guess
+CONFLICT_MOST = math.radians(40.0)  # of it that one pose counts for: one that is wrong stays below 10 degrees; a guess
 HEADING_TIME = 0.5  # s over which the turn between the worlds is smoothed; a guess: a gyroscope drifts by minutes
 MATCHED = 0.05  # s between a pose and an attitude that are compared; a guess
 KEPT = 64  # attitudes, 0.3 s at 200 Hz
@@ -65,7 +67,7 @@ class PosedLink:
         self._filter = PoseFilter()
         self._attitudes: deque[AttitudeReport] = deque(maxlen=KEPT)
         self._turn: float | None = None  # rad, from the autopilot's world to the poses'
-        self._tilt = 0.0  # rad
+        self._tilt = self._conflict = 0.0  # rad, between both attitudes: apart from heading; beyond the turn
         self._compared = -math.inf
         self._accelerations: list[np.ndarray] = []
         self._restarts = poses.clock.restarts
@@ -82,7 +84,8 @@ class PosedLink:
                 if np.all(np.isfinite(report.attitude)):
                     self._attitudes.append(report)
                 if self._turn is not None:
-                    reports.append(replace(report, attitude=_turned(report.attitude, self._turn)))
+                    turned = _turned(report.attitude, self._turn)
+                    reports.append(replace(report, attitude=turned, conflict=self._conflict))
             elif not isinstance(report, PositionReport):
                 if isinstance(report, RestartReport):
                     self._forget()
@@ -98,7 +101,7 @@ class PosedLink:
 
     def _forget(self) -> None:
         """Another boot of the autopilot: another heading."""
-        self._turn = None
+        self._turn, self._conflict = None, 0.0
         self._attitudes.clear()
         self._accelerations.clear()
 
@@ -138,8 +141,11 @@ class PosedLink:
         if self._turn is None:
             self._turn, self._tilt = turn, tilt
         else:
-            gain = 1 - math.exp(-max(pose.t - self._compared, 0.0) / HEADING_TIME)
-            self._turn += gain * math.remainder(turn - self._turn, 2 * math.pi)
+            dt, off = max(pose.t - self._compared, 0.0), math.remainder(turn - self._turn, 2 * math.pi)
+            conflict = 2 * math.acos(min(abs(math.cos(tilt / 2) * math.cos(off / 2)), 1.0))
+            self._conflict += (1 - math.exp(-dt / CONFLICT_TIME)) * (min(conflict, CONFLICT_MOST) - self._conflict)
+            gain = 1 - math.exp(-dt / HEADING_TIME)
+            self._turn += gain * off
             self._tilt += gain * (tilt - self._tilt)
         self._compared = pose.t
 

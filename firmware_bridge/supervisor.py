@@ -19,8 +19,9 @@ armed                 tracking              the autopilot follows setpoints
 in control            landed                disarmed after touchdown, or where the autopilot says landed
 in control            observing, locked     disarmed in the air; the mode was left: the pilot's switch
 in control            handing back          stopped by the user; controller failed; no fresh state for ``stale_time``;
-                                            tilt; battery; a fault that the autopilot reports; stuck on the ground;
-                                            thrust felt that was not sent; a tick later than ``worst_lateness``
+                                            tilt; pose and autopilot differ in attitude; battery; a fault that the
+                                            autopilot reports; stuck on the ground; thrust felt that was not sent;
+                                            a tick later than ``worst_lateness``
 in control            landed                touchdown
 holding               handing back          the abort key, or ``hold_time`` is over
 tracking, fading      handing back          the abort key, or what holding is for in the air, on the ground

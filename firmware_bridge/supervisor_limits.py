@@ -50,6 +50,8 @@ class Limits:
     """After touchdown, until the autopilot's own land mode is asked to finish: ArduCopter sees no landing in guided."""
     tilt: float = math.radians(50.0)  # rad
     """The controller asks for 35 degrees at most; beyond this something is broken."""
+    conflict: float = math.radians(10.0)  # rad
+    """Between two attitudes of one vehicle: a wrong axis or order shows once it tilts by this or by half of it."""
     descent_speed: float = 1.0  # m/s
     """Three times the landing speed."""
     lateness: float = 0.02  # s

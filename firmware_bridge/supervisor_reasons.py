@@ -49,6 +49,9 @@ def failure(limits: Limits, memory: Memory, s: Situation) -> str:
         return f"no fresh state for {_ms(limits.stale_time)}"
     if not s.tilt <= limits.tilt:
         return f"tilt {s.tilt:.2f} rad over {limits.tilt:.2f} rad"
+    if not s.conflict <= limits.conflict:
+        off = f"{math.degrees(s.conflict):.0f} degrees"
+        return f"pose and autopilot differ by {off} in attitude: look at the pose's axes and the order w, x, y, z"
     if s.battery_low:
         return "battery low"
     if s.status is not None and s.status.fault:

@@ -60,6 +60,8 @@ class Situation:
     domain_score: float = 0.0
     """0 inside the residual's data, 1 at their edge, more outside."""
     tilt: float = 0.0  # rad
+    conflict: float = 0.0  # rad
+    """Between the autopilot's attitude and that of motion capture."""
     descent_speed: float = 0.0  # m/s, positive downwards
     inside_volume: bool = True
     jumped: bool = False

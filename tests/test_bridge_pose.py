@@ -259,14 +259,14 @@ class Mocap:
         self._rotation = Rotation.from_rotvec([0, 0, turn])
         self._q = np.array([np.cos(turn / 2), 0, 0, np.sin(turn / 2)])
         self._rng, self._due = np.random.default_rng(3), -math.inf
-        self.silent, self.offset = False, np.zeros(3)
+        self.silent, self.offset, self.order = False, np.zeros(3), [0, 1, 2, 3]
 
     def __call__(self, now, position, attitude):
         if now + 1e-9 < self._due or self.silent:
             return
         self._due = now + self._period
         p = self._rotation.apply(position) + self._shift + self._rng.normal(0, self._noise, 3) + self.offset
-        self._send(encode(now + 5000.0, p, quaternion_multiply(self._q, attitude)))
+        self._send(encode(now + 5000.0, p, np.asarray(quaternion_multiply(self._q, attitude))[self.order]))
 
 
 def fly_betaflight(wire, each=lambda t, mocap: None, seconds=60.0, turn=1.2):
@@ -335,6 +335,40 @@ def test_poses_that_jump_in_flight_are_a_jump_of_the_state(wire):
     assert next(r for r in records if r.t < 11.99 and r.decision.phase is Phase.TRACKING)
     jumped = [r for r in records if r.estimate is not None and r.estimate.jumped]
     assert len(jumped) == 1 and jumped[0].t == pytest.approx(12.0, abs=0.03)
+
+
+def test_a_quaternion_in_another_order_that_no_check_found_is_handed_back_before_it_gets_far(wire):
+    """Level and facing x, it reads as a half turn: all corrections go the wrong way, and only a tilt shows it."""
+
+    def each(t, mocap):
+        mocap.order = [1, 2, 3, 0]
+
+    records, *_ = fly_betaflight(wire, each, seconds=20.0, turn=0.0)
+    flown = [r for r in records if r.decision.phase in IN_CONTROL]
+    ended = next(r for r in records if r.t > flown[-1].t)
+    assert ended.decision.phase is Phase.HANDING_BACK and "order w, x, y, z" in ended.decision.reason
+    assert np.linalg.norm(flown[-1].estimate.velocity[:2]) < 1.0
+    assert np.linalg.norm(flown[-1].estimate.position[:2] - flown[0].estimate.position[:2]) < 0.6
+
+
+def test_a_body_that_is_found_the_other_way_round_in_flight_is_handed_back_at_once(wire):
+    """Markers of a symmetric body: its heading is off by a half turn from one pose to the next, its tilt is right."""
+
+    def each(t, mocap):
+        mocap.order = [3, 2, 1, 0] if t >= 12.0 else [0, 1, 2, 3]
+
+    records, *_ = fly_betaflight(wire, each, seconds=13.0, turn=0.0)
+    assert [r for r in records if r.t < 12.0][-1].decision.phase in IN_CONTROL
+    ended = next(r for r in records if r.t >= 12.0 and r.decision.phase not in IN_CONTROL)
+    assert "in attitude" in ended.decision.reason and ended.t < 12.15
+
+
+def test_one_pose_of_another_attitude_ends_no_flight(wire):
+    def each(t, mocap):
+        mocap.order = [3, 2, 1, 0] if 12.0 <= t < 12.01 else [0, 1, 2, 3]
+
+    records, *_ = fly_betaflight(wire, each, seconds=13.0, turn=0.0)
+    assert records[-1].decision.phase in IN_CONTROL
 
 
 def test_a_quaternion_in_another_order_is_found_before_the_flight(wire):
