@@ -41,6 +41,7 @@ MATCHED = 0.05  # s between a pose and an attitude that are compared; a guess
 KEPT = 64  # attitudes, 0.3 s at 200 Hz
 LEAST_RATE = 45.0  # 1/s; a guess: with one pose lost the state must not be older than 50 ms
 MOST_TILT = math.radians(10.0)  # between both attitudes apart from heading; a guess: a wrong axis is 90 or 180
+TOLD_APART = math.radians(20.0)  # of tilt, by which the other order must be off; a guess: twice what either may be
 FORWARD_PERIOD = 0.02  # s: PX4 asks for 30 to 50 Hz of vision estimates, and the line has other things to carry
 
 Forward = Callable[[Pose, int], None]
@@ -68,6 +69,9 @@ class PosedLink:
         self._attitudes: deque[AttitudeReport] = deque(maxlen=KEPT)
         self._turn: float | None = None  # rad, from the autopilot's world to the poses'
         self._tilt = self._conflict = 0.0  # rad, between both attitudes: apart from heading; beyond the turn
+        self._other_tilt = 0.0  # rad, of the same numbers read as x, y, z, w
+        self._told_apart = False
+        """Whether the two orders have ever differed enough to know that it is w, x, y, z."""
         self._compared = -math.inf
         self._accelerations: list[np.ndarray] = []
         self._restarts = poses.clock.restarts
@@ -118,6 +122,7 @@ class PosedLink:
         if self._poses.clock.restarts != self._restarts:
             self._restarts = self._poses.clock.restarts
             self._filter.reset()
+            self._told_apart = False
         self._align(pose)
         felt = np.mean(self._accelerations, axis=0) if self._accelerations else np.zeros(3)
         self._accelerations = []
@@ -136,10 +141,10 @@ class PosedLink:
         if abs(report.t - pose.t) > MATCHED:
             return
         then = quaternion_multiply(report.attitude, quaternion_exp(report.body_rates * (pose.t - report.t)))
-        w, x, y, z = quaternion_multiply(pose.attitude, then * [1.0, -1.0, -1.0, -1.0]).tolist()
-        turn, tilt = 2 * math.atan2(z, w), 2 * math.atan2(math.hypot(x, y), math.hypot(w, z))
+        turn, tilt = _turn_and_tilt(pose.attitude, then)
+        _, other_tilt = _turn_and_tilt(np.roll(pose.attitude, 1), then)
         if self._turn is None:
-            self._turn, self._tilt = turn, tilt
+            self._turn, self._tilt, self._other_tilt = turn, tilt, other_tilt
         else:
             dt, off = max(pose.t - self._compared, 0.0), math.remainder(turn - self._turn, 2 * math.pi)
             conflict = 2 * math.acos(min(abs(math.cos(tilt / 2) * math.cos(off / 2)), 1.0))
@@ -147,6 +152,8 @@ class PosedLink:
             gain = 1 - math.exp(-dt / HEADING_TIME)
             self._turn += gain * off
             self._tilt += gain * (tilt - self._tilt)
+            self._other_tilt += gain * (other_tilt - self._other_tilt)
+        self._told_apart |= self._tilt <= MOST_TILT and self._other_tilt > TOLD_APART
         self._compared = pose.t
 
     def send(self, setpoint: Setpoint, now: float) -> bool:
@@ -198,17 +205,29 @@ class PosedLink:
         results = [CheckResult("pose", good, f"{rate} Hz at {self._poses.address}{words}{remedy}")]
         if self._turn is None:
             return [*results, CheckResult("pose attitude", False, "the autopilot tells no attitude to compare it with")]
-        good = self._tilt <= MOST_TILT
         words = (
             f"tilted by {math.degrees(self._tilt):.1f} degrees against the autopilot's, turned by "
             f"{math.degrees(math.remainder(self._turn, 2 * math.pi)):.0f}"
         )
-        remedy = "" if good else "; look at the rigid body's axes (x forward, y left, z up) and the quaternion's order"
-        return [*results, CheckResult("pose attitude", good, words + remedy)]
+        remedy = ""
+        if not self._tilt <= MOST_TILT:
+            remedy = "; look at the rigid body's axes (x forward, y left, z up) and the quaternion's order"
+        elif not self._told_apart:
+            remedy = (
+                "; is the order w, x, y, z? As x, y, z, w it would fit as well: if the order is right, turn the "
+                "vehicle by 45 degrees or tilt it by 30 by hand (--tilt-check has it done), then put it back"
+            )
+        return [*results, CheckResult("pose attitude", not remedy, words + remedy)]
 
     def close(self) -> None:
         """See :class:`firmware_bridge.link.Link`."""
         self._link.close()
+
+
+def _turn_and_tilt(pose: np.ndarray, attitude: np.ndarray) -> tuple[float, float]:
+    """From an attitude (4,) to a pose's (4,): the turn about the vertical and what is left, rad."""
+    w, x, y, z = quaternion_multiply(pose, attitude * [1.0, -1.0, -1.0, -1.0]).tolist()
+    return 2 * math.atan2(z, w), 2 * math.atan2(math.hypot(x, y), math.hypot(w, z))
 
 
 def _turned(attitude: np.ndarray, turn: float) -> np.ndarray:

@@ -21,7 +21,7 @@ from firmware_bridge.emulator.world import RigidBodyWorld
 from firmware_bridge.flight_plan import FlightPlan
 from firmware_bridge.guidance import Guidance
 from firmware_bridge.height import DeclaredFloor
-from firmware_bridge.link import AttitudeReport, AttitudeSetpoint, PositionReport, RestartReport
+from firmware_bridge.link import AttitudeReport, AttitudeSetpoint, CheckResult, PositionReport, RestartReport
 from firmware_bridge.loop import FlightLoop
 from firmware_bridge.mavlink_setpoints import vision_position
 from firmware_bridge.msp import MspLink
@@ -387,6 +387,33 @@ def test_a_quaternion_in_another_order_is_found_before_the_flight(wire):
     checks = {check.name: check for check in link.preflight()}
     assert not checks["pose attitude"].passed
     assert "quaternion's order" in checks["pose attitude"].finding
+
+
+@pytest.mark.parametrize("by_hand", [Rotation.from_rotvec([0, 0, 0.8]), Rotation.from_rotvec([0.55, 0, 0])])
+@pytest.mark.parametrize("order", [[0, 1, 2, 3], [1, 2, 3, 0]])
+def test_a_half_turn_asks_for_the_order_until_a_movement_by_hand_tells_it(wire, by_hand, order):
+    """Facing -x in the right order and facing x in the other one are the same numbers while it is level."""
+    receiver, send = wire
+    inner = FakeLink(VEHICLE)
+    link = PosedLink(inner, receiver)
+    facing = Rotation.from_rotvec([0, 0, np.pi if order[0] == 0 else 0.0])
+    begin = 100.0
+
+    def check(moved: Rotation) -> CheckResult:
+        nonlocal begin
+        inner.q = moved.as_quat(scalar_first=True)
+        attitude = (facing * moved).as_quat(scalar_first=True)[order]
+        for k in range(300):
+            send(encode(begin + 0.01 * k, [1e-4 * np.sin(k), 0, 0.2], attitude))
+            link.poll(begin + 0.01 * k)
+        begin += 3.0
+        return next(check for check in link.preflight() if check.name == "pose attitude")
+
+    asked = check(Rotation.identity())
+    assert not asked.passed and "turned by" in asked.finding and "180" in asked.finding
+    assert "is the order w, x, y, z?" in asked.finding and "--tilt-check" in asked.finding
+    assert check(by_hand).passed == (order[0] == 0)
+    assert check(Rotation.identity()).passed == (order[0] == 0)
 
 
 def test_before_a_pose_comes_there_is_neither_attitude_nor_position_and_nothing_is_sent(wire):
