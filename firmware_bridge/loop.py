@@ -185,6 +185,8 @@ class FlightLoop:
         lost = estimate is None or (controlled and state is None)  # without the ground there is nothing to fly over
         lost |= self._outdated and view.now - self.memory.fresh > self.limits.stale_time
         airborne = self.heard.landed is False
+        home = self._home if controlled else None
+        outside, leaving = (0.0, 0.0) if state is None else self.bounds.volume.outside(home, state)
         return Situation(
             now=view.now,
             connected=self.link is not None,
@@ -199,7 +201,8 @@ class FlightLoop:
             tilt=_tilt(estimate),
             conflict=0.0 if estimate is None else estimate.conflict,
             descent_speed=0.0 if estimate is None else -float(estimate.velocity[2]),
-            inside_volume=not controlled or state is None or self.bounds.volume.holds(self._home, state),
+            outside=outside,
+            leaving=leaving,
             jumped=estimate is not None and estimate.jumped,
             battery_low=self.bounds.battery_low(self.heard.battery, view.now),
             lateness=lateness,

@@ -23,6 +23,7 @@ in control            handing back          stopped by the user; controller fail
                                             autopilot reports; stuck on the ground; thrust felt that was not sent;
                                             a tick later than ``worst_lateness``
 in control            landed                touchdown
+in control            handing back          outside of the flight volume by ``outside``, or leaving it at ``leaving``
 holding               handing back          the abort key, or ``hold_time`` is over
 tracking, fading      handing back          the abort key, or what holding is for in the air, on the ground
 tracking, fading      holding, going round  the abort key
@@ -200,6 +201,9 @@ def _in_control(limits: Limits, memory: Memory, s: Situation, status: StatusRepo
         return _Move(Phase.HANDING_BACK, failure)
     if s.touchdown:
         return _Move(Phase.LANDED, "touchdown")
+    escape = reasons.escape(limits, s)
+    if escape:
+        return _Move(Phase.HANDING_BACK, f"{escape}: on the ground" if s.grounded else escape)
     if phase is Phase.HOLDING:
         if s.abort:
             return _Move(Phase.HANDING_BACK, "aborted again")

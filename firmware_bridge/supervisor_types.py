@@ -63,7 +63,10 @@ class Situation:
     conflict: float = 0.0  # rad
     """Between the autopilot's attitude and that of motion capture."""
     descent_speed: float = 0.0  # m/s, positive downwards
-    inside_volume: bool = True
+    outside: float = 0.0  # m
+    """By how much it is outside of the flight volume; 0 inside."""
+    leaving: float = 0.0  # m/s
+    """How fast it goes further outside; 0 inside."""
     jumped: bool = False
     """The estimator's position or attitude moved more than its velocity explains."""
     battery_low: bool = False
