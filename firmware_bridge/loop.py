@@ -212,6 +212,7 @@ class FlightLoop:
             controller_alive=self._controller_alive,
             disobedience=self._obedience.mismatch,
             touchdown=self.guidance.touchdown.landed,
+            pilot_disarms=self.link is not None and not self.link.capabilities.arming,
             overdue=self.guidance.plan.overdue(view.now),
             stuck=controlled and self.guidance.plan.stuck(view.now),
         )

@@ -36,7 +36,7 @@ handing back          landed, locked        disarmed after our touchdown
 handing back          observing, locked     disarmed, or the autopilot has left the mode
 landed                landed, locked        disarmed
 landed                observing, locked     armed again; the mode was left while armed
-landed                handing back          not disarmed after ``disarm_time``
+landed                handing back          not disarmed after ``disarm_time``, unless only the pilot's switch disarms
 ====================  ====================  ============================================================================
 
 A certificate is no reason here: it is about weights, vehicle and factor, which no flight changes. Without a valid one
@@ -200,7 +200,7 @@ def _in_control(limits: Limits, memory: Memory, s: Situation, status: StatusRepo
     if failure:
         return _Move(Phase.HANDING_BACK, failure)
     if s.touchdown:
-        return _Move(Phase.LANDED, "touchdown")
+        return _Move(Phase.LANDED, "touchdown, disarm with your switch" if s.pilot_disarms else "touchdown")
     escape = reasons.escape(limits, s)
     if escape:
         return _Move(Phase.HANDING_BACK, f"{escape}: on the ground" if s.grounded else escape)
@@ -229,7 +229,7 @@ def _from_landed(limits: Limits, memory: Memory, s: Situation, status: StatusRep
         return _Move(Phase.OBSERVING, "armed again after the landing, not by us", lock=True)
     if not status.accepts_setpoints:
         return _Move(Phase.OBSERVING, f"the pilot took over: {status.mode}", lock=True)
-    if s.now - memory.since > limits.disarm_time:
+    if not s.pilot_disarms and s.now - memory.since > limits.disarm_time:
         return _Move(Phase.HANDING_BACK, f"not disarmed {limits.disarm_time:g} s after touchdown: its land mode has to")
     return None
 

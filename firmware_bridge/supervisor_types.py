@@ -81,6 +81,8 @@ class Situation:
     disobedience: float = 0.0  # m/s^2
     """Thrust that is felt beyond the one that was sent, where that lasts; see ``obedience``."""
     touchdown: bool = False
+    pilot_disarms: bool = False
+    """The pilot's switch alone disarms, and there is no land mode that would."""
     overdue: bool = False
     """The flight plan should have ended in a touchdown long ago."""
     stuck: bool = False

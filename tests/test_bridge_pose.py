@@ -305,7 +305,10 @@ def test_betaflight_takes_off_and_lands_by_poses_in_a_turned_frame(wire):
     records, world, autopilot, checks = fly_betaflight(wire)
     phases = [r.decision.phase for r in records]
     assert Phase.TRACKING in phases and Phase.LANDED in phases, records[-1].decision
-    assert autopilot.armed and autopilot.channels[2] == 1000  # disarming is the pilot's switch; the throttle is closed
+    landed = [r.decision.reason for r in records if r.decision.entered and r.decision.phase is Phase.LANDED]
+    assert landed == ["touchdown, disarm with your switch", "landed and disarmed"], landed
+    assert not any("refused" in problem for r in records for problem in r.problems)
+    assert autopilot.events[-1][1] == "disarmed by switch" and autopilot.channels[2] == 1000
     assert max(r.height for r in records if r.height is not None) == pytest.approx(1.0, abs=0.15)
     assert float(world.state.height) < 0.01
     assert np.linalg.norm(world.state.position[:2]) < 0.15

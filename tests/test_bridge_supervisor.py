@@ -91,6 +91,7 @@ steps = st.builds(
     checks_passed=mostly,
     controller_alive=mostly,
     touchdown=rarely,
+    pilot_disarms=st.booleans(),
     overdue=rarely,
 )
 sequences = st.tuples(
@@ -394,6 +395,14 @@ def test_after_touchdown_it_disarms_and_never_flies_again() -> None:
 def test_a_vehicle_that_does_not_disarm_after_touchdown_is_handed_back() -> None:
     decisions = react(LIMITS.disarm_time + 1.0, memory=react(touchdown=True)[-1].memory)
     assert decisions[-1].phase is Phase.HANDING_BACK
+
+
+def test_where_the_pilots_switch_alone_disarms_it_waits_for_him_with_idle_motors() -> None:
+    landed = react(60.0, touchdown=True, pilot_disarms=True)
+    assert landed[0].reason == "touchdown, disarm with your switch"
+    assert {d.phase for d in landed} == {Phase.LANDED} and {d.output for d in landed} == {Output.IDLE}
+    disarmed = react(1.0, memory=landed[-1].memory, armed=False, pilot_disarms=True)
+    assert disarmed[0].memory.locked == "landed and disarmed"
 
 
 @pytest.mark.parametrize("event", [{"connected": False}, {"restarted": True}, {"accepts": False}, {"armed": False}])
