@@ -40,6 +40,8 @@ HEADING_TIME = 0.5  # s over which the turn between the worlds is smoothed; a gu
 MATCHED = 0.05  # s between a pose and an attitude that are compared; a guess
 KEPT = 64  # attitudes, 0.3 s at 200 Hz
 LEAST_RATE = 45.0  # 1/s; a guess: with one pose lost the state must not be older than 50 ms
+WHOLE = 1.0  # s of poses that their rate is counted in
+CLOCK_ERROR = 0.05  # of the sender's clock against ours: crystals are right to 1e-4, delays jitter by 20 ms; a guess
 MOST_TILT = math.radians(10.0)  # between both attitudes apart from heading; a guess: a wrong axis is 90 or 180
 TOLD_APART = math.radians(20.0)  # of tilt, by which the other order must be off; a guess: twice what either may be
 FORWARD_PERIOD = 0.02  # s: PX4 asks for 30 to 50 Hz of vision estimates, and the line has other things to carry
@@ -76,6 +78,7 @@ class PosedLink:
         self._accelerations: list[np.ndarray] = []
         self._restarts = poses.clock.restarts
         self._arrivals: deque[float] = deque(maxlen=1024)
+        self._since = math.inf  # s, when poses began to come without a pause
         self._forward_due = -math.inf
         self._now = 0.0
 
@@ -118,6 +121,8 @@ class PosedLink:
         self._accelerations = [*self._accelerations[-100:], np.array([x, y, z - GRAVITY])]
 
     def _locate(self, pose: Pose) -> list[Report]:
+        if not self._arrivals or pose.received - self._arrivals[-1] > WHOLE:
+            self._since = pose.received
         self._arrivals.append(pose.received)
         if self._poses.clock.restarts != self._restarts:
             self._restarts = self._poses.clock.restarts
@@ -191,7 +196,7 @@ class PosedLink:
 
     def _rate(self) -> int:
         """Poses of the last second."""
-        return sum(self._now - received <= 1.0 for received in self._arrivals)
+        return sum(self._now - received <= WHOLE for received in self._arrivals)
 
     def _checks(self) -> list[CheckResult]:
         dropped = ", ".join(f"{count} {why}" for why, count in sorted(self._poses.dropped.items()))
@@ -200,9 +205,12 @@ class PosedLink:
         if not rate:
             remedy = "look at the sender's address and port, and at its format"
             return [CheckResult("pose", False, f"no pose comes to {self._poses.address}{words}; {remedy}")]
-        good = rate >= LEAST_RATE
+        whole = self._now - self._since >= WHOLE
+        good = whole and rate >= LEAST_RATE
         remedy = "" if good else f"; at least {LEAST_RATE:g} Hz are needed"
+        remedy = remedy if whole else "; they have only begun to come"
         results = [CheckResult("pose", good, f"{rate} Hz at {self._poses.address}{words}{remedy}")]
+        results += self._clock_check()
         if self._turn is None:
             return [*results, CheckResult("pose attitude", False, "the autopilot tells no attitude to compare it with")]
         words = (
@@ -218,6 +226,15 @@ class PosedLink:
                 "vehicle by 45 degrees or tilt it by 30 by hand (--tilt-check has it done), then put it back"
             )
         return [*results, CheckResult("pose attitude", not remedy, words + remedy)]
+
+    def _clock_check(self) -> list[CheckResult]:
+        """Whether the sender's seconds are ours; nothing before two of them have come."""
+        rate = self._poses.clock.rate
+        if rate is None:
+            return []
+        good = abs(rate - 1.0) <= CLOCK_ERROR
+        remedy = "" if good else ": is t in seconds?"
+        return [CheckResult("pose clock", good, f"the sender's runs {rate:.4g} times as fast as ours{remedy}")]
 
     def close(self) -> None:
         """See :class:`firmware_bridge.link.Link`."""

@@ -3,6 +3,7 @@
 import math
 import socket
 import struct
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -188,6 +189,45 @@ def test_one_stamp_from_the_far_future_does_not_stop_the_poses_for_long(wire):
         send(encode(stamp, [0.001 * k, 0, 1], LEVEL))
         taken += len(receiver.take(100.0 + 0.01 * k))
     assert taken >= 95
+
+
+def test_poses_that_waited_together_are_all_taken_in_their_order(wire):
+    """Each has a smaller delay than the one before, so that all of them are put at the time of arrival."""
+    receiver, send = wire
+    for k in range(5):
+        send(encode(5.0 + 0.01 * k, [0.001 * k, 0, 1], LEVEL))
+    poses = receiver.take(100.0)
+    send(encode(5.05, [0.005, 0, 1], LEVEL))
+    poses += receiver.take(100.01)
+    assert len(poses) == 6 and not receiver.dropped
+    assert all(b.t > a.t for a, b in pairwise(poses))
+    assert [pose.t for pose in poses] == pytest.approx([100.0] * 5 + [100.01], abs=1e-5)
+
+
+@pytest.mark.parametrize(("scale", "words"), [(1.0, ""), (1000.0, "1000 times"), (1e-3, "times"), (1.1, "1.1 times")])
+def test_a_sender_whose_time_is_not_in_seconds_is_refused(wire, scale, words):
+    receiver, send = wire
+    link, rng = PosedLink(FakeLink(VEHICLE), receiver), np.random.default_rng(4)
+    for k in range(400):
+        send(encode(scale * (50.0 + 0.01 * k), [1e-4 * np.sin(k), 0, 0.2], LEVEL))
+        link.poll(100.0 + 0.01 * k + float(rng.uniform(0.0, 0.009)))
+    checks = {check.name: check for check in link.preflight()}
+    assert checks["pose clock"].passed == (scale == 1.0)
+    assert scale == 1.0 or f"{words} as fast as ours: is t in seconds?" in checks["pose clock"].finding
+
+
+def test_the_rate_of_the_poses_is_told_once_a_whole_second_of_them_has_come(wire):
+    receiver, send = wire
+    link = PosedLink(FakeLink(VEHICLE), receiver)
+    seen = {}
+    for k in range(250):
+        now = 100.0 + 0.01 * k
+        send(encode(now, [1e-4 * np.sin(k), 0, 0.2], LEVEL))
+        link.poll(now)
+        check = next(check for check in link.preflight() if check.name == "pose")
+        seen.setdefault(check.passed, check.finding)
+    assert "only begun" in seen[False]
+    assert 99 <= int(seen[True].split()[0]) <= 101
 
 
 # --- velocity ---------------------------------------------------------------------------------------------------------
