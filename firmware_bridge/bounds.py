@@ -29,12 +29,21 @@ class Volume:
                 f"flight volume: radius = {self.radius} m and ceiling = {self.ceiling} m must be positive and finite"
             )
 
-    def holds(self, home: np.ndarray | None, state: State) -> bool:
-        """Whether ``state`` is inside of it around ``home`` (3,) in m; without a home all is."""
+    def outside(self, home: np.ndarray | None, state: State) -> tuple[float, float]:
+        """By how much ``state`` is outside of it around ``home`` (3,) in m, and how fast it goes further, in m/s.
+
+        Inside both are 0, and without a home all is inside.
+        """
         if home is None:
-            return True
-        away = math.hypot(*(state.position[:2] - home[:2]).tolist())
-        return away <= self.radius and float(state.height) <= self.ceiling
+            return 0.0, 0.0
+        (x, y), (v_x, v_y, v_z) = (state.position[:2] - home[:2]).tolist(), state.velocity.tolist()
+        away = math.hypot(x, y)
+        sideways = away - self.radius, (x * v_x + y * v_y) / max(away, 1e-9)
+        upwards = float(state.height) - self.ceiling, v_z
+        left = [way for way in (sideways, upwards) if not way[0] <= 0.0]
+        if not left:
+            return 0.0, 0.0
+        return max(distance for distance, _ in left), max(0.0, *(speed for _, speed in left))
 
 
 @dataclass(frozen=True)

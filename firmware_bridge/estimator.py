@@ -50,6 +50,7 @@ class Estimate:
     """It was the position: whatever was measured in its frame is void."""
     position_error: float = 0.0  # s by which it may be older than ``position_age``
     attitude_error: float = 0.0  # s
+    conflict: float = 0.0  # rad between two sources of the attitude
 
     @property
     def position_age_at_most(self) -> float:
@@ -144,6 +145,7 @@ class Estimator:
             moved,
             p.error,
             q.error,
+            q.conflict,
         )
 
     def _not_newer(self, report: _Stateful) -> str:

@@ -38,6 +38,7 @@ class AttitudeReport:
     attitude: np.ndarray  # (4,) unit quaternion (w, x, y, z), body to world
     body_rates: np.ndarray  # (3,) rad/s, body
     error: float = 0.0  # s by which it may be older than ``t`` says
+    conflict: float = 0.0  # rad by which motion capture says otherwise; 0 where nobody else tells one
 
 
 @dataclass(frozen=True)

@@ -185,6 +185,8 @@ class FlightLoop:
         lost = estimate is None or (controlled and state is None)  # without the ground there is nothing to fly over
         lost |= self._outdated and view.now - self.memory.fresh > self.limits.stale_time
         airborne = self.heard.landed is False
+        home = self._home if controlled else None
+        outside, leaving = (0.0, 0.0) if state is None else self.bounds.volume.outside(home, state)
         return Situation(
             now=view.now,
             connected=self.link is not None,
@@ -197,8 +199,10 @@ class FlightLoop:
             grounded=controlled and self._grounded(view.now, state),
             domain_score=self._domain(state),
             tilt=_tilt(estimate),
+            conflict=0.0 if estimate is None else estimate.conflict,
             descent_speed=0.0 if estimate is None else -float(estimate.velocity[2]),
-            inside_volume=not controlled or state is None or self.bounds.volume.holds(self._home, state),
+            outside=outside,
+            leaving=leaving,
             jumped=estimate is not None and estimate.jumped,
             battery_low=self.bounds.battery_low(self.heard.battery, view.now),
             lateness=lateness,
@@ -208,6 +212,7 @@ class FlightLoop:
             controller_alive=self._controller_alive,
             disobedience=self._obedience.mismatch,
             touchdown=self.guidance.touchdown.landed,
+            pilot_disarms=self.link is not None and not self.link.capabilities.arming,
             overdue=self.guidance.plan.overdue(view.now),
             stuck=controlled and self.guidance.plan.stuck(view.now),
         )

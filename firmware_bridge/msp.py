@@ -106,7 +106,7 @@ class MspLink:
         self._aux: list[int] | None = None
         self._arm_until = -math.inf
         self._sent_at = -math.inf
-        self._released = False
+        self._released = self._landed = False
 
     @property
     def voltage(self) -> float | None:
@@ -126,7 +126,7 @@ class MspLink:
                     self.malformed += 1
         if self._sending and now - self._sent_at > DEAD_MAN:
             self._release(now)
-            if self._released:
+            if self._released and not self._landed:
                 reports.append(
                     TextReport(now, 2, f"no setpoint for {DEAD_MAN} s: sticks let go, the pilot must take over")
                 )
@@ -171,8 +171,8 @@ class MspLink:
         if was_armed and not self.telemetry.armed:
             self._arm_until = -math.inf  # whoever disarmed, it stays so
         if any(isinstance(report, RestartReport) for report in reports):
-            self._arm_until, self._released = -math.inf, True
-        if self._released:
+            self._arm_until, self._released, self._landed = -math.inf, True, False
+        if self._released and not self._landed:
             return [replace(r, accepts_setpoints=False) if isinstance(r, StatusReport) else r for r in reports]
         return reports
 
@@ -199,12 +199,12 @@ class MspLink:
             Where the port is gone.
         UserError
             What :func:`check_setpoint` refuses; rates; where sticks, heading or thrust map are not known; after
-            ``hand_back`` until ``take_control``.
+            ``hand_back`` until ``take_control``. After ``disarm`` the throttle stays at its lowest, whatever is sent.
         """
         check_setpoint(setpoint, self._vehicle)
         if not isinstance(setpoint, AttitudeSetpoint):
             raise UserError("setpoint: body rates are not sent over MSP; send attitude and thrust")
-        if self._released:
+        if self._released and not self._landed:
             raise UserError("setpoint: the sticks were let go; take control again first")
         if self.telemetry.attitude is None or now - self.telemetry.attitude_at > ATTITUDE_AGE:
             raise UserError(
@@ -226,7 +226,8 @@ class MspLink:
             raise UserError("setpoint: there is no thrust map; give one, with the throttle that hovers")
         if sticks is None or aux is None:
             raise UserError(f"setpoint: {self.identity.problem or 'the sticks and switches are not read yet; wait'}")
-        fraction = min(self._thrust_map.fraction(thrust, self.voltage), 1.0) if self.telemetry.armed else 0.0
+        idle = self._landed or not self.telemetry.armed
+        fraction = 0.0 if idle else min(self._thrust_map.fraction(thrust, self.voltage), 1.0)
         channels = struct.pack(f"<{CHANNELS}H", *sticks.frame(roll, pitch, turning, fraction, aux))
         inav = self.identity.variant == "INAV"
         if not self._port.write(encode(Frame(msg.SET_RAW_RC, channels, flags=NO_REPLY if inav else 0))):
@@ -260,18 +261,21 @@ class MspLink:
         self._arm_until = now + ARM_PATIENCE
 
     def disarm(self, now: float) -> None:
-        """Put the throttle to its lowest, and the arming switch off where it is ours; say so once, then nothing."""
-        self._arm_until = -math.inf
+        """Put the arming switch off where it is ours, and the throttle to its lowest until ``take_control``.
+
+        It is the pilot who disarms where the switch is his. Until then our frames go on, so that no stick of his
+        raises the throttle of a vehicle that stands (newer Betaflight gives the sticks back 0.3 s after the last).
+        """
+        self._arm_until, self._landed = -math.inf, True
         if self.identity.receiver_is_msp:
             self._set_switch(msg.ARM, "disarm", on=False)
         self._write_sticks(0.0, 0.0, 0.0, 0.0, now)
-        self._released = True
 
     def take_control(self, now: float) -> None:
         """Setpoints may be sent from now on. Where MSP is the receiver angle mode goes on; else the pilot does it."""
         if self.identity.receiver_is_msp:
             self._set_switch(msg.ANGLE, "fly by attitude", on=True)
-        self._released, self._sent_at = False, -math.inf
+        self._released, self._landed, self._sent_at = False, False, -math.inf
 
     def hand_back(self, now: float) -> None:
         """Level sticks and a thrust a little below the weight, once, then nothing: the pilot must take over."""

@@ -35,6 +35,7 @@ FARTHEST = 1e4  # m: nothing of a room or a field lies further off
 AT_ONCE = 256  # datagrams looked at per call: a flood cannot hold the loop up
 BUFFER = 65_536  # bytes of the socket: 10 s of 100 Hz, so that little that is old waits there
 SLOT, SLOTS = 1.0, 10  # s, and how many: the least delay of the last ten seconds counts; 50 ppm drift by 0.5 ms in it
+APART = 1e-6  # s at least between two poses: of those that waited together, each may have had the least delay so far
 OPTIONS = ("latency", "from")
 
 
@@ -82,6 +83,14 @@ class SenderClock:
         offset = min(least for at, least in self._least if slot - at < SLOTS)
         return min(stamp + offset, received) - self._latency
 
+    @property
+    def rate(self) -> float | None:
+        """Seconds of the sender in one of ours, by the least delays of two of the last seconds; None before."""
+        if len(self._least) < 2:
+            return None
+        (first, early), (last, late) = self._least[0], self._least[-1]
+        return 1.0 - (late - early) / (SLOT * (last - first))
+
 
 class PoseReceiver:
     """Poses from a socket that does not block.
@@ -106,7 +115,7 @@ class PoseReceiver:
         self.clock = SenderClock(latency)
         self._line, self._sender = line, sender
         self._last: tuple[float, ...] = ()
-        self._t = self._looked = -math.inf
+        self._t = self._stamp = self._looked = -math.inf
 
     def take(self, now: float) -> list[Pose]:
         """What came by time ``now`` in s, oldest first."""
@@ -150,13 +159,13 @@ class PoseReceiver:
         before = self.clock.restarts
         t = self.clock.to_ours(stamp, now)
         if self.clock.restarts != before:
-            self._t, self._last = -math.inf, ()
-        if t is None or t <= self._t:
+            self._t, self._stamp, self._last = -math.inf, -math.inf, ()
+        if t is None or stamp <= self._stamp:
             return "not newer than the one before"
         if tuple(values) == self._last:  # noise alone makes a difference: a body that is lost is often told again
             return "the same pose again"
-        self._t, self._last = t, tuple(values)
-        return Pose(t, now, np.array(values[:3]), np.array(values[3:]) / math.hypot(*values[3:]), since)
+        self._t, self._stamp, self._last = max(t, self._t + APART), stamp, tuple(values)
+        return Pose(self._t, now, np.array(values[:3]), np.array(values[3:]) / math.hypot(*values[3:]), since)
 
 
 def open_pose(address: str) -> PoseReceiver:

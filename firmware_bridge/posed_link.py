@@ -34,11 +34,16 @@ from neural_lander.errors import UserError
 from neural_lander.rotation import quaternion_exp, quaternion_multiply
 from neural_lander.vehicle import GRAVITY
 
+CONFLICT_TIME = 0.1  # s over which the difference between both attitudes is smoothed; a guess
+CONFLICT_MOST = math.radians(40.0)  # of it that one pose counts for: one that is wrong stays below 10 degrees; a guess
 HEADING_TIME = 0.5  # s over which the turn between the worlds is smoothed; a guess: a gyroscope drifts by minutes
 MATCHED = 0.05  # s between a pose and an attitude that are compared; a guess
 KEPT = 64  # attitudes, 0.3 s at 200 Hz
 LEAST_RATE = 45.0  # 1/s; a guess: with one pose lost the state must not be older than 50 ms
+WHOLE = 1.0  # s of poses that their rate is counted in
+CLOCK_ERROR = 0.05  # of the sender's clock against ours: crystals are right to 1e-4, delays jitter by 20 ms; a guess
 MOST_TILT = math.radians(10.0)  # between both attitudes apart from heading; a guess: a wrong axis is 90 or 180
+TOLD_APART = math.radians(20.0)  # of tilt, by which the other order must be off; a guess: twice what either may be
 FORWARD_PERIOD = 0.02  # s: PX4 asks for 30 to 50 Hz of vision estimates, and the line has other things to carry
 
 Forward = Callable[[Pose, int], None]
@@ -65,11 +70,15 @@ class PosedLink:
         self._filter = PoseFilter()
         self._attitudes: deque[AttitudeReport] = deque(maxlen=KEPT)
         self._turn: float | None = None  # rad, from the autopilot's world to the poses'
-        self._tilt = 0.0  # rad
+        self._tilt = self._conflict = 0.0  # rad, between both attitudes: apart from heading; beyond the turn
+        self._other_tilt = 0.0  # rad, of the same numbers read as x, y, z, w
+        self._told_apart = False
+        """Whether the two orders have ever differed enough to know that it is w, x, y, z."""
         self._compared = -math.inf
         self._accelerations: list[np.ndarray] = []
         self._restarts = poses.clock.restarts
         self._arrivals: deque[float] = deque(maxlen=1024)
+        self._since = math.inf  # s, when poses began to come without a pause
         self._forward_due = -math.inf
         self._now = 0.0
 
@@ -82,7 +91,8 @@ class PosedLink:
                 if np.all(np.isfinite(report.attitude)):
                     self._attitudes.append(report)
                 if self._turn is not None:
-                    reports.append(replace(report, attitude=_turned(report.attitude, self._turn)))
+                    turned = _turned(report.attitude, self._turn)
+                    reports.append(replace(report, attitude=turned, conflict=self._conflict))
             elif not isinstance(report, PositionReport):
                 if isinstance(report, RestartReport):
                     self._forget()
@@ -98,7 +108,7 @@ class PosedLink:
 
     def _forget(self) -> None:
         """Another boot of the autopilot: another heading."""
-        self._turn = None
+        self._turn, self._conflict = None, 0.0
         self._attitudes.clear()
         self._accelerations.clear()
 
@@ -111,10 +121,13 @@ class PosedLink:
         self._accelerations = [*self._accelerations[-100:], np.array([x, y, z - GRAVITY])]
 
     def _locate(self, pose: Pose) -> list[Report]:
+        if not self._arrivals or pose.received - self._arrivals[-1] > WHOLE:
+            self._since = pose.received
         self._arrivals.append(pose.received)
         if self._poses.clock.restarts != self._restarts:
             self._restarts = self._poses.clock.restarts
             self._filter.reset()
+            self._told_apart = False
         self._align(pose)
         felt = np.mean(self._accelerations, axis=0) if self._accelerations else np.zeros(3)
         self._accelerations = []
@@ -133,14 +146,19 @@ class PosedLink:
         if abs(report.t - pose.t) > MATCHED:
             return
         then = quaternion_multiply(report.attitude, quaternion_exp(report.body_rates * (pose.t - report.t)))
-        w, x, y, z = quaternion_multiply(pose.attitude, then * [1.0, -1.0, -1.0, -1.0]).tolist()
-        turn, tilt = 2 * math.atan2(z, w), 2 * math.atan2(math.hypot(x, y), math.hypot(w, z))
+        turn, tilt = _turn_and_tilt(pose.attitude, then)
+        _, other_tilt = _turn_and_tilt(np.roll(pose.attitude, 1), then)
         if self._turn is None:
-            self._turn, self._tilt = turn, tilt
+            self._turn, self._tilt, self._other_tilt = turn, tilt, other_tilt
         else:
-            gain = 1 - math.exp(-max(pose.t - self._compared, 0.0) / HEADING_TIME)
-            self._turn += gain * math.remainder(turn - self._turn, 2 * math.pi)
+            dt, off = max(pose.t - self._compared, 0.0), math.remainder(turn - self._turn, 2 * math.pi)
+            conflict = 2 * math.acos(min(abs(math.cos(tilt / 2) * math.cos(off / 2)), 1.0))
+            self._conflict += (1 - math.exp(-dt / CONFLICT_TIME)) * (min(conflict, CONFLICT_MOST) - self._conflict)
+            gain = 1 - math.exp(-dt / HEADING_TIME)
+            self._turn += gain * off
             self._tilt += gain * (tilt - self._tilt)
+            self._other_tilt += gain * (other_tilt - self._other_tilt)
+        self._told_apart |= self._tilt <= MOST_TILT and self._other_tilt > TOLD_APART
         self._compared = pose.t
 
     def send(self, setpoint: Setpoint, now: float) -> bool:
@@ -178,7 +196,7 @@ class PosedLink:
 
     def _rate(self) -> int:
         """Poses of the last second."""
-        return sum(self._now - received <= 1.0 for received in self._arrivals)
+        return sum(self._now - received <= WHOLE for received in self._arrivals)
 
     def _checks(self) -> list[CheckResult]:
         dropped = ", ".join(f"{count} {why}" for why, count in sorted(self._poses.dropped.items()))
@@ -187,22 +205,46 @@ class PosedLink:
         if not rate:
             remedy = "look at the sender's address and port, and at its format"
             return [CheckResult("pose", False, f"no pose comes to {self._poses.address}{words}; {remedy}")]
-        good = rate >= LEAST_RATE
+        whole = self._now - self._since >= WHOLE
+        good = whole and rate >= LEAST_RATE
         remedy = "" if good else f"; at least {LEAST_RATE:g} Hz are needed"
+        remedy = remedy if whole else "; they have only begun to come"
         results = [CheckResult("pose", good, f"{rate} Hz at {self._poses.address}{words}{remedy}")]
+        results += self._clock_check()
         if self._turn is None:
             return [*results, CheckResult("pose attitude", False, "the autopilot tells no attitude to compare it with")]
-        good = self._tilt <= MOST_TILT
         words = (
             f"tilted by {math.degrees(self._tilt):.1f} degrees against the autopilot's, turned by "
             f"{math.degrees(math.remainder(self._turn, 2 * math.pi)):.0f}"
         )
-        remedy = "" if good else "; look at the rigid body's axes (x forward, y left, z up) and the quaternion's order"
-        return [*results, CheckResult("pose attitude", good, words + remedy)]
+        remedy = ""
+        if not self._tilt <= MOST_TILT:
+            remedy = "; look at the rigid body's axes (x forward, y left, z up) and the quaternion's order"
+        elif not self._told_apart:
+            remedy = (
+                "; is the order w, x, y, z? As x, y, z, w it would fit as well: if the order is right, turn the "
+                "vehicle by 45 degrees or tilt it by 30 by hand (--tilt-check has it done), then put it back"
+            )
+        return [*results, CheckResult("pose attitude", not remedy, words + remedy)]
+
+    def _clock_check(self) -> list[CheckResult]:
+        """Whether the sender's seconds are ours; nothing before two of them have come."""
+        rate = self._poses.clock.rate
+        if rate is None:
+            return []
+        good = abs(rate - 1.0) <= CLOCK_ERROR
+        remedy = "" if good else ": is t in seconds?"
+        return [CheckResult("pose clock", good, f"the sender's runs {rate:.4g} times as fast as ours{remedy}")]
 
     def close(self) -> None:
         """See :class:`firmware_bridge.link.Link`."""
         self._link.close()
+
+
+def _turn_and_tilt(pose: np.ndarray, attitude: np.ndarray) -> tuple[float, float]:
+    """From an attitude (4,) to a pose's (4,): the turn about the vertical and what is left, rad."""
+    w, x, y, z = quaternion_multiply(pose, attitude * [1.0, -1.0, -1.0, -1.0]).tolist()
+    return 2 * math.atan2(z, w), 2 * math.atan2(math.hypot(x, y), math.hypot(w, z))
 
 
 def _turned(attitude: np.ndarray, turn: float) -> np.ndarray:

@@ -19,9 +19,11 @@ armed                 tracking              the autopilot follows setpoints
 in control            landed                disarmed after touchdown, or where the autopilot says landed
 in control            observing, locked     disarmed in the air; the mode was left: the pilot's switch
 in control            handing back          stopped by the user; controller failed; no fresh state for ``stale_time``;
-                                            tilt; battery; a fault that the autopilot reports; stuck on the ground;
-                                            thrust felt that was not sent; a tick later than ``worst_lateness``
+                                            tilt; pose and autopilot differ in attitude; battery; a fault that the
+                                            autopilot reports; stuck on the ground; thrust felt that was not sent;
+                                            a tick later than ``worst_lateness``
 in control            landed                touchdown
+in control            handing back          outside of the flight volume by ``outside``, or leaving it at ``leaving``
 holding               handing back          the abort key, or ``hold_time`` is over
 tracking, fading      handing back          the abort key, or what holding is for in the air, on the ground
 tracking, fading      holding, going round  the abort key
@@ -34,7 +36,7 @@ handing back          landed, locked        disarmed after our touchdown
 handing back          observing, locked     disarmed, or the autopilot has left the mode
 landed                landed, locked        disarmed
 landed                observing, locked     armed again; the mode was left while armed
-landed                handing back          not disarmed after ``disarm_time``
+landed                handing back          not disarmed after ``disarm_time``, unless only the pilot's switch disarms
 ====================  ====================  ============================================================================
 
 A certificate is no reason here: it is about weights, vehicle and factor, which no flight changes. Without a valid one
@@ -198,7 +200,10 @@ def _in_control(limits: Limits, memory: Memory, s: Situation, status: StatusRepo
     if failure:
         return _Move(Phase.HANDING_BACK, failure)
     if s.touchdown:
-        return _Move(Phase.LANDED, "touchdown")
+        return _Move(Phase.LANDED, "touchdown, disarm with your switch" if s.pilot_disarms else "touchdown")
+    escape = reasons.escape(limits, s)
+    if escape:
+        return _Move(Phase.HANDING_BACK, f"{escape}: on the ground" if s.grounded else escape)
     if phase is Phase.HOLDING:
         if s.abort:
             return _Move(Phase.HANDING_BACK, "aborted again")
@@ -224,7 +229,7 @@ def _from_landed(limits: Limits, memory: Memory, s: Situation, status: StatusRep
         return _Move(Phase.OBSERVING, "armed again after the landing, not by us", lock=True)
     if not status.accepts_setpoints:
         return _Move(Phase.OBSERVING, f"the pilot took over: {status.mode}", lock=True)
-    if s.now - memory.since > limits.disarm_time:
+    if not s.pilot_disarms and s.now - memory.since > limits.disarm_time:
         return _Move(Phase.HANDING_BACK, f"not disarmed {limits.disarm_time:g} s after touchdown: its land mode has to")
     return None
 

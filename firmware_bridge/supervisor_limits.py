@@ -50,8 +50,14 @@ class Limits:
     """After touchdown, until the autopilot's own land mode is asked to finish: ArduCopter sees no landing in guided."""
     tilt: float = math.radians(50.0)  # rad
     """The controller asks for 35 degrees at most; beyond this something is broken."""
+    conflict: float = math.radians(10.0)  # rad
+    """Between two attitudes of one vehicle: a wrong axis or order shows once it tilts by this or by half of it."""
     descent_speed: float = 1.0  # m/s
     """Three times the landing speed."""
+    outside: float = 0.5  # m
+    """Beyond the flight volume, until we hand back: what leaves it at 1 m/s holds well within that."""
+    leaving: float = 1.5  # m/s
+    """Outwards and already beyond it: no hold would stop that within ``outside``, and no flight plan is so fast."""
     lateness: float = 0.02  # s
     worst_lateness: float = 0.25  # s
     """As ``stale_time``: for so long the autopilot has flown by one setpoint."""

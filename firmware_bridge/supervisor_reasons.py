@@ -25,7 +25,7 @@ def obstacle(limits: Limits, memory: Memory, s: Situation) -> str:
         (not s.height_age <= limits.height_loss, "no height above the ground"),
         (s.battery_low, "battery low"),
         (bool(fault), f"the autopilot reports a fault: {fault}"),
-        (not s.inside_volume, "outside of the flight volume"),
+        (not s.outside <= 0.0, "outside of the flight volume"),
         (not s.tilt <= limits.tilt, "tilted"),
         (s.stop, "the user ends the program"),
     )
@@ -49,6 +49,9 @@ def failure(limits: Limits, memory: Memory, s: Situation) -> str:
         return f"no fresh state for {_ms(limits.stale_time)}"
     if not s.tilt <= limits.tilt:
         return f"tilt {s.tilt:.2f} rad over {limits.tilt:.2f} rad"
+    if not s.conflict <= limits.conflict:
+        off = f"{math.degrees(s.conflict):.0f} degrees"
+        return f"pose and autopilot differ by {off} in attitude: look at the pose's axes and the order w, x, y, z"
     if s.battery_low:
         return "battery low"
     if s.status is not None and s.status.fault:
@@ -63,9 +66,16 @@ def failure(limits: Limits, memory: Memory, s: Situation) -> str:
     return ""
 
 
+def escape(limits: Limits, s: Situation) -> str:
+    """What no hold has stopped, or would stop, in words: the state that it is held by may be what is wrong."""
+    if not s.outside <= limits.outside:
+        return f"outside of the flight volume by {s.outside:.1f} m"
+    return f"leaves the flight volume at {s.leaving:.1f} m/s" if not s.leaving <= limits.leaving else ""
+
+
 def breach(limits: Limits, s: Situation) -> str:
     """What makes the flight stop where it is, in words."""
-    if not s.inside_volume:
+    if not s.outside <= 0.0:
         return "outside of the flight volume"
     if not s.descent_speed <= limits.descent_speed:
         return f"descent at {s.descent_speed:.2f} m/s, limit {limits.descent_speed:g} m/s"

@@ -60,8 +60,13 @@ class Situation:
     domain_score: float = 0.0
     """0 inside the residual's data, 1 at their edge, more outside."""
     tilt: float = 0.0  # rad
+    conflict: float = 0.0  # rad
+    """Between the autopilot's attitude and that of motion capture."""
     descent_speed: float = 0.0  # m/s, positive downwards
-    inside_volume: bool = True
+    outside: float = 0.0  # m
+    """By how much it is outside of the flight volume; 0 inside."""
+    leaving: float = 0.0  # m/s
+    """How fast it goes further outside; 0 inside."""
     jumped: bool = False
     """The estimator's position or attitude moved more than its velocity explains."""
     battery_low: bool = False
@@ -76,6 +81,8 @@ class Situation:
     disobedience: float = 0.0  # m/s^2
     """Thrust that is felt beyond the one that was sent, where that lasts; see ``obedience``."""
     touchdown: bool = False
+    pilot_disarms: bool = False
+    """The pilot's switch alone disarms, and there is no land mode that would."""
     overdue: bool = False
     """The flight plan should have ended in a touchdown long ago."""
     stuck: bool = False

@@ -45,6 +45,7 @@ from neural_lander.vehicle import load_vehicle
 VEHICLE = load_vehicle("intel-aero")
 ALL = Permission(take_control=True, arm=True)
 RATE = 100.0
+LEANING = Rotation.from_rotvec([0.0, 0.15, 0.0]).as_quat(scalar_first=True)
 
 
 def lift(height: float) -> float:
@@ -726,6 +727,32 @@ def test_leaving_the_flight_volume_stops_the_flight_there() -> None:
     f.fly(2.0)
     assert Phase.HOLDING in f.phases
     assert any("flight volume" in r.decision.reason for r in f.records)
+
+
+def test_a_vehicle_that_a_hold_does_not_stop_is_handed_back_half_a_metre_outside() -> None:
+    f = airborne()
+    f.loop.bounds = Bounds(Volume(radius=0.3))
+    f.loop.guidance._setpoint = lambda state, attitude, thrust: AttitudeSetpoint(LEANING, thrust)  # type: ignore[method-assign]
+    f.fly(3.0)
+    assert f.phases[:2] == [Phase.HOLDING, Phase.HANDING_BACK]
+    ended = next(r for r in f.records if r.decision.phase is Phase.HANDING_BACK)
+    assert "flight volume" in ended.decision.reason and ended.estimate is not None
+    assert np.linalg.norm(ended.estimate.position[:2]) < 0.9
+
+
+def test_the_flight_volume_tells_how_far_and_how_fast_it_was_left() -> None:
+    volume, home = Volume(radius=2.0, ceiling=3.0), np.array([1.0, 0.0, 5.0])
+
+    def at(position: list[float], velocity: list[float], height: float = 1.0) -> tuple[float, float]:
+        p, v = np.array(position), np.array(velocity)
+        return volume.outside(home, State(p, v, np.array([1.0, 0, 0, 0]), np.zeros(3), np.float64(height)))
+
+    assert at([2.9, 0.0, 0.0], [9.0, 0.0, 9.0]) == (0.0, 0.0)
+    assert at([1.0, -2.5, 0.0], [9.0, -0.4, 9.0]) == pytest.approx((0.5, 0.4))
+    assert at([1.0, -2.5, 0.0], [0.0, 0.4, 0.0]) == pytest.approx((0.5, 0.0))
+    assert at([1.0, 0.0, 0.0], [9.0, 0.0, 1.2], 3.5) == pytest.approx((0.5, 1.2))
+    assert at([4.0, 0.0, 0.0], [0.1, 0.0, 1.2], 3.5) == pytest.approx((1.0, 1.2))
+    assert Volume().outside(None, State(home, home, np.array([1.0, 0, 0, 0]), home, np.float64(99.0))) == (0.0, 0.0)
 
 
 def test_a_jump_of_the_estimator_is_held_at_the_new_place() -> None:

@@ -272,6 +272,24 @@ def test_where_msp_is_the_receiver_the_link_arms_flies_and_disarms() -> None:
     assert not rig.status.armed and rig.autopilot.events[-1][1] == "disarmed by switch"
 
 
+def test_after_the_landing_the_motors_idle_until_the_pilot_disarms_and_he_is_not_taken_for_one_who_took_over() -> None:
+    rig = airborne(override_freshness=0.3)
+    rig.link.disarm(rig.now)
+    before = len(rig.peer.setpoints)
+    rig.run(1.0, rig.at_height(LEVEL))  # whatever is sent
+    sent = [channels[2] for _, channels in list(rig.peer.setpoints)[before:]]
+    assert len(sent) > 20 and set(sent) == {1000} and rig.autopilot.channels[2] == 1000
+    assert rig.status.armed and rig.status.accepts_setpoints
+    rig.run(1.0)  # no fresh state
+    rig.link.hand_back(rig.now)
+    rig.run(0.3)
+    assert {channels[2] for _, channels in list(rig.peer.setpoints)[before:]} == {1000}
+    assert rig.status.accepts_setpoints and not rig.reports[TextReport]
+    rig.autopilot.switch(msg.OVERRIDE, False)
+    rig.run(0.3)
+    assert not rig.status.accepts_setpoints
+
+
 def test_an_arming_switch_without_effect_goes_off_again_and_nothing_arms_later() -> None:
     rig = Rig(radio=False)
     rig.run(0.7)

@@ -3,6 +3,7 @@
 import math
 import socket
 import struct
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from firmware_bridge.emulator.world import RigidBodyWorld
 from firmware_bridge.flight_plan import FlightPlan
 from firmware_bridge.guidance import Guidance
 from firmware_bridge.height import DeclaredFloor
-from firmware_bridge.link import AttitudeReport, AttitudeSetpoint, PositionReport, RestartReport
+from firmware_bridge.link import AttitudeReport, AttitudeSetpoint, CheckResult, PositionReport, RestartReport
 from firmware_bridge.loop import FlightLoop
 from firmware_bridge.mavlink_setpoints import vision_position
 from firmware_bridge.msp import MspLink
@@ -190,6 +191,45 @@ def test_one_stamp_from_the_far_future_does_not_stop_the_poses_for_long(wire):
     assert taken >= 95
 
 
+def test_poses_that_waited_together_are_all_taken_in_their_order(wire):
+    """Each has a smaller delay than the one before, so that all of them are put at the time of arrival."""
+    receiver, send = wire
+    for k in range(5):
+        send(encode(5.0 + 0.01 * k, [0.001 * k, 0, 1], LEVEL))
+    poses = receiver.take(100.0)
+    send(encode(5.05, [0.005, 0, 1], LEVEL))
+    poses += receiver.take(100.01)
+    assert len(poses) == 6 and not receiver.dropped
+    assert all(b.t > a.t for a, b in pairwise(poses))
+    assert [pose.t for pose in poses] == pytest.approx([100.0] * 5 + [100.01], abs=1e-5)
+
+
+@pytest.mark.parametrize(("scale", "words"), [(1.0, ""), (1000.0, "1000 times"), (1e-3, "times"), (1.1, "1.1 times")])
+def test_a_sender_whose_time_is_not_in_seconds_is_refused(wire, scale, words):
+    receiver, send = wire
+    link, rng = PosedLink(FakeLink(VEHICLE), receiver), np.random.default_rng(4)
+    for k in range(400):
+        send(encode(scale * (50.0 + 0.01 * k), [1e-4 * np.sin(k), 0, 0.2], LEVEL))
+        link.poll(100.0 + 0.01 * k + float(rng.uniform(0.0, 0.009)))
+    checks = {check.name: check for check in link.preflight()}
+    assert checks["pose clock"].passed == (scale == 1.0)
+    assert scale == 1.0 or f"{words} as fast as ours: is t in seconds?" in checks["pose clock"].finding
+
+
+def test_the_rate_of_the_poses_is_told_once_a_whole_second_of_them_has_come(wire):
+    receiver, send = wire
+    link = PosedLink(FakeLink(VEHICLE), receiver)
+    seen = {}
+    for k in range(250):
+        now = 100.0 + 0.01 * k
+        send(encode(now, [1e-4 * np.sin(k), 0, 0.2], LEVEL))
+        link.poll(now)
+        check = next(check for check in link.preflight() if check.name == "pose")
+        seen.setdefault(check.passed, check.finding)
+    assert "only begun" in seen[False]
+    assert 99 <= int(seen[True].split()[0]) <= 101
+
+
 # --- velocity ---------------------------------------------------------------------------------------------------------
 
 
@@ -259,14 +299,14 @@ class Mocap:
         self._rotation = Rotation.from_rotvec([0, 0, turn])
         self._q = np.array([np.cos(turn / 2), 0, 0, np.sin(turn / 2)])
         self._rng, self._due = np.random.default_rng(3), -math.inf
-        self.silent, self.offset = False, np.zeros(3)
+        self.silent, self.offset, self.order = False, np.zeros(3), [0, 1, 2, 3]
 
     def __call__(self, now, position, attitude):
         if now + 1e-9 < self._due or self.silent:
             return
         self._due = now + self._period
         p = self._rotation.apply(position) + self._shift + self._rng.normal(0, self._noise, 3) + self.offset
-        self._send(encode(now + 5000.0, p, quaternion_multiply(self._q, attitude)))
+        self._send(encode(now + 5000.0, p, np.asarray(quaternion_multiply(self._q, attitude))[self.order]))
 
 
 def fly_betaflight(wire, each=lambda t, mocap: None, seconds=60.0, turn=1.2):
@@ -305,7 +345,10 @@ def test_betaflight_takes_off_and_lands_by_poses_in_a_turned_frame(wire):
     records, world, autopilot, checks = fly_betaflight(wire)
     phases = [r.decision.phase for r in records]
     assert Phase.TRACKING in phases and Phase.LANDED in phases, records[-1].decision
-    assert autopilot.armed and autopilot.channels[2] == 1000  # disarming is the pilot's switch; the throttle is closed
+    landed = [r.decision.reason for r in records if r.decision.entered and r.decision.phase is Phase.LANDED]
+    assert landed == ["touchdown, disarm with your switch", "landed and disarmed"], landed
+    assert not any("refused" in problem for r in records for problem in r.problems)
+    assert autopilot.events[-1][1] == "disarmed by switch" and autopilot.channels[2] == 1000
     assert max(r.height for r in records if r.height is not None) == pytest.approx(1.0, abs=0.15)
     assert float(world.state.height) < 0.01
     assert np.linalg.norm(world.state.position[:2]) < 0.15
@@ -337,6 +380,40 @@ def test_poses_that_jump_in_flight_are_a_jump_of_the_state(wire):
     assert len(jumped) == 1 and jumped[0].t == pytest.approx(12.0, abs=0.03)
 
 
+def test_a_quaternion_in_another_order_that_no_check_found_is_handed_back_before_it_gets_far(wire):
+    """Level and facing x, it reads as a half turn: all corrections go the wrong way, and only a tilt shows it."""
+
+    def each(t, mocap):
+        mocap.order = [1, 2, 3, 0]
+
+    records, *_ = fly_betaflight(wire, each, seconds=20.0, turn=0.0)
+    flown = [r for r in records if r.decision.phase in IN_CONTROL]
+    ended = next(r for r in records if r.t > flown[-1].t)
+    assert ended.decision.phase is Phase.HANDING_BACK and "order w, x, y, z" in ended.decision.reason
+    assert np.linalg.norm(flown[-1].estimate.velocity[:2]) < 1.0
+    assert np.linalg.norm(flown[-1].estimate.position[:2] - flown[0].estimate.position[:2]) < 0.6
+
+
+def test_a_body_that_is_found_the_other_way_round_in_flight_is_handed_back_at_once(wire):
+    """Markers of a symmetric body: its heading is off by a half turn from one pose to the next, its tilt is right."""
+
+    def each(t, mocap):
+        mocap.order = [3, 2, 1, 0] if t >= 12.0 else [0, 1, 2, 3]
+
+    records, *_ = fly_betaflight(wire, each, seconds=13.0, turn=0.0)
+    assert [r for r in records if r.t < 12.0][-1].decision.phase in IN_CONTROL
+    ended = next(r for r in records if r.t >= 12.0 and r.decision.phase not in IN_CONTROL)
+    assert "in attitude" in ended.decision.reason and ended.t < 12.15
+
+
+def test_one_pose_of_another_attitude_ends_no_flight(wire):
+    def each(t, mocap):
+        mocap.order = [3, 2, 1, 0] if 12.0 <= t < 12.01 else [0, 1, 2, 3]
+
+    records, *_ = fly_betaflight(wire, each, seconds=13.0, turn=0.0)
+    assert records[-1].decision.phase in IN_CONTROL
+
+
 def test_a_quaternion_in_another_order_is_found_before_the_flight(wire):
     receiver, send = wire
     link = PosedLink(FakeLink(VEHICLE), receiver)
@@ -353,6 +430,33 @@ def test_a_quaternion_in_another_order_is_found_before_the_flight(wire):
     checks = {check.name: check for check in link.preflight()}
     assert not checks["pose attitude"].passed
     assert "quaternion's order" in checks["pose attitude"].finding
+
+
+@pytest.mark.parametrize("by_hand", [Rotation.from_rotvec([0, 0, 0.8]), Rotation.from_rotvec([0.55, 0, 0])])
+@pytest.mark.parametrize("order", [[0, 1, 2, 3], [1, 2, 3, 0]])
+def test_a_half_turn_asks_for_the_order_until_a_movement_by_hand_tells_it(wire, by_hand, order):
+    """Facing -x in the right order and facing x in the other one are the same numbers while it is level."""
+    receiver, send = wire
+    inner = FakeLink(VEHICLE)
+    link = PosedLink(inner, receiver)
+    facing = Rotation.from_rotvec([0, 0, np.pi if order[0] == 0 else 0.0])
+    begin = 100.0
+
+    def check(moved: Rotation) -> CheckResult:
+        nonlocal begin
+        inner.q = moved.as_quat(scalar_first=True)
+        attitude = (facing * moved).as_quat(scalar_first=True)[order]
+        for k in range(300):
+            send(encode(begin + 0.01 * k, [1e-4 * np.sin(k), 0, 0.2], attitude))
+            link.poll(begin + 0.01 * k)
+        begin += 3.0
+        return next(check for check in link.preflight() if check.name == "pose attitude")
+
+    asked = check(Rotation.identity())
+    assert not asked.passed and "turned by" in asked.finding and "180" in asked.finding
+    assert "is the order w, x, y, z?" in asked.finding and "--tilt-check" in asked.finding
+    assert check(by_hand).passed == (order[0] == 0)
+    assert check(Rotation.identity()).passed == (order[0] == 0)
 
 
 def test_before_a_pose_comes_there_is_neither_attitude_nor_position_and_nothing_is_sent(wire):

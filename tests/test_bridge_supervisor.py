@@ -79,8 +79,10 @@ steps = st.builds(
     grounded=st.booleans(),
     domain_score=st.sampled_from([0.0, 0.5, 0.5, 1.5, math.nan]),
     tilt=st.sampled_from([0.0, 0.1, 0.1, 2.0, math.nan]),
+    conflict=st.sampled_from([0.0, 0.0, 0.0, 0.1, math.nan]),
     descent_speed=st.sampled_from([0.0, 0.3, 0.3, 3.0, math.nan]),
-    inside_volume=mostly,
+    outside=st.sampled_from([0.0] * 12 + [0.2, 3.0]),
+    leaving=st.sampled_from([0.0, 0.1, 0.1, 3.0]),
     jumped=rarely,
     battery_low=rarely,
     lateness=st.sampled_from([0.0, 0.001, 0.001, 0.03, 1.0]),
@@ -89,6 +91,7 @@ steps = st.builds(
     checks_passed=mostly,
     controller_alive=mostly,
     touchdown=rarely,
+    pilot_disarms=st.booleans(),
     overdue=rarely,
 )
 sequences = st.tuples(
@@ -163,7 +166,7 @@ def test_random_sequences_reach_every_phase() -> None:
     """Otherwise the property above would be empty."""
     reached: set[Phase] = set()
 
-    @settings(max_examples=400, deadline=None, derandomize=True, database=None)
+    @settings(max_examples=1000, deadline=None, derandomize=True, database=None)
     @given(sequences, permissions)
     def collect(sequence: tuple[int, bool, list[dict]], permission: Permission) -> None:
         reached.update(d.phase for d in run(situations(sequence), permission))
@@ -219,7 +222,7 @@ def test_an_autopilot_that_already_follows_somebody_is_left_alone() -> None:
         ({"position_age": math.inf, "attitude_age": math.inf}, "no fresh state: position and attitude have not both"),
         ({"attitude_age": math.nan}, "no fresh state"),
         ({"tilt": 1.5}, "tilted"),
-        ({"inside_volume": False}, "flight volume"),
+        ({"outside": 0.1}, "flight volume"),
     ],
 )
 def test_an_obstacle_keeps_it_observing_and_is_named(change: dict, reason: str) -> None:
@@ -258,11 +261,17 @@ def test_the_abort_key_before_the_take_off_ends_it() -> None:
         ({"controller_alive": False}, Phase.HANDING_BACK, "no finite setpoint"),
         ({"tilt": 1.0}, Phase.HANDING_BACK, "tilt 1.00 rad"),
         ({"tilt": math.nan}, Phase.HANDING_BACK, "tilt"),
+        ({"conflict": 0.2}, Phase.HANDING_BACK, "differ by 11 degrees in attitude"),
+        ({"conflict": math.nan}, Phase.HANDING_BACK, "in attitude"),
         ({"battery_low": True}, Phase.HANDING_BACK, "battery low"),
         ({"lateness": 0.3}, Phase.HANDING_BACK, "a tick 300 ms late"),
         ({"touchdown": True}, Phase.LANDED, "touchdown"),
         ({"abort": True}, Phase.HOLDING, "going around"),
-        ({"inside_volume": False}, Phase.HOLDING, "flight volume"),
+        ({"outside": 0.1}, Phase.HOLDING, "flight volume"),
+        ({"outside": 0.2, "leaving": 1.0}, Phase.HOLDING, "flight volume"),
+        ({"outside": 0.6}, Phase.HANDING_BACK, "outside of the flight volume by 0.6 m"),
+        ({"outside": math.nan}, Phase.HANDING_BACK, "flight volume"),
+        ({"outside": 0.1, "leaving": 2.0}, Phase.HANDING_BACK, "leaves the flight volume at 2.0 m/s"),
         ({"descent_speed": 1.5}, Phase.HOLDING, "descent at 1.50 m/s"),
         ({"jumped": True}, Phase.HOLDING, "jumped"),
         ({"overdue": True}, Phase.HOLDING, "no touchdown"),
@@ -356,7 +365,16 @@ def test_the_abort_key_goes_around_and_pressed_again_hands_back() -> None:
     assert react(memory=first.memory, abort=True)[0].phase is Phase.HANDING_BACK
 
 
-@pytest.mark.parametrize("change", [{"abort": True}, {"inside_volume": False}, {"jumped": True}, {"overdue": True}])
+def test_a_hold_that_does_not_hold_is_handed_back_at_once() -> None:
+    held = react(1.0, outside=0.1, leaving=0.3)
+    assert held[-1].phase is Phase.HOLDING
+    for change in ({"outside": 0.6}, {"outside": 0.3, "leaving": 2.0}):
+        decision = react(memory=held[-1].memory, **change)[0]
+        assert decision.phase is Phase.HANDING_BACK and decision.hand_back
+    assert react(1.0, memory=held[-1].memory)[-1].phase is Phase.HOLDING
+
+
+@pytest.mark.parametrize("change", [{"abort": True}, {"outside": 0.1}, {"jumped": True}, {"overdue": True}])
 def test_on_the_ground_an_abort_or_a_breach_hands_back_and_does_not_climb(change: dict) -> None:
     decision = react(grounded=True, **change)[0]
     assert decision.phase is Phase.HANDING_BACK and decision.hand_back
@@ -377,6 +395,14 @@ def test_after_touchdown_it_disarms_and_never_flies_again() -> None:
 def test_a_vehicle_that_does_not_disarm_after_touchdown_is_handed_back() -> None:
     decisions = react(LIMITS.disarm_time + 1.0, memory=react(touchdown=True)[-1].memory)
     assert decisions[-1].phase is Phase.HANDING_BACK
+
+
+def test_where_the_pilots_switch_alone_disarms_it_waits_for_him_with_idle_motors() -> None:
+    landed = react(60.0, touchdown=True, pilot_disarms=True)
+    assert landed[0].reason == "touchdown, disarm with your switch"
+    assert {d.phase for d in landed} == {Phase.LANDED} and {d.output for d in landed} == {Output.IDLE}
+    disarmed = react(1.0, memory=landed[-1].memory, armed=False, pilot_disarms=True)
+    assert disarmed[0].memory.locked == "landed and disarmed"
 
 
 @pytest.mark.parametrize("event", [{"connected": False}, {"restarted": True}, {"accepts": False}, {"armed": False}])

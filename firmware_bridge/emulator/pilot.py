@@ -8,6 +8,7 @@ from typing import Protocol
 from firmware_bridge.emulator.autopilot import Autopilot
 from firmware_bridge.emulator.modes import TICK, Mode
 from firmware_bridge.emulator.sticks import StickAutopilot
+from firmware_bridge.emulator.vehicle import FlightWatch
 from firmware_bridge.msp_messages import ANGLE, ARM, OVERRIDE
 
 TAKEOFF_HEIGHT = 1.0  # m
@@ -88,26 +89,36 @@ class ArmingPilot:
 
 
 class SwitchPilot:
-    """Of an autopilot that is flown by sticks: arms at rest, gives the override to a companion that sends channels."""
+    """Of an autopilot that is flown by sticks: arms at rest, gives the override to a companion that sends channels.
+
+    He disarms once it has flown and stands with its motors at idle.
+    """
 
     def __init__(self, autopilot: StickAutopilot) -> None:
-        self._autopilot = autopilot
-        self._looks, self._done = 0.0, False
+        self._autopilot, self._watch = autopilot, FlightWatch(autopilot.world)
+        self._looks, self._given, self._idle = 0.0, False, False
         autopilot.switch(ANGLE, True)
 
     def step(self, now: float) -> None:
         """See :class:`Pilot`."""
         pilot = self._autopilot
-        if now < self._looks or self._done:
+        self._watch.look()
+        if now < self._looks:
             return
         self._looks = now + PATIENCE
+        if self._given:
+            idle = self._watch.flown and pilot.world.state.contact and pilot.channels[2] <= pilot.sticks.lowest
+            if idle and self._idle:  # as at the look before
+                pilot.switch(ARM, False)
+            self._idle = bool(idle)
+            return
         if now - pilot.frame_at > PATIENCE:
             return
         if not pilot.armed:
             pilot.switch(ARM, not pilot.refusals)  # a switch that was on while it refused must be taken off first
         else:
             pilot.switch(OVERRIDE, True)
-            self._done = True
+            self._given = True
 
 
 class HoverPilot:
