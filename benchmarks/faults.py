@@ -10,7 +10,7 @@ from joblib import Parallel, delayed
 
 from firmware_bridge.emulator.campaign import Flight
 from firmware_bridge.emulator.rigs import faults_of
-from firmware_bridge.supervisor_limits import Limits
+from firmware_bridge.supervisor.limits import Limits
 from neural_lander.vehicle import load_vehicle
 
 SEEDS = 32  # per fault and protocol: 1056 flights, some six minutes on two cores

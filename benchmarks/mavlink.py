@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from pymavlink.dialects.v20 import ardupilotmega as dialect
 
-from firmware_bridge.mavlink import MavlinkLink
-from firmware_bridge.mavlink_framing import FrameParser
-from firmware_bridge.mavlink_messages import decode, is_read
+from firmware_bridge.mavlink.framing import FrameParser
+from firmware_bridge.mavlink.link import MavlinkLink
+from firmware_bridge.mavlink.messages import decode, is_read
 from neural_lander.vehicle import load_vehicle
 
 LINE = 921_600 / 10  # bytes/s: the fastest telemetry line in common use, with start and stop bits

@@ -29,13 +29,13 @@ from neural_lander.residual.samples import ResidualSamples, residual_samples
 from neural_lander.residual.training import train_residual
 from neural_lander.residual.trim import flight_trim, trim_height
 from neural_lander.vehicle import Vehicle, load_vehicle
-from sim.campaign import Campaign, run_campaign
 from sim.collection import FLIGHTS, collect_flight
-from sim.insight import thrust_slope
+from sim.comparison.campaign import Campaign, run_campaign
+from sim.comparison.insight import thrust_slope
+from sim.comparison.study import collection_seed
+from sim.comparison.summary import summarise
+from sim.comparison.worlds import Copy
 from sim.plant import Plant
-from sim.study import collection_seed
-from sim.summary import summarise
-from sim.worlds import Copy
 
 AIRFRAMES = (0, 1)
 SEEDS = (0,)  # of training, for each airframe

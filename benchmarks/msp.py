@@ -6,7 +6,7 @@ import statistics
 import time
 from typing import Any
 
-from firmware_bridge.msp_codec import REPLY, Decoder, Frame, crc8_dvb_s2, encode
+from firmware_bridge.msp.codec import REPLY, Decoder, Frame, crc8_dvb_s2, encode
 
 LINE = 92_160  # bytes/s, 921600 baud with a start and a stop bit
 REPEATS = 7

@@ -28,16 +28,16 @@ from firmware_bridge.emulator.modes import TICK, Mode
 from firmware_bridge.emulator.pty import PseudoTerminal
 from firmware_bridge.emulator.witness import message_id
 from firmware_bridge.emulator.world import RigidBodyWorld
-from firmware_bridge.flight_plan import FlightPlan
-from firmware_bridge.guidance import Guidance
-from firmware_bridge.height import Rangefinder
+from firmware_bridge.estimation.height import Rangefinder
+from firmware_bridge.guidance.flight_plan import FlightPlan
+from firmware_bridge.guidance.guidance import Guidance
 from firmware_bridge.link import AttitudeReport, ImuReport, Link, PositionReport
 from firmware_bridge.links import open_link
 from firmware_bridge.loop import FlightLoop
-from firmware_bridge.mavlink_framing import Frame, FrameParser
+from firmware_bridge.mavlink.framing import Frame, FrameParser
 from firmware_bridge.realtime import MonotonicClock, undisturbed
 from firmware_bridge.realtime import run as ticks
-from firmware_bridge.supervisor_types import IN_CONTROL
+from firmware_bridge.supervisor.types import IN_CONTROL
 from neural_lander.control.controller import Controller
 from neural_lander.control.guard import Guarded
 from neural_lander.residual.model import NoResidual
@@ -59,7 +59,7 @@ class NumberedParser(FrameParser):
         self._last: int | None = None
 
     def feed(self, data: bytes) -> list[Frame]:
-        """See :class:`~firmware_bridge.mavlink_framing.FrameParser`."""
+        """See :class:`~firmware_bridge.mavlink.framing.FrameParser`."""
         found = super().feed(data)
         for frame in found:
             self.missed += 0 if self._last is None else (frame.sequence - self._last - 1) % 256

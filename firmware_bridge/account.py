@@ -8,8 +8,8 @@ import numpy as np
 
 from firmware_bridge.heard import Heard
 from firmware_bridge.link import StatusReport
-from firmware_bridge.supervisor_types import Decision, Phase
-from firmware_bridge.tick_record import COMMANDED, MEASURED, STOPPED
+from firmware_bridge.recording.tick_record import COMMANDED, MEASURED, STOPPED
+from firmware_bridge.supervisor.types import Decision, Phase
 from neural_lander.residual.model import NoResidual, ResidualModel
 from neural_lander.state import State
 from neural_lander.vehicle import Vehicle

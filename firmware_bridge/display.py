@@ -18,10 +18,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from firmware_bridge.recorder import Recorder
+from firmware_bridge.recording.recorder import Recorder
+from firmware_bridge.recording.tick_record import TickRecord
 from firmware_bridge.session import Session
-from firmware_bridge.supervisor_types import Phase
-from firmware_bridge.tick_record import TickRecord
+from firmware_bridge.supervisor.types import Phase
 
 REFRESH = 0.2  # s
 TABLE_ROWS = 17  # lines of the screen that the table may take

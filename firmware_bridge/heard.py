@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from firmware_bridge.estimator import Estimate, Estimator
-from firmware_bridge.height import HeightSource
+from firmware_bridge.estimation.estimator import Estimate, Estimator
+from firmware_bridge.estimation.height import HeightSource
 from firmware_bridge.link import (
     BatteryReport,
     RangeReport,

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from firmware_bridge.estimation.height import HeightSource
 from firmware_bridge.heard import Heard
-from firmware_bridge.height import HeightSource
 from firmware_bridge.link import AltitudeReport, BatteryReport, ImuReport, PositionReport, Report, ThrottleReport
 from firmware_bridge.thrust import HOVER_HEIGHT, HoverSamples, ThrustMap, calibrate
 from neural_lander.errors import UserError

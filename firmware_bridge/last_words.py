@@ -8,8 +8,8 @@ from typing import TypeVar
 
 from firmware_bridge.link import Link, LinkLost, StatusReport
 from firmware_bridge.realtime import Clock
-from firmware_bridge.supervisor_limits import Limits
-from firmware_bridge.supervisor_types import Memory, Phase
+from firmware_bridge.supervisor.limits import Limits
+from firmware_bridge.supervisor.types import Memory, Phase
 
 LOOK = 0.01  # s between looks at the line, as at 100 Hz: a link does its own bookkeeping in them
 

@@ -26,14 +26,14 @@ def _over_port(target: str) -> Callable[..., Link]:
 
 
 def _crazyflie(address: str, vehicle: Vehicle, **options: Any) -> Link:
-    from firmware_bridge.crazyflie import open_crazyflie
+    from firmware_bridge.crazyflie.link import open_crazyflie
 
     return open_crazyflie(address, vehicle, **options)
 
 
 LINKS: Mapping[str, Callable[..., Link]] = {
-    "mavlink": _over_port("firmware_bridge.mavlink:MavlinkLink"),
-    "msp": _over_port("firmware_bridge.msp:MspLink"),
+    "mavlink": _over_port("firmware_bridge.mavlink.link:MavlinkLink"),
+    "msp": _over_port("firmware_bridge.msp.link:MspLink"),
     "crazyflie": _crazyflie,
 }
 """Prefix -> what opens the rest of the address for a vehicle, with the link's own options by keyword."""

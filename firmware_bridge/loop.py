@@ -14,16 +14,16 @@ import numpy as np
 
 from firmware_bridge import account
 from firmware_bridge.bounds import Bounds
-from firmware_bridge.estimator import Estimate
-from firmware_bridge.guidance import Guidance, Step
+from firmware_bridge.estimation.estimator import Estimate
+from firmware_bridge.estimation.height import HeightSource
+from firmware_bridge.guidance.guidance import Guidance, Step
+from firmware_bridge.guidance.obedience import Obedience
 from firmware_bridge.heard import Heard, View
-from firmware_bridge.height import HeightSource
 from firmware_bridge.link import AttitudeReport, Link, LinkLost, PositionReport, Report
-from firmware_bridge.obedience import Obedience
-from firmware_bridge.supervisor import decide
-from firmware_bridge.supervisor_limits import Limits, Permission
-from firmware_bridge.supervisor_types import IN_CONTROL, Decision, Memory, Output, Phase, Situation
-from firmware_bridge.tick_record import MEASURED, TickRecord
+from firmware_bridge.recording.tick_record import MEASURED, TickRecord
+from firmware_bridge.supervisor.decide import decide
+from firmware_bridge.supervisor.limits import Limits, Permission
+from firmware_bridge.supervisor.types import IN_CONTROL, Decision, Memory, Output, Phase, Situation
 from neural_lander.components import dot
 from neural_lander.errors import UserError
 from neural_lander.state import State

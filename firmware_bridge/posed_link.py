@@ -15,6 +15,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from firmware_bridge.estimation.pose import Pose, PoseReceiver
+from firmware_bridge.estimation.pose_filter import PoseFilter
 from firmware_bridge.link import (
     AttitudeReport,
     AttitudeSetpoint,
@@ -27,8 +29,6 @@ from firmware_bridge.link import (
     RestartReport,
     Setpoint,
 )
-from firmware_bridge.pose import Pose, PoseReceiver
-from firmware_bridge.pose_filter import PoseFilter
 from neural_lander.components import quaternion_rows, rotate
 from neural_lander.errors import UserError
 from neural_lander.rotation import quaternion_exp, quaternion_multiply

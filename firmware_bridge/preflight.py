@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from firmware_bridge.guidance import Guidance
+from firmware_bridge.guidance.guidance import Guidance
 from firmware_bridge.heard import Heard
 from firmware_bridge.link import Capabilities, CheckResult
-from firmware_bridge.supervisor_limits import Limits
+from firmware_bridge.supervisor.limits import Limits
 from neural_lander.rotation import quaternion_to_matrix
 from neural_lander.vehicle import GRAVITY
 

@@ -11,8 +11,8 @@ from firmware_bridge.link import CheckResult
 from firmware_bridge.loop import FlightLoop
 from firmware_bridge.preflight import BY_HAND, TiltCheck, check_controller, check_request, check_vehicle
 from firmware_bridge.realtime import Clock, collect_garbage
-from firmware_bridge.supervisor_types import IN_CONTROL, Phase
-from firmware_bridge.tick_record import TickRecord
+from firmware_bridge.recording.tick_record import TickRecord
+from firmware_bridge.supervisor.types import IN_CONTROL, Phase
 
 CHECK_PERIOD = 0.5  # s
 CHECK_TIME = 20.0  # s until a check that does not pass ends the run: parameters and streams have come by then, guess

@@ -18,11 +18,11 @@ from neural_lander.control.tracking import DEFAULT_NATURAL_FREQUENCY, DEFAULT_TR
 from neural_lander.pages.certificate_page import certificate_sections
 from neural_lander.pages.html_page import Page, section
 from neural_lander.vehicle import Vehicle
-from sim.comparison import Stage
+from sim.comparison.compare import Stage
+from sim.comparison.worlds import Copy
 from sim.descents import CALIBRATION_STREAM, VERIFICATION_STREAM, fly_descents
 from sim.plant import Plant, load_effects
 from sim.rigid_body import TIME_STEP
-from sim.worlds import Copy
 
 CASES = (("neural-lander-trim", DEFAULT_TRIM_RATE, "with trim"), ("neural-lander", 0.0, "without trim"))
 SCENARIOS = ("land-1d", "land-3d")

@@ -20,12 +20,12 @@ from neural_lander.control.touchdown import TouchdownDetector
 from neural_lander.errors import UserError
 from neural_lander.state import Reference, State
 from neural_lander.vehicle import G_VECTOR, load_vehicle
+from sim.comparison.scoring import TIP_OVER
 from sim.flight import touched, truth_of
 from sim.forecast import forecast_of
 from sim.landing import identify_moment_trim, place
 from sim.plant import Plant
 from sim.scenarios import scenario_named
-from sim.scoring import TIP_OVER
 from sim.sensors import Sensors
 
 FORCE_RANGE = 0.5  # of the weight: an action of 1; twice what a landing needs at the default gains, guess

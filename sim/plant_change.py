@@ -8,9 +8,9 @@ from types import MappingProxyType
 
 from neural_lander.errors import UserError
 from sim.aerodynamics import BatterySag, Dryden, InWind
+from sim.comparison.worlds import Copy
 from sim.plant import Plant
 from sim.rigid_body import TIME_STEP
-from sim.worlds import Copy
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import numpy as np
 
 from firmware_bridge.emulator.world import RigidBodyWorld
 from firmware_bridge.link import ImuReport
-from firmware_bridge.msp_messages import quadrant_order
+from firmware_bridge.msp.messages import quadrant_order
 from neural_lander.frames import swap_attitude
 from tests.firmware_process import Firmware
 from tests.msp_flight import MSP_PORT, VEHICLE, armed, configured, link_to, stopped

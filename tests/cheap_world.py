@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from sim.comparison.worlds import Copy, Part
 from sim.scenarios import Scenario
-from sim.worlds import Copy, Part
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ import numpy as np
 
 from firmware_bridge.emulator.world import RigidBodyWorld
 from firmware_bridge.link import AttitudeReport, ImuReport
-from firmware_bridge.msp import MspLink
-from firmware_bridge.msp_messages import quadrant_order
+from firmware_bridge.msp.link import MspLink
+from firmware_bridge.msp.messages import quadrant_order
 from neural_lander.rotation import quaternion_exp, quaternion_multiply
 from tests.firmware_process import Firmware
 from tests.link_flight import LinkFlight, euler

@@ -5,7 +5,7 @@ import struct
 
 from pymavlink.dialects.v20 import ardupilotmega as dialect
 
-from firmware_bridge.mavlink import MavlinkLink
+from firmware_bridge.mavlink.link import MavlinkLink
 from neural_lander.vehicle import load_vehicle
 
 VEHICLE = load_vehicle("intel-aero")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from firmware_bridge.link import AttitudeSetpoint
-from firmware_bridge.msp import MspLink
+from firmware_bridge.msp.link import MspLink
 from firmware_bridge.port import open_port
 from firmware_bridge.thrust import ThrustMap
 from neural_lander.vehicle import load_vehicle

@@ -3,8 +3,8 @@
 import math
 from typing import Any
 
-from sim.ranking import ranking
-from sim.statistics import wilson_interval
+from sim.comparison.ranking import ranking
+from sim.comparison.statistics import wilson_interval
 
 SEEDS = 20
 

@@ -12,13 +12,13 @@ from neural_lander.control.learned import Learned
 from neural_lander.residual.analytic import CheesemanBennett
 from neural_lander.vehicle import load_vehicle
 from sim.batch.flight import Flights, Task, fly_batch
+from sim.comparison.worlds import Copy
 from sim.controllers import CONTROLLERS, build_controller, controller_named
 from sim.landing import fly_once
 from sim.plant import Plant
 from sim.plant_change import PlantChange
 from sim.scenarios import Scenario, scenario_named
 from sim.terrain import Deck
-from sim.worlds import Copy
 
 pytest.importorskip("pybullet", reason="the worlds are compared")
 

@@ -20,8 +20,8 @@ from firmware_bridge.emulator.pilot import HoverPilot, TakeoffPilot
 from firmware_bridge.emulator.sticks import StickAutopilot
 from firmware_bridge.emulator.world import RigidBodyWorld
 from firmware_bridge.link import ThrottleReport
-from firmware_bridge.mavlink import MavlinkLink
-from firmware_bridge.msp import MspLink
+from firmware_bridge.mavlink.link import MavlinkLink
+from firmware_bridge.msp.link import MspLink
 from firmware_bridge.thrust import thrust_map_from_json
 from neural_lander.cli.main import main
 from neural_lander.vehicle import load_vehicle

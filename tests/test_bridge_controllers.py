@@ -14,13 +14,13 @@ from test_bridge_loop import ALL, VEHICLE, Fails, Flight, Knows, lift
 
 import neural_lander.cli.fly_run as fly_module
 from firmware_bridge.display import table
-from firmware_bridge.flight_plan import FlightPlan
-from firmware_bridge.guidance import Guidance
-from firmware_bridge.height import Rangefinder
+from firmware_bridge.estimation.height import Rangefinder
+from firmware_bridge.guidance.flight_plan import FlightPlan
+from firmware_bridge.guidance.guidance import Guidance
 from firmware_bridge.link import ImuReport
 from firmware_bridge.loop import FlightLoop
 from firmware_bridge.session import Session, Wishes
-from firmware_bridge.supervisor_types import Phase
+from firmware_bridge.supervisor.types import Phase
 from neural_lander.cli.fly_controller import choose_controller
 from neural_lander.cli.main import main
 from neural_lander.control.adaptation import LastLayerAdaptation

@@ -9,8 +9,8 @@ from fake_crazyflie import FakeCrazyflie, FakeLogConfig
 from numpy.testing import assert_allclose
 from scipy.spatial.transform import Rotation
 
-from firmware_bridge import crazyflie
-from firmware_bridge.crazyflie_logs import BLOCKS
+from firmware_bridge.crazyflie import link as crazyflie
+from firmware_bridge.crazyflie.logs import BLOCKS
 from firmware_bridge.link import (
     AttitudeReport,
     AttitudeSetpoint,
@@ -24,9 +24,9 @@ from firmware_bridge.link import (
     RotorReport,
     StatusReport,
 )
-from firmware_bridge.supervisor import decide
-from firmware_bridge.supervisor_limits import Limits, Permission
-from firmware_bridge.supervisor_types import Memory, Phase, Situation
+from firmware_bridge.supervisor.decide import decide
+from firmware_bridge.supervisor.limits import Limits, Permission
+from firmware_bridge.supervisor.types import Memory, Phase, Situation
 from firmware_bridge.thrust import ThrustMap
 from neural_lander.errors import UserError
 from neural_lander.vehicle import load_vehicle

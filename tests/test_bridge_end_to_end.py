@@ -16,14 +16,14 @@ from firmware_bridge.emulator.mavlink_firmware import FIRMWARES, MOTOR_CURVE
 from firmware_bridge.emulator.modes import TICK, Mode
 from firmware_bridge.emulator.pilot import ArmingPilot, TakeoffPilot
 from firmware_bridge.emulator.world import RigidBodyWorld, SimulatedVehicle
-from firmware_bridge.flight_plan import FlightPlan
-from firmware_bridge.guidance import Guidance
-from firmware_bridge.height import Rangefinder
+from firmware_bridge.estimation.height import Rangefinder
+from firmware_bridge.guidance.flight_plan import FlightPlan
+from firmware_bridge.guidance.guidance import Guidance
 from firmware_bridge.loop import FlightLoop
-from firmware_bridge.mavlink import MavlinkLink
-from firmware_bridge.recorder import Recorder
-from firmware_bridge.supervisor_limits import Limits, Permission
-from firmware_bridge.supervisor_types import Phase
+from firmware_bridge.mavlink.link import MavlinkLink
+from firmware_bridge.recording.recorder import Recorder
+from firmware_bridge.supervisor.limits import Limits, Permission
+from firmware_bridge.supervisor.types import Phase
 from neural_lander.bundle import load_bundle
 from neural_lander.cli.main import main
 from neural_lander.control.controller import Controller

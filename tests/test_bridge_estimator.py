@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from firmware_bridge.estimator import Estimate, Estimator
+from firmware_bridge.estimation.estimator import Estimate, Estimator
 from firmware_bridge.link import AttitudeReport, ImuReport, PositionReport, TextReport
 
 ZERO = np.zeros(3)

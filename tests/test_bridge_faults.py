@@ -13,10 +13,10 @@ from firmware_bridge.emulator.campaign import Flight
 from firmware_bridge.emulator.faults import Dropped, Duplicated, Flipped, Garbage, Merged, Split, Stalled, lost
 from firmware_bridge.emulator.line import Wire
 from firmware_bridge.emulator.rigs import faults_of
-from firmware_bridge.mavlink_framing import LONGEST, FrameParser
-from firmware_bridge.recorder import Recorder
-from firmware_bridge.supervisor_limits import Limits
-from firmware_bridge.supervisor_types import Phase
+from firmware_bridge.mavlink.framing import LONGEST, FrameParser
+from firmware_bridge.recording.recorder import Recorder
+from firmware_bridge.supervisor.limits import Limits
+from firmware_bridge.supervisor.types import Phase
 from neural_lander.vehicle import load_vehicle
 
 VEHICLE = load_vehicle("intel-aero")

@@ -25,16 +25,16 @@ from test_bridge_loop import RATE, VEHICLE, Knows, lift
 
 import neural_lander.cli.fly_run as fly_module
 from firmware_bridge.display import Display, table
-from firmware_bridge.flight_plan import FlightPlan
-from firmware_bridge.guidance import Guidance
-from firmware_bridge.height import DeclaredFloor, Rangefinder
+from firmware_bridge.estimation.height import DeclaredFloor, Rangefinder
+from firmware_bridge.guidance.flight_plan import FlightPlan
+from firmware_bridge.guidance.guidance import Guidance
 from firmware_bridge.link import CheckResult, StatusReport, TextReport
 from firmware_bridge.loop import FlightLoop
 from firmware_bridge.preflight import TiltCheck, check_vehicle
 from firmware_bridge.realtime import run, undisturbed
 from firmware_bridge.session import CHECK_TIME, LAST_WORDS, LONGEST_LIST, Histogram, Session, Wishes
-from firmware_bridge.supervisor_limits import Permission
-from firmware_bridge.supervisor_types import Phase
+from firmware_bridge.supervisor.limits import Permission
+from firmware_bridge.supervisor.types import Phase
 from neural_lander.cli.fly import fly as fly_verb
 from neural_lander.cli.fly_prepare import Options
 from neural_lander.cli.main import main

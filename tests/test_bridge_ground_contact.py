@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from firmware_bridge.ground_contact import CONTACT_HEIGHT, SIGN_TIME, GroundContact
+from firmware_bridge.guidance.ground_contact import CONTACT_HEIGHT, SIGN_TIME, GroundContact
 
 WEIGHT = 14.4  # N
 DT = 0.005

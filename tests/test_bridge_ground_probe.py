@@ -8,10 +8,10 @@ import pytest
 from test_bridge_end_to_end import VEHICLE, Outcome
 
 from firmware_bridge.emulator.world import RigidBodyWorld
-from firmware_bridge.ground_contact import GroundContact
-from firmware_bridge.ground_probe import LEAST, RATE, RECOVERY, SINK_TIME, TAKEN, GroundProbe
-from firmware_bridge.supervisor_types import Phase
-from firmware_bridge.tick_record import TickRecord
+from firmware_bridge.guidance.ground_contact import GroundContact
+from firmware_bridge.guidance.ground_probe import LEAST, RATE, RECOVERY, SINK_TIME, TAKEN, GroundProbe
+from firmware_bridge.recording.tick_record import TickRecord
+from firmware_bridge.supervisor.types import Phase
 from neural_lander.control.controller import Controller
 from neural_lander.control.touchdown import CONTACT_TIME
 from neural_lander.control.tracking import TrackingGains

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from firmware_bridge.estimator import Estimate
+from firmware_bridge.estimation.estimator import Estimate
+from firmware_bridge.estimation.height import DeclaredFloor, Mounting, Rangefinder
 from firmware_bridge.heard import Heard
-from firmware_bridge.height import DeclaredFloor, Mounting, Rangefinder
 from firmware_bridge.link import AttitudeReport, BatteryReport, PositionReport, RangeReport
 from neural_lander.errors import UserError
 from neural_lander.vehicle import load_vehicle

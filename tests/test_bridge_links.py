@@ -10,8 +10,8 @@ from fake_crazyflie import FakeCrazyflie, FakeLogConfig
 
 from firmware_bridge import links
 from firmware_bridge.links import open_link
-from firmware_bridge.mavlink import MavlinkLink
-from firmware_bridge.msp import MspLink
+from firmware_bridge.mavlink.link import MavlinkLink
+from firmware_bridge.msp.link import MspLink
 from neural_lander.errors import UserError
 from neural_lander.vehicle import load_vehicle
 

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from firmware_bridge.bounds import BATTERY_AGE, Bounds, Volume
-from firmware_bridge.flight_plan import FlightPlan
-from firmware_bridge.guidance import FadedResidual, Guidance, quaternion_of
+from firmware_bridge.estimation.height import DeclaredFloor, HeightSource, Rangefinder
+from firmware_bridge.guidance.flight_plan import FlightPlan
+from firmware_bridge.guidance.guidance import FadedResidual, Guidance, quaternion_of
 from firmware_bridge.heard import Heard
-from firmware_bridge.height import DeclaredFloor, HeightSource, Rangefinder
 from firmware_bridge.link import (
     AttitudeSetpoint,
     BatteryReport,
@@ -31,10 +31,10 @@ from firmware_bridge.link import (
 )
 from firmware_bridge.loop import FlightLoop
 from firmware_bridge.realtime import run
+from firmware_bridge.recording.tick_record import COMMANDED, MEASURED, STOPPED, TickRecord
 from firmware_bridge.setpoint_check import check_setpoint
-from firmware_bridge.supervisor_limits import Permission
-from firmware_bridge.supervisor_types import Output, Phase
-from firmware_bridge.tick_record import COMMANDED, MEASURED, STOPPED, TickRecord
+from firmware_bridge.supervisor.limits import Permission
+from firmware_bridge.supervisor.types import Output, Phase
 from neural_lander.control.controller import Controller
 from neural_lander.errors import UserError
 from neural_lander.residual.model import NoResidual, ResidualModel

@@ -20,7 +20,7 @@ from firmware_bridge.link import (
     StatusReport,
     TextReport,
 )
-from firmware_bridge.mavlink import MavlinkLink
+from firmware_bridge.mavlink.link import MavlinkLink
 from neural_lander.errors import UserError
 from neural_lander.frames import FRD_FROM_FLU, NED_FROM_ENU
 
@@ -518,7 +518,7 @@ def test_closing_sends_nothing() -> None:
 
 
 def test_the_quadrants_name_the_motors() -> None:
-    from firmware_bridge.mavlink_reports import motor_order
+    from firmware_bridge.mavlink.reports import motor_order
 
     assert motor_order(VEHICLE) == (0, 1, 2, 3)
     turned = VEHICLE.with_(rotor_positions=VEHICLE.rotor_positions[[2, 0, 3, 1]])

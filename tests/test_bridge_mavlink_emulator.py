@@ -27,7 +27,7 @@ from firmware_bridge.link import (
     RotorReport,
     StatusReport,
 )
-from firmware_bridge.mavlink import MavlinkLink
+from firmware_bridge.mavlink.link import MavlinkLink
 from firmware_bridge.port import open_port
 from firmware_bridge.thrust import HoverSamples, calibrate
 from neural_lander.errors import UserError

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymavlink.dialects.v20 import ardupilotmega as dialect
 
-from firmware_bridge.mavlink_framing import ESC_STATUS, LONGEST, SEEDS, FrameParser
+from firmware_bridge.mavlink.framing import ESC_STATUS, LONGEST, SEEDS, FrameParser
 
 FEW, MANY = 1500, 100_000
 

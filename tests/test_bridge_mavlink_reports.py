@@ -22,8 +22,8 @@ from firmware_bridge.link import (
     RotorReport,
     TextReport,
 )
-from firmware_bridge.mavlink_framing import ESC_STATUS, SEEDS, FrameParser
-from firmware_bridge.mavlink_messages import READ, decode
+from firmware_bridge.mavlink.framing import ESC_STATUS, SEEDS, FrameParser
+from firmware_bridge.mavlink.messages import READ, decode
 
 GRAVITY = 9.80665
 FEW, MANY = 3000, 100_000

@@ -12,13 +12,13 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy.spatial.transform import Rotation
 
-from firmware_bridge import msp_messages as msg
 from firmware_bridge.emulator.estimator import EstimatorNoise
 from firmware_bridge.emulator.line import Line, LinePort
 from firmware_bridge.emulator.msp import MspAutopilot
 from firmware_bridge.emulator.receiver import BETAFLIGHT, INAV
 from firmware_bridge.emulator.sticks import StickAutopilot, inav_default_sticks
 from firmware_bridge.emulator.world import RigidBodyWorld
+from firmware_bridge.estimation.tilt import tilt_in_heading
 from firmware_bridge.link import (
     AttitudeReport,
     AttitudeSetpoint,
@@ -32,10 +32,10 @@ from firmware_bridge.link import (
     StatusReport,
     TextReport,
 )
-from firmware_bridge.msp import DEAD_MAN, RELEASE_SHARE, MspLink
-from firmware_bridge.msp_codec import REPLY, Frame, encode
+from firmware_bridge.msp import messages as msg
+from firmware_bridge.msp.codec import REPLY, Frame, encode
+from firmware_bridge.msp.link import DEAD_MAN, RELEASE_SHARE, MspLink
 from firmware_bridge.thrust import ThrustMap
-from firmware_bridge.tilt import tilt_in_heading
 from neural_lander.errors import UserError
 from neural_lander.vehicle import GRAVITY, Vehicle, load_vehicle
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firmware_bridge.msp_codec import (
+from firmware_bridge.msp.codec import (
     MAX_FRAME,
     MAX_PAYLOAD,
     NO_REPLY,

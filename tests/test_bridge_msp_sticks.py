@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 
-from firmware_bridge.msp_sticks import (
+from firmware_bridge.msp.sticks import (
     StickCurve,
     Sticks,
     betaflight_sticks,

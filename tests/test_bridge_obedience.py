@@ -7,8 +7,8 @@ import pytest
 
 from firmware_bridge.emulator.campaign import Flight
 from firmware_bridge.emulator.world import RigidBodyWorld
-from firmware_bridge.obedience import MISMATCH, PATIENCE, Obedience
-from firmware_bridge.supervisor_types import IN_CONTROL, Phase
+from firmware_bridge.guidance.obedience import MISMATCH, PATIENCE, Obedience
+from firmware_bridge.supervisor.types import IN_CONTROL, Phase
 from neural_lander.vehicle import load_vehicle
 
 VEHICLE = load_vehicle("intel-aero")

@@ -19,17 +19,17 @@ from firmware_bridge.emulator.msp import MspAutopilot
 from firmware_bridge.emulator.pilot import SwitchPilot
 from firmware_bridge.emulator.sticks import StickAutopilot
 from firmware_bridge.emulator.world import RigidBodyWorld
-from firmware_bridge.flight_plan import FlightPlan
-from firmware_bridge.guidance import Guidance
-from firmware_bridge.height import DeclaredFloor
+from firmware_bridge.estimation.height import DeclaredFloor
+from firmware_bridge.estimation.pose import Pose, SenderClock, encode, open_pose
+from firmware_bridge.estimation.pose_filter import SETTLING, PoseFilter
+from firmware_bridge.guidance.flight_plan import FlightPlan
+from firmware_bridge.guidance.guidance import Guidance
 from firmware_bridge.link import AttitudeReport, AttitudeSetpoint, CheckResult, PositionReport, RestartReport
 from firmware_bridge.loop import FlightLoop
-from firmware_bridge.mavlink_setpoints import vision_position
-from firmware_bridge.msp import MspLink
-from firmware_bridge.pose import Pose, SenderClock, encode, open_pose
-from firmware_bridge.pose_filter import SETTLING, PoseFilter
+from firmware_bridge.mavlink.setpoints import vision_position
+from firmware_bridge.msp.link import MspLink
 from firmware_bridge.posed_link import PosedLink
-from firmware_bridge.supervisor_types import IN_CONTROL, Phase
+from firmware_bridge.supervisor.types import IN_CONTROL, Phase
 from firmware_bridge.thrust import ThrustMap
 from neural_lander.cli.main import main
 from neural_lander.control.controller import Controller

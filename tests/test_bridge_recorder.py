@@ -18,11 +18,11 @@ from fake_link import FakeLink
 from mcap.reader import make_reader
 from test_bridge_loop import VEHICLE, Flight, Knows, flight
 
-from firmware_bridge import recorder as recorder_module
-from firmware_bridge.recorder import QUEUE_LIMIT, Recorder
-from firmware_bridge.recorder_format import BRIDGE_SCHEMA, bridge_message
-from firmware_bridge.supervisor_limits import Permission
-from firmware_bridge.tick_record import STOPPED, TickRecord
+from firmware_bridge.recording import recorder as recorder_module
+from firmware_bridge.recording.format import BRIDGE_SCHEMA, bridge_message
+from firmware_bridge.recording.recorder import QUEUE_LIMIT, Recorder
+from firmware_bridge.recording.tick_record import STOPPED, TickRecord
+from firmware_bridge.supervisor.limits import Permission
 from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.flightlog import read_log
 from neural_lander.residual.samples import residual_samples
@@ -240,7 +240,7 @@ sys.path[:0] = ["tests", "."]
 from test_bridge_loop import Knows, flight
 from test_bridge_recorder import METADATA
 from pathlib import Path
-from firmware_bridge.recorder import Recorder
+from firmware_bridge.recording.recorder import Recorder
 f = flight(Knows())
 f.fly(9.0)
 recorder = Recorder(Path(sys.argv[1]), METADATA, commands=True)

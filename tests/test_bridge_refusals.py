@@ -10,12 +10,12 @@ from mcap.reader import make_reader
 
 from firmware_bridge.emulator.modes import TICK
 from firmware_bridge.emulator.rigs import RIGS
-from firmware_bridge.flight_plan import FlightPlan
-from firmware_bridge.guidance import Guidance
+from firmware_bridge.guidance.flight_plan import FlightPlan
+from firmware_bridge.guidance.guidance import Guidance
 from firmware_bridge.loop import FlightLoop
-from firmware_bridge.recorder import Recorder
+from firmware_bridge.recording.recorder import Recorder
 from firmware_bridge.session import Session, Wishes
-from firmware_bridge.supervisor_types import IN_CONTROL, Phase
+from firmware_bridge.supervisor.types import IN_CONTROL, Phase
 from neural_lander.control.controller import Controller
 from neural_lander.residual.model import NoResidual
 from neural_lander.vehicle import load_vehicle

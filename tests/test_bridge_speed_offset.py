@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from firmware_bridge.speed_offset import BANDWIDTH, LARGEST, UNCERTAIN, SpeedOffset
+from firmware_bridge.estimation.speed_offset import BANDWIDTH, LARGEST, UNCERTAIN, SpeedOffset
 
 DT = 0.01
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from firmware_bridge.link import StatusReport
 from firmware_bridge.loop import FlightLoop
-from firmware_bridge.supervisor import decide
-from firmware_bridge.supervisor_limits import Limits, Permission
-from firmware_bridge.supervisor_types import IN_CONTROL, Decision, Memory, Output, Phase, Situation
+from firmware_bridge.supervisor.decide import decide
+from firmware_bridge.supervisor.limits import Limits, Permission
+from firmware_bridge.supervisor.types import IN_CONTROL, Decision, Memory, Output, Phase, Situation
 from neural_lander.errors import UserError
 
 LIMITS = Limits()

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from firmware_bridge.time_sync import BACK, CONFIRM, ENOUGH, WINDOW, BootClock, Step, TimeSync
+from firmware_bridge.estimation.time_sync import BACK, CONFIRM, ENOUGH, WINDOW, BootClock, Step, TimeSync
 
 
 def exchange(sync, rng, now, offset, shortest=0.004, jitter=0.010):

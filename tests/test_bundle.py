@@ -12,8 +12,8 @@ import pytest
 from learning_flights import flight
 from mcap.reader import make_reader
 
-from firmware_bridge.flight_plan import FlightPlan
-from firmware_bridge.guidance import Guidance
+from firmware_bridge.guidance.flight_plan import FlightPlan
+from firmware_bridge.guidance.guidance import Guidance
 from neural_lander import bundle_folder
 from neural_lander.bundle import load_bundle, save_bundle
 from neural_lander.bundle_files import FILES, check_bundle_destination

@@ -12,17 +12,17 @@ from neural_lander.errors import UserError
 from neural_lander.residual.analytic import CheesemanBennett
 from neural_lander.vehicle import load_vehicle
 from sim.aerodynamics import GroundEffect, RotorDrag
-from sim.campaign import Campaign, Outcome, flight_seed, run_campaign
+from sim.comparison.campaign import Campaign, Outcome, flight_seed, run_campaign
+from sim.comparison.pool import LocalPool
+from sim.comparison.study import collection_seed
+from sim.comparison.summary import summarise
+from sim.comparison.worlds import Copy
 from sim.controllers import CONTROLLERS, build_controller, controller_named
 from sim.landing import fly_once, identify_moment_trim
 from sim.oracle import closed_form_hang
 from sim.plant import Plant
-from sim.pool import LocalPool
 from sim.scenarios import scenario_named
 from sim.sensors import SensorNoise
-from sim.study import collection_seed
-from sim.summary import summarise
-from sim.worlds import Copy
 from tests.random_network import random_network
 
 pytest.importorskip("pybullet", reason="the PyBullet world needs pybullet, which has wheels up to Python 3.11")

@@ -19,13 +19,13 @@ from neural_lander.control.learned import Learned
 from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.state import Reference, State
 from neural_lander.vehicle import Vehicle, load_vehicle
-from sim import worlds
-from sim.campaign import Campaign, Outcome, flight_seed, run_campaign
-from sim.fingerprint import fingerprint
+from sim.comparison import worlds
+from sim.comparison.campaign import Campaign, Outcome, flight_seed, run_campaign
+from sim.comparison.fingerprint import fingerprint
+from sim.comparison.pool import DaskPool, LocalPool
+from sim.comparison.shards import ShardStore, write_rows
+from sim.comparison.worlds import Copy
 from sim.plant import Plant
-from sim.pool import DaskPool, LocalPool
-from sim.shards import ShardStore, write_rows
-from sim.worlds import Copy
 from tests.cheap_world import CheapWorld
 from tests.random_network import random_network
 
@@ -41,7 +41,7 @@ CAMPAIGN = Campaign(COPIES, ["pd", "oracle"], "land-1d", flights=11, world="chea
 def cheap(monkeypatch: pytest.MonkeyPatch) -> CheapWorld:
     """The world ``cheap``, and moment trims that cost nothing in this process."""
     monkeypatch.setattr(worlds, "WORLDS", {"cheap": CheapWorld()})
-    monkeypatch.setattr("sim.campaign._moment_trim", lambda task: (task[0], np.zeros(3)))
+    monkeypatch.setattr("sim.comparison.campaign._moment_trim", lambda task: (task[0], np.zeros(3)))
     return CheapWorld()
 
 
@@ -261,7 +261,7 @@ def test_where_no_flight_has_a_result_the_first_reason_is_told(monkeypatch: pyte
 @pytest.fixture
 def no_trim(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers are other processes: there the moment trim is not replaced, so it is not asked for."""
-    monkeypatch.setattr("sim.campaign.moment_trims", lambda copies, pool: [np.zeros(3)] * len(copies))
+    monkeypatch.setattr("sim.comparison.campaign.moment_trims", lambda copies, pool: [np.zeros(3)] * len(copies))
 
 
 @pytest.mark.slow
@@ -358,7 +358,7 @@ def test_a_real_flight_has_the_same_scores_on_a_cluster(
 
 def test_a_scheduler_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("distributed")
-    monkeypatch.setattr("sim.pool.REACHED_WITHIN", 0.5)
+    monkeypatch.setattr("sim.comparison.pool.REACHED_WITHIN", 0.5)
     with pytest.raises(UserError, match=r"--scheduler tcp://127\.0\.0\.1:9 does not answer"):
         list(DaskPool("tcp://127.0.0.1:9").run(fingerprint, [1]))
 

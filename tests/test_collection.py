@@ -16,9 +16,9 @@ from neural_lander.flightlog.log import FlightLog
 from neural_lander.rotation import quaternion_to_matrix
 from neural_lander.vehicle import load_vehicle
 from sim.collection import FLIGHT_TIME, FLIGHTS, PRESS, collect_flight, random_tour, thrust_dither
+from sim.comparison.study import collection_seed
 from sim.plant import Plant
 from sim.rigid_body import TIME_STEP
-from sim.study import collection_seed
 
 pytest.importorskip("pybullet", reason="the PyBullet world needs pybullet, which has wheels up to Python 3.11")
 

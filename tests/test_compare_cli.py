@@ -26,7 +26,7 @@ pytest.importorskip("pybullet", reason="the PyBullet world needs pybullet, which
 def test_bad_requests_are_one_line(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sim.pool.REACHED_WITHIN", 0.5)
+    monkeypatch.setattr("sim.comparison.pool.REACHED_WITHIN", 0.5)
     assert cli.main(["compare", *arguments]) == 2
     captured = capsys.readouterr()
     assert captured.out == "" and message in captured.err

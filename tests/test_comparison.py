@@ -10,12 +10,12 @@ import pytest
 
 from neural_lander.cli.output import to_json
 from neural_lander.vehicle import load_vehicle
-from sim import worlds
-from sim.campaign import Campaign, run_campaign
-from sim.comparison import Comparison, PlantChange, compare
+from sim.comparison import worlds
+from sim.comparison.campaign import Campaign, run_campaign
+from sim.comparison.compare import Comparison, PlantChange, compare
+from sim.comparison.worlds import Copy
 from sim.plant import Plant
-from sim.report import write_report
-from sim.worlds import Copy
+from sim.report.page import write_report
 from tests.cheap_world import CheapWorld
 
 pytest.importorskip("pybullet", reason="the PyBullet world needs pybullet, which has wheels up to Python 3.11")
@@ -37,9 +37,9 @@ COMPARISON = Comparison(
 @pytest.fixture(autouse=True)
 def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worlds, "WORLDS", {"cheap": CheapWorld()})
-    monkeypatch.setattr("sim.campaign._moment_trim", lambda task: (task[0], np.zeros(3)))
-    monkeypatch.setattr("sim.comparison.fly_replays", lambda campaign, pool: {})
-    monkeypatch.setattr("sim.comparison._hang", lambda c, scenarios: {})
+    monkeypatch.setattr("sim.comparison.campaign._moment_trim", lambda task: (task[0], np.zeros(3)))
+    monkeypatch.setattr("sim.comparison.compare.fly_replays", lambda campaign, pool: {})
+    monkeypatch.setattr("sim.comparison.compare._hang", lambda c, scenarios: {})
 
 
 def test_every_flight_is_a_row_of_one_table(tmp_path: Path) -> None:

@@ -188,7 +188,7 @@ def test_a_number_that_many_need_is_written_once(number: str, home: str) -> None
     assert written == ([home] if home else [])
 
 
-@pytest.mark.parametrize("module", ["sim.landing", "sim.campaign", "sim.descents"])
+@pytest.mark.parametrize("module", ["sim.landing", "sim.comparison.campaign", "sim.descents"])
 def test_names_are_imported_from_where_they_live(module: str) -> None:
     """What a module imports for itself is nobody else's to take from it."""
     path = ROOT / f"{module.replace('.', '/')}.py"

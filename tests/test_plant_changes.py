@@ -8,10 +8,10 @@ from neural_lander.errors import UserError
 from neural_lander.vehicle import load_vehicle
 from sim.aerodynamics import BatterySag, InWind
 from sim.airframe import Airframe
+from sim.comparison.worlds import Copy
 from sim.motors import FirstOrderMotors
 from sim.plant import Plant
 from sim.plant_change import CHANGES, STANDARD_ROBUSTNESS, PlantChange
-from sim.worlds import Copy
 
 VEHICLE = load_vehicle("intel-aero")
 PLANT = Plant(VEHICLE).with_airframe(2)

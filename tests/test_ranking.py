@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sim.campaign import Outcome
-from sim.contribution import contribution
+from sim.comparison.campaign import Outcome
+from sim.comparison.contribution import contribution
+from sim.comparison.ranking import estimates, is_oracle, is_ours, kind_of, ranking, takes_part, told, worse
+from sim.comparison.summary import summarise
 from sim.controllers import controller_named
-from sim.ranking import estimates, is_oracle, is_ours, kind_of, ranking, takes_part, told, worse
-from sim.report_figures import colours, landings
-from sim.summary import summarise
+from sim.report.figures import colours, landings
 
 
 def controller(key: str, median: float | None, low: float = 0.0, high: float = 0.0, **more: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from firmware_bridge.pose import encode
+from firmware_bridge.estimation.pose import encode
 from neural_lander.cli import main as cli
 from neural_lander.flightlog import ColumnMap, read_log
 from neural_lander.vehicle import load_vehicle, parse_vehicle

@@ -16,10 +16,10 @@ from rich.console import Console
 
 from neural_lander.errors import UserError
 from neural_lander.pages.html_page import number
-from sim.report import terminal_tables, write_report
-from sim.report_figures import MAX_POINTS, colours, coverage, landings, thin
-from sim.report_replay import replay
-from sim.report_tables import headline, losses
+from sim.report.figures import MAX_POINTS, colours, coverage, landings, thin
+from sim.report.page import terminal_tables, write_report
+from sim.report.replay_view import replay
+from sim.report.tables import headline, losses
 
 
 def page(tmp_path: Path, given: dict[str, Any]) -> str:

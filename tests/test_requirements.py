@@ -3,9 +3,9 @@
 import pytest
 from report_results import controller
 
-from sim.campaign import Failure, Outcome
-from sim.requirements import apart_requirements, landing_requirements, robust_requirements
-from sim.summary import summarise
+from sim.comparison.campaign import Failure, Outcome
+from sim.comparison.requirements import apart_requirements, landing_requirements, robust_requirements
+from sim.comparison.summary import summarise
 
 
 def scenarios(ours_hang: float, theirs_hang: float, tipped: int = 0) -> dict:

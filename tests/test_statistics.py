@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy import stats
 
-from sim.statistics import median_interval, paired_difference, separate, wilson_interval, worst_mean
+from sim.comparison.statistics import median_interval, paired_difference, separate, wilson_interval, worst_mean
 
 ONE = np.zeros(1000)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-import sim.study as study
+import sim.comparison.study as study
 from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.flightlog import FlightLog
 from neural_lander.residual.options import TrainingOptions

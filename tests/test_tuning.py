@@ -14,13 +14,13 @@ from neural_lander.control.kinds import POSITION, default_parameters, free_param
 from neural_lander.control.tuned import load_tuned
 from neural_lander.errors import UserError
 from neural_lander.vehicle import load_vehicle
-from sim import tuning as module
-from sim.campaign import flight_seed
+from sim.comparison import tuning as module
+from sim.comparison.campaign import flight_seed
+from sim.comparison.study import collection_seed
+from sim.comparison.tuning import FAILURE, Search, Tuning, flight_cost, tune, tuning_seed, write_tuned
+from sim.comparison.worlds import Copy
 from sim.controllers import CONTROLLERS
 from sim.plant import Plant
-from sim.study import collection_seed
-from sim.tuning import FAILURE, Search, Tuning, flight_cost, tune, tuning_seed, write_tuned
-from sim.worlds import Copy
 
 pytest.importorskip("pybullet", reason="the PyBullet world needs pybullet, which has wheels up to Python 3.11")
 
@@ -235,6 +235,6 @@ def test_a_plant_whose_moment_trim_cannot_be_found_is_one_line(monkeypatch: pyte
     def falls(plant: object, world: object) -> None:
         raise ArithmeticError("the state is not finite")
 
-    monkeypatch.setattr("sim.campaign.identify_moment_trim", falls)
+    monkeypatch.setattr("sim.comparison.campaign.identify_moment_trim", falls)
     with pytest.raises(UserError, match="moment trim is identified: the state is not finite"):
         tune(Tuning([COPY], ["pd"], budget=1, flights=1))

@@ -14,8 +14,8 @@ from test_bundle import resealed
 from test_certificate_check import Forgery
 
 import neural_lander.cli.fly_run as fly_module
-from firmware_bridge.flight_plan import FlightPlan
-from firmware_bridge.guidance import Guidance
+from firmware_bridge.guidance.flight_plan import FlightPlan
+from firmware_bridge.guidance.guidance import Guidance
 from neural_lander.bundle import Bundle, load_bundle, load_for_research, replace_certificate, save_bundle
 from neural_lander.certificate import check
 from neural_lander.certificate.document import certify
@@ -32,11 +32,11 @@ from neural_lander.residual.options import TrainingOptions
 from neural_lander.residual.training import train_residual
 from neural_lander.state import State
 from neural_lander.vehicle import load_vehicle
+from sim.comparison.worlds import Copy
 from sim.controllers import build_controller, controller_named
 from sim.landing import fly_once
 from sim.plant import Plant
 from sim.scenarios import scenario_named
-from sim.worlds import Copy
 
 VEHICLE = load_vehicle("intel-aero")
 

@@ -7,12 +7,12 @@ import pytest
 
 from neural_lander.errors import UserError
 from neural_lander.vehicle import load_vehicle
-from sim import worlds
-from sim.campaign import Campaign, run_campaign
+from sim.comparison import worlds
+from sim.comparison.campaign import Campaign, run_campaign
+from sim.comparison.pool import LocalPool
+from sim.comparison.worlds import Batched, Copy, Part, fitting_world, world_named
 from sim.plant import Plant
-from sim.pool import LocalPool
 from sim.scenarios import SCENARIOS
-from sim.worlds import Batched, Copy, Part, fitting_world, world_named
 
 pytest.importorskip("torch")
 pytest.importorskip("pybullet", reason="the PyBullet world needs pybullet, which has wheels up to Python 3.11")

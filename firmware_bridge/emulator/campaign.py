@@ -12,12 +12,12 @@ from firmware_bridge.emulator.faults import FAULTS, FaultKind, Target
 from firmware_bridge.emulator.modes import TICK
 from firmware_bridge.emulator.rigs import RIGS
 from firmware_bridge.emulator.vehicle import FlightWatch
-from firmware_bridge.flight_plan import FlightPlan
-from firmware_bridge.guidance import Guidance
+from firmware_bridge.guidance.flight_plan import FlightPlan
+from firmware_bridge.guidance.guidance import Guidance
 from firmware_bridge.loop import FlightLoop
-from firmware_bridge.supervisor_limits import Permission
-from firmware_bridge.supervisor_types import IN_CONTROL, Phase
-from firmware_bridge.tick_record import TickRecord
+from firmware_bridge.recording.tick_record import TickRecord
+from firmware_bridge.supervisor.limits import Permission
+from firmware_bridge.supervisor.types import IN_CONTROL, Phase
 from neural_lander.arrays import Array
 from neural_lander.control.controller import Controller
 from neural_lander.control.guard import Guarded

@@ -8,7 +8,7 @@ from collections import deque
 import numpy as np
 
 from firmware_bridge.emulator.vehicle import EmulatedVehicle
-from firmware_bridge.pose import encode
+from firmware_bridge.estimation.pose import encode
 
 PERIOD = 0.01  # s: 100 Hz, a common rate
 NOISE = 3e-4  # m, standard deviation per axis, guess: a few tenths of a millimetre
@@ -16,7 +16,7 @@ CLOCK = 5000.0  # s by which its clock is ahead
 
 
 class Mocap:
-    """Looks like a bound UDP socket to :class:`~firmware_bridge.pose.PoseReceiver`."""
+    """Looks like a bound UDP socket to :class:`~firmware_bridge.estimation.pose.PoseReceiver`."""
 
     def __init__(self, vehicle: EmulatedVehicle, seed: int) -> None:
         self.poisoned = False

@@ -14,11 +14,11 @@ from collections import Counter, deque
 
 import numpy as np
 
-from firmware_bridge import msp_messages as msg
 from firmware_bridge.emulator.sticks import ANGLE_LIMIT, RANGES, RATE_CENTRE, RATE_FULL, Refusal, StickAutopilot
-from firmware_bridge.msp_codec import NO_REPLY, REFUSAL, REPLY, REQUEST, Decoder, Frame, encode
-from firmware_bridge.msp_identity import INAV_RX_MSP, INAV_SETTINGS, RX_MSP_FEATURE
-from firmware_bridge.msp_sticks import AETR, RATES_ACTUAL
+from firmware_bridge.msp import messages as msg
+from firmware_bridge.msp.codec import NO_REPLY, REFUSAL, REPLY, REQUEST, Decoder, Frame, encode
+from firmware_bridge.msp.identity import INAV_RX_MSP, INAV_SETTINGS, RX_MSP_FEATURE
+from firmware_bridge.msp.sticks import AETR, RATES_ACTUAL
 from neural_lander.frames import swap_yaw
 from neural_lander.units import DEGREE, RPM, STANDARD_GRAVITY
 

@@ -9,7 +9,7 @@ from firmware_bridge.emulator.autopilot import Autopilot
 from firmware_bridge.emulator.modes import TICK, Mode
 from firmware_bridge.emulator.sticks import StickAutopilot
 from firmware_bridge.emulator.vehicle import FlightWatch
-from firmware_bridge.msp_messages import ANGLE, ARM, OVERRIDE
+from firmware_bridge.msp.messages import ANGLE, ARM, OVERRIDE
 
 TAKEOFF_HEIGHT = 1.0  # m
 HOVER_HEIGHT = 2.0  # m, of a pilot who hovers for a calibration: out of ground effect

@@ -25,16 +25,16 @@ from firmware_bridge.emulator.witness import (
     WitnessedPort,
 )
 from firmware_bridge.emulator.world import RigidBodyWorld
-from firmware_bridge.height import DeclaredFloor, HeightSource, Rangefinder
+from firmware_bridge.estimation.height import DeclaredFloor, HeightSource, Rangefinder
+from firmware_bridge.estimation.pose import PoseReceiver
 from firmware_bridge.link import Link
-from firmware_bridge.mavlink import MavlinkLink
-from firmware_bridge.mavlink_framing import LONGEST
-from firmware_bridge.msp import MspLink
-from firmware_bridge.msp_codec import MAX_FRAME
-from firmware_bridge.msp_messages import OVERRIDE
-from firmware_bridge.pose import PoseReceiver
+from firmware_bridge.mavlink.framing import LONGEST
+from firmware_bridge.mavlink.link import MavlinkLink
+from firmware_bridge.msp.codec import MAX_FRAME
+from firmware_bridge.msp.link import MspLink
+from firmware_bridge.msp.messages import OVERRIDE
 from firmware_bridge.posed_link import PosedLink
-from firmware_bridge.supervisor_types import IN_CONTROL, Phase
+from firmware_bridge.supervisor.types import IN_CONTROL, Phase
 from firmware_bridge.thrust import ThrustMap
 from neural_lander.vehicle import Vehicle
 

@@ -30,7 +30,7 @@ from firmware_bridge.emulator.pilot import (
 from firmware_bridge.emulator.pty import Server
 from firmware_bridge.emulator.sticks import StickAutopilot
 from firmware_bridge.emulator.vehicle import FlightWatch
-from firmware_bridge.msp_messages import OVERRIDE
+from firmware_bridge.msp.messages import OVERRIDE
 
 LINE_EVERY = 0.2  # s between lines of telemetry
 AFTER_FLIGHT = 3.0  # s to go on for after the only flight, so that the companion hears of its end

@@ -15,8 +15,8 @@ from firmware_bridge.emulator.modes import LONGEST_PAUSE
 from firmware_bridge.emulator.power import Battery
 from firmware_bridge.emulator.receiver import BETAFLIGHT, Habits, Receiver
 from firmware_bridge.emulator.vehicle import EmulatedVehicle
-from firmware_bridge.msp_messages import ANGLE, ARM, OVERRIDE, ModeRange, from_euler
-from firmware_bridge.msp_sticks import CHANNELS, StickCurve, Sticks, actual_rates
+from firmware_bridge.msp.messages import ANGLE, ARM, OVERRIDE, ModeRange, from_euler
+from firmware_bridge.msp.sticks import CHANNELS, StickCurve, Sticks, actual_rates
 from firmware_bridge.thrust import ThrustMap
 from neural_lander.components import quaternion_rows, split
 from neural_lander.control.allocation import Allocation

@@ -16,16 +16,16 @@ from typing import Any
 
 from pymavlink.dialects.v20 import ardupilotmega as dialect
 
-from firmware_bridge import msp_messages as msp
 from firmware_bridge.emulator.line import Peer
 from firmware_bridge.emulator.mavlink import MavlinkAutopilot
 from firmware_bridge.emulator.modes import Mode
 from firmware_bridge.emulator.msp import MspAutopilot
 from firmware_bridge.emulator.sticks import RANGES
-from firmware_bridge.mavlink_framing import LONGEST, FrameParser
-from firmware_bridge.mavlink_framing import Frame as MavlinkFrame
-from firmware_bridge.msp_codec import MAX_FRAME, Decoder, encode
-from firmware_bridge.msp_codec import Frame as MspFrame
+from firmware_bridge.mavlink.framing import LONGEST, FrameParser
+from firmware_bridge.mavlink.framing import Frame as MavlinkFrame
+from firmware_bridge.msp import messages as msp
+from firmware_bridge.msp.codec import MAX_FRAME, Decoder, encode
+from firmware_bridge.msp.codec import Frame as MspFrame
 from firmware_bridge.port import Port
 
 GIVEN_UP = 2.5  # s after which a frame that was damaged is looked for no longer
@@ -264,7 +264,7 @@ class WitnessedParser(FrameParser):
         """Bytes."""
 
     def feed(self, data: bytes) -> list[MavlinkFrame]:
-        """See :class:`~firmware_bridge.mavlink_framing.FrameParser`."""
+        """See :class:`~firmware_bridge.mavlink.framing.FrameParser`."""
         found = super().feed(data)
         self._witness.parsed((f.sequence, f.message, f.system, f.payload) for f in found)
         self.most_held = max(self.most_held, self.held)
@@ -281,7 +281,7 @@ class WitnessedDecoder(Decoder):
         """Bytes."""
 
     def feed(self, data: bytes) -> list[MspFrame]:
-        """See :class:`~firmware_bridge.msp_codec.Decoder`."""
+        """See :class:`~firmware_bridge.msp.codec.Decoder`."""
         found = super().feed(data)
         self._witness.parsed(encode(frame) for frame in found)
         self.most_held = max(self.most_held, self.kept)

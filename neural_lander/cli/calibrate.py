@@ -11,11 +11,11 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from firmware_bridge.estimation.pose import open_pose
 from firmware_bridge.hover import Calibration, HoverCollector
 from firmware_bridge.link import Link, LinkLost
 from firmware_bridge.links import TELLS_HOVER, open_link, split_prefix
-from firmware_bridge.mavlink import MavlinkLink
-from firmware_bridge.pose import open_pose
+from firmware_bridge.mavlink.link import MavlinkLink
 from firmware_bridge.realtime import MonotonicClock, run
 from firmware_bridge.thrust import ThrustMap
 from neural_lander.cli.link_options import CRAZYFLIE_BY_HAND, height_source, link_options, with_pose

@@ -54,7 +54,7 @@ def certify(
     if verify and not landings:
         raise UserError("--verify holds landings against what others measured: give --landings as well")
     if world != PYBULLET:
-        from sim.worlds import world_named  # the simulator's, which a network alone does without
+        from sim.comparison.worlds import world_named  # the simulator's, which a network alone does without
 
         world_named(world)
     if out is not None and out.is_dir():

@@ -19,9 +19,9 @@ from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.flightlog import FlightLog, write_mcap
 from neural_lander.vehicle import load_vehicle
 from sim.collection import FLIGHT_TIME, FLIGHTS, collect_flight
-from sim.insight import BANDS
+from sim.comparison.insight import BANDS
+from sim.comparison.study import collection_seed
 from sim.plant import Plant, load_effects
-from sim.study import collection_seed
 from sim.terrain import terrain_named
 
 

@@ -18,16 +18,16 @@ from neural_lander.control.tuned import load_tuned
 from neural_lander.errors import UserError
 from neural_lander.flightlog import FlightLog
 from neural_lander.vehicle import Vehicle, load_vehicle
-from sim.comparison import Comparison, Stage, add_learning
-from sim.comparison import compare as run
+from sim.comparison.compare import Comparison, Stage, add_learning
+from sim.comparison.compare import compare as run
+from sim.comparison.pool import DaskPool, LocalPool
+from sim.comparison.study import copies_of_bundles, study_airframes
+from sim.comparison.worlds import Copy, fitting_world, world_named
 from sim.controllers import CONTROLLERS, controller_named, controllers_in
 from sim.plant import Plant, load_effects
 from sim.plant_change import CHANGES, STANDARD_ROBUSTNESS, PlantChange
-from sim.pool import DaskPool, LocalPool
 from sim.scenarios import SCENARIOS, scenario_named
-from sim.study import copies_of_bundles, study_airframes
 from sim.terrain import terrain_named
-from sim.worlds import Copy, fitting_world, world_named
 
 STANDARD_CHANGES = ("mass=1.1", "mass=0.9", "thrust=0.9")
 FEW = 100  # flights per controller: some minutes in PyBullet

@@ -13,14 +13,14 @@ from neural_lander.cli.plant_options import MAX_SEED
 from neural_lander.cli.results import check_folder, render, stages, without_series, write_results
 from neural_lander.flightlog import write_mcap
 from neural_lander.vehicle import load_vehicle
-from sim.campaign import flight_seed
-from sim.comparison import Comparison, add_learning, compare
+from sim.comparison.campaign import flight_seed
+from sim.comparison.compare import Comparison, add_learning, compare
+from sim.comparison.pool import LocalPool
+from sim.comparison.study import Study, study_airframes
 from sim.controllers import CONTROLLERS, build_controller
 from sim.landing import fly_once, identify_moment_trim
 from sim.plant import Plant
-from sim.pool import LocalPool
 from sim.scenarios import SCENARIOS, scenario_named
-from sim.study import Study, study_airframes
 
 LEFT_OUT = ("neural-lander-l1", "neural-lander-adaptive")  # combinations, for ``compare``: the demo is to take 90 s
 

@@ -9,8 +9,8 @@ import typer
 from rich.table import Table
 
 from firmware_bridge.bounds import Volume
-from firmware_bridge.flight_plan import SETTLE_TIME
-from firmware_bridge.supervisor_limits import Limits
+from firmware_bridge.guidance.flight_plan import SETTLE_TIME
+from firmware_bridge.supervisor.limits import Limits
 from neural_lander.cli.fly_prepare import Options, prepare
 from neural_lander.cli.fly_run import fly_prepared
 from neural_lander.cli.output import emit

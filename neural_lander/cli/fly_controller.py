@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from firmware_bridge.guidance import Guidance
+from firmware_bridge.guidance.guidance import Guidance
 from firmware_bridge.link import CheckResult
 from neural_lander.bundle import Bundle
 from neural_lander.control.build import build_controller

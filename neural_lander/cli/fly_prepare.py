@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from firmware_bridge.bounds import Bounds, Volume
-from firmware_bridge.flight_plan import FlightPlan
-from firmware_bridge.guidance import Guidance
-from firmware_bridge.height import HeightSource
+from firmware_bridge.estimation.height import HeightSource
+from firmware_bridge.guidance.flight_plan import FlightPlan
+from firmware_bridge.guidance.guidance import Guidance
 from firmware_bridge.link import CheckResult
 from firmware_bridge.realtime import check_rate
-from firmware_bridge.supervisor_limits import Limits
+from firmware_bridge.supervisor.limits import Limits
 from neural_lander import __version__
 from neural_lander.bundle import Bundle, load_bundle, load_for_research
 from neural_lander.cli.fly_controller import Chosen, check_certificate, choose_controller

@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from firmware_bridge.display import Display, keys
+from firmware_bridge.estimation.pose import PoseReceiver, open_pose
 from firmware_bridge.link import Link, LinkLost
 from firmware_bridge.links import open_link
 from firmware_bridge.loop import FlightLoop
-from firmware_bridge.pose import PoseReceiver, open_pose
 from firmware_bridge.preflight import TiltCheck
 from firmware_bridge.realtime import MonotonicClock, run, undisturbed
-from firmware_bridge.recorder import Recorder
+from firmware_bridge.recording.recorder import Recorder
 from firmware_bridge.session import Session, Wishes
-from firmware_bridge.supervisor_limits import Permission
+from firmware_bridge.supervisor.limits import Permission
 from neural_lander.cli.fly_prepare import Options, Prepared
 from neural_lander.cli.link_options import pose_result, with_pose
 from neural_lander.cli.output import console

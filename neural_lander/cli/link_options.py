@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from firmware_bridge.height import DeclaredFloor, HeightSource, Mounting, Rangefinder
+from firmware_bridge.estimation.height import DeclaredFloor, HeightSource, Mounting, Rangefinder
+from firmware_bridge.estimation.pose import PoseReceiver
 from firmware_bridge.link import Link
 from firmware_bridge.links import TELLS_HOVER, TELLS_POSITION, split_prefix
-from firmware_bridge.mavlink import MavlinkLink
-from firmware_bridge.pose import PoseReceiver
+from firmware_bridge.mavlink.link import MavlinkLink
 from firmware_bridge.posed_link import PosedLink
 from firmware_bridge.thrust import KEYS, ThrustMap, thrust_map_from_json
 from neural_lander.errors import UserError, why_unread

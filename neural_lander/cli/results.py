@@ -14,9 +14,9 @@ from rich.text import Text
 
 from neural_lander.cli.output import progress, to_json
 from neural_lander.errors import UserError
-from sim.comparison import Stage
-from sim.report import terminal_tables, write_report
-from sim.report_tables import warnings
+from sim.comparison.compare import Stage
+from sim.report.page import terminal_tables, write_report
+from sim.report.tables import warnings
 
 
 def check_folder(out: Path) -> None:

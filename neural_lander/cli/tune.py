@@ -15,13 +15,13 @@ from neural_lander.cli.plant_options import MAX_SEED, Effects, FirstAirframe, Pr
 from neural_lander.cli.results import check_folder, stages
 from neural_lander.errors import UserError
 from neural_lander.vehicle import load_vehicle
+from sim.comparison.pool import LocalPool
+from sim.comparison.study import copies_of_bundles
+from sim.comparison.tuning import Tuning, write_tuned
+from sim.comparison.tuning import tune as run
+from sim.comparison.worlds import Copy
 from sim.controllers import CONTROLLERS, controllers_in
 from sim.plant import Plant, load_effects
-from sim.pool import LocalPool
-from sim.study import copies_of_bundles
-from sim.tuning import Tuning, write_tuned
-from sim.tuning import tune as run
-from sim.worlds import Copy
 
 
 def tune(

@@ -34,7 +34,7 @@ from sim.landing import drawn_start
 from sim.scenarios import WARM_UP, Scenario, scenario_named
 
 if TYPE_CHECKING:
-    from sim.worlds import Copy
+    from sim.comparison.worlds import Copy
 
 
 @dataclass(frozen=True)

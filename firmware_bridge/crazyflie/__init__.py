@@ -1,0 +1,1 @@
+"""A Crazyflie over cflib."""

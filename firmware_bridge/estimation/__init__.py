@@ -1,0 +1,1 @@
+"""From reports to the state at a tick, and the height above the ground."""

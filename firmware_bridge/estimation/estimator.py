@@ -1,0 +1,217 @@
+"""The state at a tick's time: the newest reports, moved on over their age by what the inertial sensors felt.
+
+    p(t) = p + v dt + a dt^2 / 2    v(t) = v + a dt    a = R f + g    q(t) = q * exp(omega dt)
+
+Here v is the reported velocity without the offset that the reported positions show
+(:mod:`firmware_bridge.estimation.speed_offset`). The specific force f and the rates omega are taken as constant over
+the age, some 10 to 50 ms. A report that is not finite, not unit, older than the one before, or from the future is
+refused and counted.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from firmware_bridge.estimation.speed_offset import SpeedOffset
+from firmware_bridge.link import AttitudeReport, ImuReport, PositionReport, Report
+from neural_lander.components import quaternion_product, quaternion_rows, rotate
+from neural_lander.vehicle import GRAVITY
+
+NORM_ERROR = 0.01  # a quaternion further off unit norm is no rounding, guess
+FUTURE = 0.02  # s: reports that claim to be younger than this lie beyond any error of the clocks' offset, guess
+IMU_AGE = 0.05  # s: an older specific force says nothing of the present, guess
+PROPAGATED = 0.1  # s: the state is not moved on further than this, however old; twice what is sent from
+JUMP = 0.15  # m beyond what the velocity explains from one report to the next: a reset of the estimator, guess
+JUMP_SHARE = 0.3  # of the distance flown between them may be off, guess
+JUMP_ACCELERATION = 10.0  # m/s^2 of what nobody measured, guess: 1 g
+JUMP_ANGLE = 0.3  # rad beyond what the rates explain: a reset of the heading, guess
+WITHOUT_REPORT = 1.0  # s: after such a gap a jump is no surprise, and is not called one
+
+_Stateful = PositionReport | AttitudeReport | ImuReport
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What is known at a tick."""
+
+    position: np.ndarray  # (3,) m, world, the autopilot's origin
+    velocity: np.ndarray  # (3,) m/s, world
+    attitude: np.ndarray  # (4,) unit quaternion (w, x, y, z), body to world
+    body_rates: np.ndarray  # (3,) rad/s, body
+    specific_force: np.ndarray | None  # (3,) m/s^2, world; None where no young one is there
+    position_age: float  # s, at the tick, as well as is known
+    attitude_age: float  # s
+    jumped: bool
+    """A report since the last tick lies where the one before does not lead."""
+    moved: bool
+    """It was the position: whatever was measured in its frame is void."""
+    position_error: float = 0.0  # s by which it may be older than ``position_age``
+    attitude_error: float = 0.0  # s
+    conflict: float = 0.0  # rad between two sources of the attitude
+
+    @property
+    def position_age_at_most(self) -> float:
+        """s, at the tick, whatever is not known of the clocks."""
+        return self.position_age + self.position_error
+
+    @property
+    def attitude_age_at_most(self) -> float:
+        """s."""
+        return self.attitude_age + self.attitude_error
+
+
+@dataclass
+class Estimator:
+    """Keeps the newest reports of position, attitude and inertial sensors."""
+
+    refused: dict[str, int] = field(default_factory=dict)
+    """Why reports were refused, and how many."""
+    _position: PositionReport | None = None
+    _attitude: AttitudeReport | None = None
+    _imu: ImuReport | None = None
+    _offset: SpeedOffset = field(default_factory=SpeedOffset)
+    _moved: bool = False
+    _turned: bool = False
+
+    @property
+    def has_position(self) -> bool:
+        """Whether a position has ever come."""
+        return self._position is not None
+
+    def reset(self) -> None:
+        """Forget all reports: after a restart of the autopilot its time and its origin are others."""
+        self._position = self._attitude = self._imu = None
+        self._offset = SpeedOffset()
+        self._moved = self._turned = False
+
+    def take(self, report: Report, now: float) -> str:
+        """Take in a report that came by time ``now`` in s; what is wrong with it, or nothing.
+
+        One that is not newer is refused without a word: links repeat, and a state that stands still shows by its age.
+        """
+        if not isinstance(report, _Stateful):
+            return ""
+        fault = _fault(report, now)
+        refused = fault or self._not_newer(report)
+        if refused:
+            self.refused[refused] = self.refused.get(refused, 0) + 1
+            return fault
+        if isinstance(report, PositionReport):
+            moved = self._position is not None and _position_jumps(self._position, report)
+            self._offset.update(report.t, _vector(report.position), _vector(report.velocity), moved)
+            self._moved |= moved
+            self._position = report
+        elif isinstance(report, AttitudeReport):
+            self._turned |= self._attitude is not None and _attitude_jumps(self._attitude, report)
+            self._attitude = report
+        else:
+            self._imu = report
+        return ""
+
+    def at(self, now: float) -> Estimate | None:
+        """State at time ``now`` in s; None until both position and attitude have come.
+
+        A jump is told once: in a tick the loop asks first, and who asks after it must not reset the height once more.
+        """
+        p, q = self._position, self._attitude
+        if p is None or q is None:
+            return None
+        moved, turned = self._moved, self._turned
+        self._moved = self._turned = False
+        imu = self._imu if self._imu is not None and now - self._imu.t <= IMU_AGE else None
+        rates = (q if imu is None or imu.t < q.t else imu).body_rates
+        attitude = _turned(q.attitude.tolist(), rates.tolist(), _bounded(now - q.t))
+        specific_force, acceleration = None, (0.0, 0.0, 0.0)
+        if imu is not None:
+            felt = rotate(quaternion_rows(attitude), imu.specific_force.tolist())
+            specific_force = np.array(felt)
+            acceleration = (felt[0], felt[1], felt[2] - GRAVITY)
+        dt = _bounded(now - p.t)
+        then = [v - o for v, o in zip(p.velocity.tolist(), self._offset.value, strict=True)]
+        v = [v + a * dt for v, a in zip(then, acceleration, strict=True)]
+        path = zip(p.position.tolist(), then, v, strict=True)
+        return Estimate(
+            np.array([x + 0.5 * (before + after) * dt for x, before, after in path]),
+            np.array(v),
+            np.array(attitude),
+            rates,
+            specific_force,
+            max(now - p.t, 0.0),
+            max(now - q.t, 0.0),
+            moved or turned,
+            moved,
+            p.error,
+            q.error,
+            q.conflict,
+        )
+
+    def _not_newer(self, report: _Stateful) -> str:
+        last: _Stateful | None = {PositionReport: self._position, AttitudeReport: self._attitude}.get(
+            type(report), self._imu
+        )
+        if last is not None and report.t <= last.t:
+            return f"{_NAMES[type(report)]} is not newer than the one before"
+        return ""
+
+
+_NAMES = {PositionReport: "position", AttitudeReport: "attitude", ImuReport: "inertial data"}
+
+
+def _fault(report: _Stateful, now: float) -> str:
+    """Why a report is not fit for use, or nothing."""
+    name = _NAMES[type(report)]
+    if isinstance(report, PositionReport):
+        values = report.position.tolist() + report.velocity.tolist()
+    elif isinstance(report, AttitudeReport):
+        values = report.attitude.tolist() + report.body_rates.tolist()
+    else:
+        values = report.specific_force.tolist() + report.body_rates.tolist()
+    if not math.isfinite(report.t + sum(values)):
+        return f"{name} is not finite"
+    if report.t > now + FUTURE:
+        return f"{name} is from the future"
+    if isinstance(report, AttitudeReport) and abs(math.hypot(*values[:4]) - 1.0) > NORM_ERROR:
+        return "attitude is no unit quaternion"
+    return ""
+
+
+def _vector(x: np.ndarray) -> tuple[float, float, float]:
+    a, b, c = x.tolist()
+    return a, b, c
+
+
+def _bounded(dt: float) -> float:
+    return min(max(dt, 0.0), PROPAGATED)
+
+
+def _turned(q: list[float], rates: list[float], dt: float) -> list[float]:
+    """Unit quaternion q turned by the body rates in rad/s over dt in s."""
+    x, y, z = (w * dt for w in rates)
+    angle = math.sqrt(x * x + y * y + z * z)
+    half = 0.5 * math.sin(0.5 * angle) / (0.5 * angle) if angle > 1e-9 else 0.5
+    turned = quaternion_product(q, (math.cos(0.5 * angle), half * x, half * y, half * z))
+    norm = math.sqrt(sum(c * c for c in turned))
+    return [c / norm for c in turned]
+
+
+def _position_jumps(a: PositionReport, b: PositionReport) -> bool:
+    dt = b.t - a.t
+    if dt > WITHOUT_REPORT:
+        return False
+    mean = [0.5 * (v + w) for v, w in zip(a.velocity.tolist(), b.velocity.tolist(), strict=True)]
+    moved = zip(a.position.tolist(), b.position.tolist(), mean, strict=True)
+    off = math.hypot(*(y - x - v * dt for x, y, v in moved))
+    return off > JUMP + JUMP_SHARE * math.hypot(*mean) * dt + 0.5 * JUMP_ACCELERATION * dt * dt
+
+
+def _attitude_jumps(a: AttitudeReport, b: AttitudeReport) -> bool:
+    dt = b.t - a.t
+    if dt > WITHOUT_REPORT:
+        return False
+    expected = _turned(a.attitude.tolist(), (0.5 * (a.body_rates + b.body_rates)).tolist(), dt)
+    cosine = abs(sum(x * y for x, y in zip(expected, b.attitude.tolist(), strict=True)))
+    rate = math.hypot(*a.body_rates.tolist()) + math.hypot(*b.body_rates.tolist())
+    return 2.0 * math.acos(min(cosine, 1.0)) > JUMP_ANGLE + 0.5 * rate * dt

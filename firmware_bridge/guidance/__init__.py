@@ -1,0 +1,1 @@
+"""From the state to the setpoint, and the end of a landing."""

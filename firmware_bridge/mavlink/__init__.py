@@ -1,0 +1,1 @@
+"""PX4 and ArduPilot over MAVLink 2."""

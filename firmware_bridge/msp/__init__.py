@@ -1,0 +1,1 @@
+"""Betaflight and INAV over MSP."""

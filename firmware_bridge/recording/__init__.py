@@ -1,0 +1,1 @@
+"""What each tick was, and the log that it goes to."""

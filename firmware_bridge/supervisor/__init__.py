@@ -1,0 +1,1 @@
+"""The written state machine: who may send what, and when to hand back."""

@@ -1,0 +1,1 @@
+"""Controllers on the same plant: flights, statistics, ranking, requirements."""

@@ -1,0 +1,283 @@
+"""A whole comparison as the content of results.json: scenarios, other plants, other gains, what was learned."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from neural_lander import __version__
+from neural_lander.bundle import Bundle
+from neural_lander.certificate.meaning import explained
+from neural_lander.control.touchdown import CONTACT_TIME, RESTING_SHARE, SPOOL_TIME
+from neural_lander.control.tracking import DEFAULT_NATURAL_FREQUENCY, DEFAULT_TRIM_RATE, TrackingGains
+from neural_lander.flightlog import FlightLog
+from sim.comparison.campaign import Campaign, Outcome, run_campaign
+from sim.comparison.contribution import contribution
+from sim.comparison.insight import coverage, learned_curve, thrust_slope
+from sim.comparison.pool import LocalPool, Pool
+from sim.comparison.ranking import ranking
+from sim.comparison.requirements import (
+    apart_requirements,
+    landing_requirements,
+    learning_requirements,
+    robust_requirements,
+)
+from sim.comparison.shards import write_rows
+from sim.comparison.summary import summarise
+from sim.comparison.worlds import Copy, fitting_world
+from sim.controllers import CONTROLLERS
+from sim.oracle import closed_form_hang
+from sim.plant_change import PlantChange
+from sim.report.page import SCHEMA
+from sim.report.replay import fly_replays, geometry, ground_half
+from sim.rigid_body import TIME_STEP
+from sim.scenarios import SCENARIOS
+
+SWEEP_METRICS = ("final_error_m", "arrival_error_m", "lateness_s")
+SHARDS, FLIGHTS = "shards", "flights.parquet"  # in the folder of a comparison
+Stage = Callable[[str, int, int], None]
+"""(what, done, of)."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What to compare."""
+
+    copies: Sequence[Copy]
+    controllers: Sequence[str] = tuple(CONTROLLERS)
+    scenarios: Sequence[str] = ("land-3d",)
+    flights: int = 20
+    seed: int = 0
+    omega_n: float = DEFAULT_NATURAL_FREQUENCY  # rad/s
+    changes: Sequence[PlantChange] = ()
+    robustness: Sequence[PlantChange] = ()
+    """Judged by the rate of successes alone, in the first landing."""
+    resting_share: float = RESTING_SHARE
+    sweep: Sequence[float] = ()
+    """Other omega_n in rad/s."""
+    world: str = "pybullet"
+    tuned: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Controller -> gains of its own; with them the scenarios are flown a second time, for the tuned table."""
+
+    def campaign(self, scenario: str) -> Campaign:
+        """The campaign of one scenario on the nominal plant at the common gains."""
+        return Campaign(
+            self.copies, self.controllers, scenario, self.flights, self.seed, self.omega_n, self.resting_share,
+            self.world,
+        )  # fmt: skip
+
+
+@dataclass
+class _Flown:
+    """Does the campaigns of a comparison, and keeps every flight for the table of all."""
+
+    pool: Pool
+    folder: Path | None
+    stage: Stage
+    flights: list[dict[str, Any]] = field(default_factory=list)
+
+    def __call__(self, campaign: Campaign, what: str, **about: Any) -> dict[str, Outcome]:
+        """Outcomes of a campaign; ``what`` names it, ``about`` goes into its rows."""
+        folder = None if self.folder is None else self.folder / SHARDS / re.sub(r"[^\w.+-]+", "_", what)
+        outcomes = run_campaign(campaign, self.pool, folder, lambda done, of: self.stage(what, done, of))
+        common = {"scenario": campaign.scenario, "omega_n_rad_s": campaign.omega_n, "world": campaign.world}
+        about = {**common, "tuned": False, **about}
+        for name, outcome in outcomes.items():
+            self.flights += [{**about, "controller": name, "failed": "", **_whole(row)} for row in outcome.rows]
+            self.flights += [
+                {**about, "controller": name, "failed": f.reason, "seed": f.seed, "index": f.index}
+                for f in outcome.failures
+            ]
+        return outcomes
+
+
+def _whole(row: Mapping[str, float]) -> dict[str, Any]:
+    return {key: int(value) if key in ("seed", "index", "copy") else value for key, value in row.items()}
+
+
+def compare(
+    comparison: Comparison,
+    pool: Pool | None = None,
+    out: Path | None = None,
+    stage: Stage = lambda what, done, of: None,
+) -> dict[str, Any]:
+    """Fly it all; the content of ``results.json`` without what was learned.
+
+    With ``out``, finished work is kept in ``out/shards``, from where an interrupted comparison goes on, and every
+    flight is a row of ``out/flights.parquet`` in the end.
+    """
+    c, pool = comparison, pool or LocalPool()
+    fly = _Flown(pool, out, stage)
+    results: dict[str, Any] = {
+        "schema": SCHEMA,
+        "program": f"neural-lander {__version__}",
+        "vehicle": c.copies[0].plant.vehicle.name,
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "settings": _settings(c),
+        "geometry": geometry(c.copies[0].plant.vehicle),
+        "scenarios": {s: _scenario(c, s, fly) for s in c.scenarios},
+    }
+    uncertified = [copy.learned.uncertified for copy in c.copies if copy.learned and copy.learned.uncertified]
+    if uncertified:
+        results["uncertified"] = uncertified
+    requirements = landing_requirements(results["scenarios"]) + apart_requirements(results["scenarios"])
+    if c.changes:
+        results["plants"] = []
+    for change in c.changes:
+        scenarios = {}
+        for s in c.scenarios:
+            outcomes = fly(_changed(c, s, change), f"{s}, {change.name}", plant=change.name)
+            scenarios[s] = {"controllers": summarise(outcomes, c.seed)}
+        results["plants"].append({"name": change.name, "scenarios": scenarios})
+        requirements += [row for row in landing_requirements(scenarios, f", {change.name}") if "trim" in row["name"]]
+    if c.tuned:
+        results["tuned"] = _tuned(c, fly)
+        requirements += apart_requirements(results["tuned"]["scenarios"], ", tuned")
+    if c.robustness:
+        results["robustness"] = _robustness(c, fly)
+        requirements += robust_requirements(results["robustness"])
+    if requirements:
+        results["requirements"] = requirements
+    results.update(_hang(c, results["scenarios"]))
+    landings = [s for s in c.scenarios if SCENARIOS[s].lands]
+    if c.sweep and landings:
+        results["gain_sweep"] = _sweep(c, landings[0], fly)
+    if out is not None:
+        write_rows(out / FLIGHTS, fly.flights)
+    return results
+
+
+def _scenario(c: Comparison, name: str, fly: _Flown) -> dict[str, Any]:
+    campaign = c.campaign(name)
+    outcomes = fly(campaign, name, plant="nominal")
+    controllers = summarise(outcomes, c.seed)
+    fly.stage(f"{name}, pictures", 0, 1)
+    for controller, series in fly_replays(campaign, fly.pool).items():
+        controllers[controller]["traces"] = series
+    fly.stage(f"{name}, pictures", 1, 1)
+    found = {
+        "definition": SCENARIOS[name].definition,
+        "ground_half_m": ground_half(SCENARIOS[name].over(c.copies[0].plant).terrain),
+        "controllers": controllers,
+        "best": ranking(controllers),
+        "contribution": contribution(outcomes, controllers, c.seed),
+    }
+    return {key: value for key, value in found.items() if value}
+
+
+def _changed(c: Comparison, scenario: str, change: PlantChange) -> Campaign:
+    """The campaign in a changed plant, in PyBullet where the batched world lacks what has changed."""
+    copies = [change.of(copy) for copy in c.copies]
+    world = fitting_world(c.controllers, [SCENARIOS[scenario]], copies[0]) if c.world == "batched" else c.world
+    return replace(c.campaign(scenario), copies=copies, world=world)
+
+
+def _tuned(c: Comparison, fly: _Flown) -> dict[str, Any]:
+    """The same seeds once more, each controller with its own gains."""
+    scenarios = {}
+    for name in c.scenarios:
+        campaign = replace(c.campaign(name), tuned=c.tuned)
+        outcomes = fly(campaign, f"{name}, tuned", plant="nominal", tuned=True)
+        controllers = summarise(outcomes, c.seed)
+        scenarios[name] = {
+            "controllers": controllers,
+            "best": ranking(controllers),
+            "contribution": contribution(outcomes, controllers, c.seed),
+        }
+    return {"gains": {name: dict(c.tuned[name]) for name in c.controllers if name in c.tuned}, "scenarios": scenarios}
+
+
+def _robustness(c: Comparison, fly: _Flown) -> dict[str, Any]:
+    """Rate of successes of every controller in every changed plant."""
+    scenario = next((s for s in c.scenarios if SCENARIOS[s].lands), "land-3d")
+    rows = []
+    for change in c.robustness:
+        outcomes = fly(_changed(c, scenario, change), f"robustness, {change.name}", plant=change.name)
+        rows.append(
+            {"name": change.name, "controllers": {n: _robust(s) for n, s in summarise(outcomes, c.seed).items()}}
+        )
+    return {"scenario": scenario, "plants": rows}
+
+
+def _robust(summary: Mapping[str, Any]) -> dict[str, Any]:
+    kept = ("label", "kind", "n", "success", "failures", "tipped_over_count", "touchdown_count")
+    errors = ("arrival_error_m", "lateness_s", "touchdown_speed_m_s", "drift_m")
+    metrics = {key: summary["metrics"][key] for key in errors if key in summary["metrics"]}
+    return {**{key: summary[key] for key in kept}, "metrics": metrics}
+
+
+def _settings(c: Comparison) -> dict[str, Any]:
+    plant = c.copies[0].plant
+    return {
+        "flights_per_controller": c.flights,
+        "airframes": len(c.copies),
+        "seed": c.seed,
+        "omega_n_rad_s": c.omega_n,
+        "gains": (
+            f"Lambda = omega_n I, K_v = m omega_n I, trim Gamma = {DEFAULT_TRIM_RATE:g} 1/s, the same for every "
+            "controller"
+        ),
+        "effects": [getattr(e, "__name__", type(e).__name__) for e in plant.effects],
+        "sensor_noise": vars(plant.noise),
+        "controller_step_s": TIME_STEP,
+        "world": c.world,
+        "touchdown": (
+            f"contact for {CONTACT_TIME:g} s; while contact is felt thrust falls to {c.resting_share:.0%} within "
+            f"{SPOOL_TIME:g} s, for every controller; without that cut all of them hop (--resting-share 1)"
+        ),
+        "intervals": (
+            "95 %: of medians by Student's t over the airframes' medians, at least the bootstrap of airframes and then "
+            "flights, which alone counts for one airframe or ten and more; Wilson for rates. Two "
+            "figures are told apart where their intervals do not overlap"
+        ),
+    }
+
+
+def _hang(c: Comparison, scenarios: dict[str, Any]) -> dict[str, Any]:
+    flown = [s["controllers"]["pd"] for n, s in scenarios.items() if SCENARIOS[n].lands and "pd" in s["controllers"]]
+    if not flown or not flown[0]["n"]:
+        return {}
+    plant = c.copies[0].plant
+    gains = TrackingGains.critically_damped(plant.vehicle, c.omega_n, 0.0)
+    measured = flown[0]["metrics"]["final_error_m"]["median"]
+    return {
+        "hang": {"pd_measured_m": measured, "pd_closed_form_m": closed_form_hang(plant.vehicle, plant.effects, gains)}
+    }
+
+
+def _sweep(c: Comparison, scenario: str, fly: _Flown) -> dict[str, Any]:
+    found = {}
+    for omega in c.sweep:
+        outcomes = fly(replace(c.campaign(scenario), omega_n=omega), f"omega_n {omega:g} rad_s", plant="nominal")
+        found[omega] = summarise(outcomes, c.seed)
+    return {
+        "omega_n_rad_s": list(c.sweep),
+        "controllers": {
+            name: {
+                m: [found[omega][name]["metrics"].get(m, {}).get("median") for omega in c.sweep] for m in SWEEP_METRICS
+            }
+            for name in c.controllers
+        },
+    }
+
+
+def add_learning(
+    results: dict[str, Any], copies: Sequence[Copy], bundle: Bundle, logs: Sequence[Sequence[FlightLog]]
+) -> None:
+    """Curves, coverage and certificate of the first airframe, and the worst slope of all, into the results.
+
+    ``logs`` holds the collection flights of each airframe; without any, only the certificate is added.
+    """
+    results["certificate"] = {"entries": explained(bundle.certificate)}
+    if logs:
+        slopes = [thrust_slope(copy, flown) for copy, flown in zip(copies, logs, strict=True)]
+        worst = max(slope["max_abs_error"] for slope in slopes)
+        results["learned_curve"] = learned_curve(copies[0], logs[0])
+        results["thrust_slope"] = {**slopes[0], "max_abs_error": worst}
+        results["coverage"] = coverage(copies[0], logs[0])
+        rows = learning_requirements(results["thrust_slope"], results["coverage"])
+        results["requirements"] = [*results.get("requirements", []), *rows]

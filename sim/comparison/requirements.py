@@ -1,0 +1,155 @@
+"""What the method must show, checked against results: each row with its value, its bound, and whether it is met."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from neural_lander.trajectory import LANDING_SPEED
+from sim.comparison.metrics import metric_named
+from sim.comparison.ranking import distance, is_oracle, is_ours, kind_of, known
+
+OURS, ORACLE = "neural-lander-trim", "oracle-trim"
+APART = (
+    "arrival_error_m", "low_descent_error_m", "lateness_s", "touchdown_speed_m_s", "low_hover_error_m",
+    "vertical_rms_error_m",
+)  # fmt: skip
+"""Figures in which nobody's interval may overlap with ours."""
+
+RATIO_COUNTS_ABOVE = 0.020  # m: a ratio to PD counts where PD's error exceeds it
+SMALLEST_BOUND = 0.003  # m: elsewhere the bound is the larger of the ratio and this
+HANG_SHARE, TRIM_SHARE, DRIFT_SHARE, ORACLE_FACTOR = 1 / 20, 1 / 10, 0.34, 1.2
+SPEED_TOLERANCE = 20.0  # %
+SLOPE_TOLERANCE = 0.3
+
+
+def landing_requirements(scenarios: Mapping[str, Any], where: str = "") -> list[dict[str, Any]]:
+    """Rows for every landing scenario that flew the controllers a requirement needs."""
+    rows = []
+    for name, scenario in scenarios.items():
+        if name.startswith("land"):
+            rows += list(_landing(f"{name}{where}", scenario["controllers"]))
+    return rows
+
+
+def _landing(name: str, controllers: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    def median(controller: str, metric: str) -> float:
+        value = controllers[controller]["metrics"][metric]["median"]
+        return float("nan") if value is None else float(value)
+
+    def length(share: float, baseline: float) -> float:
+        return share * baseline if baseline > RATIO_COUNTS_ABOVE else max(share * baseline, SMALLEST_BOUND)
+
+    have = {name for name, controller in controllers.items() if controller["n"]}
+    if {"pd", "neural-lander"} <= have:
+        bound = length(HANG_SHARE, median("pd", "final_error_m"))
+        yield _row(
+            f"{name}: final error of Neural-Lander, 1/20 of PD's", median("neural-lander", "final_error_m"), bound
+        )
+    for controller in ("neural-lander", "neural-lander-trim"):
+        n = controllers[controller]["success"]["n"] if controller in controllers else 0
+        if n:
+            count = controllers[controller]["touchdown_count"]
+            title = f"{name}: sustained touchdowns of {controllers[controller]['label']}"
+            yield {"name": title, "value": count, "bound": n, "unit": f"of {n}", "met": count == n}
+    if {"pd-trim", "neural-lander-trim"} <= have:
+        mine, theirs = "neural-lander-trim", "pd-trim"
+        bound = length(TRIM_SHARE, median(theirs, "arrival_error_m"))
+        yield _row(f"{name}: arrival error with trim, 1/10 of PD's", median(mine, "arrival_error_m"), bound)
+        bound = TRIM_SHARE * median(theirs, "lateness_s")
+        yield _row(f"{name}: lateness with trim, 1/10 of PD's", median(mine, "lateness_s"), bound, "s")
+        off = 100 * abs(median(mine, "touchdown_speed_m_s") / LANDING_SPEED - 1)
+        yield _row(f"{name}: touchdown speed with trim off the reference's", off, SPEED_TOLERANCE, "%")
+    for suffix in ("", "-trim"):
+        mine, pd, oracle = f"neural-lander{suffix}", f"pd{suffix}", f"oracle{suffix}"
+        if {mine, pd, oracle} <= have:
+            bound = max(length(DRIFT_SHARE, median(pd, "drift_m")), ORACLE_FACTOR * median(oracle, "drift_m"))
+            title = f"{name}: drift of {controllers[mine]['label']}, 34 % of PD's or 1.2 times the oracle's"
+            yield _row(title, median(mine, "drift_m"), bound)
+
+
+def apart_requirements(scenarios: Mapping[str, Any], where: str = "") -> list[dict[str, Any]]:
+    """Neural-Lander with trim better than PD and than PD with trim, beyond both 95 % intervals, and never tipped over.
+
+    ``value`` is the far end of its interval, ``bound`` the near end of theirs, both as distances from what is perfect.
+    Where they never touch down there is no touchdown speed to compare, and lateness is the time that was watched. Where
+    the oracle with trim is beyond the bound as well the name says so: there no model of the force would do.
+    """
+    rows = []
+    for name, scenario in scenarios.items():
+        controllers = scenario["controllers"]
+        ours = controllers.get(OURS)
+        if ours is None or not ours["n"]:
+            continue
+        for theirs in (controllers[key] for key in ("pd", "pd-trim") if key in controllers and controllers[key]["n"]):
+            for key in (key for key in APART if _comparable(key, ours, theirs)):
+                row = _apart(f"{name}{where}", key, ours, theirs)
+                rows.append(_beyond_any_model(row, key, controllers.get(ORACLE)))
+        title = f"{name}{where}: flights of {ours['label']} that tipped over"
+        rows.append(_row(title, ours["tipped_over_count"], 0, f"of {ours['n']}"))
+    return rows + _without_result(scenarios, where)
+
+
+def _without_result(scenarios: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
+    """Our flights that failed, which are in no figure; no row where all have a result."""
+    found = []
+    for name, scenario in scenarios.items():
+        ours = scenario["controllers"].get(OURS, {})
+        if lost := len(ours.get("failures", ())):
+            title = f"{name}{where}: flights of {ours['label']} without a result"
+            found.append(_row(title, lost, 0, f"of {ours['success']['n']}"))
+    return found
+
+
+def _comparable(key: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
+    never = theirs.get("touchdown_count") == 0 and key in theirs["metrics"]
+    return known(key, ours) and (known(key, theirs) or (key == "lateness_s" and never))
+
+
+def _beyond_any_model(row: dict[str, Any], key: str, oracle: Mapping[str, Any] | None) -> dict[str, Any]:
+    if row["met"] or oracle is None or not known(key, oracle) or distance(key, oracle)[0] < row["bound"]:
+        return row
+    return row | {"name": f"{row['name']} (nor is that of the oracle with trim)"}
+
+
+def _apart(where: str, key: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
+    metric = metric_named(key)
+    (_, (_, far)), (_, (near, _)) = distance(key, ours), distance(key, theirs)
+    off = f" off {metric.target:g} m/s" if metric.target else ""
+    title = f"{where}: {metric.label.lower()}{off} of {ours['label']} below that of {theirs['label']}, intervals apart"
+    unit = "m/s" if metric.target else key.rpartition("_")[2]
+    return {"name": title, "value": far, "bound": near, "unit": unit, "met": far < near}
+
+
+def robust_requirements(robustness: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """In every changed plant Neural-Lander with trim succeeds at least as often as the best baseline."""
+    rows = []
+    for plant in robustness["plants"]:
+        rates = {name: c["success"]["rate"] for name, c in plant["controllers"].items()}
+        kinds = {name: kind_of(name, c) for name, c in plant["controllers"].items()}
+        baselines = [r for n, r in rates.items() if r is not None and not is_ours(kinds[n]) and not is_oracle(kinds[n])]
+        if rates.get(OURS) is None or not baselines:
+            continue
+        value, bound = rates[OURS], max(baselines)
+        title = f"{plant['name']}: success rate with trim, at least the best baseline's"
+        rows.append({"name": title, "value": value, "bound": bound, "unit": "1", "met": value >= bound})
+    return rows
+
+
+def learning_requirements(slope: Mapping[str, Any], covered: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The learned slope within its tolerance, and enough data in the three lowest bands."""
+    low = min(covered["seconds"][:3])
+    return [
+        _row("learned slope d f_a,z / d T off the plant's, at most", slope["max_abs_error"], SLOPE_TOLERANCE, "1"),
+        {
+            "name": "flown in each of the bands h 0-0.05, 0.05-0.10, 0.10-0.20 m, at least",
+            "value": low,
+            "bound": covered["required_seconds"],
+            "unit": "s",
+            "met": low >= covered["required_seconds"],
+        },
+    ]
+
+
+def _row(name: str, value: float, bound: float, unit: str = "m") -> dict[str, Any]:
+    return {"name": name, "value": value, "bound": bound, "unit": unit, "met": value <= bound}
