@@ -72,6 +72,14 @@ def test_the_example_estimate_takes_up_a_missing_force(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
+def test_the_example_comparison_in_python_flies(tmp_path: Path) -> None:
+    pytest.importorskip("pybullet", reason="the PyBullet world needs pybullet, which has wheels up to Python 3.11")
+    pytest.importorskip("torch", reason="training a bundle needs torch")
+    run(next(block for block in BLOCKS if "study_airframes" in block), tmp_path)
+    assert (tmp_path / "learned" / "bundle" / "certificate.json").is_file()
+
+
 def test_the_example_environment_takes_a_step(tmp_path: Path) -> None:
     pytest.importorskip("pybullet", reason="the PyBullet world needs pybullet, which has wheels up to Python 3.11")
     run(next(block for block in BLOCKS if "LanderEnv" in block), tmp_path)
