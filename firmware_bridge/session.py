@@ -116,6 +116,8 @@ class Session:
     _checked: float = float("-inf")
     _ended: float | None = None
     _stopped: float | None = None
+    _over: str = ""
+    """Why it stops, where that is not the user's doing."""
     _asked: bool = False
     _settled: bool = False
     _flown: bool = False
@@ -230,9 +232,9 @@ class Session:
         if self.wishes.stop:
             self._stopped = now if self._stopped is None else self._stopped
             over = not record.decision.memory.followed or now - self._stopped > LAST_WORDS
-            return (locked or "ended by the user") if over else ""
+            return (locked or self._over or "ended by the user") if over else ""
         if self.duration is not None and t >= self.duration:
-            self.wishes.stop = True
+            self.wishes.stop, self._over = True, "the duration is over"
         only_looking = permission.observe or self.loop.dry_run
         patience = CHECK_TIME + (TILT_TIME if self.tilt_check is not None else 0.0)
         if t > patience and not only_looking and not self.passed and not record.armed and not self._flown:

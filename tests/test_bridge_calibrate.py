@@ -1,6 +1,7 @@
 """Thrust calibrated from a hover that a pilot flies: against the emulated motors, which know the truth."""
 
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from mavlink_script import px4
 from pymavlink.dialects.v20 import ardupilotmega as dialect
 
 import neural_lander.cli.calibrate as calibrate_module
+import neural_lander.vehicle as vehicle_module
 from firmware_bridge.emulator.autopilot import Autopilot
 from firmware_bridge.emulator.line import Line, LinePort
 from firmware_bridge.emulator.mavlink import MavlinkAutopilot
@@ -227,6 +229,16 @@ def test_fly_refuses_wrong_options_of_the_link_in_one_line(arguments, words, tmp
     captured = capsys.readouterr()
     assert words in captured.err and captured.err.count("\n") == 1
     assert not (tmp_path / "log").exists()
+
+
+def test_the_calibration_that_fly_asks_for_can_be_pasted_into_a_shell(tmp_path, capsys):
+    profile = tmp_path / "my quad.toml"
+    profile.write_text((Path(vehicle_module.__file__).parent / "vehicles" / "intel-aero.toml").read_text())
+    link = "msp:/dev/ttyACM0?baud=921600"
+    assert main(["fly", "--vehicle", str(profile), "--link", link, "--log", str(tmp_path / "log")]) == 2
+    command = shlex.split(capsys.readouterr().err.split("`")[1])
+    assert command[:2] == ["neural-lander", "calibrate"]
+    assert command[2:6] == ["--link", link, "--vehicle", str(profile)]
 
 
 def test_fly_refuses_a_calibration_that_no_vehicle_has(tmp_path, capsys):

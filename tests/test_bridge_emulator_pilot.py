@@ -17,6 +17,7 @@ from firmware_bridge.emulator.faults import FAULTS
 from firmware_bridge.emulator.line import Line
 from firmware_bridge.emulator.mavlink import MavlinkAutopilot
 from firmware_bridge.emulator.mavlink_firmware import PX4
+from firmware_bridge.emulator.mocap import Mocap, PoseSender
 from firmware_bridge.emulator.modes import Demand, Mode, OnLoss, Settings
 from firmware_bridge.emulator.msp import MspAutopilot
 from firmware_bridge.emulator.pilot import ArmingPilot, Keyboard, SwitchPilot, TakeoffPilot, mode_keys
@@ -24,6 +25,7 @@ from firmware_bridge.emulator.session import MavlinkEmulation, MspEmulation, Ses
 from firmware_bridge.emulator.sticks import StickAutopilot
 from firmware_bridge.emulator.vehicle import FlightWatch
 from firmware_bridge.emulator.world import RigidBodyWorld
+from firmware_bridge.estimation.pose import open_pose
 from neural_lander.cli.main import main
 from neural_lander.vehicle import load_vehicle
 
@@ -172,6 +174,8 @@ def test_a_session_breaks_what_it_was_asked_to_after_control_was_given(monkeypat
         (["--parameter", "COM_OF_LOSS=1"], "COM_OF_LOSS_T"),
         (["--parameter", "COM_OF_LOSS_T=soon"], "must be NAME=VALUE"),
         (["--vehicle", "none"], "neither a file"),
+        (["--pose", "tcp://:5005"], "is no address"),
+        (["--pose", "udp://:5005?latency=0.1"], "options are the companion's"),
     ],
 )
 def test_bad_options_are_refused_in_one_line(arguments, words, capsys):
@@ -187,6 +191,28 @@ def test_the_verb_ends_with_one_json_object(arguments, capsys):
     assert result["address"] in shown.err
     assert result["duration_s"] == pytest.approx(1.0, abs=0.5)
     assert result["flown"] is False and result["setpoints_taken"] == 0
+
+
+@pytest.mark.parametrize("rate", [100.0, 40.0])
+def test_the_verb_sends_the_poses_that_fly_takes(rate, capsys):
+    receiver = open_pose("udp://:0")
+    arguments = ["emulate", "--light", "--protocol", "msp", "--duration", "1", "--json", "--pose", receiver.address]
+    assert main([*arguments, "--pose-rate", str(rate)]) == 0
+    poses = receiver.take(time.monotonic())
+    receiver.close()
+    assert len(poses) == json.loads(capsys.readouterr().out)["poses_sent"] and not receiver.dropped
+    assert len(poses) == pytest.approx(rate, rel=0.15)
+    assert poses[-1].attitude == pytest.approx(LEVEL, abs=1e-3)
+    assert poses[-1].position == pytest.approx([0.0, 0.0, VEHICLE.gear_clearance], abs=0.01)
+
+
+def test_poses_to_nobody_are_lost_without_an_error():
+    receiver = open_pose("udp://:0")
+    receiver.close()
+    sender = PoseSender(Mocap(RigidBodyWorld(VEHICLE), 0), receiver.address)
+    for k in range(20):
+        sender.step(0.01 * k)
+    sender.close()
 
 
 @pytest.mark.slow

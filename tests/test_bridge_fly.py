@@ -223,7 +223,7 @@ def test_observing_goes_on_whatever_the_checks_say_and_sends_nothing() -> None:
     link = FakeLink(VEHICLE, checks=[CheckResult("GUID_OPTIONS", False, "is 0")])
     s = session(link, Permission(observe=True), duration=40.0)
     link.armed = True
-    assert fly(s, 100.0) == "ended by the user"
+    assert fly(s, 100.0) == "the duration is over"
     assert s.clock.now() - 100.0 == pytest.approx(40.0, abs=0.1)
     assert link.sent == [] and link.requests == []
 
@@ -639,7 +639,7 @@ def test_without_json_people_get_lines_and_a_table(
     arguments = ["fly", "--link", "mavlink:fake", "--vehicle", "intel-aero", "--observe", "--duration", "3"]
     assert main([*arguments, "--log", str(tmp_path / "log")]) == 0
     captured = capsys.readouterr()
-    assert "ended by the user" in captured.out
+    assert "the duration is over" in captured.out
     assert links[0].sent == []
 
 

@@ -14,6 +14,7 @@ from firmware_bridge.emulator.autopilot import Autopilot
 from firmware_bridge.emulator.faults import FaultKind, Target
 from firmware_bridge.emulator.line import Peer
 from firmware_bridge.emulator.mavlink import MavlinkAutopilot
+from firmware_bridge.emulator.mocap import PoseSender
 from firmware_bridge.emulator.modes import Mode
 from firmware_bridge.emulator.msp import MspAutopilot
 from firmware_bridge.emulator.pilot import (
@@ -213,6 +214,8 @@ class Session:
         Whether it is over after the first flight.
     out : text stream
         Where events and telemetry go.
+    poses : PoseSender, optional
+        Motion capture that the companion hears.
     """
 
     def __init__(
@@ -224,9 +227,11 @@ class Session:
         duration: float | None,
         once: bool,
         out: TextIO = sys.stderr,
+        poses: PoseSender | None = None,
     ) -> None:
         self.emulation, self.server = emulation, server
         self._pilot, self._trouble, self._duration, self._once = pilot, trouble, duration, once
+        self._poses = poses
         self._out, self._live = out, out.isatty()
         self._watch = FlightWatch(emulation.pilot.world)
         self._began = time.monotonic()
@@ -240,6 +245,8 @@ class Session:
         self.longest_pause = max(self.longest_pause, now - self._stepped)
         self._stepped = now
         self.server.step(now)
+        if self._poses is not None:
+            self._poses.step(now)
         self._watch.look()
         if self._pilot is not None:
             self._pilot.step(now)
@@ -280,6 +287,7 @@ class Session:
             "height_m": float(pilot.world.state.height),
             "touchdown_speed_m_per_s": self._watch.touchdown_speed,
             **self.emulation.setpoints(),
+            "poses_sent": 0 if self._poses is None else self._poses.sent,
             "bytes_nobody_read": self.server.overrun,
             "longest_pause_s": self.longest_pause,
             "events": [{"t_s": t - self._began, "what": what} for t, what in pilot.events],

@@ -168,6 +168,25 @@ class PoseReceiver:
         return Pose(self._t, now, np.array(values[:3]), np.array(values[3:]) / math.hypot(*values[3:]), since)
 
 
+def split_address(address: str) -> tuple[str, int, dict[str, str]]:
+    """Host, port and options of ``udp://HOST:PORT?...``; without a host this computer.
+
+    Raises
+    ------
+    UserError
+        Where it is no such address.
+    """
+    example = "write for instance udp://127.0.0.1:5005"
+    try:
+        parts = urlsplit(address)
+        port = parts.port
+    except ValueError as error:
+        raise UserError(f"--pose '{address}': {error}; {example}") from error
+    if parts.scheme != "udp" or port is None or parts.path not in ("", "/"):
+        raise UserError(f"--pose '{address}' is no address; {example}")
+    return parts.hostname or "127.0.0.1", port, dict(parse_qsl(parts.query, keep_blank_values=True))
+
+
 def open_pose(address: str) -> PoseReceiver:
     """Receiver at ``udp://HOST:PORT``, ``udp://:PORT`` for 127.0.0.1; options ``?latency=0.005&from=192.168.1.20``.
 
@@ -176,16 +195,8 @@ def open_pose(address: str) -> PoseReceiver:
     UserError
         Where the address is none, or the port is taken.
     """
-    example = "write for instance udp://127.0.0.1:5005?latency=0.005"
-    try:
-        parts = urlsplit(address)
-        port = parts.port
-    except ValueError as error:
-        raise UserError(f"--pose '{address}': {error}; {example}") from error
-    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    host, port, options = split_address(address)
     unknown = sorted(set(options) - set(OPTIONS))
-    if parts.scheme != "udp" or port is None or parts.path not in ("", "/"):
-        raise UserError(f"--pose '{address}' is no address; {example}")
     if unknown:
         raise UserError(f"--pose '{address}': option '{unknown[0]}' is not known; use any of: {', '.join(OPTIONS)}")
     latency = _latency(address, options.get("latency", "0"))
@@ -194,7 +205,7 @@ def open_pose(address: str) -> PoseReceiver:
         sender = socket.gethostbyname(options["from"]) if "from" in options else None
         line.setblocking(False)
         line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
-        line.bind((parts.hostname or "127.0.0.1", port))
+        line.bind((host, port))
     except OSError as error:
         line.close()
         raise UserError(f"--pose '{address}' cannot be listened to: {error}; look at the address and port") from error

@@ -19,6 +19,7 @@ from firmware_bridge.emulator.faults import FAULTS, FaultKind
 from firmware_bridge.emulator.line import Line
 from firmware_bridge.emulator.mavlink import MavlinkAutopilot
 from firmware_bridge.emulator.mavlink_firmware import FIRMWARES, MOTOR_CURVE
+from firmware_bridge.emulator.mocap import RATE, Mocap, PoseSender
 from firmware_bridge.emulator.modes import TICK
 from firmware_bridge.emulator.msp import MspAutopilot
 from firmware_bridge.emulator.pilot import Keyboard, Pilot
@@ -86,6 +87,10 @@ def emulate(
     ] = PilotKind.AUTO,
     link: Annotated[Path | None, typer.Option(help="Symbolic link to make to the pseudo-terminal.")] = None,
     tcp: Annotated[int | None, typer.Option(min=0, max=65535, help="TCP port on 127.0.0.1 instead; 0: any.")] = None,
+    pose: Annotated[
+        str | None, typer.Option(help="Send poses of motion capture to udp://HOST:PORT, as 'fly --pose' takes them.")
+    ] = None,
+    pose_rate: Annotated[float, typer.Option(min=1.0, max=1000.0, help="Rate of these poses, in Hz.")] = RATE,
     parameter: Annotated[
         list[str] | None, typer.Option(help="Set a parameter of the autopilot, NAME=VALUE; repeatable.")
     ] = None,
@@ -115,7 +120,10 @@ def emulate(
         server = Server(line, _connect(link, tcp))
         stack.callback(server.close)
         person = _pilot(pilot, emulation, stack)
-        session = Session(emulation, server, person, trouble, duration, once)
+        poses = None if pose is None else PoseSender(Mocap(world, seed, pose_rate), pose)
+        if poses is not None:
+            stack.callback(poses.close)
+        session = Session(emulation, server, person, trouble, duration, once, poses=poses)
         console.print(f"{emulation.name} flies {plant.vehicle.name}; connect to {server.address}", highlight=False)
         with _interrupted_by_term():
             try:

@@ -18,6 +18,7 @@ from firmware_bridge.realtime import check_rate
 from firmware_bridge.supervisor.limits import Limits
 from neural_lander import __version__
 from neural_lander.bundle import Bundle, load_bundle, load_for_research
+from neural_lander.bundle_files import VEHICLE
 from neural_lander.cli.fly_controller import Chosen, check_certificate, choose_controller
 from neural_lander.cli.link_options import (
     check_forward,
@@ -124,7 +125,7 @@ def prepare(options: Options) -> Prepared:
     guidance = Guidance(chosen.controller, plan, rates=options.body_rates, name=chosen.kind.label)
     opened_with = link_options(options.thrust_map, options.system, options.rotor_order)
     if options.sends:
-        require_thrust_map(options.link, vehicle.name, options.thrust_map is not None)
+        require_thrust_map(options.link, _where(options), options.thrust_map is not None)
         require_position(options.link, options.pose is not None)
     check_forward(options.link, options.pose, options.forward_pose)
     return Prepared(
@@ -168,6 +169,11 @@ def _profile(bundle: Bundle | None, vehicle: str | None) -> Vehicle:
     if vehicle is None:
         raise UserError("neither --bundle nor --vehicle is given: name one, the mass and the rotors come from it")
     return load_vehicle(vehicle)
+
+
+def _where(options: Options) -> str:
+    """The vehicle as another command takes it: as it was given, or the bundle's file."""
+    return options.vehicle or str((options.bundle or Path()) / VEHICLE)
 
 
 def _metadata(options: Options, bundle: Bundle | None, vehicle: Vehicle, source: HeightSource) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -63,15 +64,15 @@ def motor_order(text: str) -> tuple[int, ...]:
 
 
 def require_thrust_map(address: str, vehicle: str, given: bool) -> None:
-    """Refuse to send over a link that tells no hover throttle without a calibration."""
+    """Refuse to send over a link that tells no hover throttle without a calibration; ``vehicle`` is a name or file."""
     prefix, _ = split_prefix(address)
     if prefix == "crazyflie" and not given:
         raise UserError(f"link '{address}' needs --thrust-map (or --observe): {CRAZYFLIE_BY_HAND}")
     if prefix not in TELLS_HOVER and not given:
         raise UserError(
-            f"link '{address}' does not tell the throttle that hovers: run 'neural-lander calibrate --link {address} "
-            f"--vehicle {vehicle} --out thrust.json' while the pilot hovers, then pass --thrust-map thrust.json "
-            "(or only watch, with --observe)"
+            f"link '{address}' does not tell the throttle that hovers: run `neural-lander calibrate --link "
+            f"{shlex.quote(address)} --vehicle {shlex.quote(vehicle)} --out thrust.json` while the pilot hovers, then "
+            "pass --thrust-map thrust.json (or only watch, with --observe)"
         )
 
 
