@@ -318,6 +318,17 @@ def test_dead_man_sends_one_last_level_frame_and_then_nothing(radio: bool) -> No
         rig.link.send(rig.idle(), rig.now)
 
 
+def test_the_last_frame_of_a_vehicle_that_stands_leaves_its_motors_idle() -> None:
+    """Armed, but not yet told to lift off: Betaflight holds that frame."""
+    rig = airborne()
+    rig.run(0.5, rig.at_height(quaternion("ZYX", 0.0, 0.0, 0.0)))
+    rig.run(0.1, rig.idle)
+    before = len(rig.peer.setpoints)
+    rig.run(1.0)
+    ((_, channels),) = list(rig.peer.setpoints)[before:]
+    assert rig.autopilot.sticks.fraction(channels[2]) == 0.0
+
+
 def test_a_held_last_frame_is_what_the_emulated_override_flies_on_and_newer_firmware_does_not() -> None:
     for freshness, held in ((math.inf, True), (0.3, False)):
         rig = airborne(override_freshness=freshness)

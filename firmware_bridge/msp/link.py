@@ -51,6 +51,7 @@ DEAD_MAN = 0.3  # s without a setpoint after which the sticks are let go; what n
 ATTITUDE_AGE = 0.2  # s, of the heading that a setpoint is turned into; a guess
 RESERVED = 1  # outstanding request that telemetry leaves to setpoints
 RELEASE_SHARE = 0.95  # of the weight in the last frame: sinks at half a metre per second squared; a guess
+STANDING_SHARE = 0.3  # of the weight: a vehicle told less stands, and is let go with idle motors; a guess
 SILENCE = 1.0  # s without an answer after which everything is asked anew
 ARM_PATIENCE = 3.0  # s for which the arming switch stays on without effect; a guess
 
@@ -106,6 +107,7 @@ class MspLink:
         self._aux: list[int] | None = None
         self._arm_until = -math.inf
         self._sent_at = -math.inf
+        self._thrust = 0.0  # N, sent last
         self._released = self._landed = False
 
     @property
@@ -216,7 +218,7 @@ class MspLink:
             return False
         if not self._write_sticks(roll, pitch, yaw_rate(setpoint.yaw_rate, turn), setpoint.thrust, now):
             return False
-        self._sent_at = now
+        self._sent_at, self._thrust = now, setpoint.thrust
         return True
 
     def _write_sticks(self, roll: float, pitch: float, turning: float, thrust: float, now: float) -> bool:
@@ -278,13 +280,18 @@ class MspLink:
         self._released, self._landed, self._sent_at = False, False, -math.inf
 
     def hand_back(self, now: float) -> None:
-        """Level sticks and a thrust a little below the weight, once, then nothing: the pilot must take over."""
+        """Level sticks and a thrust a little below the weight, once, then nothing: the pilot must take over.
+
+        A vehicle that was told next to no thrust stands, and gets none: Betaflight would hold that frame.
+        """
         self._release(now)
 
     def _release(self, now: float) -> None:
         was_sending, sent_at = self._sending, self._sent_at
         self._released, self._sent_at = True, -math.inf
-        if was_sending and not self._write_sticks(0.0, 0.0, 0.0, RELEASE_SHARE * self._vehicle.weight, now):
+        weight = self._vehicle.weight
+        thrust = RELEASE_SHARE * weight if self._thrust >= STANDING_SHARE * weight else 0.0
+        if was_sending and not self._write_sticks(0.0, 0.0, 0.0, thrust, now):
             self._released, self._sent_at = False, sent_at  # no room on the line: poll tries again
 
     @property
