@@ -239,6 +239,18 @@ def test_a_mode_that_the_pilot_takes_back_before_arming_stays_his() -> None:
     assert not any(d.take_control or d.arm or d.output is not Output.NOTHING for d in decisions)
 
 
+def test_a_controller_that_fails_before_the_take_off_is_not_tried_again_and_again() -> None:
+    """Its next setpoint would be refused just as well, a hundred times a second."""
+    decisions = run([fresh(0.0), fresh(DT), fresh(2 * DT, True)])
+    assert decisions[-1].phase is Phase.ARMED
+    memory = decisions[-1].memory
+    after = run(
+        [fresh(3 * DT, True, controller_alive=False)] + [fresh(k * DT, True) for k in range(4, 10)], memory=memory
+    )
+    assert {d.phase for d in after} == {Phase.OBSERVING}
+    assert "no finite setpoint" in after[-1].memory.locked
+
+
 def test_the_abort_key_before_the_take_off_ends_it() -> None:
     decisions = run(
         [fresh(0.0), fresh(DT), fresh(2 * DT, True), fresh(3 * DT, True, abort=True), fresh(1.0, True, True)]

@@ -13,7 +13,7 @@ observing             armed                 the same, but the pilot flies in a m
 ready, armed          observing, locked     aborted or stopped by the user
 ready                 observing, locked     the mode that was granted is gone: the pilot's switch
 armed                 observing, locked     disarmed before the take-off
-ready, armed          observing             an obstacle (see ``supervisor_reasons``)
+ready, armed          observing             an obstacle (see ``reasons``); locked where the controller failed while armed
 ready                 armed                 the status says armed
 armed                 tracking              the autopilot follows setpoints
 in control            landed                disarmed after touchdown, or where the autopilot says landed
@@ -181,8 +181,8 @@ def _before_flight(limits: Limits, memory: Memory, s: Situation, status: StatusR
     if not armed and _mode_withdrawn(memory, status):
         return _Move(Phase.OBSERVING, f"the pilot took the mode back: {status.mode}", lock=True)
     obstacle = reasons.obstacle(limits, memory, s)
-    if obstacle:
-        return _Move(Phase.OBSERVING, obstacle)
+    if obstacle:  # while armed a failing controller is not tried again: it would fail in every tick
+        return _Move(Phase.OBSERVING, obstacle, lock=armed and not s.controller_alive)
     if not armed:
         return _Move(Phase.ARMED, "armed") if status.armed else None
     return _Move(Phase.TRACKING, f"setpoints are followed, mode {status.mode}") if status.accepts_setpoints else None
