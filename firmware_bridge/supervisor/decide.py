@@ -13,7 +13,7 @@ observing             armed                 the same, but the pilot flies in a m
 ready, armed          observing, locked     aborted or stopped by the user
 ready                 observing, locked     the mode that was granted is gone: the pilot's switch
 armed                 observing, locked     disarmed before the take-off
-ready, armed          observing             an obstacle (see ``reasons``); locked where the controller failed while armed
+ready, armed          observing             an obstacle (see ``reasons``); locked if the controller failed while armed
 ready                 armed                 the status says armed
 armed                 tracking              the autopilot follows setpoints
 in control            landed                disarmed after touchdown, or where the autopilot says landed
