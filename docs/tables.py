@@ -6,17 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-LABELS = {
-    "pd": "PD",
-    "pd-trim": "PD + trim",
-    "pd-cb-trim": "PD + Cheeseman–Bennett + trim",
-    "indi": "INDI",
-    "l1": "L1",
-    "neural-lander": "Neural-Lander",
-    "neural-lander-trim": "Neural-Lander + trim",
-    "neural-lander-adaptive": "Neural-Lander + adaptation",
-    "oracle-trim": "*Oracle + trim*",
-}
 LANDING = {
     "arrival error, mm": "arrival_error_m",
     "height error below 0.2 m, mm": "low_descent_error_m",
@@ -38,7 +27,7 @@ def main(source: Path) -> None:
     """The slanted landing in full, and one column for each other task; the best of each column in bold."""
     scenarios = json.loads(source.read_text("utf-8"))["scenarios"]
     landing = scenarios["land-3d"]["controllers"]
-    names = [name for name in LABELS if name in landing]
+    names = list(landing)
     columns = {title: [_median(landing[name], metric) for name in names] for title, metric in LANDING.items()}
     rows = _marked(names, columns)
     for name, row in zip(names, rows, strict=True):
@@ -47,13 +36,13 @@ def main(source: Path) -> None:
         row[0] += f" [{low:.1f}, {high:.1f}]"
         row[2] = row[2] if success["count"] else "never"
         row.append(f"{success['count']}/{success['n']}")
-    _write([*columns, "success"], names, rows)
+    _write([*columns, "success"], landing, rows)
     tasks = {title: (task, metric) for title, (task, metric) in TASKS.items() if task in scenarios}
     columns = {
         title: [_median(scenarios[task]["controllers"][name], metric) for name in names]
         for title, (task, metric) in tasks.items()
     }
-    _write([*columns], names, _marked(names, columns))
+    _write([*columns], landing, _marked(names, columns))
 
 
 def _median(controller: dict[str, Any], metric: str) -> float | None:
@@ -77,9 +66,10 @@ def _marked(names: list[str], columns: dict[str, list[float | None]]) -> list[li
     return rows
 
 
-def _write(titles: list[str], names: list[str], rows: list[list[str]]) -> None:
+def _write(titles: list[str], controllers: dict[str, Any], rows: list[list[str]]) -> None:
+    labels = [f"*{c['label']}*" if "oracle" in name else c["label"] for name, c in controllers.items()]
     lines = [f"| controller | {' | '.join(titles)} |", "|---" * (len(titles) + 1) + "|"]
-    lines += [f"| {LABELS[name]} | {' | '.join(row)} |" for name, row in zip(names, rows, strict=True)]
+    lines += [f"| {label} | {' | '.join(row)} |" for label, row in zip(labels, rows, strict=True)]
     sys.stdout.write("\n".join(lines) + "\n\n")
 
 

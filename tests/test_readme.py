@@ -148,12 +148,16 @@ def test_every_page_and_heading_that_is_linked_exists() -> None:
 def test_the_tables_are_printed_from_results(tmp_path: Path) -> None:
     """Best values in bold, the oracle out of competition; a controller that never lands is never late."""
 
-    def controller(arrival: float, landed: int) -> dict:
+    def controller(label: str, arrival: float, landed: int) -> dict:
         metrics = {"arrival_error_m": {"median": arrival, "ci95": [0.9 * arrival, 1.1 * arrival]}}
         metrics |= {name: {"median": arrival} for name in ("low_descent_error_m", "drift_m", "lateness_s")}
-        return {"metrics": metrics, "success": {"count": landed, "n": 10}}
+        return {"label": label, "metrics": metrics, "success": {"count": landed, "n": 10}}
 
-    landing = {"pd": controller(0.064, 0), "neural-lander": controller(0.002, 10), "oracle-trim": controller(0.001, 10)}
+    landing = {
+        "pd": controller("PD", 0.064, 0),
+        "neural-lander": controller("Neural-Lander", 0.002, 10),
+        "oracle-trim": controller("Oracle + trim", 0.001, 10),
+    }
     (tmp_path / "results.json").write_text(json.dumps({"scenarios": {"land-3d": {"controllers": landing}}}), "utf-8")
     command = [sys.executable, str(ROOT / "docs" / "tables.py"), str(tmp_path / "results.json")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

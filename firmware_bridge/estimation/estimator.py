@@ -101,7 +101,7 @@ class Estimator:
             return fault
         if isinstance(report, PositionReport):
             moved = self._position is not None and _position_jumps(self._position, report)
-            self._offset.update(report.t, _vector(report.position), _vector(report.velocity), moved)
+            self._offset.update(report.t, report.position.tolist(), report.velocity.tolist(), moved)
             self._moved |= moved
             self._position = report
         elif isinstance(report, AttitudeReport):
@@ -114,7 +114,7 @@ class Estimator:
     def at(self, now: float) -> Estimate | None:
         """State at time ``now`` in s; None until both position and attitude have come.
 
-        A jump is told once: in a tick the loop asks first, and who asks after it must not reset the height once more.
+        A jump is told once: in a tick the loop asks first, and a later caller must not reset the height once more.
         """
         p, q = self._position, self._attitude
         if p is None or q is None:
@@ -176,11 +176,6 @@ def _fault(report: _Stateful, now: float) -> str:
     if isinstance(report, AttitudeReport) and abs(math.hypot(*values[:4]) - 1.0) > NORM_ERROR:
         return "attitude is no unit quaternion"
     return ""
-
-
-def _vector(x: np.ndarray) -> tuple[float, float, float]:
-    a, b, c = x.tolist()
-    return a, b, c
 
 
 def _bounded(dt: float) -> float:

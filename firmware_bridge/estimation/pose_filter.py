@@ -21,6 +21,12 @@ LONGEST_GAP = 0.5  # s that the accelerometer alone can bridge; a guess
 SETTLING = 6.0 / BANDWIDTH  # s until the velocity is that of the vehicle: an error has gone down to 2 %
 
 
+def fading_memory(bandwidth: float, dt: float) -> tuple[float, float]:
+    """alpha, and beta / dt in 1/s, of a filter with both poles at exp(-bandwidth dt); rad/s and s."""
+    theta = math.exp(-bandwidth * dt)
+    return 1.0 - theta**2, (1.0 - theta) ** 2 / dt
+
+
 class PoseFilter:
     """Position and velocity at the time of each pose."""
 
@@ -54,9 +60,9 @@ class PoseFilter:
             self.resets += 1
             self._p, self._v = position, v  # elsewhere, and as fast as before: the jump itself is no speed
             return
-        theta = math.exp(-BANDWIDTH * dt)
-        self._p = predicted + (1 - theta**2) * r
-        self._v = v + (1 - theta) ** 2 / dt * r
+        alpha, beta_over_dt = fading_memory(BANDWIDTH, dt)
+        self._p = predicted + alpha * r
+        self._v = v + beta_over_dt * r
 
     @property
     def state(self) -> tuple[np.ndarray, np.ndarray] | None:

@@ -63,14 +63,15 @@ OPTIONAL = {name for name in LABELS if name.endswith("_reached") or name == "ite
 def problems(contents: Mapping[str, bytes]) -> Iterator[str]:
     """What is wrong with the four files of a bundle, by name; nothing where all that is claimed is true."""
     try:
-        yield from strange_files(contents)
+        info = read_json(contents["bundle.json"])
+        yield from strange_files(info, contents)
         document = read_json(contents["certificate.json"])
         if document["format"] != "neural-lander-certificate" or document["format_version"] != FORMAT_VERSION:
             yield f"certificate.json is not a certificate of version {FORMAT_VERSION}"
             return
         profile, tensors = read_profile(contents["vehicle.toml"]), read_network(contents["residual.safetensors"])
         yield from strange_vehicle(document, profile)
-        yield from strange_network(document, tensors, read_json(contents["bundle.json"])["network"]["features"])
+        yield from strange_network(document, tensors, info["network"]["features"])
         for entry in document.get("tracking", []):
             yield from tracking_problems(entry, profile["mass"]["value"])
         yield from false_claims(document, {name: t.astype(np.float64) for name, t in tensors.items()}, profile)

@@ -19,9 +19,8 @@ VEHICLE_NUMBERS = {
 }  # fmt: skip
 
 
-def strange_files(contents: Mapping[str, bytes]) -> Iterator[str]:
-    """Files that were changed after ``bundle.json`` was sealed."""
-    info = read_json(contents["bundle.json"])
+def strange_files(info: Mapping[str, Any], contents: Mapping[str, bytes]) -> Iterator[str]:
+    """Files that were changed after ``bundle.json``, whose content is ``info``, was sealed."""
     for name in (name for name in FILES if name != "bundle.json"):
         if info["files"][name] != hashlib.sha256(contents[name]).hexdigest():
             yield f"{name} was changed after it was written: its hash differs"

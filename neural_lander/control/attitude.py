@@ -12,7 +12,7 @@ from neural_lander.components import Rows, Vector, columns, cross, dot, join, ma
 from neural_lander.vehicle import Vehicle
 
 MAX_TILT = math.radians(35.0)  # guess: beyond it a landing is not a landing
-LEAST_LIFT = 0.2  # of the weight, guess: who wants less falls nearly free, and what is wanted sideways is noise
+LEAST_LIFT = 0.2  # of the weight, guess: with less a vehicle falls nearly free, and what is wanted sideways is noise
 YAW_FREQUENCY_RATIO = 0.35  # yaw is slower than tilt: reaction torque is the weakest of the moments, guess
 TRIM_RATE = 1.0  # 1/s, guess: settles within a few seconds of hover, slow against the attitude loop
 

@@ -80,7 +80,7 @@ class TrackingLaw:
         self._mg: list[float] = (vehicle.mass * G_VECTOR).tolist()
         self.s: Array = np.zeros(3)  # (..., 3) m/s
         self.patient = False
-        """Whether the next update waits for :meth:`learn`: set by who may yet overrule what the law asks for."""
+        """Whether the next update waits for :meth:`learn`: set by a guard, which may yet overrule the law."""
         self._due: tuple[float, bool | Array] | None = None
 
     @property

@@ -135,7 +135,7 @@ def residual_samples(log: FlightLog, vehicle: Vehicle, *, cut_off: float = DEFAU
     if logged_height is None:
         contact = rule.contact(height, height + drop, lands)
     else:  # thresholds on the centre of mass are for logs that lack it
-        contact = rule.gear_contact(height, _height_error(log))
+        contact = rule.gear_contact(height, log.metadata.get("height_error_m"))
     outlier = rule.outlier(height + drop, label[:, 2])
     reasons = {  # in the order in which samples are counted
         "start_or_end": rule.edges(len(t)) & (not lands),
@@ -165,14 +165,6 @@ def residual_samples(log: FlightLog, vehicle: Vehicle, *, cut_off: float = DEFAU
         thrust=thrust_source,
         lands=lands,
     )
-
-
-def _height_error(log: FlightLog) -> float | None:
-    """Standard deviation of the logged height in m, None where the log does not state it."""
-    error = log.metadata.get("height_error_m")
-    if error is not None and (isinstance(error, bool) or not isinstance(error, int | float) or not 0 <= error < 1):
-        raise UserError(f"log {log.source}: height_error_m = {error!r} in its metadata must be a number of m in [0, 1)")
-    return error
 
 
 def _rate(thrust: np.ndarray) -> np.ndarray:

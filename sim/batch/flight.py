@@ -4,7 +4,7 @@
 
 A :class:`Task` is one controller on one airframe for some seeds; the tasks of a call share plant and scenario, and the
 more flights there are in one call the less each costs. A row holds what ``scenario.score`` gives. A flight that failed
-has ``failed`` = 1 and nothing else, and a warning says why. No number depends on what else is in the batch.
+has ``failed`` = 1 and nothing else, and a warning says why. What else is in the batch changes numbers by rounding only.
 """
 
 from __future__ import annotations
