@@ -45,8 +45,8 @@ PRESS = 0.4  # m, largest depth below the floor that a descent aims at, since gr
 SKIM = 0.02  # m: below it ground effect is steepest, and trim needs
 SKIM_TIME = 2.5  # s to bring the vehicle to where the reference is
 HEIGHT_BANDS = (
-    (0.0, SKIM, 0.15), (SKIM, 0.05, 0.12), (0.05, 0.10, 0.13),
-    (0.10, 0.20, 0.15), (0.20, 0.60, 0.20), (0.60, 1.50, 0.25),
+    (0.0, SKIM, 0.15), (SKIM, 0.05, 0.15), (0.05, 0.10, 0.18),
+    (0.10, 0.20, 0.14), (0.20, 0.60, 0.17), (0.60, 1.50, 0.21),
 )  # fmt: skip
 """(from m, to m, share of the time between way points): near the ground in the main, where the effect is."""
 

@@ -24,7 +24,7 @@ pytest.importorskip("pybullet", reason="the PyBullet world needs pybullet, which
 
 VEHICLE = load_vehicle("intel-aero")
 PLANT = Plant(VEHICLE).with_airframe(1)
-TRIPPED = collection_seed(0, 0, 4)
+TRIPPED = collection_seed(0, 0, 5)
 BANDS = ((0.0, 0.05), (0.05, 0.10), (0.10, 0.20))
 
 
