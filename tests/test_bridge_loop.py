@@ -33,7 +33,7 @@ from firmware_bridge.loop import FlightLoop
 from firmware_bridge.realtime import run
 from firmware_bridge.recording.tick_record import COMMANDED, MEASURED, STOPPED, TickRecord
 from firmware_bridge.setpoint_check import check_setpoint
-from firmware_bridge.supervisor.limits import Permission
+from firmware_bridge.supervisor.limits import Limits, Permission, lateness_at
 from firmware_bridge.supervisor.types import Output, Phase
 from neural_lander.control.controller import Controller
 from neural_lander.errors import UserError
@@ -768,6 +768,14 @@ def test_ticks_that_come_late_fade_the_network() -> None:
     record = f.loop.tick(f.clock.now() + 0.03, lateness=0.03)
     assert record.decision.phase is Phase.FADING
     assert "late" in record.decision.reason
+
+
+@pytest.mark.parametrize(("rate", "missed"), [(50.0, 1), (200.0, 3)])
+def test_the_ticks_that_a_stall_within_the_limit_costs_do_not_take_the_network_away(rate: float, missed: int) -> None:
+    f = airborne()
+    f.loop.limits = Limits(lateness=lateness_at(rate))
+    late = missed / rate + 0.002
+    assert f.loop.tick(f.clock.now() + late, lateness=late).decision.phase is Phase.TRACKING
 
 
 # --- parts ------------------------------------------------------------------------------------------------------------

@@ -7,6 +7,8 @@ from dataclasses import dataclass, fields
 
 from neural_lander.errors import UserError
 
+LATE_PERIODS = 1.5  # a tick that is left out makes the next one late by one; guess
+
 
 @dataclass(frozen=True)
 class Permission:
@@ -59,6 +61,7 @@ class Limits:
     leaving: float = 1.5  # m/s
     """Outwards and already beyond it: no hold would stop that within ``outside``, and no flight plan is so fast."""
     lateness: float = 0.02  # s
+    """At slow rates more, see :func:`lateness_at`: one tick that is left out shall not take the network away."""
     worst_lateness: float = 0.25  # s
     """As ``stale_time``: for so long the autopilot has flown by one setpoint."""
     lead_time: float = 1.5  # s
@@ -73,3 +76,8 @@ class Limits:
             value = getattr(self, field.name)
             if not 0 < value < math.inf:
                 raise UserError(f"limit {field.name} = {value!r} must be positive and finite")
+
+
+def lateness_at(rate: float) -> float:
+    """Limit on lateness in s of ticks at ``rate`` in Hz."""
+    return max(Limits.lateness, LATE_PERIODS / rate)

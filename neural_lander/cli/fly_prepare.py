@@ -15,7 +15,7 @@ from firmware_bridge.guidance.flight_plan import FlightPlan
 from firmware_bridge.guidance.guidance import Guidance
 from firmware_bridge.link import CheckResult
 from firmware_bridge.realtime import check_rate
-from firmware_bridge.supervisor.limits import Limits
+from firmware_bridge.supervisor.limits import Limits, lateness_at
 from neural_lander import __version__
 from neural_lander.bundle import Bundle, load_bundle, load_for_research
 from neural_lander.bundle_files import VEHICLE
@@ -121,7 +121,8 @@ def prepare(options: Options) -> Prepared:
     source = height_source(options.floor, options.range_offset)
     chosen = choose_controller(options.controller, vehicle, bundle, options.tuned, options.guard)
     domain = bundle.domain if bundle is not None and chosen.learned else None
-    limits = Limits(state_age=options.max_age, domain_score=1.0 if domain is None else domain.gone)
+    domain_score = 1.0 if domain is None else domain.gone
+    limits = Limits(state_age=options.max_age, domain_score=domain_score, lateness=lateness_at(options.rate))
     guidance = Guidance(chosen.controller, plan, rates=options.body_rates, name=chosen.kind.label)
     opened_with = link_options(options.thrust_map, options.system, options.rotor_order)
     if options.sends:
