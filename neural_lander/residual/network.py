@@ -237,15 +237,15 @@ def _optimise(
     adam = Adam(layers.parameters())
     shuffle = torch.Generator().manual_seed(options.seed + 1)
     total, step = torch.zeros(()), 0
+    path_weight = options.path_weight * float(_loss(torch.zeros_like(y), y, w, options))
     for epoch in range(options.epochs):
         order = torch.randperm(len(x), generator=shuffle)
         total = torch.zeros(())
         for chosen in order.split(batch):
             W = layers.weights()
-            predicted = layers.output(W, x[chosen])
-            error = torch.nn.functional.huber_loss(predicted, y[chosen], reduction="none", delta=options.huber)
-            loss, cycle = (error * w[chosen]).mean(), one_cycle(step / steps)
-            paths = PATH_EVERY * max(cycle, PATH_LEFT) * options.path_weight if step % PATH_EVERY == 0 else 0.0
+            loss = _loss(layers.output(W, x[chosen]), y[chosen], w[chosen], options)
+            cycle = one_cycle(step / steps)
+            paths = PATH_EVERY * max(cycle, PATH_LEFT) * path_weight if step % PATH_EVERY == 0 else 0.0
             (loss + paths * path_slope(W, layers.n) if paths else loss).backward()
             adam.step(options.learning_rate * cycle)
             layers.project()
@@ -253,6 +253,12 @@ def _optimise(
             total += loss.detach() * len(chosen)
         progress((epoch + 1) / options.epochs)
     return float(total) / len(x)
+
+
+def _loss(predicted: Tensor, y: Tensor, w: Tensor, options: TrainingOptions) -> Tensor:
+    """Mean weighted Huber loss over samples and components."""
+    error = torch.nn.functional.huber_loss(predicted, y, reduction="none", delta=options.huber)
+    return (error * w).mean()
 
 
 def _shrink_to_bounds(
