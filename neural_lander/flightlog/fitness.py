@@ -12,6 +12,7 @@ import numpy as np
 from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.flightlog.differentiate import VELOCITY_FROM
 from neural_lander.flightlog.log import FlightLog
+from neural_lander.flightlog.moments import rotor_order_shown
 from neural_lander.flightlog.thrust import NO_SIGNAL, relative_thrust, static_thrust
 from neural_lander.rotation import quaternion_to_matrix
 from neural_lander.vehicle import Vehicle
@@ -79,6 +80,8 @@ def fit_for_learning(log: FlightLog, vehicle: Vehicle | None = None) -> Fitness:
     _check_thrust(log, vehicle, verdict)
     _check_coverage(log, vehicle, airborne, verdict)
     _check_excitation(log, vehicle, airborne, verdict)
+    if vehicle is not None:
+        _check_rotor_order(log, vehicle, airborne, verdict)
     _check_wholeness(log, verdict)
     return verdict
 
@@ -211,6 +214,19 @@ def _check_excitation(log: FlightLog, vehicle: Vehicle | None, airborne: np.ndar
         verdict.reasons.append(
             f"thrust moves by {100 * share:.2g} % rms between {BAND[0]:g} and {BAND[1]:g} Hz; at least "
             f"{100 * LEAST_EXCITATION:g} % are needed (10 % are better), or f_a = m g - T is learned for aerodynamics"
+        )
+
+
+def _check_rotor_order(log: FlightLog, vehicle: Vehicle, airborne: np.ndarray, verdict: Fitness) -> None:
+    shown = rotor_order_shown(log, vehicle, airborne)
+    verdict.figures["moment_correlation"] = None if shown is None else shown.correlation
+    if shown is not None and shown.wrong:
+        (roll, pitch, _), (best_roll, best_pitch, _) = shown.correlation, shown.best_correlation
+        order = ", ".join(str(k + 1) for k in shown.best)
+        verdict.refuse(
+            f"the rotors do not turn the vehicle as their order says (moment with angular acceleration: correlation "
+            f"{roll:.2f} in roll, {pitch:.2f} in pitch); the log's rotors {order} as 1, 2, 3, 4 of profile "
+            f"'{vehicle.name}' would ({best_roll:.2f}, {best_pitch:.2f}): have the log or the profile in that order"
         )
 
 

@@ -13,17 +13,23 @@ NO_SIGNAL = (
 )
 
 
-def static_thrust(log: FlightLog, vehicle: Vehicle) -> np.ndarray | None:
-    """Static collective thrust in N, ``(N,)``, without the motors' lag; None where the log or the profile lacks it."""
+def rotor_static_thrust(log: FlightLog, vehicle: Vehicle) -> np.ndarray | None:
+    """Static thrust of each rotor in N, ``(N, 4)``, without the motors' lag; None where log or profile lacks it."""
     if log.rotor_speed is not None:
-        return vehicle.thrust_coefficient * np.sum(log.rotor_speed**2, axis=1)
+        return np.asarray(vehicle.thrust_coefficient * log.rotor_speed**2)
     if log.rotor_command is None:
         return None
     if log.rotor_command_unit == "rad/s":
-        return vehicle.thrust_coefficient * np.sum(log.rotor_command**2, axis=1)
+        return np.asarray(vehicle.thrust_coefficient * log.rotor_command**2)
     if log.rotor_command_unit == "thrust" or vehicle.motor_curve is None or log.battery_voltage is None:
         return None
-    return np.sum(vehicle.motor_curve.thrust(log.rotor_command, log.battery_voltage), axis=1)
+    return np.asarray(vehicle.motor_curve.thrust(log.rotor_command, log.battery_voltage))
+
+
+def static_thrust(log: FlightLog, vehicle: Vehicle) -> np.ndarray | None:
+    """Static collective thrust in N, ``(N,)``; None where the log or the profile lacks it."""
+    each = rotor_static_thrust(log, vehicle)
+    return None if each is None else np.sum(each, axis=1)
 
 
 def relative_thrust(log: FlightLog, vehicle: Vehicle | None) -> np.ndarray | None:
