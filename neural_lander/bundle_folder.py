@@ -47,11 +47,17 @@ def check_destination(path: Path, ours: Collection[str], optional: Collection[st
     UserError
         Naming what is in the way.
     """
-    if not path.exists() and not path.is_symlink():
+    place = path.resolve()
+    if not place.exists():
         return
-    if path.is_symlink() or not path.is_dir():
+    if not place.is_dir():
         raise UserError(f"{path} exists and is no folder: choose another name for the bundle")
-    present = {entry.name for entry in path.iterdir()}
+    whole = "a bundle is replaced as a whole"
+    if place == Path.cwd():
+        raise UserError(f"{path} is the folder you are in, and {whole}: run this from another one")
+    if os.path.ismount(place):
+        raise UserError(f"{path} is a mount point, and {whole}: keep the bundle in a folder inside it")
+    present = {entry.name for entry in place.iterdir()}
     foreign = sorted(present - set(ours) - set(optional))
     if foreign or (present and not present >= set(ours)):
         found = foreign[0] if foreign else sorted(present)[0]
@@ -72,16 +78,17 @@ def replace_folder(
     """
     recover(path)
     check_destination(path, ours, optional)
+    place = path.resolve()  # a link stays one: what it leads to is replaced
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _staging(path) as staging:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with _staging(place) as staging:
             new = staging / NEW
             new.mkdir()
             for name, data in contents.items():
                 _write(new / name, data)
             _sync(new)
-            _put(new, path, staging / OLD)
-            _sync(path.parent)
+            _put(new, place, staging / OLD)
+            _sync(place.parent)
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror}") from error
 
@@ -111,12 +118,13 @@ def read_folder(path: Path, names: Collection[str], optional: Collection[str] = 
 
 def recover(path: Path) -> None:
     """Put back the folder that a process renamed away and was stopped before it had put the new one there."""
-    if path.exists() or path.is_symlink():
+    if path.exists():
         return
-    for staging in _abandoned(path):
+    place = path.resolve()
+    for staging in _abandoned(place):
         if (staging / OLD).is_dir():
             with contextlib.suppress(OSError):  # somebody else put something there first, or nothing can be written
-                _clear(staging, path)
+                _clear(staging, place)
             return
 
 

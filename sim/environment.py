@@ -69,6 +69,7 @@ class LanderEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         self._attitude, self._allocation = AttitudeLaw(vehicle), Allocation(vehicle)
         self._world = self.plant.build()
         self._moment_trim = identify_moment_trim(self.plant, self._world)
+        self._flying, self._closed = False, False
 
     def reset(
         self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
@@ -76,6 +77,8 @@ class LanderEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         """Begin a flight: start, noise and turbulence follow from the seed, as in ``compare``."""
         super().reset(seed=seed)
         del options
+        if self._closed:
+            raise UserError("the environment is closed: make another one")
         flight = int(self.np_random.integers(2**31)) if seed is None else seed
         self._trajectory = place(self._world, self.plant, self.scenario, flight, 0.0)
         self._attitude.tau_hat = self._moment_trim
@@ -85,10 +88,13 @@ class LanderEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         self._t, self._step = 0.0, 0
         self._forecast = forecast_of(self.plant.noise, self.plant.vehicle, self._world.dt)
         self._seen = self._now()
+        self._flying = True
         return self._observation(), {"seed": flight}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Hold a force for ``STEPS_PER_ACTION`` steps of the world."""
+        if not self._flying:
+            raise UserError("no flight is under way: call reset() before the first step, and after the end of a flight")
         action = np.asarray(action, dtype=np.float64)
         if action.shape != (3,) or not np.all(np.isfinite(action)):
             raise UserError(f"action = {action!r} must be three finite numbers in [-1, 1]")
@@ -109,13 +115,16 @@ class LanderEnv(gymnasium.Env[np.ndarray, np.ndarray]):
                 break
         over = self._t >= self.scenario.duration
         info: dict[str, Any] = {"t_s": self._t}
-        if landed or lost or over:
+        self._flying = not (landed or lost or over)
+        if not self._flying:
             info["figures"] = self._figures(landed)
         return self._observation(), reward, landed or lost, over and not (landed or lost), info
 
     def close(self) -> None:
-        """Free the world."""
-        self._world.close()
+        """Free the world; a second time it does nothing."""
+        if not self._closed:
+            self._world.close()
+        self._flying, self._closed = False, True
 
     def _advance(self, f_d: np.ndarray) -> bool:
         """One step of the world under f_d; whether it has landed."""

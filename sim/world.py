@@ -230,6 +230,7 @@ class PyBulletWorld:
             except UserError:
                 raise
             except Exception as error:
+                self._name_culprit(found)
                 raise UserError(f"effect '{_name(effect)}' failed with {type(error).__name__}: {error}") from error
         if not math.isfinite(sum(force) + sum(moment)):
             self._blame(state, found)
@@ -263,10 +264,11 @@ class PyBulletWorld:
     def _name_culprit(self, found: Sequence[Any]) -> None:
         """Refuse the first effect that returned something other than finite numbers."""
         for effect, parts in zip(self.effects, found, strict=False):
-            if not all(np.shape(part) == (3,) and np.all(np.isfinite(part)) for part in parts):
+            arrays = all(isinstance(part, np.ndarray) and part.shape == (3,) for part in parts)
+            if not arrays or not np.all(np.isfinite(parts)):
                 speeds = self.rotor_speeds.round(1).tolist()
                 where = f"at height {float(self.state.height):.4g} m, rotor speeds {speeds} rad/s"
-                wanted = "both must be three finite numbers"
+                wanted = "both must be arrays of three finite numbers"
                 raise UserError(f"effect '{_name(effect)}' returned force, moment = {parts} {where}: {wanted}")
 
     def _torque(self, w: Vector, tau: Vector) -> Vector:

@@ -317,3 +317,28 @@ def test_the_check_before_a_flight_looks_at_what_will_fly_and_not_at_the_bundle_
     guidance.vehicle = VEHICLE.with_(mass=1.1 * VEHICLE.mass)
     found = check_certificate(bundle, guidance, "Neural-Lander")
     assert not found.passed and "about another vehicle" in found.finding
+
+
+def test_a_link_to_a_bundle_stays_one_and_what_it_leads_to_is_replaced(
+    tmp_path: Path, result: TrainingResult, other: TrainingResult
+) -> None:
+    save_bundle(tmp_path / "v1", result)
+    (tmp_path / "latest").symlink_to("v1")
+    check_bundle_destination(tmp_path / "latest")
+    save_bundle(tmp_path / "latest", other)
+    assert (tmp_path / "latest").is_symlink()
+    assert load_bundle(tmp_path / "v1").info["training"]["seed"] == 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["latest", "v1"]
+
+
+def test_a_bundle_that_cannot_be_exchanged_is_refused_before_the_work(
+    tmp_path: Path, result: TrainingResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_bundle(tmp_path / "B", result)
+    monkeypatch.chdir(tmp_path / "B")
+    with pytest.raises(UserError, match="is the folder you are in"):
+        check_bundle_destination(Path("."))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("os.path.ismount", lambda path: path == tmp_path / "B")
+    with pytest.raises(UserError, match="is a mount point"):
+        check_bundle_destination(tmp_path / "B")

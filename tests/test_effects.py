@@ -13,6 +13,7 @@ from scipy.optimize import least_squares
 from scipy.signal import welch
 from scipy.spatial.transform import Rotation
 
+from neural_lander.errors import UserError
 from neural_lander.state import State
 from neural_lander.vehicle import Vehicle, load_vehicle
 from sim.aerodynamics import (
@@ -31,7 +32,7 @@ from sim.aerodynamics import (
     known_part,
 )
 from sim.aerodynamics.partial import disc_points
-from sim.plant import load_effects
+from sim.plant import Plant, load_effects
 from sim.terrain import Flat, Platform, Slope
 
 VEHICLE = load_vehicle("intel-aero")
@@ -331,3 +332,13 @@ def test_gusts_come_from_their_seed() -> None:
         return np.array([effect(at(2.0), HOVER, VEHICLE, Flat())[0] for _ in range(50)])
 
     assert np.array_equal(path(4), path(4)) and not np.array_equal(path(4), path(5))
+
+
+def test_an_effect_that_returns_lists_is_told_what_is_wanted() -> None:
+    def lists(state, rotor_speeds, vehicle, terrain):
+        return [0.0, 0.0, 0.1], [0.0, 0.0, 0.0]
+
+    with Plant(VEHICLE, (lists,)).build() as world:
+        world.reset(np.array([0.0, 0.0, 0.5]))
+        with pytest.raises(UserError, match="both must be arrays of three finite numbers"):
+            world.step(np.full(4, VEHICLE.hover_speed))

@@ -55,6 +55,22 @@ def test_falling_is_the_end_and_costs(env: LanderEnv) -> None:
     assert total < -10.0
 
 
+def test_what_is_asked_outside_of_a_flight_says_what_to_call() -> None:
+    env = LanderEnv()
+    with pytest.raises(UserError, match=r"call reset\(\)"):
+        env.step(np.zeros(3, np.float32))
+    env.reset(seed=1)
+    up = np.array([0.0, 0.0, 1.0], np.float32)
+    *_, info = next(out for _ in range(600) if (out := env.step(up))[2])
+    assert info["figures"]["arrival_error_m"] > 1.0  # it flew away
+    with pytest.raises(UserError, match="after the end"):
+        env.step(up)
+    env.close()
+    env.close()
+    with pytest.raises(UserError, match="closed"):
+        env.reset()
+
+
 def test_a_contact_flag_that_lies_in_the_air_is_no_landing(env: LanderEnv, monkeypatch: pytest.MonkeyPatch) -> None:
     """The detector asks whether anything carries, as in the comparison: thrust is taken away, and it falls."""
     seen, _ = env.reset(seed=4)

@@ -76,6 +76,12 @@ def test_who_tips_over_and_falls_is_scored_as_if_never_down() -> None:
     assert row["lateness_s"] == 5.0 and row["touchdown_speed_m_s"] == pytest.approx(3.0, rel=0.01)
 
 
+def test_who_is_lost_before_the_reference_arrives_has_not_arrived() -> None:
+    row = score_landing(flown(lambda t: 1.0 + np.maximum(t, 0.0), end=1.5), LANDING)
+    assert row["arrival_error_m"] == pytest.approx(2.5, abs=DT)
+    assert row["touchdown"] == row["success"] == 0.0
+
+
 def test_a_hang_is_the_mean_height_of_the_last_second() -> None:
     def hanging(t: np.ndarray) -> np.ndarray:
         return np.maximum(perfect(t), 0.045) + 0.01 * np.sin(2 * np.pi * 3 * t)

@@ -54,7 +54,9 @@ class ForOneVehicle:
 
 def test_a_controller_that_a_batch_cannot_fly_is_refused_by_it_with_the_remedy() -> None:
     name = "tests.test_worlds:ForOneVehicle"
-    with pytest.raises(UserError, match=r"cannot fly '.*ForOneVehicle' in this plant: .*; use --world pybullet"):
+    with pytest.raises(
+        UserError, match=r"cannot fly '.*ForOneVehicle' in this plant: .*a law of one .* takes --world pybullet"
+    ):
         Batched().check(name, LANDING, COPY)
     assert fitting_world([name], [LANDING], COPY) == "pybullet"
 

@@ -10,6 +10,7 @@ from rich.console import Group
 from rich.text import Text
 
 from neural_lander.bundle import load_uncertified, replace_certificate
+from neural_lander.bundle_files import check_bundle_destination
 from neural_lander.certificate.document import certified_slopes
 from neural_lander.certificate.document import certify as certificate_of
 from neural_lander.certificate.evidence import Solver
@@ -61,6 +62,7 @@ def certify(
         raise UserError(f"--out {out} is a folder: name a file, for example certificate.html")
     solve = _solver(solver)
     network, vehicle = load_uncertified(bundle)
+    check_bundle_destination(bundle)
     with progress() as bars:
         task = bars.add_task("slopes", total=1.0)
         slopes, thrusts = certified_slopes(

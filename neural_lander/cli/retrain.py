@@ -13,7 +13,7 @@ import typer
 from rich.text import Text
 
 from neural_lander.bundle import Bundle, bundle_contents, load_bundle
-from neural_lander.bundle_files import read_files, read_parts, write_files
+from neural_lander.bundle_files import check_bundle_destination, read_files, read_parts, write_files
 from neural_lander.bundle_history import History, appended, read_history, version, with_history
 from neural_lander.certificate import check
 from neural_lander.cli.log_options import Columns, load_map
@@ -86,6 +86,7 @@ def _retrain(
 ) -> None:
     before = read_files(path)
     bundle, past = load_bundle(path), read_history(before, str(path))
+    check_bundle_destination(path)
     with progress() as bars:
         tasks = {stage: bars.add_task(stage, total=1.0) for stage in STAGES}
         report, after = _learn(

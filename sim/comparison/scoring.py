@@ -20,7 +20,8 @@ def score_landing(truth: Truth, trajectory: Trajectory) -> dict[str, float]:
     Heights are of the lowest gear point above what is under it. Where the vehicle never touches down, lateness is the
     time it was watched for: a lower bound. ``touchdown_speed_m_s`` is the rate at which the height fell at the first
     contact, NaN without one. ``low_descent_error_m`` is the mean of |h - h_ref| over the last ``LOW_DESCENT`` of the
-    descent: who swings through the reference just as it stops has no arrival error. Success is a touchdown that lasts,
+    descent: who swings through the reference just as it stops has no arrival error. A flight that was lost before the
+    reference arrives has its last height for an arrival error. Success is a touchdown that lasts,
     no faster than ``HARD``, without tipping over, once the descent has begun: who fell before is scored on what there
     is of the flight. Who tips over has not touched down: see ``_never_down``.
     """
@@ -41,7 +42,7 @@ def score_landing(truth: Truth, trajectory: Trajectory) -> dict[str, float]:
         "hang_height_m": 0.0 if landed else float(np.mean(height[last])),
         "drift_m": float(offset[min(down, len(t) - 1)] if landed else np.mean(offset[last])),
         # negative where the gear has given way on the floor already: the definition has no clamp
-        "arrival_error_m": float(height[arrival]) if arrival < len(t) else 0.0,
+        "arrival_error_m": 0.0 if landed and arrival >= len(t) else float(height[min(arrival, len(t) - 1)]),
         "low_descent_error_m": _low_descent_error(truth, landing),
         "lateness_s": float(truth.landed_at - arrives) if landed else LANDING_HOLD,
         "touchdown_speed_m_s": speed,
