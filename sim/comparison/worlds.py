@@ -124,8 +124,8 @@ class Batched:
                     raise UserError(alone) from error
             reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
             raise UserError(
-                f"the batched world cannot fly '{controller}' in this plant: {reason}; a law of one vehicle, with arrays "
-                "of 3 where a batch has tensors of N x 3, takes --world pybullet"
+                f"the batched world cannot fly '{controller}' in this plant: {reason}; a law of one vehicle, with "
+                "arrays of 3 where a batch has tensors of N x 3, takes --world pybullet"
             ) from error
 
     def fly(
