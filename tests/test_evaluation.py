@@ -124,6 +124,16 @@ def test_the_fit_finds_the_constants_that_made_the_data() -> None:
         fit_cheeseman_bennett(vehicle, z[:0], thrust[:0], f[:0])
 
 
+def test_the_fit_is_not_caught_where_the_law_is_held() -> None:
+    """Of samples that are mostly low, a law that is held at all of them leaves less than its neighbours do."""
+    rng = np.random.default_rng(0)
+    z = np.concatenate([rng.uniform(0.11, 0.2, 4000), rng.uniform(0.2, 1.5, 1000)])
+    thrust = VEHICLE.weight * (1 + 0.05 * rng.normal(size=len(z)))
+    made = CheesemanBennett(2.5, 0.3, VEHICLE.rotor_radius, VEHICLE.gear_clearance)
+    law = fit_cheeseman_bennett(VEHICLE, z, thrust, made.f_az(z, thrust))
+    assert law.mu == pytest.approx(2.5, abs=1e-3) and law.c == pytest.approx(0.3, abs=1e-2)
+
+
 def test_analytic_models_answer_like_the_network_one_state_and_many() -> None:
     law = CheesemanBennett(4.0, 0.1, VEHICLE.rotor_radius, VEHICLE.gear_clearance)
     heights = np.array([0.0, 0.05, 0.3])

@@ -10,6 +10,7 @@ from neural_lander.residual.analytic import CheesemanBennett
 from neural_lander.vehicle import Vehicle
 
 MU_BOUNDS = (0.0, 60.0)  # the law of 1955 has mu = 1; flights of small quadrotors show up to 13
+MU_STEP = 1.0  # of a first search over all: where the law is held, at large mu, lies another minimum
 
 
 def fit_cheeseman_bennett(
@@ -31,8 +32,11 @@ def fit_cheeseman_bennett(
         law = CheesemanBennett(mu, 0.0, vehicle.rotor_radius, vehicle.gear_clearance)
         return f_az - np.asarray(law.f_az(centre_height, thrust))
 
-    best = minimize_scalar(
-        lambda mu: np.var(remainder(mu)), bounds=MU_BOUNDS, method="bounded", options={"xatol": 1e-4}
-    )
-    mu = float(best.x)
+    def variance(mu: float) -> float:
+        return float(np.var(remainder(mu)))
+
+    low, high = MU_BOUNDS
+    start = min(np.arange(low, high + MU_STEP, MU_STEP).tolist(), key=variance)
+    around = max(low, start - MU_STEP), min(high, start + MU_STEP)
+    mu = float(minimize_scalar(variance, bounds=around, method="bounded", options={"xatol": 1e-4}).x)
     return CheesemanBennett(mu, float(np.mean(remainder(mu))), vehicle.rotor_radius, vehicle.gear_clearance)
