@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from neural_lander.errors import UserError
+from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.extension import load_named
-from neural_lander.vehicle import Vehicle
+from neural_lander.state import State
+from neural_lander.vehicle import G_VECTOR, Vehicle, load_vehicle
 from sim.aerodynamics import AerodynamicEffect, GroundEffect, NearGroundTurbulence, RotorDrag
+from sim.aerodynamics.effect import RandomEffect, ours
 from sim.airframe import Airframe
 from sim.oracle import Oracle
 from sim.sensors import SensorNoise
@@ -94,4 +97,28 @@ def _load_effect(name: str) -> AerodynamicEffect:
         raise UserError(
             f"effect '{name}' must be callable as effect(state, rotor_speeds, vehicle, terrain) -> (force, moment)"
         )
+    if not isinstance(effect, RandomEffect) and not ours(effect) and _answers_differ(effect):
+        warnings.warn(
+            f"effect '{name}' answers the same question differently the second time: it has chance or a memory, and no "
+            "reset(seed, dt) that a flight could begin with, so that its numbers depend on what was flown before",
+            NeuralLanderWarning,
+            stacklevel=4,
+        )
     return effect
+
+
+def _answers_differ(effect: AerodynamicEffect) -> bool:
+    """Whether a state asked for again, after another one, gives another answer; what fails is named in flight."""
+    vehicle, asked = load_vehicle("intel-aero"), copy.deepcopy(effect)
+    speeds, level = np.full(4, vehicle.hover_speed), np.array([1.0, 0.0, 0.0, 0.0])
+
+    def answer(height: float, climb: float) -> list[np.ndarray]:
+        place, velocity = np.array([0.0, 0.0, height + vehicle.gear_clearance]), np.array([0.1, 0.0, climb])
+        state = State(place, velocity, level, np.zeros(3), np.float64(height), specific_force=-G_VECTOR)
+        return [np.array(part) for part in asked(state, speeds.copy(), vehicle, Flat())]
+
+    try:
+        first, _, again = (answer(*where) for where in ((0.05, -0.1), (0.3, 0.2), (0.05, -0.1)))
+        return not all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    except Exception:  # noqa: BLE001 (a stranger's code may raise anything)
+        return False

@@ -13,7 +13,7 @@ from scipy.optimize import least_squares
 from scipy.signal import welch
 from scipy.spatial.transform import Rotation
 
-from neural_lander.errors import UserError
+from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.state import State
 from neural_lander.vehicle import Vehicle, load_vehicle
 from sim.aerodynamics import (
@@ -342,3 +342,25 @@ def test_an_effect_that_returns_lists_is_told_what_is_wanted() -> None:
         world.reset(np.array([0.0, 0.0, 0.5]))
         with pytest.raises(UserError, match="both must be arrays of three finite numbers"):
             world.step(np.full(4, VEHICLE.hover_speed))
+
+
+class Lagging:
+    """Follows the height with a lag, and never starts anew."""
+
+    def __init__(self) -> None:
+        self.h = 0.0
+
+    def __call__(self, state, rotor_speeds, vehicle, terrain):
+        self.h += 0.1 * (float(state.height) - self.h)
+        return np.array([0.0, 0.0, self.h]), np.zeros(3)
+
+
+class StartsAnew(Lagging):
+    def reset(self, seed: int, dt: float) -> None:
+        self.h = 0.0
+
+
+def test_a_memory_that_no_flight_begins_with_is_named() -> None:
+    with pytest.warns(NeuralLanderWarning, match=r"Lagging' answers the same question .* reset\(seed, dt\)"):
+        load_effects(["tests.test_effects:Lagging"])
+    load_effects(["tests.test_effects:StartsAnew"])  # a warning would be an error
