@@ -178,6 +178,21 @@ def test_less_than_the_bound_is_not_proved() -> None:
     assert bound < 0.75 * product_bound(F, rest)
 
 
+@pytest.mark.parametrize("small", [1e-140, 1e-155, 1e-170, 1e-300, 5e-324])
+@pytest.mark.parametrize("share", [0.1, 1e-3, 1e-100, 1e-160])
+def test_multipliers_and_bounds_whose_products_underflow_prove_nothing(small: float, share: float) -> None:
+    F, *rest = random_layers((4, 6, 8, 5, 3))
+    for first, later in ((small, 16.0), (16.0, small), (1 / small if small > 1e-308 else 1e300, small)):
+        t = np.concatenate([np.full(6, first), np.full(13, later)])
+        with np.errstate(all="ignore"):
+            assert not proves(t, share * product_bound(F, rest), F, rest)
+            assert not proves(np.full(19, 16.0), 1e-160, F, rest)
+
+
+def test_a_network_without_hidden_neurons_is_not_proved_by_multipliers() -> None:
+    assert not proves([], 0.5, np.ones((3, 4)), [])
+
+
 def steepest_pattern(F: np.ndarray, rest: list[np.ndarray]) -> float:
     """Largest |W_L D W_(L-1) ... D F| over diagonal D of zeros and ones: coordinate search from several starts.
 

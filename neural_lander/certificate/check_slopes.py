@@ -83,25 +83,27 @@ def stacked(layers: list[np.ndarray]) -> np.ndarray:
 
 def proves(t: Any, bound: float, F: np.ndarray, rest: list[np.ndarray]) -> bool:
     """Whether the multipliers t (h,) of all hidden neurons prove that the network's slope is at most ``bound``."""
+    if not rest:
+        return False  # no hidden neuron, nothing to multiply
     norms = [norm_of(W) or 1.0 for W in (F, *rest)]  # any positive numbers would do: ReLU is homogeneous
     rows = stacked([W / norm for W, norm in zip((F, *rest), norms, strict=True)])
     t, n, outputs = np.asarray(t, dtype=np.float64), F.shape[1], len(rest[-1])
-    if t.shape != (len(rows) - outputs,) or not np.all(np.isfinite(t)) or not np.all(t > 0):
+    if t.shape != (len(rows) - outputs,):
         return False
-    rho = (bound / math.prod(norms)) ** 2
-    M = np.diag(np.concatenate([np.full(n, rho), 2 * t]))
+    diagonal = np.concatenate([np.full(n, (bound / math.prod(norms)) ** 2), 2 * t])
+    if not np.all((diagonal > 1e-100) & (diagonal < 1e100)):  # NaN is neither; beyond, products lose their digits
+        return False
+    M = np.diag(diagonal)
     M[n:] -= t[:, None] * rows[:-outputs]
     M[:, n:] -= (t[:, None] * rows[:-outputs]).T
-    diagonal = np.diag(M).copy()  # before anything cancels, so that each entry of the scaled M errs by a few u at most
     M -= rows[-outputs:].T @ rows[-outputs:]
-    if not np.all(np.isfinite(M)) or not np.all(diagonal > 0):
-        return False
-    M = M / np.sqrt(diagonal[:, None] * diagonal) - 1e-15 * len(M) ** 2 * np.eye(len(M))
+    root = np.sqrt(diagonal)  # before anything cancels, so that each entry of the scaled M errs by a few u at most
+    M = M / root[:, None] / root - 1e-15 * len(M) ** 2 * np.eye(len(M))
     try:
-        np.linalg.cholesky(M)  # completes only where the exact M is positive definite: size^2 u covers its rounding
+        factor = np.linalg.cholesky(M)  # only where the exact M is positive definite: size^2 u covers its rounding
     except np.linalg.LinAlgError:
         return False
-    return True
+    return bool(np.all(np.isfinite(factor)))  # LAPACK completes on NaN
 
 
 def slope_at(x: np.ndarray, E: np.ndarray, W: list[np.ndarray], b: list[np.ndarray]) -> float:
