@@ -587,6 +587,23 @@ def test_a_network_that_overflows_on_the_way_is_refused(bundles: list[Path]) -> 
     assert any("too large" in problem for problem in check.problems(f.sealed()))
 
 
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_network_whose_slopes_underflow_on_the_way_is_refused(bundles: list[Path], beside: bool) -> None:
+    """Nine layers of 1e-40 and ten of 1e38: 1e20 N/N in truth, 0 to float64; alone, or beside a path of 0.05 N/N."""
+    f, gains = Forgery(bundles[0]), [1e-40] * 9 + [1e38] * 10
+    first = np.zeros((1 + beside, len(f.tensors["state_low"]) + 4), "f4")
+    first[0, -4:], first[1:, -4:] = gains[0], 0.05
+    W = [first, *(np.diag([gain, 1.0][: 1 + beside]).astype("f4") for gain in gains[1:])]
+    W.append(np.array([[0] * (1 + beside)] * 2 + [[1] * (1 + beside)], "f4"))
+    b = [np.zeros(len(w), "f4") for w in W]
+    limits = {name: f.tensors[name] for name in ("state_low", "state_high")}
+    f.tensors = {f"W{k}": w for k, w in enumerate(W)} | {f"b{k}": x for k, x in enumerate(b)} | limits
+    seen = tuple(np.where(w == np.float32(1e-40), 0, np.minimum(w, 1)) for w in W)  # by float64
+    tame = ReluNetwork(seen, tuple(b), f.network.feature_name, *limits.values())
+    f.document = certify(tame, f.vehicle)
+    assert any("too large or too small" in problem for problem in check.problems(f.sealed()))
+
+
 def test_numbers_that_are_none_are_refused_wherever_they_stand(bundles: list[Path]) -> None:
     for name in Forgery(bundles[0]).tensors:
         f = Forgery(bundles[0])

@@ -11,7 +11,9 @@ no input within activates, by interval arithmetic, are left out.
 """
 
 import math
-from itertools import combinations
+from collections.abc import Sequence
+from itertools import accumulate, combinations
+from operator import mul
 from typing import Any
 
 import numpy as np
@@ -46,9 +48,18 @@ def norm_of(W: np.ndarray) -> float:
     return float(np.linalg.norm(W, 2)) if W.size else 0.0
 
 
+def product(norms: Sequence[float]) -> float:
+    """Rounded up. Raises OverflowError where it leaves, on the way, the numbers that float64 keeps all digits of."""
+    if 0.0 in norms:
+        return 0.0
+    if not all(1e-250 < partial < 1e250 for partial in accumulate(norms, mul)):
+        raise OverflowError("the layers' norms multiply to numbers too large or too small to compute with")
+    return math.prod(norms) * (1 + ROUNDING * len(norms))
+
+
 def product_bound(F: np.ndarray, rest: list[np.ndarray]) -> float:
     """Product of spectral norms."""
-    return math.prod(norm_of(W) for W in (F, *rest)) * (1 + ROUNDING)
+    return product([norm_of(W) for W in (F, *rest)])
 
 
 def without_silent(
@@ -56,13 +67,15 @@ def without_silent(
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Weights and biases without the neurons that no input within low..high activates, by interval arithmetic.
 
+    Rounding is in the intervals' ends: relative, and 1e-250 for products that underflow.
+
     Raises OverflowError where numbers on the way are too large for it to say anything.
     """
     W, b = list(W), list(b)
     for k in range(len(W) - 1):
         with np.errstate(over="ignore", invalid="ignore"):
             size = np.abs(W[k]) @ np.maximum(np.abs(low), np.abs(high)) + np.abs(b[k])
-            middle, half = W[k] @ (low + high) / 2 + b[k], np.abs(W[k]) @ (high - low) / 2 + 1e-12 * size
+            middle, half = W[k] @ (low + high) / 2 + b[k], np.abs(W[k]) @ (high - low) / 2 + 1e-12 * size + 1e-250
         if not np.all(size < 1e300) or not np.all(half < 1e300):
             raise OverflowError(f"what goes into the neurons of layer {k} may be too large to compute with")
         kept = middle + half > 0
@@ -90,7 +103,7 @@ def proves(t: Any, bound: float, F: np.ndarray, rest: list[np.ndarray]) -> bool:
     t, n, outputs = np.asarray(t, dtype=np.float64), F.shape[1], len(rest[-1])
     if t.shape != (len(rows) - outputs,):
         return False
-    diagonal = np.concatenate([np.full(n, (bound / math.prod(norms)) ** 2), 2 * t])
+    diagonal = np.concatenate([np.full(n, (bound / product(norms)) ** 2), 2 * t])
     if not np.all((diagonal > 1e-100) & (diagonal < 1e100)):  # NaN is neither; beyond, products lose their digits
         return False
     M = np.diag(diagonal)
