@@ -560,6 +560,17 @@ def test_numbers_that_are_none_prove_nothing(bundles: list[Path], value: object,
     assert list(check.problems(f.sealed()))
 
 
+@pytest.mark.parametrize("key, value", [("value", True), ("source", [1]), ("source", " "), ("source", None)])
+@pytest.mark.parametrize("name", ["lipschitz_total", "iterations_to_tolerance", "start_s"])
+def test_an_entry_is_a_number_with_words_on_where_it_is_from(
+    bundles: list[Path], name: str, key: str, value: object
+) -> None:
+    f = Forgery(bundles[0])
+    entries = f.entries if name in f.entries else f.document["tracking"][0]["entries"]
+    entries[name][key] = value
+    assert any(f"{name} = " in problem and "with a source" in problem for problem in check.problems(f.sealed()))
+
+
 def test_iterations_that_are_counted_to_no_fine_thrust_are_no_promise(bundles: list[Path]) -> None:
     f = Forgery(bundles[0])
     f.entries["thrust_tolerance"]["value"], f.entries["iterations_to_tolerance"]["value"] = 1e6, 1

@@ -18,6 +18,7 @@ from neural_lander.certificate.check_files import (
     read_json,
     read_network,
     read_profile,
+    strange_entries,
     strange_files,
     strange_network,
     strange_vehicle,
@@ -41,7 +42,6 @@ MOST_ITERATIONS = 1000  # that an iteration may promise: a control step has time
 NORM = "Euclidean norm in and out"
 SLOPES = {"lipschitz_total": "N per SI unit of the input", "lipschitz_state": "N per SI unit of the input"}
 SLOPES |= {"lipschitz_height": "N/m", "lipschitz_rotor_thrust": "N/N", **{pattern_name(p): "N/N" for p in PATTERNS}}
-HELD = ("true or false", "none", "assumed")
 LABELS = {
     **{name: (unit, NORM, "proved") for name, unit in SLOPES.items()},
     **{f"{name}_reached": (unit, NORM, "measured") for name, unit in SLOPES.items()},
@@ -54,7 +54,7 @@ LABELS = {
     "rotor_thrust_low": ("N", "none", "assumed"),
     "rotor_thrust_high": ("N", "none", "assumed"),
     "rotor_speed_max": ("rad/s", "none", "assumed"),
-    "attitude_and_torque_held": HELD,
+    "attitude_and_torque_held": ("true or false", "none", "assumed"),
 }
 """Unit, norm and status of every number a certificate may hold."""
 OPTIONAL = {name for name in LABELS if name.endswith("_reached") or name == "iterations_to_tolerance"}
@@ -83,16 +83,9 @@ def false_claims(document: Mapping[str, Any], tensors: Mapping[str, np.ndarray],
     """Claims of a certificate that do not follow from the weights and the vehicle profile."""
     entries, depth = document["entries"], (len(tensors) - 2) // 2
     W, b = [tensors[f"W{k}"] for k in range(depth)], [tensors[f"b{k}"] for k in range(depth)]
-    if missing := LABELS.keys() - OPTIONAL - entries.keys():
-        yield f"{min(missing)} is missing"
+    if strange := list(strange_entries(entries, LABELS, OPTIONAL)):
+        yield from strange
         return
-    for name, entry in entries.items():
-        if (entry["unit"], entry["norm"], entry["status"]) != LABELS.get(name):
-            yield f"{name} is labelled {entry['unit']}, {entry['norm']}, {entry['status']}: expected {LABELS.get(name)}"
-        number = isinstance(entry["value"], bool if LABELS.get(name) == HELD else (int, float))
-        if not number or not 0 <= entry["value"] <= sys.float_info.max or not entry["source"]:
-            yield f"{name} = {entry['value']!r} is no number of at least 0 with a source"
-            return
     value = {name: entry["value"] for name, entry in entries.items()}
 
     c_T, torque_ratio, n_max = (profile[k]["value"] for k in ("thrust_coefficient", "torque_ratio", "rotor_speed_max"))

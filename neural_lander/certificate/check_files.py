@@ -50,6 +50,21 @@ def strange_network(document: Mapping[str, Any], tensors: Mapping[str, np.ndarra
         yield "certificate.json was made for another network: network_sha256 differs"
 
 
+def strange_entries(
+    entries: Mapping[str, Any], labels: Mapping[str, tuple[str, str, str]], optional: set[str], where: str = ""
+) -> Iterator[str]:
+    """Entries that are missing, or no number of at least 0 with its unit, norm and status and a source."""
+    for name in sorted(labels.keys() - optional - entries.keys()):
+        yield f"{where}{name} is missing"
+    for name, entry in entries.items():
+        label, value, source = (entry["unit"], entry["norm"], entry["status"]), entry["value"], entry["source"]
+        if label != labels.get(name):
+            yield f"{where}{name} is labelled {', '.join(map(str, label))}: expected {labels.get(name)}"
+        number = isinstance(value, (int, float)) and isinstance(value, bool) is (label[0] == "true or false")
+        if not number or not 0 <= value <= 1e300 or not isinstance(source, str) or not source.strip():
+            yield f"{where}{name} = {value!r} is no number of at least 0 with a source"
+
+
 def tensor_names(tensors: Mapping[str, np.ndarray]) -> list[str]:
     """Names that a network of this many tensors has, in the order of its hash."""
     depth = (len(tensors) - 2) // 2

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from neural_lander.certificate.check_files import strange_entries
+
 FILTERS = (3.0, 1.0, 0.3, 0.1)
 """s, time constants that a disturbance may be split by."""
 DECAYED = 1e-13  # relative: where the recursion stops; two equal poles leave some 30 times as much, and it is added
@@ -174,21 +176,9 @@ def tracking_numbers(value: Mapping[str, float], mass: float) -> dict[str, float
 def tracking_problems(tracking: Mapping[str, Any], mass: float) -> Iterator[str]:
     """Claims of a certificate's ``tracking`` that do not follow from its own measured numbers and gains."""
     entries = tracking["entries"]
-    if missing := LABELS.keys() - OPTIONAL - entries.keys():
-        yield f"tracking.{min(missing)} is missing"
+    if strange := list(strange_entries(entries, LABELS, OPTIONAL, "tracking.")):
+        yield from strange
         return
-    for name, entry in entries.items():
-        if (entry["unit"], entry["norm"], entry["status"]) != LABELS.get(name):
-            yield (
-                f"tracking.{name} is labelled {entry['unit']}, {entry['norm']}, {entry['status']}: "
-                f"expected {LABELS.get(name)}"
-            )
-            return
-        value = entry["value"]
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not number or not 0 <= value <= 1e300 or not entry["source"]:
-            yield f"tracking.{name} = {value!r} is no number of at least 0 with a source"
-            return
     value = {name: entry["value"] for name, entry in entries.items()}
     Lam, K_v, Gamma = value["Lambda"], value["K_v"], value["Gamma"]
     times = [value["start_time"], value["settled_time"]]
