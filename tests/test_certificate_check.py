@@ -216,8 +216,16 @@ def follows(entries: dict[str, Any], original: dict[str, Any], of: float, true: 
         and v["quantile"] < 1
         and v["input_gap_per_s"] == 0
         and v.get("split_time_constant", 1.0) in check_tracking.FILTERS
-        and v.get("verified_violations", 0) <= v.get("verified_flights", 0)
+        and v["start_s_vertical"] <= v["start_s"] * (1 + 1e-9)
+        and v["disturbance_vertical"] <= v["start_level"] * (1 + 1e-9)
+        and ("split_time_constant" in v or v["start_level"] <= v["disturbance"] * (1 + 1e-9))
+        and optional & set(v) in (set(), optional)
     )
+    if optional & set(v):
+        counts = [v[f"verified_{n}"] for n in ("violations", "height_violations", "outside_domain", "flights")]
+        shares = [v[f"verified_time_above_{n}"] for n in ("disturbance", "quantile")]
+        sane &= all(n == round(n) for n in counts) and max(counts) == counts[-1] and shares == sorted(shares)
+        sane &= shares[-1] <= 1
     if not sane:
         return False
     now, before = margins(v, of), margins({n: e["value"] for n, e in original.items()}, true)
@@ -448,7 +456,8 @@ def loosen_tracking(f: Forgery, rng: np.random.Generator) -> None:
     for name in rng.choice(check_tracking.FOLLOWING, 4):
         entries[name]["value"] *= 1 - 0.1 * rng.random() if name == "decay_rate" else 1 + rng.random()
     if rng.random() < 0.5:
-        entries.pop("verified_violations")
+        for name in check_tracking.VERIFIED:
+            entries.pop(name)
 
 
 def loosen(f: Forgery, rng: np.random.Generator) -> None:
@@ -657,6 +666,22 @@ def test_tensors_that_are_no_network_are_refused(bundles: list[Path], change: st
     else:
         f.tensors[last], f.tensors[f"b{last[1:]}"] = np.vstack([W, W[-1:]]), np.append(b, b[-1:])
     assert any("residual.safetensors" in problem for problem in check.problems(f.sealed()))
+
+
+@pytest.mark.parametrize("kind", ["missing", "a table", "words", "the same gains twice", "eleven gains"])
+def test_bounds_on_the_closed_loop_are_a_list_of_one_for_each_choice_of_gains(bundles: list[Path], kind: str) -> None:
+    f = Forgery(bundles[0])
+    one, _ = f.document["tracking"]
+    eleven = [{**one, "gains_sha256": f"{k:064}"} for k in range(11)]
+    changed = {"a table": {}, "words": "", "the same gains twice": [one, one], "eleven gains": eleven}
+    contents = f.sealed()
+    document = json.loads(contents["certificate.json"])
+    document |= {"tracking": changed.get(kind)}
+    if kind == "missing":
+        del document["tracking"]
+    del contents["bundle.json"]
+    forged = f.hashed({**contents, "certificate.json": json.dumps(document).encode()})
+    assert any("tracking" in problem for problem in check.problems(forged))
 
 
 def test_what_a_disturbance_adds_up_to_without_trim_is_not_split_off(bundles: list[Path]) -> None:

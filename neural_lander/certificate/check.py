@@ -37,6 +37,7 @@ from neural_lander.certificate.check_slopes import (
 from neural_lander.certificate.check_tracking import tracking_problems
 
 FINE = 1e-3  # of the weight: an iteration that is counted to no finer a thrust promises nothing
+MOST_GAINS = 10  # that a closed loop is bounded at: more take the checker long
 MOST_ITERATIONS = 1000  # that an iteration may promise: a control step has time for no more, even of a small network
 
 NORM = "Euclidean norm in and out"
@@ -72,7 +73,15 @@ def problems(contents: Mapping[str, bytes]) -> Iterator[str]:
         profile, tensors = read_profile(contents["vehicle.toml"]), read_network(contents["residual.safetensors"])
         yield from strange_vehicle(document, profile)
         yield from strange_network(document, tensors, info["network"]["features"])
-        for entry in document.get("tracking", []):
+        loops = document["tracking"]
+        if (
+            not isinstance(loops, list)
+            or len({t["gains_sha256"] for t in loops}) != len(loops)
+            or len(loops) > MOST_GAINS
+        ):
+            yield f"tracking is no list of at most {MOST_GAINS} bounds, each for other gains"
+            return
+        for entry in loops:
             yield from tracking_problems(entry, profile["mass"]["value"])
         yield from false_claims(document, {name: t.astype(np.float64) for name, t in tensors.items()}, profile)
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:

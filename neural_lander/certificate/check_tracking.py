@@ -62,7 +62,18 @@ LABELS = {
 }
 """Unit, norm and status of every number of a tracking bound. What follows from a measured number counts as measured."""
 FOLLOWING = [*LABELS][[*LABELS].index("decay_rate") : [*LABELS].index("verified_flights")]
-OPTIONAL = {"split_time_constant"} | {name for name in LABELS if name.startswith("verified")}
+VERIFIED = {name for name in LABELS if name.startswith("verified")}
+OPTIONAL = {"split_time_constant"} | VERIFIED
+AT_MOST = {
+    "start_s_vertical": "start_s",
+    "disturbance_vertical": "start_level",
+    "disturbance_quantile": "disturbance",
+    "verified_violations": "verified_flights",
+    "verified_height_violations": "verified_flights",
+    "verified_outside_domain": "verified_flights",
+    "verified_time_above_disturbance": "verified_time_above_quantile",
+}
+"""Number -> another that it is part of."""
 
 
 def gains_sha256(Lambda: float, K_v: float, Gamma: float) -> str:
@@ -195,10 +206,21 @@ def tracking_problems(tracking: Mapping[str, Any], mass: float) -> Iterator[str]
         yield "tracking.split_time_constant stands beside Gamma = 0: only a trim keeps what is slow from adding up"
     if value["input_gap_per_s"] != 0:
         yield f"tracking.input_gap_per_s = {value['input_gap_per_s']!r}: all of the gap stands in input_gap"
-    if value["disturbance_quantile"] > value["disturbance"] or not value["quantile"] < 1:
-        yield "tracking.disturbance_quantile is no quantile of a disturbance that is at most tracking.disturbance"
-    if value.get("verified_violations", 0) > value.get("verified_flights", 0):
-        yield "tracking.verified_violations exceed tracking.verified_flights"
+    if not value["quantile"] < 1 or value.get("verified_time_above_quantile", 0) > 1:
+        yield "tracking.quantile or tracking.verified_time_above_quantile is no share"
+    if VERIFIED & value.keys() and not value.keys() >= VERIFIED:
+        yield f"tracking.{min(VERIFIED - value.keys())} is missing, beside {min(VERIFIED & value.keys())}"
+        return
+    for part, whole in (
+        AT_MOST if "split_time_constant" in value else AT_MOST | {"start_level": "disturbance"}
+    ).items():
+        if value.get(part, 0) > value.get(whole, 0) * (1 + ROUNDING):
+            yield f"tracking.{part} = {value[part]!r} exceeds tracking.{whole} = {value[whole]!r}"
+        if whole == "verified_flights" and (value.get(part, 0) % 1 or value.get(whole, 0) % 1):
+            yield f"tracking.{part} or tracking.{whole} is no count"
+    on, assumed = tracking["measured_on"], tracking["assumed"]
+    if not isinstance(on["what"], str) or not on["flights"] >= 1 or not isinstance(assumed, list) or not assumed:
+        yield f"tracking: measured_on or assumed says nothing: {on['what']!r}, {on['flights']!r}, {assumed!r}"
     true = tracking_numbers(value, mass)
     for name in FOLLOWING:
         claimed = value[name]
