@@ -7,6 +7,7 @@ import json
 import math
 import subprocess
 import sys
+import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,7 +24,7 @@ from lipsdp_reference import constraint, unit_layers
 from scipy.signal import dimpulse
 
 from neural_lander.bundle import load_bundle, replace_certificate, save_bundle
-from neural_lander.certificate import check, check_files, check_tracking
+from neural_lander.certificate import check, check_files, check_slopes, check_tracking
 from neural_lander.certificate.document import certify
 from neural_lander.certificate.evidence import proved_slopes
 from neural_lander.certificate.tracking import LoopFlight, measure_tracking, verify_tracking
@@ -622,6 +623,48 @@ def test_a_network_whose_slopes_underflow_on_the_way_is_refused(bundles: list[Pa
     tame = ReluNetwork(seen, tuple(b), f.network.feature_name, *limits.values())
     f.document = certify(tame, f.vehicle)
     assert any("too large or too small" in problem for problem in check.problems(f.sealed()))
+
+
+HUBS = "[[0.127, -0.127, 0.04], [-0.127, 0.127, 0.04], [0.127, 0.127, 0.04], [-0.127, -0.127, 0.04]]"
+
+
+@pytest.mark.parametrize("hubs", [
+    [[0.117150401, 2.1469e-05], [0.117150401, -4.2514e-05], [-0.066105293, 0.125302968], [-0.313938444, -0.48314726]],
+    [[0.103648119, 1.9815e-05], [0.103648119, -1.3927e-05], [-0.167997187, 0.064552379], [0.058177547, -0.162397605]],
+    [[0.14848888, 2.7639e-05], [0.14848888, -1.6043e-05], [-0.212650427, 0.074923458], [-0.040687893, -0.125942746]],
+])  # fmt: skip
+def test_a_certificate_for_rotors_that_are_almost_at_one_place_is_valid(
+    bundles: list[Path], hubs: list[list[float]]
+) -> None:
+    f = Forgery(bundles[0])
+    f.profile = f.profile.replace(HUBS, str([[*hub, 0.04] for hub in hubs]))
+    f.document = certify(f.network, f.vehicle)
+    assert list(check.problems(f.sealed())) == []
+
+
+def test_a_first_layer_that_cancels_along_the_collective_thrust_is_bounded_with_its_rounding(
+    bundles: list[Path],
+) -> None:
+    f, first = Forgery(bundles[0]), np.zeros((1, 10), "f4")
+    f.profile = f.profile.replace(HUBS, HUBS.replace("0.127, -0.127", "0.137, -0.121", 1))
+    direction = f.vehicle.thrust_direction
+    first[0, 6:] = [0.1, 0.2, -0.15, -(np.array([0.1, 0.2, -0.15]) @ direction[:3]) / direction[3]]
+    W, b = [first, np.array([[0], [0], [1]], "f4")], [np.zeros(1, "f4"), np.zeros(3, "f4")]
+    f.tensors = {"W0": W[0], "W1": W[1], "b0": b[0], "b1": b[1]} | {
+        n: f.tensors[n] for n in ("state_low", "state_high")
+    }
+    f.document = certify(f.network, f.vehicle)
+    assert list(check.problems(f.sealed())) == []
+    seen = float(
+        abs(
+            first[0, 6:].astype(float)
+            @ check_slopes.thrust_direction(
+                *[tomllib.loads(f.profile)[key]["value"] for key in ("rotor_positions", "rotor_directions")]
+            )[0]
+        )
+    )
+    f.entries["lipschitz_collective"]["value"] = seen * (1 + 1e-12)
+    assert any("lipschitz_collective = " in problem for problem in check.problems(f.sealed()))
 
 
 def test_numbers_that_are_none_are_refused_wherever_they_stand(bundles: list[Path]) -> None:

@@ -31,7 +31,9 @@ from neural_lander.certificate.check_slopes import (
     pattern_name,
     product_bound,
     proves,
+    rounded,
     slope_at,
+    thrust_direction,
     without_silent,
 )
 from neural_lander.certificate.check_tracking import tracking_problems
@@ -97,11 +99,9 @@ def false_claims(document: Mapping[str, Any], tensors: Mapping[str, np.ndarray],
         return
     value = {name: entry["value"] for name, entry in entries.items()}
 
-    c_T, torque_ratio, n_max = (profile[k]["value"] for k in ("thrust_coefficient", "torque_ratio", "rotor_speed_max"))
-    x, y, _ = np.asarray(profile["rotor_positions"]["value"], dtype=np.float64).T
-    turns = np.asarray(profile["rotor_directions"]["value"], dtype=np.float64)
-    direction = np.linalg.inv(np.stack([np.ones(ROTORS), y, -x, -turns * torque_ratio]))[:, 0]  # c_T B0^-1 e_1
-    column, full = float(np.linalg.norm(direction)), c_T * n_max**2
+    c_T, n_max = (profile[k]["value"] for k in ("thrust_coefficient", "rotor_speed_max"))
+    direction, off = thrust_direction(*(profile[k]["value"] for k in ("rotor_positions", "rotor_directions")))
+    column, full = float(np.linalg.norm(direction)) + off, c_T * n_max**2
     low = np.concatenate([tensors["state_low"], np.full(ROTORS, value["rotor_thrust_low"])])
     high = np.concatenate([tensors["state_high"], np.full(ROTORS, value["rotor_thrust_high"])])
     if not np.all(low < high):
@@ -111,7 +111,8 @@ def false_claims(document: Mapping[str, Any], tensors: Mapping[str, np.ndarray],
 
     for name, E in input_maps(W[0].shape[1], direction).items():
         t, F, rest = document["multipliers"].get(name), alive[0] @ E, alive[1:]
-        if not product_bound(F, rest) <= value[name] and (t is None or not proves(t, value[name], F, rest)):
+        bound = value[name] - rounded(alive[0], E, rest)
+        if not product_bound(F, rest) <= bound and (t is None or not proves(t, bound, F, rest)):
             yield f"{name} = {value[name]!r} does not follow from the weights"
         if (reached := value.get(f"{name}_reached")) is not None:
             at = np.asarray(document["reached_at"][name], dtype=np.float64)
@@ -122,7 +123,7 @@ def false_claims(document: Mapping[str, Any], tensors: Mapping[str, np.ndarray],
 
     patterns = [pattern_name(p) for p in PATTERNS]
     L_u = value["lipschitz_rotor_thrust"]
-    shown = min(column * L_u, max(value[name] for name in patterns))
+    shown = min(column * L_u, max(value[name] for name in patterns) + off * L_u)
     found = max(value.get(f"{name}_reached", 0.0) for name in patterns)
     tolerance, factor = value["thrust_tolerance"], value["contraction_factor"]
     spread = value["rotor_thrust_high"] - value["rotor_thrust_low"]

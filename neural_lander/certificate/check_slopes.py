@@ -31,6 +31,18 @@ def pattern_name(pattern: tuple[int, ...]) -> str:
     return "lipschitz_collective" if len(pattern) == ROTORS else f"lipschitz_collective_rotors_{rotors}"
 
 
+def thrust_direction(positions: Any, turns: Any) -> tuple[np.ndarray, float]:
+    """Rotor thrusts (4,) per collective thrust, c_T B0^-1 e_1, and how far off they may be, both in N/N.
+
+    Moments are 0 in any unit, so that neither c_T nor the torque ratio matters.
+    """
+    x, y, _ = np.asarray(positions, dtype=np.float64).T
+    rows = np.stack([np.ones(ROTORS), y, x, np.asarray(turns, dtype=np.float64)])
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    direction = np.linalg.solve(rows, [0.5, 0.0, 0.0, 0.0])
+    return direction, 1e-14 * float(np.linalg.cond(rows) * np.linalg.norm(direction))
+
+
 def input_maps(inputs: int, direction: np.ndarray) -> dict[str, np.ndarray]:
     """The inputs each slope is about as columns (inputs, m); ``direction`` (4,) is c_T B0^-1 e_1."""
     eye = np.eye(inputs)
@@ -60,6 +72,11 @@ def product(norms: Sequence[float]) -> float:
 def product_bound(F: np.ndarray, rest: list[np.ndarray]) -> float:
     """Product of spectral norms."""
     return product([norm_of(W) for W in (F, *rest)])
+
+
+def rounded(W: np.ndarray, E: np.ndarray, rest: list[np.ndarray]) -> float:
+    """By how much the rounding of the first layer over the inputs of E, W @ E, may change a slope."""
+    return product([2e-15 * norm_of(np.abs(W) @ np.abs(E)), *map(norm_of, rest)])
 
 
 def without_silent(
