@@ -5,6 +5,7 @@ import copy
 import hashlib
 import json
 import math
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -792,6 +793,30 @@ def test_the_program_says_valid_or_what_fails(bundles: list[Path], tmp_path: Pat
     code, out = main(tmp_path)
     assert code == 1
     assert out.startswith("INVALID: ") and "cannot be read" in out
+
+
+@pytest.mark.parametrize("name", ["\ud800", "x\nVALID: /home/pilot/bundle", "\u00fcber"])
+def test_whatever_a_bundle_names_the_program_prints_a_line_of_ascii_for_each_problem(
+    bundles: list[Path], tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    f = Forgery(bundles[0])
+    f.entries[name] = f.entries["thrust_column"]
+    for file, data in f.sealed().items():
+        (tmp_path / file).write_bytes(data)
+    code, out = main(tmp_path)
+    assert code == 1 and out.startswith("INVALID: ")
+    assert all(line.startswith("INVALID: ") for line in out.splitlines())
+    accented = shutil.copytree(bundles[0], tmp_path / "b\u00fcndel")
+    assert main(accented) == (0, f"VALID: {tmp_path}/b\\xfcndel\n")
+
+
+def test_iterations_may_be_written_as_a_whole_float(bundles: list[Path]) -> None:
+    f = Forgery(bundles[0])
+    f.entries["iterations_to_tolerance"]["value"] += 0.0
+    assert list(check.problems(f.sealed())) == []
+    f.entries["iterations_to_tolerance"]["value"] += 0.5
+    assert any("iterations_to_tolerance" in problem for problem in check.problems(f.sealed()))
 
 
 def test_the_program_needs_numpy_and_the_standard_library_only(bundles: list[Path]) -> None:

@@ -136,7 +136,7 @@ def false_claims(document: Mapping[str, Any], tensors: Mapping[str, np.ndarray],
         "contraction_factor_reached": value.get("contraction_factor_reached", 0.0) <= found,
         "contracts": document["contracts"] is (factor < 1) and (count is not None) is (factor < 1),
         "iterations_to_tolerance": count is None
-        or (isinstance(count, int) and 1 <= count <= MOST_ITERATIONS and factor**count * start <= tolerance),
+        or (count % 1 == 0 and 1 <= count <= MOST_ITERATIONS and factor**count * start <= tolerance),
         "thrust_tolerance": 0 < tolerance <= FINE * profile["mass"]["value"] * 9.81,
         "rotor_speed_max": value["rotor_speed_max"] == n_max,
         "rotor_thrust_high": value["rotor_thrust_high"] <= full * (1 + ROUNDING),
@@ -155,7 +155,8 @@ def main(arguments: list[str]) -> int:
         found = list(problems({name: (Path(arguments[0]) / name).read_bytes() for name in FILES}))
     except OSError as error:
         found = [f"{error.filename} cannot be read: {error.strerror}"]
-    sys.stdout.write("\n".join(f"INVALID: {text}" for text in found) + "\n" if found else f"VALID: {arguments[0]}\n")
+    for line in [f"INVALID: {text}" for text in found] or [f"VALID: {arguments[0]}"]:
+        sys.stdout.write(line.encode("unicode_escape").decode() + "\n")  # whatever it names, it stays a line of ASCII
     return 1 if found else 0
 
 
