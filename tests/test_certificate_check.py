@@ -24,6 +24,7 @@ from learning_flights import flight
 from lipsdp_reference import constraint, unit_layers
 from scipy.signal import dimpulse
 
+from neural_lander import bundle_files
 from neural_lander.bundle import load_bundle, replace_certificate, save_bundle
 from neural_lander.certificate import check, check_files, check_slopes, check_tracking
 from neural_lander.certificate.document import certify
@@ -31,6 +32,7 @@ from neural_lander.certificate.evidence import proved_slopes
 from neural_lander.certificate.tracking import LoopFlight, measure_tracking, verify_tracking
 from neural_lander.control.tracking import TrackingGains
 from neural_lander.errors import UserError
+from neural_lander.residual.features import FEATURES
 from neural_lander.residual.model import ReluNetwork
 from neural_lander.residual.options import TrainingOptions
 from neural_lander.residual.training import train_residual
@@ -103,6 +105,8 @@ class Forgery:
 
     def sealed(self) -> dict[str, bytes]:
         self.document["network_sha256"] = self.network.sha256
+        W = self.network.weights
+        self.info["network"]["sizes"] = [W[0].shape[1], *(len(w) for w in W)]
         self.document["vehicle_sha256"] = self.info["vehicle"]["sha256"] = self.vehicle.sha256
         for tracking in self.document["tracking"]:
             gains = [tracking["entries"].get(name, {"value": 0.0})["value"] for name in ("Lambda", "K_v", "Gamma")]
@@ -726,6 +730,51 @@ def test_bounds_on_the_closed_loop_are_a_list_of_one_for_each_choice_of_gains(bu
     del contents["bundle.json"]
     forged = f.hashed({**contents, "certificate.json": json.dumps(document).encode()})
     assert any("tracking" in problem for problem in check.problems(forged))
+
+
+@pytest.mark.parametrize("key, value", [
+    ("format", "a bundle"), ("format_version", 99), ("format_version", 2.0), ("features", "paper"),
+    ("features", "none"), ("sizes", [1, 2, 3]), ("inputs", ["v_z", "h"]), ("name", "another"), ("sha256", "0" * 64),
+])  # fmt: skip
+def test_a_description_of_another_network_or_vehicle_is_refused(bundles: list[Path], key: str, value: object) -> None:
+    f = Forgery(bundles[0])
+    contents = f.sealed()
+    del contents["bundle.json"]
+    (f.info["vehicle"] if key in f.info["vehicle"] else f.info["network"] if key in f.info["network"] else f.info)[
+        key
+    ] = value
+    assert list(check.problems(f.hashed(contents)))
+
+
+@pytest.mark.parametrize("change", ["a negative shape", "bytes left over", "a gap", "tensors that overlap"])
+def test_weights_that_safetensors_does_not_read_are_refused(bundles: list[Path], change: str) -> None:
+    f = Forgery(bundles[0])
+    data = f.sealed()["residual.safetensors"]
+    start = 8 + int.from_bytes(data[:8], "little")
+    header, weights = json.loads(data[8:start]), data[start:]
+    last = max(header, key=lambda name: header[name]["data_offsets"])
+    if change == "a negative shape":
+        header["W0"]["shape"][0] = -1
+    elif change == "bytes left over":
+        weights += b"more"
+    elif change == "a gap":
+        header[last]["data_offsets"], weights = [o + 4 for o in header[last]["data_offsets"]], weights[:-1] + b"12345"
+    else:
+        header["b0"]["data_offsets"] = [o + 4 for o in header["b0"]["data_offsets"]]
+    head = json.dumps(header).encode()
+    forged = len(head).to_bytes(8, "little") + head + weights
+    with pytest.raises(safetensors.SafetensorError):
+        safetensors.numpy.load(forged)
+    contents = f.sealed() | {"residual.safetensors": forged}
+    del contents["bundle.json"]
+    assert list(check.problems(f.hashed(contents)))
+
+
+def test_the_checker_knows_the_projects_formats_and_features() -> None:
+    assert check_files.BUNDLE_VERSION == bundle_files.FORMAT_VERSION
+    assert {name: (*labels.split(),) for name, labels in check_files.FEATURES.items()} == {
+        name: features.labels for name, features in FEATURES.items()
+    }
 
 
 def test_what_a_disturbance_adds_up_to_without_trim_is_not_split_off(bundles: list[Path]) -> None:

@@ -69,12 +69,12 @@ def problems(contents: Mapping[str, bytes]) -> Iterator[str]:
         info = read_json(contents["bundle.json"])
         yield from strange_files(info, contents)
         document = read_json(contents["certificate.json"])
-        if document["format"] != "neural-lander-certificate" or document["format_version"] != FORMAT_VERSION:
+        if document["format"] != "neural-lander-certificate" or repr(document["format_version"]) != str(FORMAT_VERSION):
             yield f"certificate.json is not a certificate of version {FORMAT_VERSION}"
             return
         profile, tensors = read_profile(contents["vehicle.toml"]), read_network(contents["residual.safetensors"])
-        yield from strange_vehicle(document, profile)
-        yield from strange_network(document, tensors, info["network"]["features"])
+        yield from strange_vehicle(document, info, profile)
+        yield from strange_network(document, info, tensors)
         loops = document["tracking"]
         if (
             not isinstance(loops, list)
