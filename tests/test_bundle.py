@@ -92,6 +92,22 @@ def test_a_changed_or_missing_file_is_refused(tmp_path: Path, result: TrainingRe
         load_bundle(path)
 
 
+@pytest.mark.parametrize("name, data, says", [
+    ("vehicle.toml", b"\xff", "is no text in UTF-8"), ("certificate.json", b"[" * 100_000, "is no JSON"),
+    ("bundle.json", b"[" * 100_000, "is no JSON"),
+])  # fmt: skip
+def test_a_file_that_no_text_is_read_from_is_refused_in_words(
+    tmp_path: Path, result: TrainingResult, name: str, data: bytes, says: str
+) -> None:
+    path = tmp_path / "B"
+    save_bundle(path, result)
+    (path / name).write_bytes(data if name != "vehicle.toml" else (path / name).read_bytes() + b"# " + data + b"\n")
+    if name != "bundle.json":
+        resealed(path)
+    with pytest.raises(UserError, match=f"{name} {says}".replace(".", r"\.")):
+        load_bundle(path)
+
+
 def test_a_certificate_of_other_weights_is_refused_even_with_right_hashes(
     tmp_path: Path, result: TrainingResult, other: TrainingResult
 ) -> None:
