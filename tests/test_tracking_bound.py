@@ -2,6 +2,7 @@
 
 import copy
 import json
+import time
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,7 @@ from neural_lander.certificate.check_tracking import (
     OPTIONAL,
     envelopes,
     gains_sha256,
+    kicked,
     responses,
     tracking_numbers,
     tracking_problems,
@@ -287,6 +289,19 @@ def test_the_checker_names_a_claim_that_does_not_follow(change: Any) -> None:
     bound = tracking()
     change(bound)
     assert list(tracking_problems(bound, MASS))
+
+
+@pytest.mark.parametrize("n, last", [(1, 1), (5, 1), (7, 3), (8, 4), (3, 9), (50, 7)])
+def test_the_largest_response_within_a_window_is_that_of_each_window(n: int, last: int) -> None:
+    response = np.random.default_rng(n).normal(size=n)
+    size = [0.0, *np.abs(response[:-1])]
+    assert kicked(response, last).tolist() == [max(size[max(0, k - last + 1) : k + 1]) for k in range(n)]
+
+
+def test_the_largest_response_within_a_long_window_takes_no_long_time() -> None:
+    began = time.perf_counter()
+    kicked(np.ones(200_000), 100_000)
+    assert time.perf_counter() - began < 1.0
 
 
 @pytest.mark.parametrize("change", [

@@ -115,8 +115,10 @@ def decay_rate(lam: float, Gamma: float, dt: float) -> float:
 def kicked(response: np.ndarray, last: int) -> np.ndarray:
     """Largest |response| since a kick of size 1 at any of the first ``last`` steps, at each step."""
     size = np.concatenate([[0.0], np.abs(response[:-1])])  # a kick at step j acts from j + 1 on
-    padded = np.concatenate([np.zeros(last - 1), size])
-    return np.asarray(np.lib.stride_tricks.sliding_window_view(padded, last).max(axis=1))
+    blocks = np.concatenate([np.zeros(last - 1), size, np.zeros(-(len(size) + last - 1) % last)]).reshape(-1, last)
+    before, after = np.maximum.accumulate(blocks, axis=1), np.maximum.accumulate(blocks[:, ::-1], axis=1)[:, ::-1]
+    n = len(size)  # a window of ``last`` steps is the end of a block and the beginning of the next
+    return np.maximum(after.ravel()[:n], before.ravel()[last - 1 : last - 1 + n])
 
 
 def envelopes(
