@@ -227,7 +227,7 @@ def follows(entries: dict[str, Any], original: dict[str, Any], of: float, true: 
         and ("split_time_constant" in v or v["start_level"] <= v["disturbance"] * (1 + 1e-9))
         and optional & set(v) in (set(), optional)
     )
-    if optional & set(v):
+    if sane and optional <= set(v):
         counts = [v[f"verified_{n}"] for n in ("violations", "height_violations", "outside_domain", "flights")]
         shares = [v[f"verified_time_above_{n}"] for n in ("disturbance", "quantile")]
         sane &= all(n == round(n) for n in counts) and max(counts) == counts[-1] and shares == sorted(shares)
