@@ -271,9 +271,15 @@ def _bundle(path: Path, parts: Parts, certificate: Mapping[str, Any], uncertifie
 
 
 def _certified(certificate: Mapping[str, Any]) -> Certified:
-    names = ("contraction_factor", "rotor_thrust_low", "rotor_thrust_high")
-    numbers = (float(certificate["entries"][name]["value"]) for name in names)
-    return Certified(certificate["network_sha256"], certificate["vehicle_sha256"], *numbers)
+    value = {name: entry["value"] for name, entry in certificate["entries"].items()}
+    return Certified(
+        certificate["network_sha256"],
+        certificate["vehicle_sha256"],
+        float(value["contraction_factor"]),
+        float(value["rotor_thrust_low"]),
+        float(value["rotor_thrust_high"]),
+        int(value.get("iterations_to_tolerance", 0)),
+    )
 
 
 def _describe(result: TrainingResult, files: Mapping[str, str]) -> dict[str, Any]:

@@ -93,7 +93,11 @@ def read_parts(path: Path) -> Parts:
             raise UserError(
                 f"{path / name} was changed after it was written (its hash differs): train the bundle again"
             )
-    vehicle = parse_vehicle(contents[VEHICLE].decode("utf-8"), str(path / VEHICLE))
+    try:
+        profile = contents[VEHICLE].decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path / VEHICLE} is no text in UTF-8: {error}; train the bundle again") from error
+    vehicle = parse_vehicle(profile, str(path / VEHICLE))
     network = network_from(contents[WEIGHTS], info["network"].get("features"), path / WEIGHTS)
     return contents, info, network, vehicle
 
@@ -141,7 +145,7 @@ def decode(data: bytes, source: Path) -> Any:
     """JSON of a file; ``source`` is named in errors."""
     try:
         return json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{source} is no JSON: {error}; train the bundle again") from error
 
 

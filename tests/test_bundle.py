@@ -18,8 +18,10 @@ from neural_lander import bundle_folder
 from neural_lander.bundle import load_bundle, save_bundle
 from neural_lander.bundle_files import FILES, check_bundle_destination
 from neural_lander.certificate import steepest
+from neural_lander.certificate.tracking import LoopFlight, measure_tracking
 from neural_lander.cli.fly_controller import check_certificate, choose_controller
 from neural_lander.cli.main import main
+from neural_lander.control.tracking import TrackingGains
 from neural_lander.errors import UserError
 from neural_lander.flightlog import write_csv, write_mcap
 from neural_lander.residual.options import DEFAULT_THRUST_SLOPE, UNIDENTIFIED_THRUST_SLOPE, TrainingOptions
@@ -89,6 +91,22 @@ def test_a_changed_or_missing_file_is_refused(tmp_path: Path, result: TrainingRe
         load_bundle(path)
     (path / name).unlink()
     with pytest.raises(UserError, match=f"{name} is missing"):
+        load_bundle(path)
+
+
+@pytest.mark.parametrize("name, data, says", [
+    ("vehicle.toml", b"\xff", "is no text in UTF-8"), ("certificate.json", b"[" * 100_000, "is no JSON"),
+    ("bundle.json", b"[" * 100_000, "is no JSON"),
+])  # fmt: skip
+def test_a_file_that_no_text_is_read_from_is_refused_in_words(
+    tmp_path: Path, result: TrainingResult, name: str, data: bytes, says: str
+) -> None:
+    path = tmp_path / "B"
+    save_bundle(path, result)
+    (path / name).write_bytes(data if name != "vehicle.toml" else (path / name).read_bytes() + b"# " + data + b"\n")
+    if name != "bundle.json":
+        resealed(path)
+    with pytest.raises(UserError, match=f"{name} {says}".replace(".", r"\.")):
         load_bundle(path)
 
 
@@ -313,9 +331,9 @@ def test_the_check_before_a_flight_looks_at_what_will_fly_and_not_at_the_bundle_
     bundle = load_bundle(tmp_path / "B")
     chosen = choose_controller("neural-lander", bundle.vehicle, bundle, None, guard=True)
     guidance = Guidance(chosen.controller, FlightPlan(bundle.vehicle, 1.0))
-    assert check_certificate(bundle, guidance, "Neural-Lander").passed
+    assert check_certificate(bundle, guidance, "Neural-Lander", 240.0).passed
     guidance.vehicle = VEHICLE.with_(mass=1.1 * VEHICLE.mass)
-    found = check_certificate(bundle, guidance, "Neural-Lander")
+    found = check_certificate(bundle, guidance, "Neural-Lander", 240.0)
     assert not found.passed and "about another vehicle" in found.finding
 
 
@@ -342,3 +360,24 @@ def test_a_bundle_that_cannot_be_exchanged_is_refused_before_the_work(
     monkeypatch.setattr("os.path.ismount", lambda path: path == tmp_path / "B")
     with pytest.raises(UserError, match="is a mount point"):
         check_bundle_destination(tmp_path / "B")
+
+
+def test_the_check_before_a_flight_says_for_which_gains_the_closed_loop_is_bounded(
+    tmp_path: Path, result: TrainingResult
+) -> None:
+    bundle = save_bundle(tmp_path / "B", result)
+    chosen = choose_controller("neural-lander-trim", VEHICLE, bundle, None, guard=True)
+    guidance = Guidance(chosen.controller, FlightPlan(VEHICLE))
+    s = 1e-3 * np.random.default_rng(0).normal(size=(601, 3))
+    flights = [LoopFlight(0, s, s, np.zeros(601))]
+
+    def said(rate: float = 240.0, *gains: TrackingGains) -> str:
+        loops = [measure_tracking(flights, g, VEHICLE, 1 / 240, "made up") for g in gains]
+        certified = replace(bundle, certificate={**bundle.certificate, "tracking": loops})
+        return check_certificate(certified, guidance, "Neural-Lander", rate).finding.rpartition("; ")[2]
+
+    own, other = chosen.controller.tracking.gains, TrackingGains.critically_damped(VEHICLE, 2.0)
+    assert said() == "no bound on the closed loop's errors"
+    assert said(240.0, other) == "its bound on the closed loop's errors is for other gains"
+    assert said(240.0, other, own) == "it bounds the closed loop's errors at these gains"
+    assert said(100.0, own) == "it bounds the closed loop's errors at these gains, but at 240 Hz"

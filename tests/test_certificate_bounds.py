@@ -17,7 +17,14 @@ from benchmarks.training import synthetic
 from neural_lander.bundle import save_bundle
 from neural_lander.certificate import check
 from neural_lander.certificate.cells import climb
-from neural_lander.certificate.check_slopes import input_maps, product_bound, proves, slope_at, without_silent
+from neural_lander.certificate.check_slopes import (
+    input_maps,
+    product_bound,
+    proves,
+    slope_at,
+    thrust_direction,
+    without_silent,
+)
 from neural_lander.certificate.evidence import product_slopes, proved_slopes
 from neural_lander.certificate.lipsdp import lipschitz_bound
 from neural_lander.certificate.lipsdp_cvxpy import cvxpy_bound
@@ -176,6 +183,59 @@ def test_less_than_the_bound_is_not_proved() -> None:
     assert proves(t, bound, F, rest)
     assert not proves(t, bound * (1 - 1e-5), F, rest)
     assert bound < 0.75 * product_bound(F, rest)
+
+
+def test_the_product_of_many_layers_norms_is_no_less_than_in_exact_arithmetic() -> None:
+    rng, norms, partial, exact = np.random.default_rng(0), [0.3], 0.3, Fraction(0.3)
+    for _ in range(2000):  # each the one of 20 whose product is rounded down by most
+        tried = [(float(w), partial * float(w)) for w in rng.uniform(0.999, 1.001, 20)]
+        norm, partial = max(tried, key=lambda pair: Fraction(partial) * Fraction(pair[0]) / Fraction(pair[1]))
+        norms.append(norm)
+        exact *= Fraction(norm)
+    layers = [np.array([[norm]]) for norm in norms]
+    assert product_bound(layers[0], layers[1:]) >= exact
+
+
+def determinant(rows: list[list[Fraction]]) -> Fraction:
+    """By the first row."""
+    if not rows:
+        return Fraction(1)
+    minors = ([row[:k] + row[k + 1 :] for row in rows[1:]] for k in range(len(rows)))
+    return sum(((-1) ** k * rows[0][k] * determinant(minor) for k, minor in enumerate(minors)), Fraction(0))
+
+
+@pytest.mark.parametrize("apart", [0.1, 1e-3, 1e-6, 1e-9])
+def test_the_direction_of_collective_thrust_is_as_close_to_the_exact_one_as_it_says(apart: float) -> None:
+    """Rotors 1 and 2 turn alike, and lie ``apart``."""
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        x, y, turns = (
+            rng.uniform(0.1, 0.2, 4) * [1, -1, -1, 1],
+            apart * rng.uniform(0.5, 1, 4) * [1, 1, -1, -1],
+            [1, -1, 1, -1],
+        )
+        rows = [[Fraction(float(v)) for v in row] for row in (y, x, turns)]
+        ones = [Fraction(1)] * 4
+        minors = [(-1) ** k * determinant([row[:k] + row[k + 1 :] for row in rows]) for k in range(4)]
+        exact = [minor / determinant([ones, *rows]) for minor in minors]
+        found, off = thrust_direction(np.column_stack([x, y, np.zeros(4)]), turns)
+        error = math.hypot(*(float(Fraction(float(d)) - e) for d, e in zip(found, exact, strict=True)))
+        assert error <= off <= 1e-10 / apart
+
+
+@pytest.mark.parametrize("small", [1e-140, 1e-155, 1e-170, 1e-300, 5e-324])
+@pytest.mark.parametrize("share", [0.1, 1e-3, 1e-100, 1e-160])
+def test_multipliers_and_bounds_whose_products_underflow_prove_nothing(small: float, share: float) -> None:
+    F, *rest = random_layers((4, 6, 8, 5, 3))
+    for first, later in ((small, 16.0), (16.0, small), (1 / small if small > 1e-308 else 1e300, small)):
+        t = np.concatenate([np.full(6, first), np.full(13, later)])
+        with np.errstate(all="ignore"):
+            assert not proves(t, share * product_bound(F, rest), F, rest)
+            assert not proves(np.full(19, 16.0), 1e-160, F, rest)
+
+
+def test_a_network_without_hidden_neurons_is_not_proved_by_multipliers() -> None:
+    assert not proves([], 0.5, np.ones((3, 4)), [])
 
 
 def steepest_pattern(F: np.ndarray, rest: list[np.ndarray]) -> float:

@@ -5,8 +5,10 @@ import copy
 import hashlib
 import json
 import math
+import shutil
 import subprocess
 import sys
+import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,13 +24,15 @@ from learning_flights import flight
 from lipsdp_reference import constraint, unit_layers
 from scipy.signal import dimpulse
 
+from neural_lander import bundle_files
 from neural_lander.bundle import load_bundle, replace_certificate, save_bundle
-from neural_lander.certificate import check, check_files, check_tracking
+from neural_lander.certificate import check, check_files, check_slopes, check_tracking
 from neural_lander.certificate.document import certify
 from neural_lander.certificate.evidence import proved_slopes
 from neural_lander.certificate.tracking import LoopFlight, measure_tracking, verify_tracking
 from neural_lander.control.tracking import TrackingGains
 from neural_lander.errors import UserError
+from neural_lander.residual.features import FEATURES
 from neural_lander.residual.model import ReluNetwork
 from neural_lander.residual.options import TrainingOptions
 from neural_lander.residual.training import train_residual
@@ -101,6 +105,8 @@ class Forgery:
 
     def sealed(self) -> dict[str, bytes]:
         self.document["network_sha256"] = self.network.sha256
+        W = self.network.weights
+        self.info["network"]["sizes"] = [W[0].shape[1], *(len(w) for w in W)]
         self.document["vehicle_sha256"] = self.info["vehicle"]["sha256"] = self.vehicle.sha256
         for tracking in self.document["tracking"]:
             gains = [tracking["entries"].get(name, {"value": 0.0})["value"] for name in ("Lambda", "K_v", "Gamma")]
@@ -216,8 +222,16 @@ def follows(entries: dict[str, Any], original: dict[str, Any], of: float, true: 
         and v["quantile"] < 1
         and v["input_gap_per_s"] == 0
         and v.get("split_time_constant", 1.0) in check_tracking.FILTERS
-        and v.get("verified_violations", 0) <= v.get("verified_flights", 0)
+        and v["start_s_vertical"] <= v["start_s"] * (1 + 1e-9)
+        and v["disturbance_vertical"] <= v["start_level"] * (1 + 1e-9)
+        and ("split_time_constant" in v or v["start_level"] <= v["disturbance"] * (1 + 1e-9))
+        and optional & set(v) in (set(), optional)
     )
+    if sane and optional <= set(v):
+        counts = [v[f"verified_{n}"] for n in ("violations", "height_violations", "outside_domain", "flights")]
+        shares = [v[f"verified_time_above_{n}"] for n in ("disturbance", "quantile")]
+        sane &= all(n == round(n) for n in counts) and max(counts) == counts[-1] and shares == sorted(shares)
+        sane &= shares[-1] <= 1
     if not sane:
         return False
     now, before = margins(v, of), margins({n: e["value"] for n, e in original.items()}, true)
@@ -448,7 +462,8 @@ def loosen_tracking(f: Forgery, rng: np.random.Generator) -> None:
     for name in rng.choice(check_tracking.FOLLOWING, 4):
         entries[name]["value"] *= 1 - 0.1 * rng.random() if name == "decay_rate" else 1 + rng.random()
     if rng.random() < 0.5:
-        entries.pop("verified_violations")
+        for name in check_tracking.VERIFIED:
+            entries.pop(name)
 
 
 def loosen(f: Forgery, rng: np.random.Generator) -> None:
@@ -560,6 +575,17 @@ def test_numbers_that_are_none_prove_nothing(bundles: list[Path], value: object,
     assert list(check.problems(f.sealed()))
 
 
+@pytest.mark.parametrize("key, value", [("value", True), ("source", [1]), ("source", " "), ("source", None)])
+@pytest.mark.parametrize("name", ["lipschitz_total", "iterations_to_tolerance", "start_s"])
+def test_an_entry_is_a_number_with_words_on_where_it_is_from(
+    bundles: list[Path], name: str, key: str, value: object
+) -> None:
+    f = Forgery(bundles[0])
+    entries = f.entries if name in f.entries else f.document["tracking"][0]["entries"]
+    entries[name][key] = value
+    assert any(f"{name} = " in problem and "with a source" in problem for problem in check.problems(f.sealed()))
+
+
 def test_iterations_that_are_counted_to_no_fine_thrust_are_no_promise(bundles: list[Path]) -> None:
     f = Forgery(bundles[0])
     f.entries["thrust_tolerance"]["value"], f.entries["iterations_to_tolerance"]["value"] = 1e6, 1
@@ -585,6 +611,65 @@ def test_a_network_that_overflows_on_the_way_is_refused(bundles: list[Path]) -> 
     zero = ReluNetwork(tuple(0 * w for w in W), tuple(b), f.network.feature_name, *limits.values())
     f.document = certify(zero, f.vehicle)
     assert any("too large" in problem for problem in check.problems(f.sealed()))
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_network_whose_slopes_underflow_on_the_way_is_refused(bundles: list[Path], beside: bool) -> None:
+    """Nine layers of 1e-40 and ten of 1e38: 1e20 N/N in truth, 0 to float64; alone, or beside a path of 0.05 N/N."""
+    f, gains = Forgery(bundles[0]), [1e-40] * 9 + [1e38] * 10
+    first = np.zeros((1 + beside, len(f.tensors["state_low"]) + 4), "f4")
+    first[0, -4:], first[1:, -4:] = gains[0], 0.05
+    W = [first, *(np.diag([gain, 1.0][: 1 + beside]).astype("f4") for gain in gains[1:])]
+    W.append(np.array([[0] * (1 + beside)] * 2 + [[1] * (1 + beside)], "f4"))
+    b = [np.zeros(len(w), "f4") for w in W]
+    limits = {name: f.tensors[name] for name in ("state_low", "state_high")}
+    f.tensors = {f"W{k}": w for k, w in enumerate(W)} | {f"b{k}": x for k, x in enumerate(b)} | limits
+    seen = tuple(np.where(w == np.float32(1e-40), 0, np.minimum(w, 1)) for w in W)  # by float64
+    tame = ReluNetwork(seen, tuple(b), f.network.feature_name, *limits.values())
+    f.document = certify(tame, f.vehicle)
+    assert any("too large or too small" in problem for problem in check.problems(f.sealed()))
+
+
+HUBS = "[[0.127, -0.127, 0.04], [-0.127, 0.127, 0.04], [0.127, 0.127, 0.04], [-0.127, -0.127, 0.04]]"
+
+
+@pytest.mark.parametrize("hubs", [
+    [[0.117150401, 2.1469e-05], [0.117150401, -4.2514e-05], [-0.066105293, 0.125302968], [-0.313938444, -0.48314726]],
+    [[0.103648119, 1.9815e-05], [0.103648119, -1.3927e-05], [-0.167997187, 0.064552379], [0.058177547, -0.162397605]],
+    [[0.14848888, 2.7639e-05], [0.14848888, -1.6043e-05], [-0.212650427, 0.074923458], [-0.040687893, -0.125942746]],
+])  # fmt: skip
+def test_a_certificate_for_rotors_that_are_almost_at_one_place_is_valid(
+    bundles: list[Path], hubs: list[list[float]]
+) -> None:
+    f = Forgery(bundles[0])
+    f.profile = f.profile.replace(HUBS, str([[*hub, 0.04] for hub in hubs]))
+    f.document = certify(f.network, f.vehicle)
+    assert list(check.problems(f.sealed())) == []
+
+
+def test_a_first_layer_that_cancels_along_the_collective_thrust_is_bounded_with_its_rounding(
+    bundles: list[Path],
+) -> None:
+    f, first = Forgery(bundles[0]), np.zeros((1, 10), "f4")
+    f.profile = f.profile.replace(HUBS, HUBS.replace("0.127, -0.127", "0.137, -0.121", 1))
+    direction = f.vehicle.thrust_direction
+    first[0, 6:] = [0.1, 0.2, -0.15, -(np.array([0.1, 0.2, -0.15]) @ direction[:3]) / direction[3]]
+    W, b = [first, np.array([[0], [0], [1]], "f4")], [np.zeros(1, "f4"), np.zeros(3, "f4")]
+    f.tensors = {"W0": W[0], "W1": W[1], "b0": b[0], "b1": b[1]} | {
+        n: f.tensors[n] for n in ("state_low", "state_high")
+    }
+    f.document = certify(f.network, f.vehicle)
+    assert list(check.problems(f.sealed())) == []
+    seen = float(
+        abs(
+            first[0, 6:].astype(float)
+            @ check_slopes.thrust_direction(
+                *[tomllib.loads(f.profile)[key]["value"] for key in ("rotor_positions", "rotor_directions")]
+            )[0]
+        )
+    )
+    f.entries["lipschitz_collective"]["value"] = seen * (1 + 1e-12)
+    assert any("lipschitz_collective = " in problem for problem in check.problems(f.sealed()))
 
 
 def test_numbers_that_are_none_are_refused_wherever_they_stand(bundles: list[Path]) -> None:
@@ -629,6 +714,67 @@ def test_tensors_that_are_no_network_are_refused(bundles: list[Path], change: st
     else:
         f.tensors[last], f.tensors[f"b{last[1:]}"] = np.vstack([W, W[-1:]]), np.append(b, b[-1:])
     assert any("residual.safetensors" in problem for problem in check.problems(f.sealed()))
+
+
+@pytest.mark.parametrize("kind", ["missing", "a table", "words", "the same gains twice", "eleven gains"])
+def test_bounds_on_the_closed_loop_are_a_list_of_one_for_each_choice_of_gains(bundles: list[Path], kind: str) -> None:
+    f = Forgery(bundles[0])
+    one, _ = f.document["tracking"]
+    eleven = [{**one, "gains_sha256": f"{k:064}"} for k in range(11)]
+    changed = {"a table": {}, "words": "", "the same gains twice": [one, one], "eleven gains": eleven}
+    contents = f.sealed()
+    document = json.loads(contents["certificate.json"])
+    document |= {"tracking": changed.get(kind)}
+    if kind == "missing":
+        del document["tracking"]
+    del contents["bundle.json"]
+    forged = f.hashed({**contents, "certificate.json": json.dumps(document).encode()})
+    assert any("tracking" in problem for problem in check.problems(forged))
+
+
+@pytest.mark.parametrize("key, value", [
+    ("format", "a bundle"), ("format_version", 99), ("format_version", 2.0), ("features", "paper"),
+    ("features", "none"), ("sizes", [1, 2, 3]), ("inputs", ["v_z", "h"]), ("name", "another"), ("sha256", "0" * 64),
+])  # fmt: skip
+def test_a_description_of_another_network_or_vehicle_is_refused(bundles: list[Path], key: str, value: object) -> None:
+    f = Forgery(bundles[0])
+    contents = f.sealed()
+    del contents["bundle.json"]
+    (f.info["vehicle"] if key in f.info["vehicle"] else f.info["network"] if key in f.info["network"] else f.info)[
+        key
+    ] = value
+    assert list(check.problems(f.hashed(contents)))
+
+
+@pytest.mark.parametrize("change", ["a negative shape", "bytes left over", "a gap", "tensors that overlap"])
+def test_weights_that_safetensors_does_not_read_are_refused(bundles: list[Path], change: str) -> None:
+    f = Forgery(bundles[0])
+    data = f.sealed()["residual.safetensors"]
+    start = 8 + int.from_bytes(data[:8], "little")
+    header, weights = json.loads(data[8:start]), data[start:]
+    last = max(header, key=lambda name: header[name]["data_offsets"])
+    if change == "a negative shape":
+        header["W0"]["shape"][0] = -1
+    elif change == "bytes left over":
+        weights += b"more"
+    elif change == "a gap":
+        header[last]["data_offsets"], weights = [o + 4 for o in header[last]["data_offsets"]], weights[:-1] + b"12345"
+    else:
+        header["b0"]["data_offsets"] = [o + 4 for o in header["b0"]["data_offsets"]]
+    head = json.dumps(header).encode()
+    forged = len(head).to_bytes(8, "little") + head + weights
+    with pytest.raises(safetensors.SafetensorError):
+        safetensors.numpy.load(forged)
+    contents = f.sealed() | {"residual.safetensors": forged}
+    del contents["bundle.json"]
+    assert list(check.problems(f.hashed(contents)))
+
+
+def test_the_checker_knows_the_projects_formats_and_features() -> None:
+    assert check_files.BUNDLE_VERSION == bundle_files.FORMAT_VERSION
+    assert {name: (*labels.split(),) for name, labels in check_files.FEATURES.items()} == {
+        name: features.labels for name, features in FEATURES.items()
+    }
 
 
 def test_what_a_disturbance_adds_up_to_without_trim_is_not_split_off(bundles: list[Path]) -> None:
@@ -696,6 +842,30 @@ def test_the_program_says_valid_or_what_fails(bundles: list[Path], tmp_path: Pat
     code, out = main(tmp_path)
     assert code == 1
     assert out.startswith("INVALID: ") and "cannot be read" in out
+
+
+@pytest.mark.parametrize("name", ["\ud800", "x\nVALID: /home/pilot/bundle", "\u00fcber"])
+def test_whatever_a_bundle_names_the_program_prints_a_line_of_ascii_for_each_problem(
+    bundles: list[Path], tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    f = Forgery(bundles[0])
+    f.entries[name] = f.entries["thrust_column"]
+    for file, data in f.sealed().items():
+        (tmp_path / file).write_bytes(data)
+    code, out = main(tmp_path)
+    assert code == 1 and out.startswith("INVALID: ")
+    assert all(line.startswith("INVALID: ") for line in out.splitlines())
+    accented = shutil.copytree(bundles[0], tmp_path / "b\u00fcndel")
+    assert main(accented) == (0, f"VALID: {tmp_path}/b\\xfcndel\n")
+
+
+def test_iterations_may_be_written_as_a_whole_float(bundles: list[Path]) -> None:
+    f = Forgery(bundles[0])
+    f.entries["iterations_to_tolerance"]["value"] += 0.0
+    assert list(check.problems(f.sealed())) == []
+    f.entries["iterations_to_tolerance"]["value"] += 0.5
+    assert any("iterations_to_tolerance" in problem for problem in check.problems(f.sealed()))
 
 
 def test_the_program_needs_numpy_and_the_standard_library_only(bundles: list[Path]) -> None:

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import time
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,7 @@ from neural_lander.certificate.check_tracking import (
     OPTIONAL,
     envelopes,
     gains_sha256,
+    kicked,
     responses,
     tracking_numbers,
     tracking_problems,
@@ -275,12 +277,55 @@ def gains_of_another_controller(bound: dict[str, Any]) -> None:
             tracking_entries({"verified_flights": 5, "verified_violations": 6})
         ),
         lambda bound: bound.update(gains_sha256="0" * 64),
+        scaled("disturbance_vertical", 1e3),
+        scaled("start_s_vertical", 1e3),
+        lambda bound: bound["entries"]["quantile"].update(value=1.0),
+        lambda bound: bound["measured_on"].update(flights=0),
+        lambda bound: bound["measured_on"].update(what=None),
+        lambda bound: bound.update(assumed=[]),
     ],
 )  # fmt: skip
 def test_the_checker_names_a_claim_that_does_not_follow(change: Any) -> None:
     bound = tracking()
     change(bound)
     assert list(tracking_problems(bound, MASS))
+
+
+@pytest.mark.parametrize("n, last", [(1, 1), (5, 1), (7, 3), (8, 4), (3, 9), (50, 7)])
+def test_the_largest_response_within_a_window_is_that_of_each_window(n: int, last: int) -> None:
+    response = np.random.default_rng(n).normal(size=n)
+    size = [0.0, *np.abs(response[:-1])]
+    assert kicked(response, last).tolist() == [max(size[max(0, k - last + 1) : k + 1]) for k in range(n)]
+
+
+def test_the_largest_response_within_a_long_window_takes_no_long_time() -> None:
+    began = time.perf_counter()
+    kicked(np.ones(200_000), 100_000)
+    assert time.perf_counter() - began < 1.0
+
+
+@pytest.mark.parametrize("change", [
+    {"verified_flights": 2.5}, {"verified_height_violations": 1000}, {"verified_outside_domain": 77},
+    {"verified_outside_domain": 0.5}, {"verified_time_above_disturbance": 50.0}, {"verified_time_above_quantile": 50.0},
+    {"verified_time_above_disturbance": 1.0}, {"verified_worst_s": None}, {"verified_flights": None},
+])  # fmt: skip
+def test_what_other_flights_did_is_whole_and_does_not_contradict_itself(change: dict[str, Any]) -> None:
+    bound = verify_tracking(flights(1.5, 3, seed=1), tracking(), VEHICLE)
+    assert list(tracking_problems(bound, MASS)) == []
+    for name, value in change.items():
+        bound["entries"].pop(name) if value is None else bound["entries"][name].update(value=value)
+    assert list(tracking_problems(bound, MASS))
+
+
+@pytest.mark.parametrize("part, whole", [("disturbance", "start_level"), ("start_s", "start_s_vertical")])
+def test_measured_sizes_that_contradict_each_other_are_refused(part: str, whole: str) -> None:
+    """Though all that follows is computed from them again."""
+    bound = tracking(0.0)
+    numbers = {n: e["value"] for n, e in bound["entries"].items()}
+    assert numbers[part] > 0 and "split_time_constant" not in numbers
+    numbers |= dict.fromkeys((part, "disturbance_quantile", *(["disturbance_vertical"] * (part == "disturbance"))), 0.0)
+    bound["entries"] = tracking_entries(numbers | tracking_numbers(numbers, MASS))
+    assert any(f"{whole} =" in problem for problem in tracking_problems(bound, MASS))
 
 
 def test_a_certificate_with_it_fits_the_schema_which_holds_the_same_labels() -> None:

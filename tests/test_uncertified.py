@@ -1,8 +1,10 @@
 """Nothing flies without a certificate that matches; the override flies it and is written into every log."""
 
 import json
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +140,27 @@ def test_a_controller_takes_no_network_without_a_certificate_that_matches(certif
         Guidance(Controller(VEHICLE, bare), FlightPlan(VEHICLE))
 
 
+def test_a_controller_makes_no_fewer_passes_than_the_certificate_counts(certified: Path) -> None:
+    bundle = load_bundle(certified)
+    factor, count = bundle.contraction_factor, bundle.iterations
+    assert count is not None and count > 1
+    for iterations in (count, count + 5, None):
+        assert Controller(VEHICLE, bundle.flying, contraction_factor=factor, iterations=iterations).uncertified == ""
+    with pytest.raises(UserError, match=f"must not fly: {count - 1} iterations are fewer than the {count}"):
+        Controller(VEHICLE, bundle.flying, contraction_factor=factor, iterations=count - 1)
+
+
+def test_the_weights_of_a_network_are_not_changed_in_place(certified: Path) -> None:
+    model = load_bundle(certified).model
+    for values in (*model.weights, *model.biases, model.state_low, model.state_high):
+        with pytest.raises(ValueError, match="read-only"):
+            values *= 100
+    mine = np.ones(6, np.float32)
+    kept = replace(model, state_high=mine)
+    mine *= 2
+    assert np.all(kept.state_high == 1)
+
+
 class Held:
     """A user's model that holds a network in some place of its own."""
 
@@ -158,6 +181,13 @@ class Slotted:
         return self._net.at(state)
 
 
+class Private:
+    __slots__ = ("__net",)
+
+    def __init__(self, network: ReluNetwork) -> None:
+        self.__net = network
+
+
 @pytest.mark.parametrize(
     "place",
     [
@@ -165,6 +195,12 @@ class Slotted:
         lambda network: [{"best": (network,)}],
         Slotted,
         lambda network: network.at,
+        Private,
+        lambda network: deque([network]),
+        lambda network: np.array([network], dtype=object),
+        lambda network: partial(ReluNetwork.at, network),
+        lambda network: lambda state, thrust: network.at(state)(thrust),
+        lambda network: lambda state, best=network: best.at(state),
     ],
 )
 def test_a_network_is_found_wherever_it_is_kept(certified: Path, place: Callable[[ReluNetwork], Any]) -> None:

@@ -18,6 +18,7 @@ from neural_lander.certificate.check_files import (
     read_json,
     read_network,
     read_profile,
+    strange_entries,
     strange_files,
     strange_network,
     strange_vehicle,
@@ -30,18 +31,20 @@ from neural_lander.certificate.check_slopes import (
     pattern_name,
     product_bound,
     proves,
+    rounded,
     slope_at,
+    thrust_direction,
     without_silent,
 )
 from neural_lander.certificate.check_tracking import tracking_problems
 
 FINE = 1e-3  # of the weight: an iteration that is counted to no finer a thrust promises nothing
+MOST_GAINS = 10  # that a closed loop is bounded at: more take the checker long
 MOST_ITERATIONS = 1000  # that an iteration may promise: a control step has time for no more, even of a small network
 
 NORM = "Euclidean norm in and out"
 SLOPES = {"lipschitz_total": "N per SI unit of the input", "lipschitz_state": "N per SI unit of the input"}
 SLOPES |= {"lipschitz_height": "N/m", "lipschitz_rotor_thrust": "N/N", **{pattern_name(p): "N/N" for p in PATTERNS}}
-HELD = ("true or false", "none", "assumed")
 LABELS = {
     **{name: (unit, NORM, "proved") for name, unit in SLOPES.items()},
     **{f"{name}_reached": (unit, NORM, "measured") for name, unit in SLOPES.items()},
@@ -54,7 +57,7 @@ LABELS = {
     "rotor_thrust_low": ("N", "none", "assumed"),
     "rotor_thrust_high": ("N", "none", "assumed"),
     "rotor_speed_max": ("rad/s", "none", "assumed"),
-    "attitude_and_torque_held": HELD,
+    "attitude_and_torque_held": ("true or false", "none", "assumed"),
 }
 """Unit, norm and status of every number a certificate may hold."""
 OPTIONAL = {name for name in LABELS if name.endswith("_reached") or name == "iterations_to_tolerance"}
@@ -66,13 +69,21 @@ def problems(contents: Mapping[str, bytes]) -> Iterator[str]:
         info = read_json(contents["bundle.json"])
         yield from strange_files(info, contents)
         document = read_json(contents["certificate.json"])
-        if document["format"] != "neural-lander-certificate" or document["format_version"] != FORMAT_VERSION:
+        if document["format"] != "neural-lander-certificate" or repr(document["format_version"]) != str(FORMAT_VERSION):
             yield f"certificate.json is not a certificate of version {FORMAT_VERSION}"
             return
         profile, tensors = read_profile(contents["vehicle.toml"]), read_network(contents["residual.safetensors"])
-        yield from strange_vehicle(document, profile)
-        yield from strange_network(document, tensors, info["network"]["features"])
-        for entry in document.get("tracking", []):
+        yield from strange_vehicle(document, info, profile)
+        yield from strange_network(document, info, tensors)
+        loops = document["tracking"]
+        if (
+            not isinstance(loops, list)
+            or len({t["gains_sha256"] for t in loops}) != len(loops)
+            or len(loops) > MOST_GAINS
+        ):
+            yield f"tracking is no list of at most {MOST_GAINS} bounds, each for other gains"
+            return
+        for entry in loops:
             yield from tracking_problems(entry, profile["mass"]["value"])
         yield from false_claims(document, {name: t.astype(np.float64) for name, t in tensors.items()}, profile)
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
@@ -83,23 +94,14 @@ def false_claims(document: Mapping[str, Any], tensors: Mapping[str, np.ndarray],
     """Claims of a certificate that do not follow from the weights and the vehicle profile."""
     entries, depth = document["entries"], (len(tensors) - 2) // 2
     W, b = [tensors[f"W{k}"] for k in range(depth)], [tensors[f"b{k}"] for k in range(depth)]
-    if missing := LABELS.keys() - OPTIONAL - entries.keys():
-        yield f"{min(missing)} is missing"
+    if strange := list(strange_entries(entries, LABELS, OPTIONAL)):
+        yield from strange
         return
-    for name, entry in entries.items():
-        if (entry["unit"], entry["norm"], entry["status"]) != LABELS.get(name):
-            yield f"{name} is labelled {entry['unit']}, {entry['norm']}, {entry['status']}: expected {LABELS.get(name)}"
-        number = isinstance(entry["value"], bool if LABELS.get(name) == HELD else (int, float))
-        if not number or not 0 <= entry["value"] <= sys.float_info.max or not entry["source"]:
-            yield f"{name} = {entry['value']!r} is no number of at least 0 with a source"
-            return
     value = {name: entry["value"] for name, entry in entries.items()}
 
-    c_T, torque_ratio, n_max = (profile[k]["value"] for k in ("thrust_coefficient", "torque_ratio", "rotor_speed_max"))
-    x, y, _ = np.asarray(profile["rotor_positions"]["value"], dtype=np.float64).T
-    turns = np.asarray(profile["rotor_directions"]["value"], dtype=np.float64)
-    direction = np.linalg.inv(np.stack([np.ones(ROTORS), y, -x, -turns * torque_ratio]))[:, 0]  # c_T B0^-1 e_1
-    column, full = float(np.linalg.norm(direction)), c_T * n_max**2
+    c_T, n_max = (profile[k]["value"] for k in ("thrust_coefficient", "rotor_speed_max"))
+    direction, off = thrust_direction(*(profile[k]["value"] for k in ("rotor_positions", "rotor_directions")))
+    column, full = float(np.linalg.norm(direction)) + off, c_T * n_max**2
     low = np.concatenate([tensors["state_low"], np.full(ROTORS, value["rotor_thrust_low"])])
     high = np.concatenate([tensors["state_high"], np.full(ROTORS, value["rotor_thrust_high"])])
     if not np.all(low < high):
@@ -109,7 +111,8 @@ def false_claims(document: Mapping[str, Any], tensors: Mapping[str, np.ndarray],
 
     for name, E in input_maps(W[0].shape[1], direction).items():
         t, F, rest = document["multipliers"].get(name), alive[0] @ E, alive[1:]
-        if not product_bound(F, rest) <= value[name] and (t is None or not proves(t, value[name], F, rest)):
+        bound = value[name] - rounded(alive[0], E, rest)
+        if not product_bound(F, rest) <= bound and (t is None or not proves(t, bound, F, rest)):
             yield f"{name} = {value[name]!r} does not follow from the weights"
         if (reached := value.get(f"{name}_reached")) is not None:
             at = np.asarray(document["reached_at"][name], dtype=np.float64)
@@ -120,7 +123,7 @@ def false_claims(document: Mapping[str, Any], tensors: Mapping[str, np.ndarray],
 
     patterns = [pattern_name(p) for p in PATTERNS]
     L_u = value["lipschitz_rotor_thrust"]
-    shown = min(column * L_u, max(value[name] for name in patterns))
+    shown = min(column * L_u, max(value[name] for name in patterns) + off * L_u)
     found = max(value.get(f"{name}_reached", 0.0) for name in patterns)
     tolerance, factor = value["thrust_tolerance"], value["contraction_factor"]
     spread = value["rotor_thrust_high"] - value["rotor_thrust_low"]
@@ -133,7 +136,7 @@ def false_claims(document: Mapping[str, Any], tensors: Mapping[str, np.ndarray],
         "contraction_factor_reached": value.get("contraction_factor_reached", 0.0) <= found,
         "contracts": document["contracts"] is (factor < 1) and (count is not None) is (factor < 1),
         "iterations_to_tolerance": count is None
-        or (isinstance(count, int) and 1 <= count <= MOST_ITERATIONS and factor**count * start <= tolerance),
+        or (count % 1 == 0 and 1 <= count <= MOST_ITERATIONS and factor**count * start <= tolerance),
         "thrust_tolerance": 0 < tolerance <= FINE * profile["mass"]["value"] * 9.81,
         "rotor_speed_max": value["rotor_speed_max"] == n_max,
         "rotor_thrust_high": value["rotor_thrust_high"] <= full * (1 + ROUNDING),
@@ -152,7 +155,8 @@ def main(arguments: list[str]) -> int:
         found = list(problems({name: (Path(arguments[0]) / name).read_bytes() for name in FILES}))
     except OSError as error:
         found = [f"{error.filename} cannot be read: {error.strerror}"]
-    sys.stdout.write("\n".join(f"INVALID: {text}" for text in found) + "\n" if found else f"VALID: {arguments[0]}\n")
+    for line in [f"INVALID: {text}" for text in found] or [f"VALID: {arguments[0]}"]:
+        sys.stdout.write(line.encode("unicode_escape").decode() + "\n")  # whatever it names, it stays a line of ASCII
     return 1 if found else 0
 
 

@@ -10,7 +10,14 @@ import numpy as np
 
 from neural_lander.certificate.check_slopes import ROTORS
 
-FORMAT_VERSION = 5
+FORMAT_VERSION, BUNDLE_VERSION = 5, 2
+FEATURES = {
+    "paper": "h v_x v_y v_z q_w q_x q_y q_z",
+    "height-velocity": "h v_x v_y v_z",
+    "heading": "h v_forward v_left v_z lean_forward lean_left",
+    "paper-battery": "h v_x v_y v_z q_w q_x q_y q_z battery",
+}
+"""Inputs of a network before its four rotor thrusts."""
 FILES = ("residual.safetensors", "bundle.json", "vehicle.toml", "certificate.json")
 VEHICLE_NUMBERS = {
     "mass": "kg", "rotor_radius": "m", "thrust_coefficient": "N s^2/rad^2", "torque_ratio": "m",
@@ -21,6 +28,8 @@ VEHICLE_NUMBERS = {
 
 def strange_files(info: Mapping[str, Any], contents: Mapping[str, bytes]) -> Iterator[str]:
     """Files that were changed after ``bundle.json``, whose content is ``info``, was sealed."""
+    if info["format"] != "neural-lander-bundle" or repr(info["format_version"]) != str(BUNDLE_VERSION):
+        yield f"bundle.json describes no bundle of version {BUNDLE_VERSION}"
     for name in (name for name in FILES if name != "bundle.json"):
         if info["files"][name] != hashlib.sha256(contents[name]).hexdigest():
             yield f"{name} was changed after it was written: its hash differs"
@@ -29,25 +38,49 @@ def strange_files(info: Mapping[str, Any], contents: Mapping[str, bytes]) -> Ite
         yield "bundle.json was changed after it was written: its hash differs"
 
 
-def strange_vehicle(document: Mapping[str, Any], profile: Mapping[str, Any]) -> Iterator[str]:
-    """What makes the vehicle profile another one than the certificate's."""
+def strange_vehicle(document: Mapping[str, Any], info: Mapping[str, Any], profile: Mapping[str, Any]) -> Iterator[str]:
+    """What makes the vehicle profile another one than the certificate's and the bundle's."""
     for name, unit in VEHICLE_NUMBERS.items():
         if profile[name]["unit"] != unit:
             yield f"vehicle.toml gives {name} in {profile[name]['unit']!r}, expected {unit!r}"
     numbers = (np.asarray(profile[name]["value"], dtype="<f8").tobytes() for name in VEHICLE_NUMBERS)
-    if document["vehicle_sha256"] != hashlib.sha256(b"".join(numbers)).hexdigest():
+    digest = hashlib.sha256(b"".join(numbers)).hexdigest()
+    if document["vehicle_sha256"] != digest:
         yield "certificate.json was made for another vehicle: vehicle_sha256 differs"
     if document["vehicle_name"] != profile["name"]:
         yield f"certificate.json names the vehicle {document['vehicle_name']!r}, not {profile['name']!r}"
+    if info["vehicle"] != {"name": profile["name"], "sha256": digest}:
+        yield f"bundle.json describes another vehicle than vehicle.toml: {info['vehicle']!r}"
 
 
-def strange_network(document: Mapping[str, Any], tensors: Mapping[str, np.ndarray], features: str) -> Iterator[str]:
-    """Whether the network is another one than the certificate's."""
-    digest = hashlib.sha256(features.encode())
+def strange_network(
+    document: Mapping[str, Any], info: Mapping[str, Any], tensors: Mapping[str, np.ndarray]
+) -> Iterator[str]:
+    """Whether the network is another one than the certificate's, or than the bundle says."""
+    network, digest = info["network"], hashlib.sha256(info["network"]["features"].encode())
     for name in tensor_names(tensors):
         digest.update(repr(tensors[name].shape).encode() + tensors[name].tobytes())
     if document["network_sha256"] != digest.hexdigest():
         yield "certificate.json was made for another network: network_sha256 differs"
+    inputs = [*FEATURES[network["features"]].split(), *(f"T_{i + 1}" for i in range(ROTORS))]
+    sizes = [len(inputs), *(len(tensors[name]) for name in tensor_names(tensors) if name.startswith("b"))]
+    if network["inputs"] != inputs or network["sizes"] != sizes or tensors["W0"].shape[1] != len(inputs):
+        yield f"bundle.json describes another network: expected inputs {inputs}, layers of {sizes}"
+
+
+def strange_entries(
+    entries: Mapping[str, Any], labels: Mapping[str, tuple[str, str, str]], optional: set[str], where: str = ""
+) -> Iterator[str]:
+    """Entries that are missing, or no number of at least 0 with its unit, norm and status and a source."""
+    for name in sorted(labels.keys() - optional - entries.keys()):
+        yield f"{where}{name} is missing"
+    for name, entry in entries.items():
+        label, value, source = (entry["unit"], entry["norm"], entry["status"]), entry["value"], entry["source"]
+        if label != labels.get(name):
+            yield f"{where}{name} is labelled {', '.join(map(str, label))}: expected {labels.get(name)}"
+        number = isinstance(value, (int, float)) and isinstance(value, bool) is (label[0] == "true or false")
+        if not number or not 0 <= value <= 1e300 or not isinstance(source, str) or not source.strip():
+            yield f"{where}{name} = {value!r} is no number of at least 0 with a source"
 
 
 def tensor_names(tensors: Mapping[str, np.ndarray]) -> list[str]:
@@ -94,10 +127,15 @@ def read_network(data: bytes) -> dict[str, np.ndarray]:
 
 
 def read_tensors(data: bytes) -> dict[str, np.ndarray]:
-    """Arrays of a safetensors file: 8 bytes of header length, a JSON header, then raw little-endian data."""
-    start = 8 + int.from_bytes(data[:8], "little")
+    """Arrays of a safetensors file: 8 bytes of header length, a JSON header, then raw little-endian data, no gaps."""
+    at = start = 8 + int.from_bytes(data[:8], "little")
     header = {name: t for name, t in read_json(data[8:start]).items() if name != "__metadata__"}
-    if any(t["dtype"] != "F32" for t in header.values()):
-        raise ValueError("weights are not all float32")
-    spans = {name: slice(*(start + o for o in t["data_offsets"])) for name, t in header.items()}
-    return {name: np.frombuffer(data[spans[name]], "<f4").reshape(t["shape"]) for name, t in header.items()}
+    tensors = {}
+    for name, t in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
+        begin, end = (start + offset for offset in t["data_offsets"])
+        if t["dtype"] != "F32" or min(t["shape"], default=0) < 0 or not begin == at <= end:
+            raise ValueError(f"{name} is no float32 tensor right after the one before")
+        tensors[name], at = np.frombuffer(data[begin:end], "<f4").reshape(t["shape"]), end
+    if at != len(data):
+        raise ValueError(f"residual.safetensors has {len(data)} bytes, its tensors end at {at}")
+    return tensors

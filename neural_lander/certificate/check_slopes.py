@@ -11,7 +11,9 @@ no input within activates, by interval arithmetic, are left out.
 """
 
 import math
-from itertools import combinations
+from collections.abc import Sequence
+from itertools import accumulate, combinations
+from operator import mul
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,18 @@ def pattern_name(pattern: tuple[int, ...]) -> str:
     """Entry of the bound along collective thrust where these rotors follow it."""
     rotors = "".join(str(i + 1) for i in pattern)
     return "lipschitz_collective" if len(pattern) == ROTORS else f"lipschitz_collective_rotors_{rotors}"
+
+
+def thrust_direction(positions: Any, turns: Any) -> tuple[np.ndarray, float]:
+    """Rotor thrusts (4,) per collective thrust, c_T B0^-1 e_1, and how far off they may be, both in N/N.
+
+    Moments are 0 in any unit, so that neither c_T nor the torque ratio matters.
+    """
+    x, y, _ = np.asarray(positions, dtype=np.float64).T
+    rows = np.stack([np.ones(ROTORS), y, x, np.asarray(turns, dtype=np.float64)])
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    direction = np.linalg.solve(rows, [0.5, 0.0, 0.0, 0.0])
+    return direction, 1e-14 * float(np.linalg.cond(rows) * np.linalg.norm(direction))
 
 
 def input_maps(inputs: int, direction: np.ndarray) -> dict[str, np.ndarray]:
@@ -46,9 +60,23 @@ def norm_of(W: np.ndarray) -> float:
     return float(np.linalg.norm(W, 2)) if W.size else 0.0
 
 
+def product(norms: Sequence[float]) -> float:
+    """Rounded up. Raises OverflowError where it leaves, on the way, the numbers that float64 keeps all digits of."""
+    if 0.0 in norms:
+        return 0.0
+    if not all(1e-250 < partial < 1e250 for partial in accumulate(norms, mul)):
+        raise OverflowError("the layers' norms multiply to numbers too large or too small to compute with")
+    return math.prod(norms) * (1 + ROUNDING * len(norms))
+
+
 def product_bound(F: np.ndarray, rest: list[np.ndarray]) -> float:
     """Product of spectral norms."""
-    return math.prod(norm_of(W) for W in (F, *rest)) * (1 + ROUNDING)
+    return product([norm_of(W) for W in (F, *rest)])
+
+
+def rounded(W: np.ndarray, E: np.ndarray, rest: list[np.ndarray]) -> float:
+    """By how much the rounding of the first layer over the inputs of E, W @ E, may change a slope."""
+    return product([2e-15 * norm_of(np.abs(W) @ np.abs(E)), *map(norm_of, rest)])
 
 
 def without_silent(
@@ -56,13 +84,15 @@ def without_silent(
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Weights and biases without the neurons that no input within low..high activates, by interval arithmetic.
 
+    Rounding is in the intervals' ends: relative, and 1e-250 for products that underflow.
+
     Raises OverflowError where numbers on the way are too large for it to say anything.
     """
     W, b = list(W), list(b)
     for k in range(len(W) - 1):
         with np.errstate(over="ignore", invalid="ignore"):
             size = np.abs(W[k]) @ np.maximum(np.abs(low), np.abs(high)) + np.abs(b[k])
-            middle, half = W[k] @ (low + high) / 2 + b[k], np.abs(W[k]) @ (high - low) / 2 + 1e-12 * size
+            middle, half = W[k] @ (low + high) / 2 + b[k], np.abs(W[k]) @ (high - low) / 2 + 1e-12 * size + 1e-250
         if not np.all(size < 1e300) or not np.all(half < 1e300):
             raise OverflowError(f"what goes into the neurons of layer {k} may be too large to compute with")
         kept = middle + half > 0
@@ -83,25 +113,27 @@ def stacked(layers: list[np.ndarray]) -> np.ndarray:
 
 def proves(t: Any, bound: float, F: np.ndarray, rest: list[np.ndarray]) -> bool:
     """Whether the multipliers t (h,) of all hidden neurons prove that the network's slope is at most ``bound``."""
+    if not rest:
+        return False  # no hidden neuron, nothing to multiply
     norms = [norm_of(W) or 1.0 for W in (F, *rest)]  # any positive numbers would do: ReLU is homogeneous
     rows = stacked([W / norm for W, norm in zip((F, *rest), norms, strict=True)])
     t, n, outputs = np.asarray(t, dtype=np.float64), F.shape[1], len(rest[-1])
-    if t.shape != (len(rows) - outputs,) or not np.all(np.isfinite(t)) or not np.all(t > 0):
+    if t.shape != (len(rows) - outputs,):
         return False
-    rho = (bound / math.prod(norms)) ** 2
-    M = np.diag(np.concatenate([np.full(n, rho), 2 * t]))
+    diagonal = np.concatenate([np.full(n, (bound / product(norms)) ** 2), 2 * t])
+    if not np.all((diagonal > 1e-100) & (diagonal < 1e100)):  # NaN is neither; beyond, products lose their digits
+        return False
+    M = np.diag(diagonal)
     M[n:] -= t[:, None] * rows[:-outputs]
     M[:, n:] -= (t[:, None] * rows[:-outputs]).T
-    diagonal = np.diag(M).copy()  # before anything cancels, so that each entry of the scaled M errs by a few u at most
     M -= rows[-outputs:].T @ rows[-outputs:]
-    if not np.all(np.isfinite(M)) or not np.all(diagonal > 0):
-        return False
-    M = M / np.sqrt(diagonal[:, None] * diagonal) - 1e-15 * len(M) ** 2 * np.eye(len(M))
+    root = np.sqrt(diagonal)  # before anything cancels, so that each entry of the scaled M errs by a few u at most
+    M = M / root[:, None] / root - 1e-15 * len(M) ** 2 * np.eye(len(M))
     try:
-        np.linalg.cholesky(M)  # completes only where the exact M is positive definite: size^2 u covers its rounding
+        factor = np.linalg.cholesky(M)  # only where the exact M is positive definite: size^2 u covers its rounding
     except np.linalg.LinAlgError:
         return False
-    return True
+    return bool(np.all(np.isfinite(factor)))  # LAPACK completes on NaN
 
 
 def slope_at(x: np.ndarray, E: np.ndarray, W: list[np.ndarray], b: list[np.ndarray]) -> float:

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from neural_lander.certificate.check_files import strange_entries
+
 FILTERS = (3.0, 1.0, 0.3, 0.1)
 """s, time constants that a disturbance may be split by."""
 DECAYED = 1e-13  # relative: where the recursion stops; two equal poles leave some 30 times as much, and it is added
@@ -60,7 +62,18 @@ LABELS = {
 }
 """Unit, norm and status of every number of a tracking bound. What follows from a measured number counts as measured."""
 FOLLOWING = [*LABELS][[*LABELS].index("decay_rate") : [*LABELS].index("verified_flights")]
-OPTIONAL = {"split_time_constant"} | {name for name in LABELS if name.startswith("verified")}
+VERIFIED = {name for name in LABELS if name.startswith("verified")}
+OPTIONAL = {"split_time_constant"} | VERIFIED
+AT_MOST = {
+    "start_s_vertical": "start_s",
+    "disturbance_vertical": "start_level",
+    "disturbance_quantile": "disturbance",
+    "verified_violations": "verified_flights",
+    "verified_height_violations": "verified_flights",
+    "verified_outside_domain": "verified_flights",
+    "verified_time_above_disturbance": "verified_time_above_quantile",
+}
+"""Number -> another that it is part of."""
 
 
 def gains_sha256(Lambda: float, K_v: float, Gamma: float) -> str:
@@ -102,8 +115,10 @@ def decay_rate(lam: float, Gamma: float, dt: float) -> float:
 def kicked(response: np.ndarray, last: int) -> np.ndarray:
     """Largest |response| since a kick of size 1 at any of the first ``last`` steps, at each step."""
     size = np.concatenate([[0.0], np.abs(response[:-1])])  # a kick at step j acts from j + 1 on
-    padded = np.concatenate([np.zeros(last - 1), size])
-    return np.asarray(np.lib.stride_tricks.sliding_window_view(padded, last).max(axis=1))
+    blocks = np.concatenate([np.zeros(last - 1), size, np.zeros(-(len(size) + last - 1) % last)]).reshape(-1, last)
+    before, after = np.maximum.accumulate(blocks, axis=1), np.maximum.accumulate(blocks[:, ::-1], axis=1)[:, ::-1]
+    n = len(size)  # a window of ``last`` steps is the end of a block and the beginning of the next
+    return np.maximum(after.ravel()[:n], before.ravel()[last - 1 : last - 1 + n])
 
 
 def envelopes(
@@ -174,21 +189,9 @@ def tracking_numbers(value: Mapping[str, float], mass: float) -> dict[str, float
 def tracking_problems(tracking: Mapping[str, Any], mass: float) -> Iterator[str]:
     """Claims of a certificate's ``tracking`` that do not follow from its own measured numbers and gains."""
     entries = tracking["entries"]
-    if missing := LABELS.keys() - OPTIONAL - entries.keys():
-        yield f"tracking.{min(missing)} is missing"
+    if strange := list(strange_entries(entries, LABELS, OPTIONAL, "tracking.")):
+        yield from strange
         return
-    for name, entry in entries.items():
-        if (entry["unit"], entry["norm"], entry["status"]) != LABELS.get(name):
-            yield (
-                f"tracking.{name} is labelled {entry['unit']}, {entry['norm']}, {entry['status']}: "
-                f"expected {LABELS.get(name)}"
-            )
-            return
-        value = entry["value"]
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not number or not 0 <= value <= 1e300 or not entry["source"]:
-            yield f"tracking.{name} = {value!r} is no number of at least 0 with a source"
-            return
     value = {name: entry["value"] for name, entry in entries.items()}
     Lam, K_v, Gamma = value["Lambda"], value["K_v"], value["Gamma"]
     times = [value["start_time"], value["settled_time"]]
@@ -205,10 +208,21 @@ def tracking_problems(tracking: Mapping[str, Any], mass: float) -> Iterator[str]
         yield "tracking.split_time_constant stands beside Gamma = 0: only a trim keeps what is slow from adding up"
     if value["input_gap_per_s"] != 0:
         yield f"tracking.input_gap_per_s = {value['input_gap_per_s']!r}: all of the gap stands in input_gap"
-    if value["disturbance_quantile"] > value["disturbance"] or not value["quantile"] < 1:
-        yield "tracking.disturbance_quantile is no quantile of a disturbance that is at most tracking.disturbance"
-    if value.get("verified_violations", 0) > value.get("verified_flights", 0):
-        yield "tracking.verified_violations exceed tracking.verified_flights"
+    if not value["quantile"] < 1 or value.get("verified_time_above_quantile", 0) > 1:
+        yield "tracking.quantile or tracking.verified_time_above_quantile is no share"
+    if VERIFIED & value.keys() and not value.keys() >= VERIFIED:
+        yield f"tracking.{min(VERIFIED - value.keys())} is missing, beside {min(VERIFIED & value.keys())}"
+        return
+    for part, whole in (
+        AT_MOST if "split_time_constant" in value else AT_MOST | {"start_level": "disturbance"}
+    ).items():
+        if value.get(part, 0) > value.get(whole, 0) * (1 + ROUNDING):
+            yield f"tracking.{part} = {value[part]!r} exceeds tracking.{whole} = {value[whole]!r}"
+        if whole == "verified_flights" and (value.get(part, 0) % 1 or value.get(whole, 0) % 1):
+            yield f"tracking.{part} or tracking.{whole} is no count"
+    on, assumed = tracking["measured_on"], tracking["assumed"]
+    if not isinstance(on["what"], str) or not on["flights"] >= 1 or not isinstance(assumed, list) or not assumed:
+        yield f"tracking: measured_on or assumed says nothing: {on['what']!r}, {on['flights']!r}, {assumed!r}"
     true = tracking_numbers(value, mass)
     for name in FOLLOWING:
         claimed = value[name]

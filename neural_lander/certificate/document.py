@@ -12,7 +12,7 @@ import numpy as np
 
 from neural_lander.certificate.check import LABELS
 from neural_lander.certificate.check_files import FORMAT_VERSION
-from neural_lander.certificate.check_slopes import PATTERNS, ROUND_UP, pattern_name
+from neural_lander.certificate.check_slopes import PATTERNS, ROUND_UP, pattern_name, thrust_direction
 from neural_lander.certificate.contraction import farthest_start, iterations_for
 from neural_lander.certificate.evidence import (
     Slope,
@@ -82,11 +82,12 @@ def certify(
     """
     slopes = slopes or product_slopes(network, vehicle)
     thrusts = thrusts or full_range(vehicle)
-    column, bound = float(np.linalg.norm(vehicle.thrust_direction)), {n: s.bound for n, s in slopes.items()}
+    direction, off = thrust_direction(vehicle.rotor_positions, vehicle.rotor_directions)
+    column, bound = float(np.linalg.norm(direction)) + off, {n: s.bound for n, s in slopes.items()}
     patterns = [pattern_name(p) for p in PATTERNS]
     worst = max(patterns, key=bound.__getitem__)
     general = column * bound["lipschitz_rotor_thrust"]
-    factor = min(general, bound[worst]) * ROUND_UP
+    factor = min(general, bound[worst] + off * bound["lipschitz_rotor_thrust"]) * ROUND_UP
     tolerance = TOLERANCE * vehicle.weight
     start = farthest_start(bound["lipschitz_rotor_thrust"], thrusts.high - thrusts.low) * ROUND_UP
     numbers: dict[str, tuple[Any, str]] = {}

@@ -14,6 +14,8 @@ from neural_lander.certificate.check_slopes import (
     input_maps,
     pattern_name,
     product_bound,
+    rounded,
+    thrust_direction,
     without_silent,
 )
 from neural_lander.certificate.lipsdp import lipschitz_bound
@@ -59,9 +61,11 @@ def full_range(vehicle: Vehicle) -> ThrustRange:
 def product_slopes(network: ReluNetwork, vehicle: Vehicle) -> dict[str, Slope]:
     """Product bounds alone, all rotor thrusts: milliseconds."""
     W, b, low, high = network_layers(network, full_range(vehicle))
-    maps = input_maps(W[0].shape[1], vehicle.thrust_direction)
+    maps = maps_of(W, vehicle)
     W = without_silent(W, b, low, high)[0]
-    return {name: Slope(product_bound(W[0] @ E, W[1:]) * ROUND_UP) for name, E in maps.items()}
+    return {
+        name: Slope(product_bound(W[0] @ E, W[1:]) * ROUND_UP + 2 * rounded(W[0], E, W[1:])) for name, E in maps.items()
+    }
 
 
 def proved_slopes(
@@ -90,7 +94,7 @@ def proved_slopes(
     from neural_lander.certificate.cells import climb  # SciPy, which what flies does without
 
     W, b, low, high = network_layers(network, thrusts or full_range(vehicle))
-    maps, (alive, _) = input_maps(W[0].shape[1], vehicle.thrust_direction), without_silent(W, b, low, high)
+    maps, (alive, _) = maps_of(W, vehicle), without_silent(W, b, low, high)
     done, steps = 0, 2 * len(maps)
 
     def step() -> None:
@@ -100,7 +104,8 @@ def proved_slopes(
 
     found: dict[str, Slope] = {}
     for name, E in maps.items():
-        found[name] = Slope(*solve(alive[0] @ E, alive[1:]))
+        bound, t = solve(alive[0] @ E, alive[1:])
+        found[name] = Slope(bound + 2 * rounded(alive[0], E, alive[1:]), t)
         step()
     starts: list[np.ndarray] = []  # what is steep along some inputs is a start for more of them
     worst = 0.0  # of all patterns of saturated rotors: the contraction factor
@@ -136,7 +141,7 @@ def contracting_range(network: ReluNetwork, vehicle: Vehicle, solve: Solver = li
 
     def contracts(share: float) -> bool:
         W, b, low, high = network_layers(network, reach(share))
-        maps = input_maps(W[0].shape[1], vehicle.thrust_direction)
+        maps = maps_of(W, vehicle)
         W = without_silent(W, b, low, high)[0]
         layers = ((W[0] @ maps[pattern_name(p)], W[1:]) for p in PATTERNS)
         return all(min(product_bound(F, rest), solve(F, rest)[0]) < CONTRACTS for F, rest in layers)
@@ -148,6 +153,11 @@ def contracting_range(network: ReluNetwork, vehicle: Vehicle, solve: Solver = li
         middle = (low + high) / 2
         low, high = (middle, high) if contracts(middle) else (low, middle)
     return reach(low)
+
+
+def maps_of(W: list[np.ndarray], vehicle: Vehicle) -> dict[str, np.ndarray]:
+    """The inputs of layers W that each slope is about."""
+    return input_maps(W[0].shape[1], thrust_direction(vehicle.rotor_positions, vehicle.rotor_directions)[0])
 
 
 def network_layers(

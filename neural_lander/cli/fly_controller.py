@@ -10,10 +10,14 @@ from typing import Any
 from firmware_bridge.guidance.guidance import Guidance
 from firmware_bridge.link import CheckResult
 from neural_lander.bundle import Bundle
+from neural_lander.certificate.check_tracking import gains_sha256
+from neural_lander.certificate.tracking import isotropic, values_of
 from neural_lander.control.build import build_controller
 from neural_lander.control.certified import why_not_certified
 from neural_lander.control.controller import Controller
+from neural_lander.control.guard import Guarded
 from neural_lander.control.kinds import ControllerKind, chosen_parameters, controller_named
+from neural_lander.control.trim import Trim
 from neural_lander.control.tuned import load_tuned
 from neural_lander.errors import UserError
 from neural_lander.vehicle import Vehicle
@@ -95,8 +99,8 @@ def _short(value: Any) -> str:
     return "/".join(f"{x:.3g}" for x in value) if isinstance(value, list) else f"{value:.3g}"
 
 
-def check_certificate(bundle: Bundle | None, guidance: Guidance, label: str) -> CheckResult:
-    """Whether what flies is certified for the vehicle and the factor that the loop has."""
+def check_certificate(bundle: Bundle | None, guidance: Guidance, label: str, rate: float) -> CheckResult:
+    """Whether what flies is certified for the vehicle and the factor that the loop has at ``rate`` in Hz."""
     if guidance.controller.uncertified:
         return CheckResult("certificate", True, f"NONE, flown by --uncertified: {guidance.controller.uncertified}")
     factor = guidance.controller.contraction_factor
@@ -105,4 +109,21 @@ def check_certificate(bundle: Bundle | None, guidance: Guidance, label: str) -> 
     if bundle is None or guidance.network is None:
         return CheckResult("certificate", True, f"{label}: no network in it")
     words = f"{bundle.path} is sealed and its certificate holds; contraction factor {factor:.3f}"
-    return CheckResult("certificate", True, words)
+    return CheckResult("certificate", True, f"{words}; {_closed_loop(bundle, guidance.controller, rate)}")
+
+
+def _closed_loop(bundle: Bundle, controller: Controller | Guarded, rate: float) -> str:
+    """For whose gains and step the certificate bounds the closed loop's errors."""
+    loops, law = bundle.certificate["tracking"], controller.tracking
+    if not loops:
+        return "no bound on the closed loop's errors"
+    try:
+        lam, Lam = isotropic(law.gains, controller.vehicle)
+    except UserError:  # gains that differ between axes, which no certificate is about
+        return "its bound on the closed loop's errors is for other gains"
+    digest = gains_sha256(Lam, controller.vehicle.mass * lam, law.gains.Gamma)
+    steps = [values_of(loop)["controller_step"] for loop in loops if loop["gains_sha256"] == digest]
+    if not steps or not isinstance(law.estimate, Trim):
+        return "its bound on the closed loop's errors is for other gains"
+    here = abs(steps[0] * rate - 1) < 1e-6
+    return f"it bounds the closed loop's errors at these gains{'' if here else f', but at {1 / steps[0]:.0f} Hz'}"

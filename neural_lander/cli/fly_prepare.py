@@ -140,7 +140,7 @@ def prepare(options: Options) -> Prepared:
         bounds,
         source,
         opened_with,
-        (chosen.check, check_certificate(bundle, guidance, chosen.kind.label)),
+        (chosen.check, check_certificate(bundle, guidance, chosen.kind.label, options.rate)),
         _metadata(options, bundle, vehicle, source) | chosen.metadata,
     )
 

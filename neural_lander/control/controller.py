@@ -52,15 +52,15 @@ class Controller:
         Of the force that f_a_hat leaves. The default is the trim, by the gains' ``Gamma``.
     iterations : int, optional
         The most passes of the thrust iteration after its first; default: so many that any start ends within the
-        tolerance. A certificate knows better how far off it can start.
+        tolerance. A certificate knows better how far off it can start, and fewer than it counts are refused.
     uncertified : str
         Why a network flies without a certificate, for research; goes into every log.
 
     Raises
     ------
     UserError
-        For a network without a certificate that matches it, the vehicle and the factor, unless ``uncertified`` says
-        why it flies all the same.
+        For a network without a certificate that matches it, the vehicle, factor and iterations, unless
+        ``uncertified`` says why it flies all the same.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Controller:
             raise UserError(
                 f"contraction_factor = {contraction_factor!r} must lie in [0, 1): the thrust would not converge"
             )
-        missing = why_not_certified(self.residual, vehicle, contraction_factor)
+        missing = why_not_certified(self.residual, vehicle, contraction_factor, iterations)
         if missing and not uncertified:
             raise UserError(
                 f"the network must not fly: {missing}; take 'flying' and 'flown_factor' of a bundle from load_bundle, "

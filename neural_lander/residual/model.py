@@ -36,6 +36,8 @@ class Certified:
     contraction_factor: float
     low: float  # N, of each rotor's thrust
     high: float  # N, of each rotor's thrust
+    iterations: int = 0
+    """Fewest passes of the thrust iteration that it promises its tolerance for."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,13 @@ class ReluNetwork:
     state_low: Array  # (n,) in the units of the features
     state_high: Array  # (n,) in the units of the features
     certified: Certified | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        """Weights stay what was hashed: arrays that could be changed in place are copied, and the copies cannot."""
+        for name in ("weights", "biases"):
+            object.__setattr__(self, name, tuple(_fixed(values) for values in getattr(self, name)))
+        for name in ("state_low", "state_high"):
+            object.__setattr__(self, name, _fixed(getattr(self, name)))
 
     @cached_property
     def sha256(self) -> str:
@@ -136,6 +145,14 @@ class ReluNetwork:
 
 
 _Inference = tuple[tuple[Array, Array], tuple[Array, Array], Array, list[Array]]
+
+
+def _fixed(values: Array) -> Array:
+    if not isinstance(values, np.ndarray) or not values.flags.writeable:
+        return values
+    copy = values.copy(order="K")
+    copy.setflags(write=False)
+    return copy
 
 
 def _homogeneous(W: Array, b: Array) -> np.ndarray:
