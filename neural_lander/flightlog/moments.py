@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from itertools import permutations
 
 import numpy as np
-from scipy.signal import butter, lfilter, sosfiltfilt
 
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.flightlog.thrust import rotor_static_thrust
@@ -55,6 +54,8 @@ def rotor_order_shown(log: FlightLog, vehicle: Vehicle, airborne: np.ndarray) ->
     airborne
         ``(N,)`` bool per record: in flight, where the ground exerts no moment.
     """
+    from scipy.signal import butter, lfilter, sosfiltfilt  # what flies reads logs too, and does without
+
     thrust = rotor_static_thrust(log, vehicle)
     if thrust is None or log.body_rates is None:
         return None
