@@ -35,8 +35,6 @@ def constant(values: np.ndarray, like: Array) -> Array:
     """``values`` as an array of the library, dtype and device of ``like``; as they are where they are that already."""
     if type(like) is ndarray or (type(values) is type(like) and values.dtype == like.dtype):
         return values
-    if type(values) is ndarray and not values.flags.writeable:
-        values = values.copy(order="K")  # torch shares memory, and takes none that it may not write
     xp = namespace(like)
     return xp.asarray(values, dtype=like.dtype, device=like.device)
 

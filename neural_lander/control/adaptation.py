@@ -112,8 +112,8 @@ class LastLayerAdaptation:
         """Share in [0, 1] of all of it that is subtracted: the bridge sets it before each step."""
         self._thrusts = thrusts
         self._share, self._mass, self._limit = share, vehicle.mass, self.gains.limit * vehicle.weight
-        self._W0 = np.asarray(network.weights[-1], dtype=np.float64)
-        self._b = np.asarray(network.biases[-1], dtype=np.float64)
+        self._W0 = np.array(network.weights[-1], dtype=np.float64)
+        self._b = np.array(network.biases[-1], dtype=np.float64)
         self.radius = float(np.linalg.norm(self._W0, 2)) * (1 - ROUNDING)
         self._clock, self._lag, self._repeated = Clock(), MotorLag(vehicle), Repetition()
         zeta = 0.5 * (np.asarray(network.state_low, dtype=np.float64) + np.asarray(network.state_high))

@@ -136,7 +136,7 @@ class ReluNetwork:
     @cached_property
     def _numpy(self) -> _Inference:
         """Made once in float64, transposed: clipping range, state columns and bias, thrust columns, later layers."""
-        low, high = (np.asarray(v, dtype=np.float64) for v in (self.state_low, self.state_high))
+        low, high = (np.array(v, dtype=np.float64) for v in (self.state_low, self.state_high))  # torch may write
         n = len(low)
         layers = [_homogeneous(W, b) for W, b in zip(self.weights, self.biases, strict=True)]
         layers[-1] = np.ascontiguousarray(layers[-1][:, :-1])  # whose 1 nobody reads
