@@ -11,12 +11,11 @@ import numpy as np
 
 from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.extension import load_named
-from neural_lander.state import State
-from neural_lander.vehicle import G_VECTOR, Vehicle, load_vehicle
+from neural_lander.vehicle import Vehicle, load_vehicle
 from sim.aerodynamics import AerodynamicEffect, GroundEffect, NearGroundTurbulence, RotorDrag
 from sim.aerodynamics.effect import RandomEffect, ours
 from sim.airframe import Airframe
-from sim.oracle import Oracle
+from sim.oracle import Oracle, level_state
 from sim.sensors import SensorNoise
 from sim.terrain import Flat, Terrain, level_pad
 from sim.world import PyBulletWorld
@@ -110,11 +109,10 @@ def _load_effect(name: str) -> AerodynamicEffect:
 def _answers_differ(effect: AerodynamicEffect) -> bool:
     """Whether a state asked for again, after another one, gives another answer; what fails is named in flight."""
     vehicle, asked = load_vehicle("intel-aero"), copy.deepcopy(effect)
-    speeds, level = np.full(4, vehicle.hover_speed), np.array([1.0, 0.0, 0.0, 0.0])
+    speeds = np.full(4, vehicle.hover_speed)
 
-    def answer(height: float, climb: float) -> list[np.ndarray]:
-        place, velocity = np.array([0.0, 0.0, height + vehicle.gear_clearance]), np.array([0.1, 0.0, climb])
-        state = State(place, velocity, level, np.zeros(3), np.float64(height), specific_force=-G_VECTOR)
+    def answer(height: float, speed: float) -> list[np.ndarray]:
+        state = replace(level_state(vehicle, height), velocity=np.full(3, speed))
         return [np.array(part) for part in asked(state, speeds.copy(), vehicle, Flat())]
 
     try:

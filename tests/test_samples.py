@@ -9,7 +9,7 @@ from scipy.signal import lfilter
 
 from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.flightlog import FlightLog, read_log
-from neural_lander.residual.resample import first_order_lag
+from neural_lander.flightlog.resampling import first_order_lag
 from neural_lander.residual.samples import residual_samples
 from neural_lander.rotation import quaternion_exp
 from neural_lander.rotor_order import AUTOPILOT_X, CRAZYFLIE, as_json

@@ -6,13 +6,13 @@ log shows a wrong one; the network sees each rotor.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from itertools import permutations
 
 import numpy as np
 
 from neural_lander.flightlog.log import FlightLog
+from neural_lander.flightlog.resampling import first_order_lag, linear
 from neural_lander.flightlog.thrust import rotor_static_thrust
 from neural_lander.rotor_order import QUADRANTS_KEY, motors_by_quadrant
 from neural_lander.vehicle import Vehicle
@@ -54,7 +54,7 @@ def rotor_order_shown(log: FlightLog, vehicle: Vehicle, airborne: np.ndarray) ->
     airborne
         ``(N,)`` bool per record: in flight, where the ground exerts no moment.
     """
-    from scipy.signal import butter, lfilter, sosfiltfilt  # what flies reads logs too, and does without
+    from scipy.signal import butter, sosfiltfilt  # what flies reads logs too, and does without
 
     thrust = rotor_static_thrust(log, vehicle)
     if thrust is None or log.body_rates is None:
@@ -66,12 +66,11 @@ def rotor_order_shown(log: FlightLog, vehicle: Vehicle, airborne: np.ndarray) ->
         except (TypeError, ValueError):
             return None  # refused by name where samples are made
     t = np.arange(log.t[0], log.t[-1], PERIOD)
-    thrust = np.column_stack([np.interp(t, log.t, x) for x in thrust.T])
-    if log.rotor_speed is None and vehicle.motor_time_constant > 0:
-        keep = math.exp(-PERIOD / vehicle.motor_time_constant)
-        thrust = lfilter([1 - keep], [1, -keep], thrust - thrust[0], axis=0) + thrust[0]
-    rates = np.column_stack([np.interp(t, log.t, x) for x in log.body_rates.T])
-    inside = _settled(np.interp(t, log.t, airborne.astype(float)) > 0.99)
+    thrust = linear(t, log.t, thrust)
+    if log.rotor_speed is None:
+        thrust = first_order_lag(thrust, PERIOD, vehicle.motor_time_constant)
+    rates = linear(t, log.t, log.body_rates)
+    inside = _settled(linear(t, log.t, airborne.astype(float)) > 0.99)
     if inside.sum() * PERIOD < LEAST_TIME:
         return None
     sections = butter(2, BAND, "bandpass", fs=1 / PERIOD, output="sos")

@@ -20,6 +20,7 @@ from neural_lander.flightlog.log import FlightLog
 from neural_lander.flightlog.mcap_read import Mcap
 from neural_lander.flightlog.px4_bag import PX4_KINDS, px4_topics
 from neural_lander.flightlog.px4_flight import px4_flight
+from neural_lander.flightlog.resampling import linear
 from neural_lander.flightlog.ros_channels import (
     KINDS,
     ROS1_MAGIC,
@@ -170,7 +171,7 @@ def _motion(topics: _Topics) -> dict[str, Stream]:
     topics.require_ours(*frames)
     velocity = twist.values[:, :3]
     if any(word in f"{topics.read['twist']} {frames[1]}".lower() for word in BODY_WORDS):
-        attitude = np.stack([np.interp(twist.t, pose.t, q) for q in pose.values[:, 3:].T], axis=-1)
+        attitude = linear(twist.t, pose.t, pose.values[:, 3:])
         velocity = _turned(attitude, velocity)
     return {
         "position": Stream(pose.t, pose.values[:, :3]),

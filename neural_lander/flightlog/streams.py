@@ -21,6 +21,7 @@ import numpy as np
 from neural_lander.errors import UserError
 from neural_lander.flightlog.gaps import all_gap_words
 from neural_lander.flightlog.log import continuous_quaternions
+from neural_lander.flightlog.resampling import linear
 from neural_lander.rotation import apply, normalise, quaternion_to_matrix
 
 SPLIT = 10.0  # s without a record: another flight, or a clock that jumped; a guess
@@ -220,9 +221,7 @@ def _within(t: np.ndarray, spans: Sequence[tuple[float, float]]) -> np.ndarray:
 def _at(name: str, stream: Stream, t: np.ndarray) -> np.ndarray:
     """Linear interpolation; quaternions are made sign-continuous before."""
     values = continuous_quaternions(stream.values) if name == "attitude" else stream.values
-    if values.ndim == 1:
-        return np.interp(t, stream.t, values)
-    return np.stack([np.interp(t, stream.t, column) for column in values.T], axis=-1)
+    return linear(t, stream.t, values)
 
 
 def remove_steps(values: np.ndarray, after: np.ndarray, steps: np.ndarray) -> np.ndarray:

@@ -30,9 +30,9 @@ UNIDENTIFIED_THRUST_SLOPE = 0.1
 DEFAULT_PATH_WEIGHT = 1.25e-3
 """A trade: without, the contraction factor is proved up to 7 % above what a search reaches, L up to 10 %. As a share of
 the loss that predicting nothing leaves (1.2e-4 in units of the loss on the large Crazyflie, 0.4e-4 on the small one,
-2.5e-4 on the demo's flights) it leaves L 0 to 2 %, over three seeds of each. Under one weight of 1e-4 for all, L of the
-demo's network was 5 % above, at the same errors; 5e-4 costs the small one's landing 7 %, 2e-4 with twice the epochs
-gains the large one's walks 2 %, but its contraction factor can then be proved to 5 % only.
+2.5e-4 on the demo's flights) it leaves L 0 to 2 %, over two or three seeds of each. Under one weight of 1e-4 for all,
+L of the demo's network was 5 % above, at the same errors; 5e-4 costs the small one's landing 7 %, and 2e-4 with twice
+the epochs gains the large one's walks 2 %, but its contraction factor can then be proved to 5 % only.
 """
 CHOICES = {"thrust_input": ("auto", "on", "off"), "bounded": ("all", "thrust"), "layers": ("aol", "projection")}
 

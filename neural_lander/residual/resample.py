@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.signal import butter, lfilter, sosfiltfilt
+from scipy.signal import butter, sosfiltfilt
 
 from neural_lander.errors import UserError
 from neural_lander.flightlog.log import FlightLog
+from neural_lander.flightlog.resampling import linear
 from neural_lander.vehicle import G_VECTOR
 
 SAMPLE_PERIOD = 0.01  # s, the 100 Hz grid that predictions and labels live on
@@ -63,13 +64,6 @@ def finer(t: np.ndarray, t_log: np.ndarray) -> tuple[np.ndarray, int]:
     return t[0] + SAMPLE_PERIOD / factor * np.arange(factor * (len(t) - 1) + 1), factor
 
 
-def linear(t: np.ndarray, t_log: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Records ``(M,)`` or ``(M, k)`` at the times t by linear interpolation."""
-    if values.ndim == 1:
-        return np.interp(t, t_log, values)
-    return np.stack([np.interp(t, t_log, column) for column in values.T], axis=-1)
-
-
 def thinned(values: np.ndarray, factor: int) -> np.ndarray:
     """Every ``factor``-th value of the finer times, filtered there."""
     if factor == 1:
@@ -82,18 +76,6 @@ def gaps(t: np.ndarray, t_log: np.ndarray, longest: float = MAX_GAP) -> np.ndarr
     """True for grid times that lie inside a hole of more than ``longest`` s between two records."""
     after = np.clip(np.searchsorted(t_log, t, side="right"), 1, len(t_log) - 1)
     return (t_log[after] - t_log[after - 1] > longest) & (t > t_log[after - 1]) & (t < t_log[after])
-
-
-def first_order_lag(command: np.ndarray, period: float, time_constant: float) -> np.ndarray:
-    """Response ``(N, k)`` of a first-order lag to commands that are held until the next one; at rest at the first.
-
-    Exact for such commands; without a time constant only held. What is produced at a sample answers to the commands
-    before it: the one that is logged with the sample was computed from it. With a time constant of 57.35 ms it moves by
-    0.16 per 10 ms, the value identified for the Crazyflies.
-    """
-    keep = float(np.exp(-period / time_constant)) if time_constant > 0 else 0.0
-    response, _ = lfilter([0.0, 1 - keep], [1.0, -keep], command, axis=0, zi=command[:1])
-    return np.asarray(response)
 
 
 def zero_phase(values: np.ndarray, cut_off: float) -> np.ndarray:

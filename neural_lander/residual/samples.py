@@ -14,16 +14,15 @@ import numpy as np
 
 from neural_lander.errors import UserError
 from neural_lander.flightlog.log import FlightLog
+from neural_lander.flightlog.resampling import first_order_lag, linear
 from neural_lander.flightlog.thrust import NO_SIGNAL
 from neural_lander.residual.options import DEFAULT_CUT_OFF
 from neural_lander.residual.plausibility import check_fits_vehicle, check_units
 from neural_lander.residual.resample import (
     SAMPLE_PERIOD,
     finer,
-    first_order_lag,
     gaps,
     interpolate,
-    linear,
     specific_force_from_velocity,
     thinned,
     uniform_grid,

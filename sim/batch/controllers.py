@@ -96,8 +96,7 @@ def on_torch(thing: Any, like: torch.Tensor, made: dict[int, Any] | None = None)
     """
     made = {} if made is None else made
     if isinstance(thing, np.ndarray):
-        own = thing if thing.flags.writeable else thing.copy(order="K")  # torch shares memory, and means to write
-        return torch.as_tensor(own, dtype=like.dtype, device=like.device) if thing.dtype.kind == "f" else thing
+        return torch.tensor(thing, dtype=like.dtype, device=like.device) if thing.dtype.kind == "f" else thing
     if isinstance(thing, dict):
         return {key: on_torch(value, like, made) for key, value in thing.items()}
     if isinstance(thing, list) or type(thing) is tuple:

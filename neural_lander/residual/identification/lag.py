@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 from scipy.signal import butter, sosfiltfilt
 
+from neural_lander.flightlog.resampling import first_order_lag
 from neural_lander.residual.identification.blocks import BlockMoments, block_numbers, interval, resamples
 from neural_lander.residual.identification.signals import FlightSignals
-from neural_lander.residual.resample import SAMPLE_PERIOD, first_order_lag
+from neural_lander.residual.resample import SAMPLE_PERIOD
 from neural_lander.vehicle import Vehicle
 
 STEP = 0.01  # s, of both grids

@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from neural_lander.flightlog.resampling import first_order_lag
 from neural_lander.residual.identification.blocks import BlockMoments, block_numbers, pooled, resamples
 from neural_lander.residual.identification.lag import INSTRUMENT_LAGS, LEAST_BLOCKS, LagFit, lagged
 from neural_lander.residual.identification.signals import FlightSignals
-from neural_lander.residual.resample import SAMPLE_PERIOD, first_order_lag
+from neural_lander.residual.resample import SAMPLE_PERIOD
 from neural_lander.units import GRAM_FORCE
 from neural_lander.vehicle import Vehicle
 
