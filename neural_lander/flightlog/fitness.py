@@ -14,6 +14,7 @@ from neural_lander.flightlog.differentiate import VELOCITY_FROM
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.flightlog.moments import rotor_order_shown
 from neural_lander.flightlog.thrust import NO_SIGNAL, relative_thrust, static_thrust
+from neural_lander.flightlog.time_order import thrust_answer
 from neural_lander.rotation import quaternion_to_matrix
 from neural_lander.vehicle import Vehicle
 
@@ -82,6 +83,7 @@ def fit_for_learning(log: FlightLog, vehicle: Vehicle | None = None) -> Fitness:
     _check_excitation(log, vehicle, airborne, verdict)
     if vehicle is not None:
         _check_rotor_order(log, vehicle, airborne, verdict)
+        _check_time_order(log, vehicle, airborne, verdict)
     _check_wholeness(log, verdict)
     return verdict
 
@@ -164,14 +166,8 @@ def _check_coverage(log: FlightLog, vehicle: Vehicle | None, airborne: np.ndarra
     periods = np.minimum(np.gradient(log.t), GAP)
     flight = float(periods[airborne].sum())
     _check_frame(log, vehicle, periods * airborne, verdict)
-    if log.height is not None:
-        height = log.height
-    elif vehicle is not None:
-        height = np.asarray(vehicle.lowest_point(log.position, quaternion_to_matrix(log.attitude)))
-    else:
-        height = log.position[:, 2] - log.position[:, 2].min()
-    below = NEAR if vehicle is None else NEAR_RADII * vehicle.rotor_radius
-    near = float(periods[airborne & (height < below)].sum())
+    low, below = _near_ground(log, vehicle)
+    near = float(periods[airborne & low].sum())
     verdict.figures |= {"flight_s": flight, "near_ground_s": near, "near_ground_below_m": below}
     if flight < LEAST_FLIGHT:
         verdict.reasons.append(f"{flight:.3g} s of flight; at least {LEAST_FLIGHT:g} s are needed")
@@ -228,6 +224,30 @@ def _check_rotor_order(log: FlightLog, vehicle: Vehicle, airborne: np.ndarray, v
             f"{roll:.2f} in roll, {pitch:.2f} in pitch); the log's rotors {order} as 1, 2, 3, 4 of profile "
             f"'{vehicle.name}' would ({best_roll:.2f}, {best_pitch:.2f}): have the log or the profile in that order"
         )
+
+
+def _check_time_order(log: FlightLog, vehicle: Vehicle, airborne: np.ndarray, verdict: Fitness) -> None:
+    low, _ = _near_ground(log, vehicle)
+    answer = thrust_answer(log, vehicle, airborne & ~low)
+    verdict.figures["force_follows_thrust_s"] = None if answer is None else answer.lag
+    if answer is not None and answer.reversed:
+        verdict.refuse(
+            f"the vehicle moves {-1e3 * answer.lag:.0f} ms before its rotors are told to (correlation "
+            f"{answer.correlation:.2f}, {answer.mirrored:.2f} the other way round): the records are in reverse order "
+            "of time, or the clocks of thrust and motion differ by as much"
+        )
+
+
+def _near_ground(log: FlightLog, vehicle: Vehicle | None) -> tuple[np.ndarray, float]:
+    """Which records are low, ``(N,)`` bool, and the gear's height in m below which they are."""
+    if log.height is not None:
+        height = log.height
+    elif vehicle is not None:
+        height = np.asarray(vehicle.lowest_point(log.position, quaternion_to_matrix(log.attitude)))
+    else:
+        height = log.position[:, 2] - log.position[:, 2].min()
+    below = NEAR if vehicle is None else NEAR_RADII * vehicle.rotor_radius
+    return np.asarray(height < below), below
 
 
 def _check_wholeness(log: FlightLog, verdict: Fitness) -> None:
