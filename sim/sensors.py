@@ -19,6 +19,13 @@ from sim.rigid_body import TIME_STEP
 STATE_STREAM, LOG_STREAM, IMU_STREAM = 0x5E5, 0x106, 0x1AC
 
 
+UNIT_KEYS = {
+    "position": "position_m", "velocity": "velocity_m_s", "attitude": "attitude_rad", "body_rates": "body_rates_rad_s",
+    "specific_force": "specific_force_m_s2", "rotor_speed": "rotor_speed_relative", "delay": "delay_steps",
+    "drift": "drift_m", "drift_time": "drift_time_s", "dropout": "dropout_share", "dropout_time": "dropout_time_s",
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class SensorNoise:
     """Standard deviations of white noise per axis, and the age of a state when the controller sees it."""
@@ -40,6 +47,10 @@ class SensorNoise:
     def none(cls) -> SensorNoise:
         """Perfect sensors."""
         return cls(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0)
+
+    def to_json(self) -> dict[str, float | bool]:
+        """All fields as JSON values, the unit in each key."""
+        return {UNIT_KEYS.get(name, name): value for name, value in vars(self).items()}
 
 
 def pose_scale(noise: SensorNoise) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Sensors: stated noise, stated delay, the same draw for every controller with the same seed."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -26,6 +26,13 @@ TRUTH = State(
 def measurements(noise: SensorNoise, seed: int, n: int = N) -> list[State]:
     sensors = Sensors(noise, seed)
     return [sensors.measure(TRUTH) for _ in range(n)]
+
+
+def test_every_field_is_written_with_its_unit() -> None:
+    written = SensorNoise().to_json()
+    plain = {f.name for f in fields(SensorNoise)} & written.keys()
+    assert plain == {"forecast"}  # true or false
+    assert written["position_m"] == 0.001 and len(written) == len(fields(SensorNoise))
 
 
 def test_noise_is_white_and_as_strong_as_stated() -> None:

@@ -222,7 +222,7 @@ def _settings(c: Comparison) -> dict[str, Any]:
             "controller"
         ),
         "effects": [getattr(e, "__name__", type(e).__name__) for e in plant.effects],
-        "sensor_noise": vars(plant.noise),
+        "sensor_noise": plant.noise.to_json(),
         "controller_step_s": TIME_STEP,
         "world": c.world,
         "touchdown": (
