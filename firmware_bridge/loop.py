@@ -7,7 +7,7 @@ repeats an old one.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -19,16 +19,15 @@ from firmware_bridge.estimation.height import HeightSource
 from firmware_bridge.guidance.guidance import Guidance, Step
 from firmware_bridge.guidance.obedience import Obedience
 from firmware_bridge.heard import Heard, View
-from firmware_bridge.link import AttitudeReport, Link, LinkLost, PositionReport, Report
+from firmware_bridge.kept_link import KeptLink, failure
+from firmware_bridge.link import AttitudeReport, Link, PositionReport, Report
 from firmware_bridge.recording.tick_record import MEASURED, TickRecord
 from firmware_bridge.supervisor.decide import decide
 from firmware_bridge.supervisor.limits import Limits, Permission
 from firmware_bridge.supervisor.types import IN_CONTROL, Decision, Memory, Output, Phase, Situation
 from neural_lander.components import dot
-from neural_lander.errors import UserError
 from neural_lander.state import State
 
-REOPEN_PERIOD = 1.0  # s between attempts to open a port that has gone
 GROUND_HEIGHT = 0.1  # m of gear height below which a vehicle that is armed is taken to stand, guess
 
 
@@ -74,24 +73,27 @@ class FlightLoop:
         reopen: Callable[[], Link] | None = None,
         clock: Callable[[], float] | None = None,
     ) -> None:
-        self.link: Link | None = link
-        self.guidance = guidance
+        self._problems: list[str] = []
+        self.guidance, self._kept = guidance, KeptLink(link, self._problems, reopen)
         self.permission, self.limits, self.bounds = permission or Permission(), limits or Limits(), bounds or Bounds()
         self.dry_run, self.checks_passed = dry_run, checks_passed
         self.heard, self.memory = Heard(guidance.vehicle, height), Memory()
-        self._record, self._score, self._reopen, self._clock = record, domain_score, reopen, clock
+        self._record, self._score, self._clock = record, domain_score, clock
         self._controller_alive, self._outdated = True, False
         self._obedience = Obedience()
         self._home: np.ndarray | None = None
-        self._problems: list[str] = []
         self._pending: list[Report] = []
-        self._reopened = -math.inf
         self._start: Callable[[float, State], None] | None = None
+
+    @property
+    def link(self) -> Link | None:
+        """None while the port is gone."""
+        return self._kept.link
 
     def tick(self, now: float, lateness: float = 0.0, abort: bool = False, stop: bool = False) -> TickRecord:
         """One tick at time ``now`` in s; ``abort`` is the key, ``stop`` the user's wish to end."""
         heard = self.heard
-        self._problems += heard.take([*self._pending, *self._poll(now)], now)
+        self._problems += heard.take([*self._pending, *self._kept.poll(now)], now)
         self._pending = []
         view = heard.view(now)
         situation = self._situation(view, lateness, abort, stop)
@@ -101,7 +103,8 @@ class FlightLoop:
         self._note_start(decision, before.phase)
         step = self._control(now, view.state, decision)
         sent = self._send_young(step if decision.output is not Output.NOTHING else None, view, before.fresh)
-        self._request(decision, now)
+        if not self.dry_run:
+            self._kept.request(decision, now)
         ours = account.is_ours(decision) and not self.dry_run
         self._feel(view, sent if ours and decision.phase in IN_CONTROL else None)
         thrust = sent.setpoint.thrust if sent and ours else None
@@ -135,50 +138,20 @@ class FlightLoop:
             problems=tuple(self._problems),
             messages=tuple(heard.messages),
         )
-        self._problems = []
+        self._problems.clear()
         if self._record is not None:
             self._record(record)
         return record
 
     def listen(self, now: float) -> bool:
         """Whether a new state has come since the last tick, by time ``now`` in s; see :func:`realtime.run`."""
-        self._pending += self._poll(now)
+        self._pending += self._kept.poll(now)
         kinds = {type(report) for report in self._pending}
         return AttitudeReport in kinds and (PositionReport in kinds or not self.heard.estimator.has_position)
 
     def close(self) -> None:
         """Release the port."""
-        if self.link is not None:
-            self.link.close()
-            self.link = None
-
-    def _poll(self, now: float) -> Sequence[Report]:
-        if self.link is None and self._reopen is not None and now - self._reopened >= REOPEN_PERIOD:
-            self._reopened = now
-            try:
-                self.link = self._reopen()
-            except (LinkLost, OSError, UserError) as error:
-                self._problems.append(str(error))
-            except Exception as error:  # noqa: BLE001 - as below
-                self._fail("opening the link", error)
-        if self.link is None:
-            return ()
-        try:
-            return self.link.poll(now)
-        except LinkLost as error:
-            self._lose(error)
-        except UserError as error:
-            self._problems.append(str(error))
-        except Exception as error:  # noqa: BLE001 - it may come from outside; a state that does not come grows old
-            self._fail("the link", error)
-        return ()
-
-    def _fail(self, what: str, error: Exception) -> None:
-        self._problems.append(f"{what} failed: {type(error).__name__}: {error}")
-
-    def _lose(self, error: LinkLost) -> None:
-        self._problems.append(str(error))
-        self.close()
+        self._kept.close()
 
     def _situation(self, view: View, lateness: float, abort: bool, stop: bool) -> Situation:
         controlled, state, estimate = self.memory.phase in IN_CONTROL, view.state, view.estimate
@@ -228,7 +201,7 @@ class FlightLoop:
         try:
             return float(self._score(state))
         except Exception as error:  # noqa: BLE001 - it may come from outside, and must not stop the loop
-            self._fail("the domain score", error)
+            self._problems.append(failure("the domain score", error))
             return math.nan
 
     def _feel(self, view: View, sent: Step | None) -> None:
@@ -269,7 +242,7 @@ class FlightLoop:
             step = self.guidance.step(now, state, decision.output, decision.network_share, self.heard.landed)
         except Exception as error:  # noqa: BLE001 - whatever fails in there, the loop must live to hand back
             self._controller_alive = False
-            self._fail("the controller", error)
+            self._problems.append(failure("the controller", error))
             return None
         self._controller_alive = step.finite
         if not step.finite:
@@ -296,41 +269,11 @@ class FlightLoop:
 
     def _send(self, step: Step, now: float) -> bool:
         """Whether the setpoint went out, or would have in a dry run; not where the line had no room for it."""
-        if self.dry_run or self.link is None:
-            return self.dry_run
-        try:
-            return self.link.send(step.setpoint, now)
-        except UserError as error:
-            self._controller_alive = False
-            self._problems.append(f"setpoint refused: {error}")
-        except LinkLost as error:
-            self._lose(error)
-        except Exception as error:  # noqa: BLE001 - what cannot be sent now will hardly be sent in the next tick
-            self._controller_alive = False
-            self._fail("sending", error)
-        return False
-
-    def _request(self, decision: Decision, now: float) -> None:
-        if self.link is None or self.dry_run:
-            return
-        requests = (
-            (decision.take_control, self.link.take_control),
-            (decision.arm, self.link.arm),
-            (decision.hand_back, self.link.hand_back),
-            (decision.disarm, self.link.disarm),
-        )
-        for wanted, request in requests:
-            if not wanted:
-                continue
-            try:
-                request(now)
-            except UserError as error:  # the supervisor asks again, and what it asks besides still goes out
-                self._problems.append(str(error))
-            except LinkLost as error:
-                self._lose(error)
-                return
-            except Exception as error:  # noqa: BLE001 - the same
-                self._fail("a request", error)
+        if self.dry_run:
+            return True
+        sent = self._kept.send(step.setpoint, now)
+        self._controller_alive &= not self._kept.refused
+        return sent
 
 
 def _tilt(estimate: Estimate | None) -> float:

@@ -550,8 +550,8 @@ def test_a_tick_that_was_held_up_sends_nothing_from_the_state_that_has_grown_old
 def test_unplugged_and_plugged_in_again_it_only_watches() -> None:
     f = airborne()
     reopened = FakeLink(VEHICLE, floor=-0.4)
-    f.loop._reopen = lambda: reopened
-    f.loop._reopened = f.clock.now()
+    f.loop._kept._reopen = lambda: reopened
+    f.loop._kept._reopened = f.clock.now()
     f.link.lost = True
     after = f.fly(0.5)
     assert "unplugged" in after[0].problems[0]
