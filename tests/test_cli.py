@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 import types
 import warnings
 from pathlib import Path
@@ -40,18 +39,14 @@ def test_help_lists_every_verb_without_importing_one(capsys: pytest.CaptureFixtu
         assert entry.help in out
 
 
-def test_help_is_fast_and_loads_neither_torch_nor_a_simulator() -> None:
+def test_help_loads_neither_torch_nor_a_simulator() -> None:
+    slow = ("torch", "pybullet", "scipy", "pandas", "mcap", "numpy.testing", "plotly")
     script = (
         "import sys; from neural_lander.cli.main import main; main(['--help']);"
-        "sys.stderr.write(' '.join(m for m in ('torch', 'pybullet', 'scipy', 'pandas', 'mcap') if m in sys.modules))"
+        f"sys.stderr.write(' '.join(m for m in {slow} if m in sys.modules))"
     )
-    seconds = []
-    for _ in range(3):  # the machine may be busy: the fastest counts
-        start = time.perf_counter()
-        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-        seconds.append(time.perf_counter() - start)
-        assert done.stderr == ""
-    assert min(seconds) < 0.5
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
 
 
 def test_version(capsys: pytest.CaptureFixture) -> None:

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from browser import CHROMIUM, seen_by_browser
 from learning_flights import flight
+from rich.console import Console
 
 from neural_lander.bundle import Bundle
 from neural_lander.cli import main as cli
 from neural_lander.cli.output import to_json
+from neural_lander.cli.tables import error_table
 from neural_lander.flightlog import write_mcap
 from neural_lander.pages.fit_figures import flown_and_domain, force_by_height, slope_by_height
 from neural_lander.pages.fit_page import write_fit_page
@@ -140,6 +142,13 @@ def test_outside_the_domain_the_faded_network_is_what_flies(bundle: Bundle, walk
         assert found[f"rmse_{name}_N"] == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-5)
         assert found[f"rmse_{name}_g"] == pytest.approx(found[f"rmse_{name}_N"] / GRAM)
     assert sum(found["outside_by"].values()) == found["samples_outside"]
+    flown = (np.where(score > 1, share, 1.0) * network - samples.label[:, 2])[samples.scored]
+    assert found["as_flown"]["rmse_fa_z_N"] == pytest.approx(np.sqrt(np.mean(flown**2)), rel=1e-5)
+    assert found["as_flown"]["rmse_fa_z_N"] != pytest.approx(result["rmse_fa_z_N"], rel=1e-3)
+    console = Console(width=200)
+    with console.capture() as seen:
+        console.print(error_table(result))
+    assert "network, faded as in flight" in seen.get()
 
 
 def test_the_cause_of_leaving_the_domain_is_named(bundle: Bundle, walks: list[ResidualSamples]) -> None:

@@ -27,6 +27,9 @@ VEHICLE = load_vehicle("intel-aero")
 DATA = Path(__file__).parents[2] / "shared/data/crazyflie_near_ground"
 
 
+SCALES = (1.0, 1.0, 1.0, 1.0, 1.08, 0.9)
+
+
 def changed(log: FlightLog, **fields: object) -> FlightLog:
     columns = {name: getattr(log, name) for name in log.__dataclass_fields__ if name != "warnings"}
     return FlightLog.from_arrays(**(columns | fields))
@@ -65,6 +68,23 @@ def test_a_flight_unlike_the_others_is_named_with_what_is_different(report: dict
     differences = " ".join(report["unlike_the_others"][0]["differences"])
     assert "weight over nominal thrust in hover" in differences
     assert "mean f_a,z out of ground effect" in differences
+
+
+def test_three_flights_are_enough_to_tell_one_whose_thrust_is_wrong_by_a_fifth(logs: Sequence[FlightLog]) -> None:
+    wrong = changed(logs[2], rotor_speed=np.sqrt(1.2) * np.asarray(logs[2].rotor_speed), metadata={"source": "strong"})
+    odd = quality_report([logs[0], logs[1], wrong], VEHICLE)["unlike_the_others"]
+    assert [entry["log"] for entry in odd] == ["strong"]
+    assert "mean f_a,z out of ground effect" in odd[0]["differences"][0]
+
+
+def test_flights_that_are_all_alike_have_no_odd_one_and_unnamed_ones_stay_apart(logs: Sequence[FlightLog]) -> None:
+    hardly = np.sqrt(1.002) * np.asarray(logs[0].rotor_speed)
+    alike = [changed(logs[0], metadata={}) for _ in range(5)] + [changed(logs[0], rotor_speed=hardly, metadata={})]
+    assert quality_report(alike, VEHICLE)["unlike_the_others"] == []
+    strong = [
+        changed(log, rotor_speed=np.sqrt(s) * np.asarray(log.rotor_speed)) for log, s in zip(alike, SCALES, strict=True)
+    ]
+    assert len(quality_report(strong, VEHICLE)["unlike_the_others"]) == 2
 
 
 def test_the_curve_over_height_is_the_ground_effect_that_acted(report: dict[str, Any]) -> None:

@@ -11,21 +11,27 @@ from rich.table import Table
 from neural_lander.residual.evaluation import share_left
 
 NAMES = {
-    "network": "network, as flown",
+    "network": "network",
     "cheeseman_bennett": "Cheeseman-Bennett, fitted",
     "mean": "mean",
     "zero": "zero",
 }
+FADED = "network, faded as in flight"
 
 
 def error_table(report: Mapping[str, Any]) -> Table:
-    """RMSE of f_a,z over all flights of a report, of the network and what it is compared with."""
+    """RMSE of f_a,z over all flights of a report, of the network and what it is compared with.
+
+    The network that flies stands first where the flights leave its domain.
+    """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("f_a,z RMSE")
     for heading in ("all, N", "near ground, N", "all, g", "near ground, g", "bias, N"):
         table.add_column(heading, justify="right")
-    for name, label in NAMES.items():
-        row = report if name == "network" else report["baselines"][name]
+    rows = {label: report if name == "network" else report["baselines"][name] for name, label in NAMES.items()}
+    if report.get("domain", {}).get("samples_outside"):
+        rows = {FADED: report["domain"]["as_flown"], **rows}
+    for label, row in rows.items():
         keys = ("rmse_fa_z_N", "rmse_fa_z_low_N", "rmse_fa_z_g", "rmse_fa_z_low_g", "bias_fa_z_N")
         table.add_row(label, *(_number(row[key]) for key in keys))
     return table

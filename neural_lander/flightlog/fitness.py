@@ -208,7 +208,7 @@ def _check_excitation(log: FlightLog, vehicle: Vehicle | None, airborne: np.ndar
     verdict.figures["thrust_excitation"] = share
     if share is not None and share < LEAST_EXCITATION:
         verdict.reasons.append(
-            f"thrust moves by {100 * share:.2g} % rms between {BAND[0]:g} and {BAND[1]:g} Hz; at least "
+            f"thrust moves by {100 * share:.3g} % rms between {BAND[0]:g} and {BAND[1]:g} Hz; at least "
             f"{100 * LEAST_EXCITATION:g} % are needed (10 % are better), or f_a = m g - T is learned for aerodynamics"
         )
 

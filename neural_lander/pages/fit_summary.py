@@ -167,9 +167,11 @@ def _compared(result: Mapping[str, Any], suffix: str, where: str) -> str:
     ours, zero, law = result[key], result["baselines"]["zero"][key], result["baselines"]["cheeseman_bennett"][key]
     if suffix:
         where += f" (centre of mass below {result['low_below_m']:g} m)"
+    domain = result["domain"]
+    faded = f" ({number(domain['as_flown'][key])} g as it is faded in flight)" if domain["samples_outside"] else ""
     return (
-        f"{where} the network's error is {number(ours)} g where predicting nothing errs {number(zero)} g and the "
-        f"fitted Cheeseman–Bennett law {number(law)} g."
+        f"{where} the network's error is {number(ours)} g{faded} where predicting nothing errs {number(zero)} g and "
+        f"the fitted Cheeseman–Bennett law {number(law)} g."
     )
 
 

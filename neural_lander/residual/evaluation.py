@@ -119,7 +119,7 @@ def _compared(
     predictions: Sequence[Mapping[str, np.ndarray]], flights: Sequence[ResidualSamples], chosen: Sequence[np.ndarray]
 ) -> dict[str, Any]:
     """Errors of the network, and under ``baselines`` those of what it is compared with."""
-    errors = {name: _errors([p[name] for p in predictions], flights, chosen) for name in NAMES}
+    errors = {name: errors_in_f_az([p[name] for p in predictions], flights, chosen) for name in NAMES}
     return {**errors.pop("network"), "baselines": errors}
 
 
@@ -135,7 +135,7 @@ def _flight(samples: ResidualSamples, predictions: Mapping[str, np.ndarray], cho
     }
 
 
-def _errors(
+def errors_in_f_az(
     predictions: Sequence[np.ndarray], flights: Sequence[ResidualSamples], chosen: Sequence[np.ndarray]
 ) -> dict[str, Any]:
     """RMSE and bias of f_a,z over the chosen samples of all flights together."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from neural_lander.residual.domain import Domain, faded
-from neural_lander.residual.evaluation import Predictors, predict, thrust_slope, trimmed
+from neural_lander.residual.evaluation import Predictors, errors_in_f_az, predict, thrust_slope, trimmed
 from neural_lander.residual.samples import ResidualSamples
 from neural_lander.residual.scoring import GRAM
 from neural_lander.residual.trim import Trim, flight_trim, no_trim, trim_reference
@@ -88,9 +88,11 @@ def outside_domain(
 ) -> dict[str, Any]:
     """Share of the scored samples outside the domain, and errors there of no, the whole and the faded network.
 
-    Each gets the trim from its own errors. The faded one is what flies. Without a trim the bias of the flights is in
-    all three, which no fade-out can know; it is given beside them.
+    Each gets the trim from its own errors. The faded one is what flies; its errors over all scored samples are under
+    ``as_flown``. Without a trim the bias of the flights is in all three, which no fade-out can know; it is given beside
+    them.
     """
+    as_flown: list[np.ndarray] = []
     errors: dict[str, list[np.ndarray]] = {"none": [], "whole": [], "faded": []}
     scored, causes, largest = 0, np.zeros(len(CAUSES), dtype=int), 0.0
     beyond = []
@@ -102,7 +104,10 @@ def outside_domain(
         whole = predict(predictors.network, samples)
         flown = faded(whole, np.asarray(domain.share(score)), domain.rest)
         for name, p in (("none", np.zeros_like(whole)), ("whole", whole), ("faded", flown)):
-            errors[name].append((p + trim(samples.label - p, high, low) - samples.label)[outside, 2])
+            with_trim = p + trim(samples.label - p, high, low)
+            errors[name].append((with_trim - samples.label)[outside, 2])
+            if name == "faded":
+                as_flown.append(with_trim)
         scored += int(samples.scored.sum())
         beyond.append(domain.thrust_beyond(samples.rotor_thrust.sum(axis=1))[samples.scored])
         causes += np.bincount(_cause(domain, samples)[outside], minlength=len(CAUSES))
@@ -118,6 +123,7 @@ def outside_domain(
         "samples_beyond_thrust": int((thrust > 0).sum()),
         "furthest_beyond_thrust_N": float(thrust.max(initial=0.0)),
     }
+    result["as_flown"] = errors_in_f_az(as_flown, flights, [f.scored for f in flights])
     for name, parts in errors.items():
         error = np.concatenate(parts)
         rmse = float(np.sqrt(np.mean(error**2))) if count else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -15,6 +16,7 @@ from neural_lander.residual.quality.coverage import covered, grid, height_bands,
 from neural_lander.residual.quality.flight_quality import FlightQuality, flight_quality
 from neural_lander.residual.quality.holes import what_to_fly
 from neural_lander.residual.quality.summary import summary
+from neural_lander.residual.retraining.poison import BIAS_TOLERANCE
 from neural_lander.residual.trim import trim_height, trim_reference
 from neural_lander.vehicle import Vehicle
 
@@ -24,16 +26,35 @@ CURVE_EDGES = (0.0, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.125, 0.15, 
 CLIMBING = 0.1  # m/s of vertical speed from which samples count as rising or sinking
 LEAST_IN_BIN = 20  # samples: a mean over fewer is noise
 ODD = 3.5  # robust standard deviations from the other flights' median (Iglewicz and Hoaglin 1993)
+PER_WEIGHT = "% of the weight"
+MOST_BIAS = BIAS_TOLERANCE[1]  # of the weight
 LEAST_FLIGHTS = 5  # for a spread that says what is odd
+FEWEST_FLIGHTS = 3  # among which one that is off by ``most`` is told from the others
 Find = Callable[[dict[str, Any]], float | None]
-COMPARED: tuple[tuple[str, str, Find], ...] = (
-    ("mean f_a,z out of ground effect", "% of the weight", lambda f: f["bias_fa_z_N"]),
-    ("label noise above 5 Hz", "% of the weight", lambda f: f["label_noise_N"]),
-    ("weight over nominal thrust in hover", "%", lambda f: _of(f["thrust_scale"], "hover_ratio")),
-    ("tilt or accelerometer error", "deg", lambda f: f["accelerometer"].get("error_as_tilt_deg")),
-    ("height above the reference", "mm", lambda f: f["hang_above_reference_m"]),
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A figure that the flights of one vehicle share."""
+
+    name: str
+    unit: str
+    """In which it is shown, and the limits are meant."""
+    find: Find
+    """In a flight's figures."""
+    least: float
+    """Standard deviation between flights that is nothing odd, however alike the others are; a guess."""
+    most: float = np.inf
+    """From the median, what is odd however unlike the others are."""
+
+
+COMPARED = (
+    Compared("mean f_a,z out of ground effect", PER_WEIGHT, lambda f: f["bias_fa_z_N"], 0.5, 100 * MOST_BIAS),
+    Compared("label noise above 5 Hz", PER_WEIGHT, lambda f: f["label_noise_N"], 0.1),
+    Compared("weight over nominal thrust in hover", "%", lambda f: _of(f["thrust_scale"], "hover_ratio"), 0.5),
+    Compared("tilt or accelerometer error", "deg", lambda f: f["accelerometer"].get("error_as_tilt_deg"), 0.2),
+    Compared("height above the reference", "mm", lambda f: f["hang_above_reference_m"], 2.0),
 )
-"""Figure in words, unit in which it is shown, and how to find it in a flight's figures."""
 
 
 def quality_report(
@@ -147,21 +168,22 @@ def _binned(h: np.ndarray, f: np.ndarray) -> list[tuple[float | None, float | No
 
 def _unlike(flights: Sequence[FlightQuality], weight: float) -> list[dict[str, Any]]:
     """Flights with a figure far from those of the others, with what is different in words."""
-    found: dict[str, list[str]] = {}
-    factors = {"% of the weight": 100 / weight, "%": 100.0, "mm": 1e3, "deg": 1.0}
-    for name, unit, find in COMPARED:
-        pairs = [(f.figures["log"], find(f.figures)) for f in flights]
-        known = [(log, factors[unit] * value) for log, value in pairs if value is not None]
-        if len(known) < LEAST_FLIGHTS:
+    found: dict[int, list[str]] = {}
+    factors = {PER_WEIGHT: 100 / weight, "%": 100.0, "mm": 1e3, "deg": 1.0}
+    for c in COMPARED:
+        pairs = [(k, c.find(flight.figures)) for k, flight in enumerate(flights)]
+        known = [(k, factors[c.unit] * value) for k, value in pairs if value is not None]
+        if len(known) < FEWEST_FLIGHTS:
             continue
         values = np.array([value for _, value in known])
         middle = float(np.median(values))
         spread = 1.4826 * float(np.median(np.abs(values - middle)))
-        for log, value in known:
-            if spread > 0 and abs(value - middle) > ODD * spread:
-                text = f"{name} {value:.3g} {unit} where {middle:.3g} ± {spread:.2g} is typical"
-                found.setdefault(log, []).append(text)
-    return [{"log": log, "differences": texts} for log, texts in found.items()]
+        usual = ODD * max(spread, c.least) if len(known) >= LEAST_FLIGHTS else np.inf
+        for k, value in known:
+            if abs(value - middle) > min(usual, c.most):
+                text = f"{c.name} {value:.3g} {c.unit} where {middle:.3g} ± {spread:.2g} is typical"
+                found.setdefault(k, []).append(text)
+    return [{"log": flights[k].figures["log"], "differences": found[k]} for k in sorted(found)]
 
 
 def _of(figures: dict[str, Any] | None, key: str) -> float | None:
