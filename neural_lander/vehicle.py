@@ -115,7 +115,17 @@ class Vehicle:
         return hashlib.sha256(b"".join(n.tobytes() for n in numbers)).hexdigest()
 
     def with_(self, **changes: Any) -> Vehicle:
-        """A copy with other values, e.g. ``vehicle.with_(mass=1.6)``; the profile text no longer applies."""
+        """A copy with other values, e.g. ``vehicle.with_(mass=1.6)``; the profile text no longer applies.
+
+        Raises
+        ------
+        UserError
+            Where a number is outside the range that a profile may have it in.
+        """
+        for name in changes.keys() & _SCALARS.keys():
+            unit, low, high = _SCALARS[name]
+            if not low < changes[name] <= high:
+                raise UserError(f"{name} = {changes[name]!r} {unit} must be a number in ({low:g}, {high:g}]")
         return replace(self, text="", **changes)
 
 

@@ -20,6 +20,8 @@ from sim.sensors import SensorNoise
 from sim.terrain import Flat, Terrain, level_pad
 from sim.world import PyBulletWorld
 
+LARGEST_SCALE = 10.0  # of what is true over what is believed: beyond it is a wrong unit, not a wrong vehicle
+
 
 def default_effects() -> tuple[AerodynamicEffect, ...]:
     """Ground effect with fountain, rotor drag, turbulence near the ground."""
@@ -42,6 +44,11 @@ class Plant:
     """True over believed thrust at the same rotor speed."""
     motor_time_constant: float | None = None  # s
     """The true one; None where it is as believed."""
+
+    def __post_init__(self) -> None:
+        for name in ("mass_scale", "thrust_scale"):
+            if not 0.0 < getattr(self, name) <= LARGEST_SCALE:
+                raise UserError(f"{name} = {getattr(self, name)!r} must lie in (0, {LARGEST_SCALE:g}]; 1 is as told")
 
     @property
     def true_vehicle(self) -> Vehicle:

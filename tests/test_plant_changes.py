@@ -101,3 +101,10 @@ def test_every_change_builds_a_world_that_flies(key: str) -> None:
 def test_what_is_no_change_is_refused_with_the_remedy(text: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         PlantChange.parse(text)
+
+
+@pytest.mark.parametrize("name", ["mass_scale", "thrust_scale"])
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), 1000.0])
+def test_a_plant_without_mass_or_thrust_is_refused(name: str, value: float) -> None:
+    with pytest.raises(UserError, match=rf"{name} = .* must lie in \(0, 10\]"):
+        Plant(load_vehicle("intel-aero"), **{name: value})

@@ -168,6 +168,13 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
         load_vehicle(path)
 
 
+@pytest.mark.parametrize("change", [{"mass": -1.0}, {"mass": np.nan}, {"motor_time_constant": 30.0}])
+def test_a_number_changed_in_a_program_is_held_to_the_same_range(change: dict[str, float]) -> None:
+    name, value = next(iter(change.items()))
+    with pytest.raises(UserError, match=rf"{name} = {value!r} .* must be a number in \(0, "):
+        load_vehicle("intel-aero").with_(**change)
+
+
 @pytest.mark.parametrize("name", ["crazyflie-21", "crazyflie-parrot"])
 def test_the_motor_curve_agrees_with_its_formula_and_its_inverse(name: str) -> None:
     """Grams from the data set's formula with p = PWM/65536; the inverse takes the rising branch."""
