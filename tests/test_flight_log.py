@@ -60,3 +60,25 @@ def test_what_is_no_number_is_refused_by_its_field(changes: dict[str, object], m
 def test_numbers_of_any_kind_are_taken() -> None:
     assert made(height=np.array([0, 1, 2, 3], dtype=np.uint8)).height.tolist() == [0.0, 1.0, 2.0, 3.0]
     assert made(height=np.array([0, 1.5, 2, 3], dtype=object)).height.tolist() == [0.0, 1.5, 2.0, 3.0]
+
+
+def test_some_records_are_a_log_of_their_own() -> None:
+    log = made(battery_voltage=np.arange(N) + 10.0, metadata={"source": "a"})
+    part = log.where(log.battery_voltage > 10.5)
+    assert_allclose(part.t, SECONDS[1:] - SECONDS[1])
+    assert_allclose(part.battery_voltage, [11.0, 12.0, 13.0])
+    assert part.height is None and part.source == "a" and part.attitude.shape == (3, 4)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        ([0, 1], "4 truth values, not int64 of shape"),
+        (np.ones(3, dtype=bool), r"of shape \(3,\)"),
+        (np.arange(N) == 1, "holds 1 records"),
+        (np.zeros(N, dtype=bool), "holds 0 records"),
+    ],
+)
+def test_what_chooses_no_log_is_refused(chosen: object, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        made().where(chosen)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from numbers import Real
 from typing import TYPE_CHECKING, Any
@@ -144,6 +144,20 @@ class FlightLog:
             source = str(rest.get("metadata", {}).get("source", ""))
             arrays["attitude"] = continuous_quaternions(arrays["attitude"], source)
         return cls(**arrays, **rest)
+
+    def where(self, chosen: Any) -> FlightLog:
+        """The chosen records, ``(N,)`` bool, as a log whose time begins at the first of them; what is left out is a hole.
+
+        Raises
+        ------
+        UserError
+            Where there is not one truth value for each record, or fewer than 2 are chosen.
+        """
+        mask = np.asarray(chosen)
+        if mask.dtype != bool or mask.shape != self.t.shape:
+            raise UserError(f"where() takes {len(self.t)} truth values, not {mask.dtype} of shape {mask.shape}")
+        columns = {name: getattr(self, name)[mask] for name in COLUMNS if getattr(self, name) is not None}
+        return replace(self, **{**columns, "t": columns["t"] - columns["t"][:1]})
 
     def to_dataframe(self) -> pandas.DataFrame:
         """One row per record; columns ``name_component``, units and frames in ``COLUMNS``."""
