@@ -146,7 +146,7 @@ class FlightLog:
         return cls(**arrays, **rest)
 
     def where(self, chosen: Any) -> FlightLog:
-        """The chosen records, ``(N,)`` bool, as a log whose time begins at the first of them; what is left out is a hole.
+        """The chosen records, ``(N,)`` bool, as a log whose time begins at the first of them; holes are left between.
 
         Raises
         ------
