@@ -12,7 +12,8 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from neural_lander.bundle import Bundle, bundle_contents, load_bundle
+from neural_lander.bundle import Bundle, load_bundle
+from neural_lander.bundle_contents import bundle_contents
 from neural_lander.bundle_files import check_bundle_destination, read_files, read_parts, write_files
 from neural_lander.bundle_history import History, appended, read_history, version, with_history
 from neural_lander.certificate import check
