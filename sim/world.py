@@ -62,9 +62,7 @@ class _Client:
 
                 self.id = pybullet.connect(pybullet.DIRECT)
         except ImportError as error:
-            raise UserError(
-                "the PyBullet world needs pybullet (Python 3.11): pip install 'neural-lander[sim]'"
-            ) from error
+            raise UserError(f"the PyBullet world needs pybullet: {_how_to_get_it()}") from error
         self.module = pybullet
 
     def __getattr__(self, name: str) -> Any:
@@ -72,6 +70,16 @@ class _Client:
         bound = partial(value, physicsClientId=self.id) if callable(value) else value
         self.__dict__[name] = bound
         return bound
+
+
+def _how_to_get_it() -> str:
+    running = sys.version_info[:2]
+    if running >= (3, 12):
+        return (
+            f"it has wheels up to Python 3.11 only, and this is {running[0]}.{running[1]}; the batched world does "
+            "without (compare --world batched --bundle B, of flights that were collected elsewhere)"
+        )
+    return "pip install 'neural-lander[sim]'"
 
 
 class PyBulletWorld:

@@ -113,6 +113,29 @@ def test_a_missing_module_of_ours_is_a_bug_and_shows_as_one(verb) -> None:
         cli.main(["train"])
 
 
+@pytest.mark.parametrize(
+    ("verb", "missing", "extras"),
+    [
+        ("logs", "plotly", "logs"),
+        ("logs", "scipy", "train"),
+        ("emulate", "scipy", "sim"),
+        ("demo", "joblib", "train,sim"),
+        ("compare", "torch", "train,sim"),
+        ("train", "plotly", "train"),
+        ("certify", "cvxpy", "certify"),
+        ("compare", "distributed", "cluster"),
+    ],
+)
+def test_a_missing_module_names_all_that_the_verb_asks_for(verb: str, missing: str, extras: str) -> None:
+    assert cli._remedy(verb, missing) == f"{verb} needs {missing}: pip install 'neural-lander[{extras}]'"
+
+
+def test_what_a_verb_asks_for_is_there_to_be_had() -> None:
+    assert cli.NEEDS.keys() <= cli.VERBS.keys()
+    offered = {extra for extras in cli.EXTRAS.values() for extra in extras}
+    assert {extra for extras in cli.NEEDS.values() for extra in extras} <= offered
+
+
 def test_pybullet_on_a_newer_python_is_not_promised(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "version_info", (3, 13, 1))
     assert "up to Python 3.11 only (this is 3.13)" in cli._remedy("demo", "pybullet")

@@ -27,6 +27,14 @@ def log() -> FlightLog:
     return replace(flight(VEHICLE, 30.0), height=None, metadata={"height_source": "range finder"})
 
 
+@pytest.mark.parametrize("scale", [1e3, 100.0, 1 / 0.3048, 0.0])
+def test_a_height_in_another_unit_is_refused(log: FlightLog, scale: float) -> None:
+    height = log.position[:, 2] - VEHICLE.gear_clearance
+    assert not fit_for_learning(replace(log, height=height), VEHICLE).useless
+    reasons = fit_for_learning(replace(log, height=scale * height), VEHICLE).useless
+    assert len(reasons) == 1 and "times as far as position z: are both in m" in reasons[0]
+
+
 def test_a_flight_with_dither_near_the_ground_is_fit(log: FlightLog) -> None:
     for vehicle in (VEHICLE, None):
         verdict = fit_for_learning(log, vehicle).as_json()

@@ -44,14 +44,24 @@ VERBS: Mapping[str, Verb] = {
     "emulate": Verb("neural_lander.cli.emulate:emulate", "Run an autopilot and its vehicle behind a pseudo-terminal."),
 }
 
-# Module that may be missing -> extra that brings it. What is not here belongs to the base install.
-EXTRAS: Mapping[str, str] = {
-    "torch": "train", "scipy": "train", "pandas": "train", "joblib": "train", "plotly": "train",
-    "pybullet": "sim", "pybullet_utils": "sim", "pyarrow": "sim",
-    "distributed": "cluster",
-    "cvxpy": "certify",
-    "pyulog": "logs", "rosbags": "logs", "matplotlib": "logs",
-}  # fmt: skip
+# Verb -> extras that it asks for beside the base install, for the whole of it.
+NEEDS: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("demo", "compare", "tune"), ("train", "sim")),
+    **dict.fromkeys(("collect", "emulate"), ("sim",)),
+    **dict.fromkeys(("train", "retrain", "evaluate", "ablate", "certify"), ("train",)),
+    "logs": ("logs",),
+}
+
+# Module that may be missing -> extras that bring it. What is not here belongs to the base install.
+EXTRAS: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("scipy", "pandas", "joblib"), ("train", "sim")),
+    "plotly": ("train", "sim", "logs"),
+    "torch": ("train",),
+    **dict.fromkeys(("pybullet", "pybullet_utils", "pyarrow", "gymnasium"), ("sim",)),
+    "distributed": ("cluster",),
+    "cvxpy": ("certify",),
+    **dict.fromkeys(("pyulog", "rosbags", "matplotlib"), ("logs",)),
+}
 
 
 class Verbs(TyperGroup):
@@ -162,7 +172,9 @@ def _remedy(verb: str, missing: str) -> str:
     if missing.startswith("pybullet") and sys.version_info >= (3, 12):
         running = "{}.{}".format(*sys.version_info)
         return f"{verb} needs pybullet, which has wheels up to Python 3.11 only (this is {running}): use Python 3.11"
-    return f"{verb} needs {missing}: pip install 'neural-lander[{EXTRAS[missing]}]'"
+    brings, whole = EXTRAS[missing], NEEDS.get(verb, ())
+    extras = whole if set(whole) & set(brings) else brings[:1]
+    return f"{verb} needs {missing}: pip install 'neural-lander[{','.join(extras)}]'"
 
 
 def _one_line(otherwise: Callable[..., None]) -> Callable[..., None]:

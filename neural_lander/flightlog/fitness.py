@@ -35,6 +35,9 @@ UPRIGHT = 0.5  # cosine of the tilt: beyond 60 degrees at the end it crashed
 MOST = 0.5  # of the flight: what is wrong for longer is no crash and no dip, but a frame that is misread
 UNDER = 0.3  # m: a floor that is not at z = 0 by more than that holds no ground effect either; a guess
 LEAST_TRAVEL = 0.1  # m, of the height's standard deviation: beyond noise and a rangefinder's steps; a guess
+LEVEL = 0.9  # correlation of height and z from which the floor is level; a guess
+LEVEL_RATIO = 2.0  # between how far they move over one: feet are 3.3; a guess
+MOST_RATIO = 20.0  # the same over any other; a guess
 OPPOSED = -0.5  # correlation of height and z: a floor with steps weakens it, and turns it round nowhere; a guess
 Z_DOWN = 'does z point down? Then a column map says world = "NED"'
 NO_HEIGHT = ("barometer", "GPS")
@@ -188,10 +191,7 @@ def _check_frame(log: FlightLog, vehicle: Vehicle | None, seconds: np.ndarray, v
     elif R[-1, 2, 2] < UPRIGHT:
         verdict.reasons.append("the log ends on its side or upside down: a crash")
     if log.height is not None:
-        if min(np.std(log.height), np.std(z)) > LEAST_TRAVEL:
-            together = float(np.corrcoef(log.height, z)[0, 1])
-            if together < OPPOSED:
-                verdict.refuse(f"height rises while position z falls (correlation {together:.2f}): {Z_DOWN}")
+        _check_against(log.height, z, verdict)
         return
     gear = z if vehicle is None else np.asarray(vehicle.lowest_point(log.position, R))
     under = float(seconds[gear < -UNDER].sum()) / flight
@@ -199,6 +199,19 @@ def _check_frame(log: FlightLog, vehicle: Vehicle | None, seconds: np.ndarray, v
         what = "position z" if vehicle is None else "the gear"
         verdict.refuse(
             f"{what} is more than {UNDER:g} m below the ground, z = 0, for {100 * under:.0f} % of the flight: {Z_DOWN}"
+        )
+
+
+def _check_against(height: np.ndarray, z: np.ndarray, verdict: Fitness) -> None:
+    """Whether height goes with position z as over a floor, be it with steps: the same way, and about as far."""
+    spread, spread_z = float(np.std(height)), float(np.std(z))
+    together = float(np.corrcoef(height, z)[0, 1]) if min(spread, spread_z) > LEAST_TRAVEL else 0.0
+    if together < OPPOSED:
+        verdict.refuse(f"height rises while position z falls (correlation {together:.2f}): {Z_DOWN}")
+    ratio, most = spread / max(spread_z, LEAST_TRAVEL), LEVEL_RATIO if together > LEVEL else MOST_RATIO
+    if ratio > most or (spread_z > LEAST_TRAVEL and ratio < 1 / most):
+        verdict.refuse(
+            f"height moves {ratio:.3g} times as far as position z: are both in m, and does the sensor answer?"
         )
 
 
