@@ -120,7 +120,7 @@ def test_small_steps_follow_the_differential_equations_of_neural_fly() -> None:
     assert_allclose(adaptation.A, expected, atol=0.01 * np.abs(expected).max())
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10**6), size=st.floats(-2, 3), forget=st.floats(0, 5))
 def test_whatever_is_measured_the_iteration_contracts_as_certified(seed: int, size: float, forget: float) -> None:
     """Forces and errors up to a thousand newtons: the slope of the adapted network stays below L_u, by search."""

@@ -138,7 +138,7 @@ def test_the_seed_of_esc_status_follows_from_its_definition() -> None:
 
 
 @given(st.lists(st.binary(max_size=700), max_size=8))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_bytes_are_taken_and_few_are_kept(chunks) -> None:
     parsed(chunks)
 

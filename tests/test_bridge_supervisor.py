@@ -120,7 +120,7 @@ def situations(sequence: tuple[int, bool, list[dict]]) -> list[Situation]:
     return made
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(sequences, permissions)
 def test_whatever_happens_these_hold(sequence: tuple[int, bool, list[dict]], permission: Permission) -> None:
     made = situations(sequence)
@@ -166,7 +166,7 @@ def test_random_sequences_reach_every_phase() -> None:
     """Otherwise the property above would be empty."""
     reached: set[Phase] = set()
 
-    @settings(max_examples=1000, deadline=None, derandomize=True, database=None)
+    @settings(max_examples=1000, derandomize=True, database=None)
     @given(sequences, permissions)
     def collect(sequence: tuple[int, bool, list[dict]], permission: Permission) -> None:
         reached.update(d.phase for d in run(situations(sequence), permission))

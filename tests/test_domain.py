@@ -57,7 +57,7 @@ def test_the_score_is_the_largest_deviation_in_ranges(at: State, expected: float
     if expected == 1.0:
         assert score <= 1.0 + 1e-9
     else:
-        assert score == pytest.approx(expected, rel=0.03)  # the table has steps of a centimetre
+        assert score == pytest.approx(expected, rel=1e-9)
 
 
 def test_one_vehicle_and_a_batch_of_either_library_have_one_score() -> None:
@@ -72,6 +72,19 @@ def test_one_vehicle_and_a_batch_of_either_library_have_one_score() -> None:
     tensors = [torch.tensor(a) for a in (position, v, q, position, h)]
     np.testing.assert_allclose(DOMAIN.score(State(*tensors)).numpy(), single, rtol=1e-9)
     np.testing.assert_allclose(DOMAIN.share(batch), [DOMAIN.share(s) for s in single], rtol=1e-9)
+
+
+def test_the_score_changes_with_height_as_little_as_the_ranges_do() -> None:
+    heights = np.linspace(0.0, 1.0, 5001)
+    scores = np.array([float(DOMAIN.score(state(h, (0.0, 0.0, -1.5)))) for h in heights])
+    middle, half = (np.interp(heights, DOMAIN.height, c) for c in (DOMAIN.v_z.mean(1), np.diff(DOMAIN.v_z)[:, 0] / 2))
+    np.testing.assert_allclose(scores, np.abs(-1.5 - middle) / half, rtol=1e-9)
+
+
+def test_a_height_that_is_no_number_leaves_none_of_the_force() -> None:
+    nowhere = state(float("nan"))
+    assert np.isnan(DOMAIN.score(nowhere))
+    assert np.isnan(FadingResidual(ConstantResidual((0.0, 0.0, 2.0)), DOMAIN).at(nowhere)(np.full(4, 3.0))).all()
 
 
 def test_inside_nothing_is_faded_and_beyond_its_end_the_bias_of_the_flights_is_left() -> None:

@@ -107,7 +107,7 @@ def test_a_tight_bound_is_met_because_it_binds() -> None:
     assert slope.max() > 0.01
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(1, 12), st.integers(1, 12), st.integers(0, 2**31), st.floats(1e-3, 1e3))
 def test_an_almost_orthogonal_layer_never_stretches(rows: int, columns: int, seed: int, size: float) -> None:
     P = size * np.random.default_rng(seed).normal(size=(rows, columns))

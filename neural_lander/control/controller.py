@@ -114,7 +114,11 @@ class Controller:
         self._f_a_hat: Array = np.zeros(3)
 
     def __call__(self, t: float, state: State, reference: Reference) -> Array:
-        """Rotor speeds in rad/s, ``(..., 4)``, at time t in s. What was asked for is in :attr:`wanted`."""
+        """Rotor speeds in rad/s, ``(..., 4)``, at time t in s. What was asked for is in :attr:`wanted`.
+
+        A state or reference that holds NaN gives speeds that are NaN, and nothing of it is remembered: the next whole
+        state is flown as if it had not been. Whoever sends the speeds on has to look.
+        """
         R = state.rows
         self.tracking.estimate.observe(t, state, self.flown_thrust, self._f_a_hat)
         f_a_hat = self.residual.at(state)

@@ -14,6 +14,7 @@ above it, so that every bound on the slope in thrust still holds.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -71,14 +72,26 @@ class Domain:
 
     @cached_property
     def _table(self) -> np.ndarray:
-        """(rows, 4) at every centimetre: middle and half width of v_z, lateral speed, sine of tilt."""
+        """(rows, 4) at every centimetre: middle and half width of v_z, lateral speed, sine of tilt; between, linear."""
         h = np.arange(self.height[0], self.height[-1] + TABLE_STEP, TABLE_STEP)
         middle, half = self.v_z.mean(axis=1), np.diff(self.v_z, axis=1)[:, 0] / 2
         return np.stack([np.interp(h, self.height, c) for c in (middle, half, self.lateral_speed, self.tilt)], axis=1)
 
     @cached_property
     def _rows(self) -> list[list[float]]:
-        return [list(map(float, row)) for row in self._table]
+        """(rows, 8): those of the table, and what is added to each on the way to the next."""
+        onward = np.diff(self._table, axis=0, append=self._table[-1:])
+        return [list(map(float, row)) for row in np.hstack([self._table, onward])]
+
+    def _ranges_at(self, place: float) -> tuple[float, float, float, float]:
+        """The table's numbers between two of its rows, for one vehicle."""
+        if math.isnan(place):
+            return place, place, place, place  # the score is NaN then, and what is faded by it
+        place = min(max(place, 0.0), len(self._rows) - 1.0)
+        k = int(place)
+        part = place - k
+        a, b, c, d, to_a, to_b, to_c, to_d = self._rows[k]
+        return a + part * to_a, b + part * to_b, c + part * to_c, d + part * to_d
 
     def score(self, state: Observed) -> Any:
         """How far a state is from what was flown: at most 1 inside, ``(...)``."""
@@ -88,15 +101,17 @@ class Domain:
         low, high = float(self.height[0]), float(self.height[-1])
         if isinstance(vx, float):
             h = float(state.height)
-            k = min(max(int((h - low) / TABLE_STEP + 0.5), 0), len(self._rows) - 1)
-            middle, half, lateral, tilt = self._rows[k]
+            middle, half, lateral, tilt = self._ranges_at((h - low) / TABLE_STEP)
             outside = 1 + max((low - h) / BELOW, (h - high) / (high - low))
             return max(abs(vz - middle) / half, lateral2**0.5 / lateral, tilt2**0.5 / tilt, outside)
         xp = namespace(state.velocity)
         h, table = state.height, constant(self._table, state.velocity)
-        k = xp.astype(xp.clip((h - low) / TABLE_STEP + 0.5, 0, len(self._table) - 1), xp.int64)
-        middle, half, lateral, tilt = (xp.take(table[:, c], xp.reshape(k, (-1,))) for c in range(4))
-        middle, half, lateral, tilt = (xp.reshape(c, h.shape) for c in (middle, half, lateral, tilt))
+        place = xp.clip((h - low) / TABLE_STEP, 0, len(self._table) - 1)
+        k = xp.clip(xp.astype(place, xp.int64), 0, len(self._table) - 2)
+        part, k = place - xp.astype(k, place.dtype), xp.reshape(k, (-1,))
+        below, above = (xp.reshape(xp.take(table, i, axis=0), (*h.shape, 4)) for i in (k, k + 1))
+        ranges = below + part[..., None] * (above - below)
+        middle, half, lateral, tilt = (ranges[..., c] for c in range(4))
         worst = xp.maximum(xp.abs(vz - middle) / half, xp.sqrt(lateral2) / lateral)
         outside = 1 + xp.maximum((low - h) / BELOW, (h - high) / (high - low))
         return xp.maximum(xp.maximum(worst, xp.sqrt(tilt2) / tilt), outside)
