@@ -53,6 +53,17 @@ class Gusts:
         return self.rng.standard_normal(3), np.zeros(3)
 
 
+class Buildup:
+    """An effect with a memory, written for NumPy's arrays."""
+
+    def reset(self, seed: Any, dt: float) -> None:
+        self.dt, self.force = dt, 0.0 * np.asarray(seed)
+
+    def __call__(self, state: Any, rotor_speeds: Any, vehicle: Any, terrain: Any) -> tuple[Any, Any]:
+        self.force = self.force + self.dt / 0.2 * (-0.3 * np.exp(-state.height / 0.1) - self.force)
+        return np.asarray(self.force)[..., None] * UP, np.zeros_like(state.velocity)
+
+
 def fails_low(state: Any, rotor_speeds: Any, vehicle: Any, terrain: Any) -> tuple[Any, Any]:
     if state.position[2] < 0.16:
         raise ZeroDivisionError
@@ -91,6 +102,7 @@ def test_what_takes_numpys_arrays_alone_is_called_once_for_all() -> None:
         return np.sin(state.velocity), np.zeros_like(state.velocity)
 
     assert isinstance(made(picky), InNumPy)
+    assert isinstance(made(Buildup()), InNumPy)
 
 
 @pytest.mark.parametrize("effect", [for_one, wrong_for_many, Gusts()])
@@ -100,7 +112,7 @@ def test_what_is_written_for_one_vehicle_is_called_for_each_and_that_is_said_onc
     made(effect)
 
 
-@pytest.mark.parametrize("effect", [for_arrays, for_numpy, for_one, wrong_for_many, Gusts()])
+@pytest.mark.parametrize("effect", [for_arrays, for_numpy, for_one, wrong_for_many, Gusts(), Buildup()])
 def test_all_of_them_act_as_they_do_in_the_pybullet_world(effect: Any) -> None:
     pytest.importorskip("pybullet")
     many = batch(effect).state

@@ -19,7 +19,7 @@ from neural_lander.pages.html_page import number
 from sim.report.figures import MAX_POINTS, colours, coverage, landings, thin
 from sim.report.page import terminal_tables, write_report
 from sim.report.replay_view import replay
-from sim.report.tables import headline, losses
+from sim.report.tables import headline, losses, warnings
 
 
 def page(tmp_path: Path, given: dict[str, Any]) -> str:
@@ -252,3 +252,12 @@ def test_the_picture_of_the_readme_is_drawn_from_results(tmp_path: Path) -> None
     drawn = [sys.executable, script, tmp_path / "results.json", tmp_path / "landing.svg"]
     subprocess.run(drawn, check=True, timeout=60)
     assert "<svg" in (tmp_path / "landing.svg").read_text("utf-8")
+
+
+def test_flights_without_a_result_are_said_first_with_the_reason_of_one() -> None:
+    failure = {"seed": 7, "index": 0, "reason": "controller 'mine:Law' failed in update: division by zero"}
+    lost = {"label": "Law", "n": 2, "failures": [failure, {**failure, "seed": 9}]}
+    results = {"scenarios": {"land-1d": {"controllers": {"pd": {"label": "PD", "n": 4, "failures": []}, "mine": lost}}}}
+    assert warnings(results) == [
+        "Law, land-1d: 2 of 4 flights without a result. Seed 7: controller 'mine:Law' failed in update: division by zero"
+    ]

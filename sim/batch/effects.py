@@ -38,6 +38,15 @@ class InNumPy:
         return tuple(_like(part, state.velocity) for part in parts)  # type: ignore[return-value]
 
 
+class RandomInNumPy(InNumPy):
+    """The same for an effect with a memory."""
+
+    def reset(self, seed: Any, dt: float) -> None:
+        """See :class:`~sim.aerodynamics.effect.RandomEffect`: one seed per flight."""
+        assert isinstance(self.effect, RandomEffect)
+        self.effect.reset(np.asarray(seed), dt)
+
+
 class OneByOne:
     """An effect that takes one vehicle; of a random one each flight has its own copy. Where it fails, it gives NaN."""
 
@@ -81,7 +90,7 @@ def for_batch(effect: AerodynamicEffect, vehicle: Vehicle, terrain: Surface, dt:
     alone = RandomOneByOne(effect) if isinstance(effect, RandomEffect) else OneByOne(effect)
     expected = _tried(alone, vehicle, terrain, dt)
     own = copy.deepcopy(effect)
-    for candidate in (own,) if isinstance(effect, RandomEffect) else (own, InNumPy(own)):
+    for candidate in (own, RandomInNumPy(own) if isinstance(own, RandomEffect) else InNumPy(own)):
         found = _tried(candidate, vehicle, terrain, dt)
         if found is not None and np.allclose(found, expected, rtol=AGREED, atol=1e-12, equal_nan=True):
             return candidate
@@ -110,6 +119,7 @@ def _tried(effect: AerodynamicEffect, vehicle: Vehicle, terrain: Surface, dt: fl
     try:
         if isinstance(effect, RandomEffect):
             effect.reset(torch.arange(3, 3 + TRIED), dt)
+            effect(state, speeds, vehicle, terrain)  # a memory shows in the second step
         parts = effect(state, speeds, vehicle, terrain)
         if not all(type(part) is torch.Tensor and part.shape == (TRIED, 3) for part in parts):
             return None

@@ -147,8 +147,16 @@ def headline(results: Mapping[str, Any]) -> list[str]:
 
 
 def warnings(results: Mapping[str, Any]) -> list[str]:
-    """What must be read before anything else: networks that flew without a certificate."""
-    return [f"FLOWN WITHOUT A CERTIFICATE, for research: {why}." for why in results.get("uncertified", [])]
+    """What must be read before anything else: networks that flew without a certificate, and flights without a result."""
+    found = [f"FLOWN WITHOUT A CERTIFICATE, for research: {why}." for why in results.get("uncertified", [])]
+    for name, scenario in results.get("scenarios", {}).items():
+        for controller in scenario["controllers"].values():
+            if lost := controller.get("failures"):
+                found.append(
+                    f"{controller['label']}, {name}: {len(lost)} of {controller['n'] + len(lost)} flights without a result. "
+                    f"Seed {lost[0]['seed']}: {lost[0]['reason']}"
+                )
+    return found
 
 
 def losses(results: Mapping[str, Any]) -> list[str]:
