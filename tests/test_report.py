@@ -255,9 +255,9 @@ def test_the_picture_of_the_readme_is_drawn_from_results(tmp_path: Path) -> None
 
 
 def test_flights_without_a_result_are_said_first_with_the_reason_of_one() -> None:
-    failure = {"seed": 7, "index": 0, "reason": "controller 'mine:Law' failed in update: division by zero"}
+    failure = {"seed": 7, "index": 0, "reason": "it failed in update: division by zero"}
     lost = {"label": "Law", "n": 2, "failures": [failure, {**failure, "seed": 9}]}
     results = {"scenarios": {"land-1d": {"controllers": {"pd": {"label": "PD", "n": 4, "failures": []}, "mine": lost}}}}
     assert warnings(results) == [
-        "Law, land-1d: 2 of 4 flights without a result. Seed 7: controller 'mine:Law' failed in update: division by zero"
+        "Law, land-1d: 2 of 4 flights without a result. Seed 7: it failed in update: division by zero"
     ]

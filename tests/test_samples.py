@@ -10,6 +10,7 @@ from scipy.signal import lfilter
 from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.flightlog import FlightLog, read_log
 from neural_lander.flightlog.resampling import first_order_lag
+from neural_lander.residual.plausibility import check_units
 from neural_lander.residual.samples import residual_samples
 from neural_lander.rotation import quaternion_exp
 from neural_lander.rotor_order import AUTOPILOT_X, CRAZYFLIE, as_json
@@ -311,3 +312,15 @@ def test_an_error_of_the_height_that_is_none_is_refused(error: object) -> None:
     log = flight(VEHICLE, 5.0)
     with pytest.raises(UserError, match="height_error_m = .* must be a number of m"):
         residual_samples(changed(log, metadata={"height_error_m": error}), VEHICLE)
+
+
+def test_noise_of_the_position_is_no_motion_in_another_unit() -> None:
+    t, still = np.arange(0.0, 20.0, 1 / 240), np.zeros((4800, 3))
+    hover = FlightLog.from_arrays(
+        t=t,
+        position=still + [0.0, 0.0, 0.2] + np.random.default_rng(0).normal(scale=1.5e-3, size=(4800, 3)),
+        velocity=still + 0.01,
+        attitude=np.tile([1.0, 0.0, 0.0, 0.0], (4800, 1)),
+        rotor_speed=np.full((4800, 4), VEHICLE.hover_speed),
+    )
+    check_units(hover, VEHICLE)

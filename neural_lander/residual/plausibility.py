@@ -13,6 +13,7 @@ from neural_lander.vehicle import GRAVITY, Vehicle
 MAX_SPEED = 60.0  # m/s, 99 % quantile: no quadrotor; 0.06 m/s in mm/s
 MAX_HEIGHT = 2000.0  # m above the take-off point
 SPEED_RATIO = 10.0  # between differentiated position and velocity: far from 1, near the 1000 of a wrong prefix
+MOTION_TIME = 0.2  # s over which position is differentiated: a millimetre of noise is then no motion
 MIN_MOTION = 0.02  # m/s, below it that ratio is noise
 BATTERY_RANGE = (2.0, 100.0)  # V, one flat cell to 24 of them
 HOVER_TOLERANCE = 0.25  # of the weight: battery, payload and thrust scale together stay below it
@@ -36,7 +37,9 @@ def check_units(log: FlightLog, vehicle: Vehicle) -> None:
         raise UserError(
             f"{where}: position z reaches {np.max(np.abs(log.position[:, 2])):.3g} m; is it in mm? m is expected"
         )
-    step = float(np.mean(np.linalg.norm(np.diff(log.position, axis=0), axis=-1)) * (len(log.t) - 1) / log.duration)
+    apart = max(1, round(MOTION_TIME * (len(log.t) - 1) / log.duration))
+    way = np.linalg.norm(log.position[apart:] - log.position[:-apart], axis=-1)
+    step = float(np.mean(way / (log.t[apart:] - log.t[:-apart]))) if len(way) else 0.0
     mean = float(np.mean(speed))
     if max(step, mean) > MIN_MOTION and not 1 / SPEED_RATIO < step / max(mean, 1e-9) < SPEED_RATIO:
         raise UserError(

@@ -147,16 +147,19 @@ def headline(results: Mapping[str, Any]) -> list[str]:
 
 
 def warnings(results: Mapping[str, Any]) -> list[str]:
-    """What must be read before anything else: networks that flew without a certificate, and flights without a result."""
+    """What must be read before anything else: networks that flew uncertified, and flights without a result."""
     found = [f"FLOWN WITHOUT A CERTIFICATE, for research: {why}." for why in results.get("uncertified", [])]
     for name, scenario in results.get("scenarios", {}).items():
-        for controller in scenario["controllers"].values():
-            if lost := controller.get("failures"):
-                found.append(
-                    f"{controller['label']}, {name}: {len(lost)} of {controller['n'] + len(lost)} flights without a result. "
-                    f"Seed {lost[0]['seed']}: {lost[0]['reason']}"
-                )
+        found += [_lost(name, c) for c in scenario["controllers"].values() if c.get("failures")]
     return found
+
+
+def _lost(scenario: str, controller: Mapping[str, Any]) -> str:
+    lost = controller["failures"]
+    return (
+        f"{controller['label']}, {scenario}: {len(lost)} of {controller['n'] + len(lost)} flights without a result. "
+        f"Seed {lost[0]['seed']}: {lost[0]['reason']}"
+    )
 
 
 def losses(results: Mapping[str, Any]) -> list[str]:
