@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,8 +17,8 @@ from neural_lander.certificate.document import certified_slopes, certify
 from neural_lander.cli.log_options import Columns, read_given
 from neural_lander.cli.output import emit, progress
 from neural_lander.cli.tables import certificate_table, error_table, evidence_line, left_lines, slope_line
-from neural_lander.errors import NeuralLanderWarning, UserError
-from neural_lander.flightlog.fitness import why_useless, without_useless
+from neural_lander.errors import UserError
+from neural_lander.flightlog.fitness import without_useless
 from neural_lander.residual.features import FEATURES
 from neural_lander.residual.options import DEFAULT_GAMMA, DEFAULT_THRUST_SLOPE, TrainingOptions
 from neural_lander.vehicle import load_vehicle
@@ -102,10 +101,7 @@ def train(
     )
     check_bundle_destination(out)
     logs = read_given(paths, columns)
-    if any_log:
-        for reason in filter(None, (why_useless(log, profile) for log in logs)):
-            warnings.warn(f"learned from all the same (--any-log): {reason}", NeuralLanderWarning, stacklevel=2)
-    else:
+    if not any_log:
         logs = without_useless(logs, profile)
     from neural_lander.residual.training import train_residual  # torch: after everything that can be refused
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from neural_lander.errors import NeuralLanderWarning, UserError
+from neural_lander.flightlog.fitness import why_useless
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.residual.analytic_fit import fit_cheeseman_bennett
 from neural_lander.residual.digest import identity, unique_logs
@@ -94,10 +95,17 @@ def train_residual(
     ------
     UserError
         From :func:`residual_samples`, or where too few samples are usable.
+
+    Warns
+    -----
+    NeuralLanderWarning
+        Where a log is not fit for learning; ``flightlog.fitness.without_useless`` leaves such logs out.
     """
     options = options or TrainingOptions()
     options.lipschitz(vehicle)  # refuse bounds that cannot be held before any work
     logs = unique_logs(logs)
+    for reason in filter(None, (why_useless(log, vehicle) for log in logs)):
+        warnings.warn(f"learned from all the same: {reason}", NeuralLanderWarning, stacklevel=2)
     flights = []
     for k, log in enumerate(logs):
         flights.append(residual_samples(log, vehicle, cut_off=options.cut_off))
