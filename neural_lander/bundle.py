@@ -69,7 +69,8 @@ class Bundle:
     def flying(self) -> FadingResidual:
         """What a controller subtracts: the network, faded out where it was not trained.
 
-        It is asked within the range of rotor thrusts that the certificate holds for, and nowhere else.
+        Where the certificate holds for a part of what a rotor can give, it is asked within that part. Thrusts below 0
+        or above a rotor's most are for the caller to clip, as the controller does: there no bound is claimed.
         """
         low, high = (self._value(f"rotor_thrust_{end}") for end in ("low", "high"))
         whole = low <= 0 and high >= self.vehicle.thrust_coefficient * self.vehicle.u_max

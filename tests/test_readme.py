@@ -12,8 +12,10 @@ import pytest
 
 from firmware_bridge.estimation.pose import encode
 from neural_lander.cli import main as cli
-from neural_lander.flightlog import ColumnMap, read_log
+from neural_lander.flightlog import ColumnMap, read_log, write_mcap
+from neural_lander.flightlog.log import COLUMNS
 from neural_lander.vehicle import load_vehicle, parse_vehicle
+from sim.comparison.metrics import METRICS
 from tests.learning_flights import flight
 
 ROOT = Path(__file__).parent.parent
@@ -72,12 +74,66 @@ def test_the_example_estimate_takes_up_a_missing_force(tmp_path: Path) -> None:
     )
 
 
+def test_the_example_training_writes_a_bundle(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="training a bundle needs torch")
+    (tmp_path / "flights").mkdir()
+    for k in range(2):
+        write_mcap(flight(load_vehicle("intel-aero"), 12.0, seed=k), tmp_path / "flights" / f"{k}.mcap")
+    run(next(block for block in BLOCKS if "train_residual" in block), tmp_path)
+    assert (tmp_path / "B" / "certificate.json").is_file()
+
+
+def test_the_example_effect_with_a_memory_takes_one_vehicle_or_many(tmp_path: Path) -> None:
+    (tmp_path / "buildup.py").write_text(next(block for block in BLOCKS if "Buildup" in block), "utf-8")
+    run(
+        "from buildup import Buildup; import numpy as np; from types import SimpleNamespace as S\n"
+        "one, many, vehicle = Buildup(), Buildup(), S(weight=10.0)\n"
+        "one.reset(3, 0.01); many.reset(np.array([3, 4]), 0.01)\n"
+        "for _ in range(200):\n"
+        "    f, _ = one(S(height=np.float64(0.1), velocity=np.zeros(3)), None, vehicle, None)\n"
+        "    g, _ = many(S(height=np.array([0.1, 9.0]), velocity=np.zeros((2, 3))), None, vehicle, None)\n"
+        "assert abs(f[2] - np.exp(-1)) < 1e-3 and np.allclose(g[0], f) and abs(g[1, 2]) < 1e-3, (f, g)",
+        tmp_path,
+    )
+
+
+def test_the_example_estimate_flies_many_as_it_flies_one(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="the batched world needs torch")
+    del torch
+    (tmp_path / "my_laws.py").write_text(next(block for block in BLOCKS if "Leaky" in block), "utf-8")
+    run(
+        "from my_laws import Leaky; from neural_lander.vehicle import load_vehicle; import numpy as np, torch\n"
+        "vehicle = load_vehicle('intel-aero'); one, many = Leaky(vehicle), Leaky(vehicle)\n"
+        "for k in range(50):\n"
+        "    s = np.array([[0.1, 0.0, 0.01 * k], [0.0, 0.3, -0.2]]); hold = np.array([k > 30, False])\n"
+        "    one.update(0.01 * k, s[0], bool(hold[0])); many.update(0.01 * k, torch.tensor(s), torch.tensor(hold))\n"
+        "assert np.allclose(many.d_hat[0], one.d_hat) and many.d_hat.shape == (2, 3)",
+        tmp_path,
+    )
+
+
+def test_the_example_model_flies_without_a_certificate(tmp_path: Path) -> None:
+    block = next(block for block in BLOCKS if "class Cushion" in block)
+    run(
+        block + "from neural_lander.state import Reference, State\n"
+        "still = np.zeros(3); state = State(still, still, np.array([1.0, 0, 0, 0]), still, np.float64(0.0))\n"
+        "controller(0.0, state, Reference(still, still, still)); weight = controller.vehicle.weight\n"
+        "assert abs(controller.wanted.thrust - (weight - 1.5)) < 1e-9",
+        tmp_path,
+    )
+
+
 @pytest.mark.slow
 def test_the_example_comparison_in_python_flies(tmp_path: Path) -> None:
     pytest.importorskip("pybullet", reason="the PyBullet world needs pybullet, which has wheels up to Python 3.11")
     pytest.importorskip("torch", reason="training a bundle needs torch")
     run(next(block for block in BLOCKS if "study_airframes" in block), tmp_path)
     assert (tmp_path / "learned" / "bundle" / "certificate.json").is_file()
+
+
+def test_every_figure_of_a_flight_and_every_field_of_a_log_is_explained() -> None:
+    page = (ROOT / "docs/files.md").read_text("utf-8")
+    assert set(re.findall(r"`([^`]+)`", page)) >= METRICS.keys() | COLUMNS.keys()
 
 
 def test_the_example_environment_takes_a_step(tmp_path: Path) -> None:
