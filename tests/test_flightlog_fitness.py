@@ -32,7 +32,7 @@ def test_a_height_in_another_unit_is_refused(log: FlightLog, scale: float) -> No
     height = log.position[:, 2] - VEHICLE.gear_clearance
     assert not fit_for_learning(replace(log, height=height), VEHICLE).useless
     reasons = fit_for_learning(replace(log, height=scale * height), VEHICLE).useless
-    assert len(reasons) == 1 and "times as far as position z: are both in m" in reasons[0]
+    assert "times as far as position z: are both in m" in reasons[0]
 
 
 def test_a_flight_with_dither_near_the_ground_is_fit(log: FlightLog) -> None:
@@ -125,7 +125,7 @@ def test_each_reason_alone_makes_it_unfit(
 def test_a_misread_frame_is_no_crash_and_no_flight_makes_up_for_it(log: FlightLog) -> None:
     for change in (z_down, misordered):
         verdict = fit_for_learning(change(log), VEHICLE)
-        assert len(verdict.useless) == 1
+        assert verdict.wrong and verdict.wrong == verdict.useless
         assert not any("crash" in reason for reason in verdict.reasons)
     assert any('world = "NED"' in reason for reason in fit_for_learning(z_down(log)).useless)
 

@@ -22,7 +22,7 @@ from neural_lander.cli.output import console, emit, progress
 from neural_lander.cli.retrain_tables import history_table, retraining
 from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.flightlog import ColumnMap, FlightLog, read_log, read_logs
-from neural_lander.flightlog.fitness import without_useless
+from neural_lander.flightlog.fitness import fit_for_learning, without_useless
 
 GATE_FAILED = 1  # exit code: the input was sound, the new model or a new log was not good enough
 STAGES = ("old flights", "new flights", "fit", "domain", "judging", "certificate")
@@ -222,7 +222,10 @@ def _read(paths: Sequence[Path], bundle: Bundle, column_map: ColumnMap | None) -
     logs = read_logs(paths, column_map=column_map) if paths else []
     for log in logs:
         check_vehicle(log, bundle.vehicle)
-    return without_useless(logs, bundle.vehicle)
+    wrong = [bool(fit_for_learning(log, bundle.vehicle).wrong) for log in logs]  # which the data gate refuses, by name
+    others = [log for log, known in zip(logs, wrong, strict=True) if not known]
+    left = without_useless(others, bundle.vehicle) if others else []
+    return [*left, *(log for log, known in zip(logs, wrong, strict=True) if known)]
 
 
 def _replace(path: Path, before: Mapping[str, bytes], after: Mapping[str, bytes]) -> None:

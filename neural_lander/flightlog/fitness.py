@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from neural_lander.errors import NeuralLanderWarning, UserError
+from neural_lander.flightlog.consistency import contradictions
 from neural_lander.flightlog.differentiate import VELOCITY_FROM
+from neural_lander.flightlog.frame import UPRIGHT, misread_frame
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.flightlog.moments import rotor_order_shown
 from neural_lander.flightlog.thrust import NO_SIGNAL, relative_thrust, static_thrust
@@ -31,15 +33,6 @@ AIRBORNE = 0.5  # of the thrust that is exceeded in a tenth of the records
 RESTING = 0.05  # m/s: slower than this over the ground, a log without thrust may be standing
 MOST_MISSING = 0.05  # of the duration
 GAP = 0.05  # s between two records: what the residual's samples call a hole
-UPRIGHT = 0.5  # cosine of the tilt: beyond 60 degrees at the end it crashed
-MOST = 0.5  # of the flight: what is wrong for longer is no crash and no dip, but a frame that is misread
-UNDER = 0.3  # m: a floor that is not at z = 0 by more than that holds no ground effect either; a guess
-LEAST_TRAVEL = 0.1  # m, of the height's standard deviation: beyond noise and a rangefinder's steps; a guess
-LEVEL = 0.9  # correlation of height and z from which the floor is level; a guess
-LEVEL_RATIO = 2.0  # between how far they move over one: feet are 3.3; a guess
-MOST_RATIO = 20.0  # the same over any other; a guess
-OPPOSED = -0.5  # correlation of height and z: a floor with steps weakens it, and turns it round nowhere; a guess
-Z_DOWN = 'does z point down? Then a column map says world = "NED"'
 NO_HEIGHT = ("barometer", "GPS")
 GRID = 0.02  # s, of the spectrum
 HERTZ = "Hz are needed"
@@ -53,6 +46,8 @@ class Fitness:
     """Why not; empty where the log is fit."""
     useless: list[str] = field(default_factory=list)
     """Those of the reasons that no other flight makes up for: nothing true can be learned."""
+    wrong: list[str] = field(default_factory=list)
+    """Those of these for which the log says what is not so: whatever it is put to, it misleads."""
     remarks: list[str] = field(default_factory=list)
     """What could not be judged."""
     figures: dict[str, Any] = field(default_factory=dict)
@@ -65,6 +60,11 @@ class Fitness:
         """A reason that makes the log useless."""
         self.reasons.append(reason)
         self.useless.append(reason)
+
+    def distrust(self, reason: str) -> None:
+        """A reason that makes the log wrong."""
+        self.refuse(reason)
+        self.wrong.append(reason)
 
 
 def fit_for_learning(log: FlightLog, vehicle: Vehicle | None = None) -> Fitness:
@@ -87,7 +87,10 @@ def fit_for_learning(log: FlightLog, vehicle: Vehicle | None = None) -> Fitness:
     if vehicle is not None:
         _check_rotor_order(log, vehicle, airborne, verdict)
         _check_time_order(log, vehicle, airborne, verdict)
+    for reason in (*misread_frame(log, vehicle, airborne), *contradictions(log)):
+        verdict.distrust(reason)
     _check_wholeness(log, verdict)
+    _check_end(log, verdict)
     return verdict
 
 
@@ -168,7 +171,6 @@ def _check_thrust(log: FlightLog, vehicle: Vehicle | None, verdict: Fitness) -> 
 def _check_coverage(log: FlightLog, vehicle: Vehicle | None, airborne: np.ndarray, verdict: Fitness) -> None:
     periods = np.minimum(np.gradient(log.t), GAP)
     flight = float(periods[airborne].sum())
-    _check_frame(log, vehicle, periods * airborne, verdict)
     low, below = _near_ground(log, vehicle)
     near = float(periods[airborne & low].sum())
     verdict.figures |= {"flight_s": flight, "near_ground_s": near, "near_ground_below_m": below}
@@ -176,43 +178,6 @@ def _check_coverage(log: FlightLog, vehicle: Vehicle | None, airborne: np.ndarra
         verdict.reasons.append(f"{flight:.3g} s of flight; at least {LEAST_FLIGHT:g} s are needed")
     if near < LEAST_NEAR:
         verdict.reasons.append(f"{near:.3g} s of flight below {below:.3g} m; at least {LEAST_NEAR:g} s are needed")
-
-
-def _check_frame(log: FlightLog, vehicle: Vehicle | None, seconds: np.ndarray, verdict: Fitness) -> None:
-    """Whether z is up and the attitude one of a vehicle that flies; ``seconds`` are those in flight of each record."""
-    z, R = log.position[:, 2], quaternion_to_matrix(log.attitude)
-    flight = float(seconds.sum()) or 1.0  # s
-    tilted = float(seconds[R[:, 2, 2] < UPRIGHT].sum()) / flight
-    if tilted > MOST:
-        verdict.refuse(
-            f"the attitude is more than 60 degrees from upright for {100 * tilted:.0f} % of the flight: is the "
-            "quaternion's order right (wxyz or xyzw), is it from body to world, and is the world's frame?"
-        )
-    elif R[-1, 2, 2] < UPRIGHT:
-        verdict.reasons.append("the log ends on its side or upside down: a crash")
-    if log.height is not None:
-        _check_against(log.height, z, verdict)
-        return
-    gear = z if vehicle is None else np.asarray(vehicle.lowest_point(log.position, R))
-    under = float(seconds[gear < -UNDER].sum()) / flight
-    if under > MOST:
-        what = "position z" if vehicle is None else "the gear"
-        verdict.refuse(
-            f"{what} is more than {UNDER:g} m below the ground, z = 0, for {100 * under:.0f} % of the flight: {Z_DOWN}"
-        )
-
-
-def _check_against(height: np.ndarray, z: np.ndarray, verdict: Fitness) -> None:
-    """Whether height goes with position z as over a floor, be it with steps: the same way, and about as far."""
-    spread, spread_z = float(np.std(height)), float(np.std(z))
-    together = float(np.corrcoef(height, z)[0, 1]) if min(spread, spread_z) > LEAST_TRAVEL else 0.0
-    if together < OPPOSED:
-        verdict.refuse(f"height rises while position z falls (correlation {together:.2f}): {Z_DOWN}")
-    ratio, most = spread / max(spread_z, LEAST_TRAVEL), LEVEL_RATIO if together > LEVEL else MOST_RATIO
-    if ratio > most or (spread_z > LEAST_TRAVEL and ratio < 1 / most):
-        verdict.refuse(
-            f"height moves {ratio:.3g} times as far as position z: are both in m, and does the sensor answer?"
-        )
 
 
 def _check_excitation(log: FlightLog, vehicle: Vehicle | None, airborne: np.ndarray, verdict: Fitness) -> None:
@@ -232,7 +197,7 @@ def _check_rotor_order(log: FlightLog, vehicle: Vehicle, airborne: np.ndarray, v
     if shown is not None and shown.wrong:
         (roll, pitch, _), (best_roll, best_pitch, _) = shown.correlation, shown.best_correlation
         order = ", ".join(str(k + 1) for k in shown.best)
-        verdict.refuse(
+        verdict.distrust(
             f"the rotors do not turn the vehicle as their order says (moment with angular acceleration: correlation "
             f"{roll:.2f} in roll, {pitch:.2f} in pitch); the log's rotors {order} as 1, 2, 3, 4 of profile "
             f"'{vehicle.name}' would ({best_roll:.2f}, {best_pitch:.2f}): have the log or the profile in that order"
@@ -244,7 +209,7 @@ def _check_time_order(log: FlightLog, vehicle: Vehicle, airborne: np.ndarray, ve
     answer = thrust_answer(log, vehicle, airborne & ~low)
     verdict.figures["force_follows_thrust_s"] = None if answer is None else answer.lag
     if answer is not None and answer.reversed:
-        verdict.refuse(
+        verdict.distrust(
             f"the vehicle moves {-1e3 * answer.lag:.0f} ms before its rotors are told to (correlation "
             f"{answer.correlation:.2f}, {answer.mirrored:.2f} the other way round): the records are in reverse order "
             "of time, or the clocks of thrust and motion differ by as much"
@@ -275,6 +240,11 @@ def _check_wholeness(log: FlightLog, verdict: Fitness) -> None:
     jumps = log.metadata.get("clock_jumps", 0)
     if jumps:
         verdict.reasons.append(f"the clock jumps or stops at {jumps} places: the rest of the flight is another log")
+
+
+def _check_end(log: FlightLog, verdict: Fitness) -> None:
+    if not verdict.wrong and quaternion_to_matrix(log.attitude[-1])[2, 2] < UPRIGHT:
+        verdict.reasons.append("the log ends on its side or upside down: a crash")
 
 
 def _airborne(log: FlightLog, vehicle: Vehicle | None) -> np.ndarray:

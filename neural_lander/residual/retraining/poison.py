@@ -1,8 +1,8 @@
 """Whether a new log can be trusted beside the flights that a bundle was learned from.
 
-``plausibility`` holds a log to units and to a vehicle. Here it is held to itself, since its columns say the same motion
-in several ways, and to the old flights, since one vehicle hovers at one thrust. Limits were set where all 31
-Neural-Swarm2 flights of two vehicles pass with room to spare; their figures stand beside each.
+``plausibility`` holds a log to units and to a vehicle, ``flightlog.fitness`` to itself. Here it is held to the old
+flights, since one vehicle hovers at one thrust. Limits were set where all 31 Neural-Swarm2 flights of two vehicles pass
+with room to spare; their figures stand beside each.
 """
 
 from __future__ import annotations
@@ -12,23 +12,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from neural_lander.errors import UserError
+from neural_lander.flightlog.fitness import fit_for_learning
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.residual.analytic import CheesemanBennett
 from neural_lander.residual.plausibility import check_units
-from neural_lander.residual.resample import MIN_DURATION, SAMPLE_PERIOD, interpolate, uniform_grid, zero_phase
+from neural_lander.residual.resample import MIN_DURATION, SAMPLE_PERIOD, interpolate
 from neural_lander.residual.samples import ResidualSamples
 from neural_lander.residual.trim import LEAST_SAMPLES, trim_height, trim_reference
-from neural_lander.rotation import normalise, quaternion_conjugate, quaternion_multiply
-from neural_lander.vehicle import GRAVITY, Vehicle
+from neural_lander.vehicle import Vehicle
 
-CUT_OFF = 2.0  # Hz, below which two columns that say one motion are compared: noise is left out, manoeuvres are not
-EDGE = 50  # samples at either end, where the filter settles
-LEAST_SPEED = 0.1  # m/s rms along an axis; below it estimators disagree by drift (correlation 0.03 in a landing)
-LEAST_RATE = 0.1  # rad/s rms
-LEAST_ACCELERATION = 0.2  # m/s^2 rms
-LEAST_CORRELATION = 0.5  # position with velocity: 0.99; attitude with body rates: 0.77 at least
-GAINS = (0.5, 2.0)  # of one against the other; 0.90 to 1.02 for velocity, 0.85 to 1.03 for acceleration
-CLEAR_CORRELATION = 0.7  # of acceleration with velocity, from where their ratio means anything
 MOVING = 0.05  # m/s: a vehicle at rest repeats its records
 MOST_REPEATED = 0.05  # of the moving records; 0.0007 at most
 MASS_TOLERANCE = 0.05  # of the profile's mass; a guess: a scale reads better, a battery of another make differs less
@@ -53,19 +45,8 @@ def check_itself(log: FlightLog, vehicle: Vehicle) -> None:
     check_vehicle(log, vehicle)
     check_units(log, vehicle)
     _check_repetition(log, where)
-    t = uniform_grid(log)
-    position, velocity = (_smooth(interpolate(t, log.t, x)) for x in (log.position, log.velocity))
-    moved = np.gradient(position, SAMPLE_PERIOD, axis=0)
-    _check_pair(where, "position", moved, "velocity", velocity, LEAST_SPEED)
-    if log.height is not None:
-        rise = np.gradient(_smooth(interpolate(t, log.t, log.height)), SAMPLE_PERIOD)
-        _check_height(where, rise, velocity[:, 2])
-    if log.body_rates is not None:
-        rates = _smooth(interpolate(t, log.t, log.body_rates))
-        turned = _turn_rate(normalise(_smooth(interpolate(t, log.t, log.attitude))))
-        _check_pair(where, "attitude", turned, "body_rates", rates, LEAST_RATE)
-    if log.specific_force is not None:
-        _check_acceleration(where, _smooth(interpolate(t, log.t, log.specific_force))[:, 2] - GRAVITY, velocity[:, 2])
+    if wrong := fit_for_learning(log, vehicle).wrong:
+        raise UserError(f"{where}: {'; '.join(wrong)}")
 
 
 def hover_bias(samples: ResidualSamples, vehicle: Vehicle, law: CheesemanBennett) -> float:
@@ -171,67 +152,3 @@ def _moving_rows(log: FlightLog) -> np.ndarray:
     values = np.column_stack([log.position, log.velocity])[np.linalg.norm(log.velocity, axis=-1) > MOVING]
     rounded = np.ascontiguousarray(np.rint(values / 1e-6).astype("<i8"))
     return rounded.view(np.dtype((np.void, rounded.shape[1] * 8))).ravel()
-
-
-def _check_pair(where: str, first: str, a: np.ndarray, second: str, b: np.ndarray, least: float) -> None:
-    """Hold the derivative of one column (N, 3) to the column that says it, on the axes that move."""
-    for axis, x, y in zip("xyz", a.T, b.T, strict=True):
-        if max(_rms(x), _rms(y)) < least:
-            continue
-        correlation = float(x @ y) / (np.linalg.norm(x) * np.linalg.norm(y) + 1e-12)
-        if correlation < -LEAST_CORRELATION:
-            raise UserError(
-                f"{where}: {first} changes against {second} (correlation {correlation:.2f} in {axis}): the records "
-                f"are in reverse order of time, or the sign of one of the two is wrong"
-            )
-        gain = float(x @ y) / (float(y @ y) + 1e-12)
-        if correlation < LEAST_CORRELATION or (first == "position" and not GAINS[0] < gain < GAINS[1]):
-            raise UserError(
-                f"{where}: {first} and {second} contradict each other in {axis} (correlation {correlation:.2f}, at "
-                f"least {LEAST_CORRELATION:g} is expected; ratio {gain:.3g}, 1 is expected): check units, axes, and "
-                "that both are of one time base"
-            )
-
-
-def _check_height(where: str, rise: np.ndarray, climb: np.ndarray) -> None:
-    """The terrain may step, so that it is counted how often they agree, not how well."""
-    moving = np.abs(climb) > LEAST_SPEED
-    if moving.sum() < LEAST_SAMPLES:
-        return
-    ratio = rise[moving] / climb[moving]
-    agreeing = float(np.mean((ratio > GAINS[0]) & (ratio < GAINS[1])))
-    if agreeing < LEAST_CORRELATION:
-        raise UserError(
-            f"{where}: height rises {np.median(ratio):.3g} times as fast as velocity says: check that it is in m, and "
-            "that both are of one time base"
-        )
-
-
-def _check_acceleration(where: str, force: np.ndarray, climb: np.ndarray) -> None:
-    """Vertical specific force less gravity against differentiated velocity; contact shocks blur a landing's (0.39)."""
-    slope = np.gradient(climb, SAMPLE_PERIOD)
-    force = force - force.mean()  # an offset is the bias' matter
-    if _rms(slope) < LEAST_ACCELERATION:
-        return
-    correlation = float(force @ slope) / (np.linalg.norm(force) * np.linalg.norm(slope) + 1e-12)
-    gain = float(force @ slope) / float(slope @ slope)
-    if correlation < 0 or (correlation > CLEAR_CORRELATION and not GAINS[0] < gain < GAINS[1]):
-        raise UserError(
-            f"{where}: specific_force and velocity contradict each other in z (correlation {correlation:.2f}, ratio "
-            f"{gain:.3g}, 1 is expected): check the sign of z, units, and the order of the records"
-        )
-
-
-def _turn_rate(attitude: np.ndarray) -> np.ndarray:
-    """Body rates in rad/s, ``(N, 3)``, from attitudes ``(N, 4)`` on the grid."""
-    step = quaternion_multiply(quaternion_conjugate(attitude[:-2]), attitude[2:])
-    middle = 2 * step[:, 1:] * np.sign(step[:, :1]) / (2 * SAMPLE_PERIOD)
-    return np.concatenate([middle[:1], middle, middle[-1:]])
-
-
-def _smooth(values: np.ndarray) -> np.ndarray:
-    return zero_phase(values, CUT_OFF)
-
-
-def _rms(values: np.ndarray) -> float:
-    return float(np.sqrt(np.mean(values[EDGE:-EDGE] ** 2))) if len(values) > 2 * EDGE else 0.0

@@ -1,0 +1,138 @@
+"""A log held to itself: its columns say the same motion in several ways, whatever vehicle flew.
+
+Limits were set where all 31 Neural-Swarm2 flights of two vehicles pass with room to spare; their figures stand beside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from neural_lander.flightlog.log import FlightLog
+from neural_lander.flightlog.resampling import linear
+from neural_lander.rotation import normalise, quaternion_conjugate, quaternion_multiply
+from neural_lander.vehicle import GRAVITY
+
+PERIOD = 0.01  # s, of the grid
+SHORTEST, LONGEST = 2.0, 4 * 3600.0  # s, of a log that is judged: too short for the filter, or its clock jumped
+CUT_OFF = 2.0  # Hz, below which two columns that say one motion are compared: noise is left out, manoeuvres are not
+EDGE = 50  # samples at either end, where the filter settles
+LEAST_SPEED = 0.1  # m/s rms along an axis; below it estimators disagree by drift (correlation 0.03 in a landing)
+LEAST_RATE = 0.1  # rad/s rms
+LEAST_ACCELERATION = 0.2  # m/s^2 rms
+LEAST_CORRELATION = 0.5  # position with velocity: 0.99; attitude with body rates: 0.77 at least
+GAINS = (0.5, 2.0)  # of one against the other; 0.90 to 1.02 for velocity, 0.85 to 1.03 for acceleration
+TURN_GAINS = (0.2, 5.0)  # of body rates, whose attitude may be smoothed; degrees for radians are 57; a guess
+LEAST_MOVING = 1.0  # s
+SHIFTS = range(-50, 51, 2)  # samples by which one may follow the other
+MOST_LATE = 0.1  # s that an estimator's outputs may lie apart; a guess
+CLEARLY = 0.02  # of the correlation that shifting gains, from where it says something; a guess
+CLEAR_CORRELATION = 0.7  # of acceleration with velocity, from where their ratio means anything
+
+
+def contradictions(log: FlightLog) -> Iterator[str]:
+    """What contradicts what, by how much, and the likely cause; nothing of a log that is whole."""
+    if not SHORTEST < log.duration < LONGEST:
+        return
+    t = np.arange(log.t[0], log.t[-1], PERIOD)
+    position, velocity = (_smooth(linear(t, log.t, x)) for x in (log.position, log.velocity))
+    moved = np.gradient(position, PERIOD, axis=0)
+    yield from _apart("position", moved, "velocity", velocity, LEAST_SPEED, GAINS)
+    if log.height is not None:
+        rise = np.gradient(_smooth(linear(t, log.t, log.height)), PERIOD)
+        yield from _height_apart(rise, velocity[:, 2])
+    if log.body_rates is not None:
+        rates = _smooth(linear(t, log.t, log.body_rates))
+        turned = _turn_rate(normalise(_smooth(linear(t, log.t, log.attitude))))
+        yield from _apart("attitude", turned, "body_rates", rates, LEAST_RATE, TURN_GAINS)
+    if log.specific_force is not None:
+        yield from _force_apart(_smooth(linear(t, log.t, log.specific_force))[:, 2] - GRAVITY, velocity[:, 2])
+
+
+def _apart(
+    first: str, a: np.ndarray, second: str, b: np.ndarray, least: float, gains: tuple[float, float]
+) -> Iterator[str]:
+    """The derivative of one column (N, 3) against the column that says it, on the axes that move."""
+    for axis, x, y in zip("xyz", a.T, b.T, strict=True):
+        if max(_rms(x), _rms(y)) < least:
+            continue
+        correlation = _correlation(x, y)
+        if correlation < -LEAST_CORRELATION:
+            yield (
+                f"{first} changes against {second} (correlation {correlation:.2f} in {axis}): the records are in "
+                "reverse order of time, or the sign of one of the two is wrong"
+            )
+            return
+        gain = float(x @ y) / (float(y @ y) + 1e-12)
+        if correlation < LEAST_CORRELATION or not gains[0] < gain < gains[1]:
+            yield (
+                f"{first} and {second} contradict each other in {axis} (correlation {correlation:.2f}, at least "
+                f"{LEAST_CORRELATION:g} is expected; ratio {gain:.3g}, 1 is expected): check units, axes, and that "
+                "both are of one time base"
+            )
+            return
+        late = _late(x, y)
+        if abs(late) > MOST_LATE:
+            behind = (first, second) if late < 0 else (second, first)
+            yield f"{behind[0]} follows {behind[1]} by {1e3 * abs(late):.0f} ms: have both by one clock"
+            return
+
+
+def _late(x: np.ndarray, y: np.ndarray) -> float:
+    """s by which y follows x, where that is clear; 0 otherwise."""
+    n = len(x) - SHIFTS[-1]
+    if n < SHIFTS[-1]:
+        return 0.0
+    found = {k: _correlation(x[max(-k, 0) : n + min(-k, 0)], y[max(k, 0) : n + min(k, 0)]) for k in SHIFTS}
+    best = max(found, key=lambda k: found[k])
+    return best * PERIOD if found[best] > found[0] + CLEARLY else 0.0
+
+
+def _height_apart(rise: np.ndarray, climb: np.ndarray) -> Iterator[str]:
+    """The terrain may step, so that it is counted how often they agree, not how well."""
+    moving = np.abs(climb) > LEAST_SPEED
+    if moving.sum() * PERIOD < LEAST_MOVING:
+        return
+    ratio = rise[moving] / climb[moving]
+    agreeing = float(np.mean((ratio > GAINS[0]) & (ratio < GAINS[1])))
+    if agreeing < LEAST_CORRELATION:
+        yield (
+            f"height rises {np.median(ratio):.3g} times as fast as velocity says: check that it is in m, and that both "
+            "are of one time base"
+        )
+
+
+def _force_apart(force: np.ndarray, climb: np.ndarray) -> Iterator[str]:
+    """Vertical specific force less gravity against differentiated velocity; contact shocks blur a landing's (0.39)."""
+    slope = np.gradient(climb, PERIOD)
+    force = force - force.mean()  # an offset is the bias' matter
+    if _rms(slope) < LEAST_ACCELERATION:
+        return
+    correlation, gain = _correlation(force, slope), float(force @ slope) / float(slope @ slope)
+    if correlation < 0 or (correlation > CLEAR_CORRELATION and not GAINS[0] < gain < GAINS[1]):
+        yield (
+            f"specific_force and velocity contradict each other in z (correlation {correlation:.2f}, ratio {gain:.3g}, "
+            "1 is expected): check the sign of z, units, and the order of the records"
+        )
+
+
+def _turn_rate(attitude: np.ndarray) -> np.ndarray:
+    """Body rates in rad/s, ``(N, 3)``, from attitudes ``(N, 4)`` on the grid."""
+    step = quaternion_multiply(quaternion_conjugate(attitude[:-2]), attitude[2:])
+    middle = 2 * step[:, 1:] * np.sign(step[:, :1]) / (2 * PERIOD)
+    return np.concatenate([middle[:1], middle, middle[-1:]])
+
+
+def _correlation(x: np.ndarray, y: np.ndarray) -> float:
+    return float(x @ y) / (float(np.linalg.norm(x) * np.linalg.norm(y)) + 1e-12)
+
+
+def _smooth(values: np.ndarray) -> np.ndarray:
+    from scipy.signal import butter, sosfiltfilt  # what flies reads logs too, and does without
+
+    return np.asarray(sosfiltfilt(butter(2, CUT_OFF, fs=1 / PERIOD, output="sos"), values, axis=0))
+
+
+def _rms(values: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(values[EDGE:-EDGE] ** 2))) if len(values) > 2 * EDGE else 0.0

@@ -1,0 +1,92 @@
+"""Columns of a log that say one motion in several ways, and what is said where they do not agree."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from neural_lander.cli.main import main
+from neural_lander.errors import NeuralLanderWarning
+from neural_lander.flightlog import FlightLog, read_log, write_mcap
+from neural_lander.flightlog.consistency import contradictions
+from neural_lander.vehicle import load_vehicle
+from sim.collection import collect_flight
+from sim.plant import Plant
+
+LOG = collect_flight(Plant(load_vehicle("intel-aero")).with_airframe(0), seed=3, duration=20.0)
+DATA = Path(__file__).parents[2] / "shared/data"
+POISON: dict[str, tuple[Callable[[FlightLog], FlightLog], str]] = {
+    "velocity with the other sign": (
+        lambda log: replace(log, velocity=-log.velocity),
+        "position changes against velocity",
+    ),
+    "z of velocity down": (
+        lambda log: replace(log, velocity=log.velocity * [1, 1, -1]),
+        r"position changes against velocity \(correlation -1.00 in z",
+    ),
+    "axes exchanged": (
+        lambda log: replace(log, velocity=log.velocity[:, [1, 0, 2]]),
+        "position (changes against|and) velocity",
+    ),
+    "feet per second": (
+        lambda log: replace(log, velocity=log.velocity / 0.3048),
+        r"position and velocity contradict .* ratio 0\.30",
+    ),
+    "velocity by another clock": (
+        lambda log: replace(log, velocity=np.roll(log.velocity, round(0.25 * len(log.t) / log.duration), axis=0)),
+        "velocity follows position by 2[4-6]0 ms: have both by one clock",
+    ),
+    "position by another clock": (
+        lambda log: replace(log, position=np.roll(log.position, round(0.25 * len(log.t) / log.duration), axis=0)),
+        "position follows velocity by 2[4-6]0 ms|both are of one time base",
+    ),
+    "quaternion scalar last": (
+        lambda log: replace(log, attitude=np.roll(log.attitude, -1, axis=1)),
+        "attitude and body_rates contradict each other",
+    ),
+    "quaternion from world to body": (
+        lambda log: replace(log, attitude=log.attitude * [1, -1, -1, -1]),
+        "attitude changes against body_rates",
+    ),
+    "degrees per second": (
+        lambda log: replace(log, body_rates=np.rad2deg(log.body_rates)),
+        r"attitude and body_rates contradict .* ratio 0\.017",
+    ),
+    "force by another clock": (
+        lambda log: replace(log, specific_force=np.roll(log.specific_force, 100, axis=0)),
+        "specific_force and velocity contradict each other in z",
+    ),
+}
+
+
+def test_a_whole_log_contradicts_nothing_and_a_short_one_is_not_judged() -> None:
+    assert list(contradictions(LOG)) == []
+    assert list(contradictions(POISON["degrees per second"][0](LOG.where(LOG.t < 1.5)))) == []
+
+
+@pytest.mark.parametrize("what", POISON)
+def test_a_log_that_contradicts_itself_is_told_how(what: str) -> None:
+    poison, words = POISON[what]
+    found = list(contradictions(poison(LOG)))
+    assert found
+    with pytest.raises(AssertionError, match=words):
+        raise AssertionError("; ".join(found))
+
+
+def test_training_leaves_such_a_log_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_mcap(POISON["quaternion scalar last"][0](LOG), tmp_path / "wrong.mcap")
+    assert main(["train", str(tmp_path / "wrong.mcap"), "--vehicle", "intel-aero", "--out", str(tmp_path / "b")]) == 2
+    assert "attitude and body_rates contradict each other" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="needs the real logs in ../shared/data")
+def test_no_real_log_contradicts_itself() -> None:
+    paths = [*sorted(DATA.rglob("*.usd")), *sorted(DATA.rglob("px4*.ulg")), *sorted(DATA.rglob("arducopter*.BIN"))]
+    assert len(paths) > 30
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NeuralLanderWarning)
+        for path in paths:
+            assert list(contradictions(read_log(path))) == [], path.name
