@@ -103,7 +103,7 @@ def _load_effect(name: str) -> AerodynamicEffect:
         raise UserError(
             f"effect '{name}' must be callable as effect(state, rotor_speeds, vehicle, terrain) -> (force, moment)"
         )
-    if not isinstance(effect, RandomEffect) and not ours(effect) and _answers_differ(effect):
+    if not isinstance(effect, RandomEffect) and not ours(effect) and _answers_differ(effect, name):
         warnings.warn(
             f"effect '{name}' answers the same question differently the second time: it has chance or a memory, and no "
             "reset(seed, dt) that a flight could begin with, so that its numbers depend on what was flown before",
@@ -113,17 +113,31 @@ def _load_effect(name: str) -> AerodynamicEffect:
     return effect
 
 
-def _answers_differ(effect: AerodynamicEffect) -> bool:
-    """Whether a state asked for again, after another one, gives another answer; what fails is named in flight."""
+def _answers_differ(effect: AerodynamicEffect, name: str) -> bool:
+    """Whether a state asked for again, after another one, gives another answer; what fails is named in flight.
+
+    Raises
+    ------
+    UserError
+        Where an answer is no pair.
+    """
     vehicle, asked = load_vehicle("intel-aero"), copy.deepcopy(effect)
     speeds = np.full(4, vehicle.hover_speed)
 
     def answer(height: float, speed: float) -> list[np.ndarray]:
         state = replace(level_state(vehicle, height), velocity=np.full(3, speed))
-        return [np.array(part) for part in asked(state, speeds.copy(), vehicle, Flat())]
+        parts = asked(state, speeds.copy(), vehicle, Flat())
+        if not isinstance(parts, (tuple, list)) or len(parts) != 2:
+            raise UserError(
+                f"effect '{name}' returned {parts!r}: it must return (force, moment), arrays of three numbers each, in "
+                "N along the world's axes and N m along the body's"
+            )
+        return [np.array(part) for part in parts]
 
     try:
         first, _, again = (answer(*where) for where in ((0.05, -0.1), (0.3, 0.2), (0.05, -0.1)))
         return not all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    except UserError:
+        raise
     except Exception:  # noqa: BLE001 (a stranger's code may raise anything)
         return False

@@ -364,3 +364,17 @@ def test_a_memory_that_no_flight_begins_with_is_named() -> None:
     with pytest.warns(NeuralLanderWarning, match=r"Lagging' answers the same question .* reset\(seed, dt\)"):
         load_effects(["tests.test_effects:Lagging"])
     load_effects(["tests.test_effects:StartsAnew"])  # a warning would be an error
+
+
+def one_number(state: Any, rotor_speeds: Any, vehicle: Any, terrain: Any) -> Any:
+    return 0.5
+
+
+def no_moment(state: Any, rotor_speeds: Any, vehicle: Any, terrain: Any) -> Any:
+    return state.velocity
+
+
+@pytest.mark.parametrize("name", ["one_number", "no_moment"])
+def test_an_answer_that_is_no_pair_is_refused_before_a_flight(name: str) -> None:
+    with pytest.raises(UserError, match=rf"effect '.*{name}' returned .* must return \(force, moment\)"):
+        load_effects([f"tests.test_effects:{name}"])
