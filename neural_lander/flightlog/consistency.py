@@ -54,6 +54,7 @@ def _apart(
     first: str, a: np.ndarray, second: str, b: np.ndarray, least: float, gains: tuple[float, float]
 ) -> Iterator[str]:
     """The derivative of one column (N, 3) against the column that says it, on the axes that move."""
+    more = ", the quaternion's order (wxyz or xyzw)" if first == "attitude" else ""
     for axis, x, y in zip("xyz", a.T, b.T, strict=True):
         if max(_rms(x), _rms(y)) < least:
             continue
@@ -68,8 +69,8 @@ def _apart(
         if correlation < LEAST_CORRELATION or not gains[0] < gain < gains[1]:
             yield (
                 f"{first} and {second} contradict each other in {axis} (correlation {correlation:.2f}, at least "
-                f"{LEAST_CORRELATION:g} is expected; ratio {gain:.3g}, 1 is expected): check units, axes, and that "
-                "both are of one time base"
+                f"{LEAST_CORRELATION:g} is expected; ratio {gain:.3g}, 1 is expected): check units, axes{more}, and "
+                "that both are of one time base"
             )
             return
         late = _late(x, y)
