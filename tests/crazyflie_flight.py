@@ -17,7 +17,15 @@ from typing import Any
 
 import numpy as np
 
-from firmware_bridge.link import AttitudeReport, AttitudeSetpoint, ImuReport, Link, PositionReport, StatusReport
+from firmware_bridge.link import (
+    AttitudeReport,
+    AttitudeSetpoint,
+    ImuReport,
+    Link,
+    LinkLost,
+    PositionReport,
+    StatusReport,
+)
 from firmware_bridge.links import open_link
 from firmware_bridge.thrust import ThrustMap
 from neural_lander.rotation import quaternion_exp
@@ -49,7 +57,10 @@ def connected(truth: Truth) -> LinkFlight[Link] | None:
         flight = LinkFlight(open_link(ADDRESS, VEHICLE, thrust_map=hover_map()), truth, HOLD)
         end = time.monotonic() + CONNECT_TIME
         while time.monotonic() < end:
-            flight.run(0.1)
+            try:
+                flight.run(0.1)
+            except LinkLost:
+                break
             if {PositionReport, AttitudeReport, ImuReport, StatusReport} <= set(flight.last):
                 return flight
         flight.link.close()

@@ -1,6 +1,7 @@
 """The Crazyflie link, and ``fly`` on it, on a real firmware in software, where NEURAL_LANDER_CRAZYFLIE names one.
 
-What is meant is a build that sends its radio packets as datagrams (CrazySim's ``cf2``); cflib has to be installed.
+What is meant is a build that sends its radio packets as datagrams (CrazySim's ``cf2``); cflib has to be installed. Its
+clock has to keep up with the wall's: one whose kernel does not make up for lost ticks falls behind, and is refused.
 """
 
 import importlib.util

@@ -1,6 +1,7 @@
 """``fly`` on a real PX4 in software, where NEURAL_LANDER_PX4 names one.
 
-What is meant is ``bin/px4`` in the folder of a SITL build with its own simulation (SIH), which has ``etc`` beside.
+What is meant is ``bin/px4`` in the folder of a SITL build with its own simulation (SIH), which has ``etc`` beside. Its
+clock has to keep up with the wall's: a loop that sleeps a step at a time falls behind by some 2 %, and is refused.
 """
 
 from pathlib import Path
