@@ -26,6 +26,7 @@ from firmware_bridge.supervisor.decide import decide
 from firmware_bridge.supervisor.limits import Limits, Permission
 from firmware_bridge.supervisor.types import IN_CONTROL, Decision, Memory, Output, Phase, Situation
 from neural_lander.components import dot
+from neural_lander.residual.model import NoResidual
 from neural_lander.state import State
 
 GROUND_HEIGHT = 0.1  # m of gear height below which a vehicle that is armed is taken to stand, guess
@@ -92,8 +93,11 @@ class FlightLoop:
 
     def tick(self, now: float, lateness: float = 0.0, abort: bool = False, stop: bool = False) -> TickRecord:
         """One tick at time ``now`` in s; ``abort`` is the key, ``stop`` the user's wish to end."""
-        heard = self.heard
-        self._problems += heard.take([*self._pending, *self._kept.poll(now)], now)
+        heard, gone = self.heard, self.link is None
+        reports = self._kept.poll(now)
+        if gone and self.link is not None:
+            heard.status = None  # who answers on the port that is back may be in another mode
+        self._problems += heard.take([*self._pending, *reports], now)
         self._pending = []
         view = heard.view(now)
         situation = self._situation(view, lateness, abort, stop)
@@ -109,8 +113,9 @@ class FlightLoop:
         self._feel(view, sent if ours and decision.phase in IN_CONTROL else None)
         thrust = sent.setpoint.thrust if sent and ours else None
         rotor_speed, source = account.rotor_speed(heard, now, thrust)
-        predicted, failure = account.predict(self.guidance.residual.model, view.state, rotor_speed, heard.vehicle)
-        self._problems += [failure] if failure else []
+        model = self.guidance.residual.model if self._controller_alive else NoResidual()
+        predicted, failed = account.predict(model, view.state, rotor_speed, heard.vehicle)
+        self._problems += [failed] if failed else []
         status, flown = heard.status, None if self.dry_run else sent
         record = TickRecord(
             t=now,
@@ -233,8 +238,8 @@ class FlightLoop:
 
     def _control(self, now: float, state: State | None, decision: Decision) -> Step | None:
         """The controller's step, or None where it failed: then nothing goes out, and the supervisor hands back."""
-        if state is None:
-            return None
+        if state is None or (decision.output is Output.NOTHING and not self._controller_alive):
+            return None  # one that has failed is not asked again: it may hang
         try:
             if self._start is not None:
                 self._start(now, state)

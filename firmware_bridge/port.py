@@ -21,6 +21,7 @@ from neural_lander.errors import UserError
 
 DEFAULT_BAUD = 921_600  # 1/s, the fastest line that autopilots' telemetry ports are commonly set to
 CHUNK = 4096  # bytes of one read, the size of Linux' terminal buffer
+MOST_CHUNKS = 16  # of one poll: what 921600 baud bring in 0.7 s; a peer that sends more has to wait
 STALL_LIMIT = 1.0  # s without room for a single frame, after which a line counts as lost; a guess
 WRITE_TIMEOUT = 0.02  # s, a guess; reached only where a port's room cannot be asked for
 OPTIONS = ("baud", "rtscts")
@@ -64,7 +65,7 @@ class SerialPort:
             while True:
                 part = self._line.read(CHUNK)
                 parts.append(part)
-                if len(part) < CHUNK:
+                if len(part) < CHUNK or len(parts) >= MOST_CHUNKS:
                     return b"".join(parts)
         except (serial.SerialException, OSError, TypeError) as error:  # TypeError: pyserial, closed under its hands
             raise self._lost(error) from error

@@ -427,6 +427,34 @@ def test_a_controller_that_fails_sends_nothing_more_and_hands_back(broken: Calla
     assert ("hand back" in [r for _, r in f.link.requests]) and not f.link.accepts
 
 
+def test_a_controller_that_has_failed_is_not_asked_again_once_control_is_gone() -> None:
+    f = airborne()
+    asked = []
+
+    def broken() -> np.ndarray:
+        asked.append(f.clock.now())
+        raise KeyError("weights")
+
+    f.loop.guidance.residual.model.broken = broken  # type: ignore[attr-defined]
+    f.fly(1.0)
+    before = len(asked)
+    f.fly(3.0)
+    assert f.phases[-1] is Phase.OBSERVING and before <= len(asked) <= before + 1
+
+
+def test_what_was_heard_of_the_mode_before_the_port_went_does_not_count_after() -> None:
+    f = airborne()
+    silent = FakeLink(VEHICLE, floor=-0.4)
+    f.loop._kept._reopen, f.loop._kept._reopened = lambda: silent, f.clock.now()
+    f.link.lost = True
+    f.fly(0.1)
+    assert f.loop.heard.status is not None  # it flies on, as far as is known
+    silent.poll = lambda now: ()  # type: ignore[method-assign]
+    f.loop._kept._reopened = -math.inf
+    f.fly(0.05)
+    assert f.loop.link is silent and f.loop.heard.status is None
+
+
 def test_a_setpoint_that_the_link_refuses_hands_back(monkeypatch: pytest.MonkeyPatch) -> None:
     f = airborne()
 

@@ -10,7 +10,7 @@ import tty
 import pytest
 
 from firmware_bridge.link import LinkLost
-from firmware_bridge.port import STALL_LIMIT, open_port, split_address
+from firmware_bridge.port import CHUNK, MOST_CHUNKS, STALL_LIMIT, open_port, split_address
 from neural_lander.errors import UserError
 
 WAIT = 5.0  # s for bytes to pass, on a busy machine
@@ -66,6 +66,12 @@ def test_bytes_pass_a_loop() -> None:
     port.write(b"round")
     assert arrived(port, 5) == b"round"
     port.close()
+
+
+def test_a_peer_that_floods_is_read_a_part_at_a_time() -> None:
+    port = open_port("loop://?baud=921600")
+    port._line = type("Flood", (), {"read": lambda self, n: bytes(n), "close": lambda self: None})()
+    assert len(port.read()) == MOST_CHUNKS * CHUNK
 
 
 def test_a_closed_terminal_is_a_lost_link_to_readers_and_writers(line) -> None:

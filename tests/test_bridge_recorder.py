@@ -280,6 +280,21 @@ def test_what_is_pending_is_on_the_disk_soon_without_more_records(tmp_path: Path
     made.close()
 
 
+def test_a_recorder_that_never_catches_up_brings_out_what_it_has_all_the_same(
+    tmp_path: Path, flown: Flight, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    made = Recorder(tmp_path / "log", METADATA, commands=True)
+    write, sync = made._write, made._writer.sync
+    monkeypatch.setattr(made, "_write", lambda record: (time.sleep(0.002), write(record)))
+    monkeypatch.setattr(made._writer, "sync", lambda: (synced.append(made._ticks), sync()))
+    for record in flown.records[:1000]:
+        made.put(record)
+    wait_until(lambda: made._ticks == 1000)
+    assert len(synced) >= 3 and synced[0] < 300  # 2 s and more of work, brought out every 0.2 s
+    made.close()
+
+
 def test_the_fake_vehicle_is_at_rest_on_its_floor() -> None:
     """The reference of these tests: a scale in the fake's height would hide one in the log's."""
     link = FakeLink(VEHICLE, floor=-0.4)

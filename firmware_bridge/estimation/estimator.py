@@ -4,8 +4,8 @@
 
 Here v is the reported velocity without the offset that the reported positions show
 (:mod:`firmware_bridge.estimation.speed_offset`). The specific force f and the rates omega are taken as constant over
-the age, some 10 to 50 ms. A report that is not finite, not unit, older than the one before, or from the future is
-refused and counted.
+the age, some 10 to 50 ms. A report that is not finite, not unit, older than the one before, the one before once more,
+or from the future is refused and counted.
 """
 
 from __future__ import annotations
@@ -17,13 +17,16 @@ import numpy as np
 
 from firmware_bridge.estimation.speed_offset import SpeedOffset
 from firmware_bridge.link import AttitudeReport, ImuReport, PositionReport, Report
+from firmware_bridge.supervisor.limits import MOST_STATE_AGE
 from neural_lander.components import quaternion_product, quaternion_rows, rotate
 from neural_lander.vehicle import GRAVITY
 
 NORM_ERROR = 0.01  # a quaternion further off unit norm is no rounding, guess
 FUTURE = 0.02  # s: reports that claim to be younger than this lie beyond any error of the clocks' offset, guess
 IMU_AGE = 0.05  # s: an older specific force says nothing of the present, guess
-PROPAGATED = 0.1  # s: the state is not moved on further than this, however old; twice what is sent from
+PROPAGATED = MOST_STATE_AGE  # s: the state is not moved on further than this, however old
+STILL = 3  # changes of what is felt over which no state stays the same to the last bit; it may be told four times as
+# often as it is estimated; a guess
 JUMP = 0.15  # m beyond what the velocity explains from one report to the next: a reset of the estimator, guess
 JUMP_SHARE = 0.3  # of the distance flown between them may be off, guess
 JUMP_ACCELERATION = 10.0  # m/s^2 of what nobody measured, guess: 1 g
@@ -75,6 +78,8 @@ class Estimator:
     _offset: SpeedOffset = field(default_factory=SpeedOffset)
     _moved: bool = False
     _turned: bool = False
+    _felt: int = 0
+    """How often what is felt has changed since position or attitude did."""
 
     @property
     def has_position(self) -> bool:
@@ -91,6 +96,7 @@ class Estimator:
         """Take in a report that came by time ``now`` in s; what is wrong with it, or nothing.
 
         One that is not newer is refused without a word: links repeat, and a state that stands still shows by its age.
+        So is a state none of which has changed while what is felt has: who stamps when he sends hides that it froze.
         """
         if not isinstance(report, _Stateful):
             return ""
@@ -99,6 +105,7 @@ class Estimator:
         if refused:
             self.refused[refused] = self.refused.get(refused, 0) + 1
             return fault
+        self._count(report)
         if isinstance(report, PositionReport):
             moved = self._position is not None and _position_jumps(self._position, report)
             self._offset.update(report.t, report.position.tolist(), report.velocity.tolist(), moved)
@@ -148,27 +155,46 @@ class Estimator:
             q.conflict,
         )
 
+    def _last(self, report: _Stateful) -> _Stateful | None:
+        """Of its kind."""
+        known: dict[type, _Stateful | None] = {PositionReport: self._position, AttitudeReport: self._attitude}
+        return known.get(type(report), self._imu)
+
+    def _count(self, report: _Stateful) -> None:
+        last = self._last(report)
+        if last is None or not _same(last, report):
+            self._felt = self._felt + 1 if isinstance(report, ImuReport) else 0
+
     def _not_newer(self, report: _Stateful) -> str:
-        last: _Stateful | None = {PositionReport: self._position, AttitudeReport: self._attitude}.get(
-            type(report), self._imu
-        )
+        last = self._last(report)
         if last is not None and report.t <= last.t:
             return f"{_NAMES[type(report)]} is not newer than the one before"
+        frozen = self._felt > STILL and not isinstance(report, ImuReport)
+        if frozen and last is not None and _same(last, report):
+            return f"{_NAMES[type(report)]} is the one before under a newer stamp"
         return ""
 
 
 _NAMES = {PositionReport: "position", AttitudeReport: "attitude", ImuReport: "inertial data"}
 
 
+def _same(last: _Stateful, report: _Stateful) -> bool:
+    """Whether two reports of one kind hold the same values to the last bit."""
+    return _values(last) == _values(report)
+
+
+def _values(report: _Stateful) -> list[float]:
+    if isinstance(report, PositionReport):
+        return [*report.position.tolist(), *report.velocity.tolist()]
+    if isinstance(report, AttitudeReport):
+        return [*report.attitude.tolist(), *report.body_rates.tolist()]
+    return [*report.specific_force.tolist(), *report.body_rates.tolist()]
+
+
 def _fault(report: _Stateful, now: float) -> str:
     """Why a report is not fit for use, or nothing."""
     name = _NAMES[type(report)]
-    if isinstance(report, PositionReport):
-        values = report.position.tolist() + report.velocity.tolist()
-    elif isinstance(report, AttitudeReport):
-        values = report.attitude.tolist() + report.body_rates.tolist()
-    else:
-        values = report.specific_force.tolist() + report.body_rates.tolist()
+    values = _values(report)
     if not math.isfinite(report.t + sum(values)):
         return f"{name} is not finite"
     if report.t > now + FUTURE:

@@ -117,13 +117,15 @@ class Recorder:
         try:
             synced = time.monotonic()
             while not (self._closing.is_set() and not self._queue):
-                while self._queue:
+                if self._queue:
                     self._write(self._queue.popleft())
-                    time.sleep(0)  # the loop's turn
-                if time.monotonic() - synced >= SYNC_PERIOD:
+                if time.monotonic() - synced >= SYNC_PERIOD:  # also where there is always more to write
                     self._writer.sync()
                     synced = time.monotonic()
-                self._closing.wait(IDLE)
+                if self._queue:
+                    time.sleep(0)  # the loop's turn
+                else:
+                    self._closing.wait(IDLE)
             counts = {"ticks": self._ticks, "dropped_ticks": self.dropped, "refused_records": self.refused}
             self._writer.add_metadata({**counts, **self._rates()})
             self._writer.close()

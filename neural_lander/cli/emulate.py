@@ -66,6 +66,9 @@ class PilotKind(StrEnum):
     NONE = "none"
 
 
+OFFERED = [kind.name for kind in FAULTS.values() if kind.needs != "controller"]  # that one is the companion's own
+
+
 def emulate(
     protocol: Annotated[Protocol, typer.Option(help="Protocol that the autopilot speaks.")] = Protocol.MAVLINK,
     autopilot: Annotated[
@@ -98,7 +101,7 @@ def emulate(
         list[int] | None, typer.Option(help="Do not stream the MAVLink message of this id; repeatable.")
     ] = None,
     fault: Annotated[
-        str | None, typer.Option(help=f"Break the line or the vehicle in one of these ways: {', '.join(FAULTS)}.")
+        str | None, typer.Option(help=f"Break the line or the vehicle in one of these ways: {', '.join(OFFERED)}.")
     ] = None,
     fault_after: Annotated[
         float, typer.Option(min=0.0, help="How long after control was given the fault begins, in s.")

@@ -108,6 +108,9 @@ def prepare(options: Options) -> Prepared:
         For the first thing that is wrong. A bundle that must not fly leaves a log that says why.
     """
     check_rate(options.rate)
+    if options.observe and (options.dry_run or options.arm):
+        other = "--dry-run" if options.dry_run else "--arm"
+        raise UserError(f"--observe asks for nothing and sends no setpoint: leave out {other}")
     log = options.log or Path(f"flight-{datetime.now(UTC):%Y%m%d-%H%M%S}.mcap")
     bundle = None if options.bundle is None else _load(options, options.bundle, log)
     vehicle = _profile(bundle, options.vehicle)
