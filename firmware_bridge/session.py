@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from firmware_bridge.last_words import let_go
 from firmware_bridge.link import CheckResult
@@ -95,6 +96,8 @@ class Session:
     duration: float | None = None  # s
     say: Callable[[str], None] = lambda text: None
     """Shows a line; must not block."""
+    note: Callable[[Mapping[str, Any]], None] = lambda metadata: None
+    """Keeps what belongs to the whole flight in its log: the checks, whenever a verdict changes; must not block."""
     latest: TickRecord | None = None
     outcome: str = ""
     """Why the run ended; empty while it goes on."""
@@ -218,6 +221,8 @@ class Session:
                 self.say(f"{'passed' if check.passed else 'not passed':>10}  {check.name}: {check.finding}")
         if settled and not self._settled and self.loop.permission.observe and self.loop.heard.rotors is None:
             self.say("No rotor speeds come in: while another flies, the log holds no thrust to learn from.")
+        if {c.name: c.passed for c in checks} != {name: c.passed for name, c in before.items()}:
+            self.note({"checks": [{"name": c.name, "passed": c.passed, "finding": c.finding} for c in checks]})
         self._settled, self.checks = settled, checks
         self.loop.checks_passed = self.passed
         if self.passed and self.arm and not self._asked and not self._lapsed:

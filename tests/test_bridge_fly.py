@@ -623,6 +623,8 @@ def test_the_command_lands_prints_one_json_object_and_leaves_a_log(
     assert len(read.t) == result["log_records"]
     assert read.metadata["height_source"] == "rangefinder"
     assert read.metadata["bundle_sha256"] is None
+    told = {check["name"]: check["passed"] for check in read.metadata["checks"]}
+    assert told == {check["name"]: True for check in result["checks"]}
 
 
 def test_a_flight_that_does_not_end_in_our_landing_has_another_exit_code(

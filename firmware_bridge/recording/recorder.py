@@ -69,6 +69,7 @@ class Recorder:
         self._writer.sync()
         self._commands, self._height_age = commands, height_age
         self._queue: deque[TickRecord] = deque()
+        self._noted: dict[str, Any] = {}
         self.dropped = 0
         """Ticks that did not fit into the queue."""
         self.problem = ""
@@ -96,6 +97,10 @@ class Recorder:
         else:
             self._queue.append(record)
 
+    def note(self, metadata: Mapping[str, Any]) -> None:
+        """Hand over what is known of the whole flight only now; never blocks. The newest counts."""
+        self._noted = dict(metadata)
+
     def close(self) -> None:
         """Write what is pending, and the index. Harmless to repeat."""
         self._closing.set()
@@ -119,6 +124,7 @@ class Recorder:
             while not (self._closing.is_set() and not self._queue):
                 if self._queue:
                     self._write(self._queue.popleft())
+                self._write_noted()
                 if time.monotonic() - synced >= SYNC_PERIOD:  # also where there is always more to write
                     self._writer.sync()
                     synced = time.monotonic()
@@ -126,6 +132,7 @@ class Recorder:
                     time.sleep(0)  # the loop's turn
                 else:
                     self._closing.wait(IDLE)
+            self._write_noted()
             counts = {"ticks": self._ticks, "dropped_ticks": self.dropped, "refused_records": self.refused}
             self._writer.add_metadata({**counts, **self._rates()})
             self._writer.close()
@@ -137,6 +144,11 @@ class Recorder:
             with contextlib.suppress(Exception):
                 self._writer.close()  # with an index: the file itself may be sound
             self._writer.abandon()
+
+    def _write_noted(self) -> None:
+        noted, self._noted = self._noted, {}
+        if noted:
+            self._writer.add_metadata(noted)
 
     def _give_up(self, problem: str) -> None:
         self.problem = problem  # before the queue is emptied, so that it stays empty

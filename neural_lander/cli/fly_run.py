@@ -93,6 +93,7 @@ def _session(prepared: Prepared, poses: PoseReceiver | None, stack: contextlib.E
         arm=options.arm,
         duration=options.duration,
         say=display.say if display is not None else lambda text: None,
+        note=recorder.note,
     )
     if display is not None:
         display.show(session, recorder)
