@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from pymavlink.dialects.v20 import ardupilotmega as dialect
 
+from benchmarks.closed_loop import default_network
 from firmware_bridge.emulator.autopilot import Autopilot
 from firmware_bridge.emulator.mavlink import MavlinkAutopilot
 from firmware_bridge.emulator.mavlink_firmware import FIRMWARES, MOTOR_CURVE
@@ -40,7 +41,7 @@ from firmware_bridge.realtime import run as ticks
 from firmware_bridge.supervisor.types import IN_CONTROL
 from neural_lander.control.controller import Controller
 from neural_lander.control.guard import Guarded
-from neural_lander.residual.model import NoResidual
+from neural_lander.residual.options import DEFAULT_THRUST_SLOPE
 from neural_lander.vehicle import Vehicle, load_vehicle
 
 STREAMS = (PositionReport, AttitudeReport, ImuReport)
@@ -73,7 +74,10 @@ class Hover:
     def __init__(self, link: Link, vehicle: Vehicle, seconds: float) -> None:
         self._poll, self._seconds = link.poll, seconds
         plan = FlightPlan(vehicle, settle_time=10 * PATIENCE)
-        self.loop = FlightLoop(link, Guidance(Guarded(Controller(vehicle, NoResidual())), plan), Rangefinder())
+        law = Controller(
+            vehicle, default_network(vehicle), contraction_factor=DEFAULT_THRUST_SLOPE, uncertified="random weights"
+        )
+        self.loop = FlightLoop(link, Guidance(Guarded(law), plan), Rangefinder())
         self.sent = 0
         self.flown_sent = 0
         self.flown = 0.0  # s
@@ -221,7 +225,7 @@ def answers(rate: float, seconds: float) -> dict[str, Any]:
 def run() -> dict[str, Any]:
     """Both lines of the requirement, and the delays at 400 Hz."""
     load = os.getloadavg()[0]
-    rows = [paced(200.0, 460_800, 60.0), paced(500.0, 921_600, 20.0)]
+    rows = [paced(200.0, 460_800, 60.0), paced(500.0, 921_600, 60.0)]
     delay = answers(400.0, 20.0)
     words = ", ".join(f"{key} {value:.4g}" for key, value in delay.items())
     return {
