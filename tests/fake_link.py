@@ -52,6 +52,7 @@ class FakeLink:
     full: bool = False  # the line has no room for a setpoint
     silent: bool = False  # no reports
     frozen: bool = False  # reports keep coming with the time and values of when it began
+    halted: bool = False  # the same, but stamps run on, and the accelerometer is alive
     restarted: bool = False
     poison: bool = False  # NaN in the position
 
@@ -68,6 +69,7 @@ class FakeLink:
         self._t: float | None = None
         self._status_due = self._range_due = self._battery_due = -1.0
         self._stuck: tuple[float, np.ndarray] | None = None
+        self._halted: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
 
     @property
     def height(self) -> float:
@@ -88,9 +90,13 @@ class FakeLink:
         t -= self.delay
         p = p - self.v * self.delay
         felt = quaternion_to_matrix(self.q).T @ (self.a - G_VECTOR)
+        v, q = self.v - self.a * self.delay, self.q
+        if self.halted:
+            p, v, q = self._halted = self._halted or (p, v, q)
+            felt = felt + [0.0, 0.0, 1e-3 * np.sin(1e3 * now)]
         reports += [
-            PositionReport(t, now, p * (np.nan if self.poison else 1.0), self.v - self.a * self.delay),
-            AttitudeReport(t, now, self.q, np.zeros(3)),
+            PositionReport(t, now, p * (np.nan if self.poison else 1.0), v),
+            AttitudeReport(t, now, q, np.zeros(3)),
             ImuReport(t, now, felt, np.zeros(3)),
         ]
         if self.range_period is not None and now >= self._range_due:

@@ -427,6 +427,15 @@ def test_a_controller_that_fails_sends_nothing_more_and_hands_back(broken: Calla
     assert ("hand back" in [r for _, r in f.link.requests]) and not f.link.accepts
 
 
+def test_a_state_that_halts_while_its_stamps_run_on_is_flown_from_no_longer_than_an_old_one() -> None:
+    f = airborne()
+    begin = f.clock.now()
+    f.link.halted = True
+    f.fly(2.0)
+    assert begin < last_sent(f) < begin + f.loop.limits.state_age + 0.06  # four repeats are let pass
+    assert Phase.HANDING_BACK in f.phases and "hand back" in [r for _, r in f.link.requests]
+
+
 def test_a_controller_that_has_failed_is_not_asked_again_once_control_is_gone() -> None:
     f = airborne()
     asked = []
