@@ -280,6 +280,18 @@ def test_what_is_pending_is_on_the_disk_soon_without_more_records(tmp_path: Path
     made.close()
 
 
+def test_a_note_that_is_no_json_costs_the_note_and_not_the_flight(tmp_path: Path, flown: Flight) -> None:
+    made = Recorder(tmp_path / "log", METADATA, commands=True)
+    made.note({"checks": [{"passed": np.True_}]})
+    wait_until(lambda: made.refused == 1)
+    made.note({"checks": [{"passed": True}]})
+    for record in flown.records[:300]:
+        made.put(record)
+    made.close()
+    assert made.problem == ""
+    assert read_log(tmp_path / "log").metadata["checks"] == [{"passed": True}]
+
+
 def test_a_recorder_that_never_catches_up_brings_out_what_it_has_all_the_same(
     tmp_path: Path, flown: Flight, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -147,8 +147,14 @@ class Recorder:
 
     def _write_noted(self) -> None:
         noted, self._noted = self._noted, {}
-        if noted:
+        if not noted:
+            return
+        try:
             self._writer.add_metadata(noted)
+        except UserError:
+            if self._writer.closed:
+                raise
+            self.refused += 1  # no JSON values: the flight is recorded all the same
 
     def _give_up(self, problem: str) -> None:
         self.problem = problem  # before the queue is emptied, so that it stays empty
