@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from firmware_bridge.heard import Heard
+from firmware_bridge.kept_link import failure
 from firmware_bridge.link import StatusReport
 from firmware_bridge.recording.tick_record import COMMANDED, MEASURED, STOPPED
 from firmware_bridge.supervisor.types import Decision, Phase
@@ -59,4 +60,4 @@ def predict(
     try:
         return np.asarray(model.at(state)(vehicle.thrust_coefficient * speeds**2)), ""
     except Exception as error:  # noqa: BLE001 - a prediction for the log must not stop the loop
-        return None, f"the prediction failed: {type(error).__name__}: {error}"
+        return None, failure("the prediction", error)

@@ -222,7 +222,7 @@ class Session:
         if settled and not self._settled and self.loop.permission.observe and self.loop.heard.rotors is None:
             self.say("No rotor speeds come in: while another flies, the log holds no thrust to learn from.")
         if {c.name: c.passed for c in checks} != {name: c.passed for name, c in before.items()}:
-            self.note({"checks": [{"name": c.name, "passed": bool(c.passed), "finding": c.finding} for c in checks]})
+            self.note({"checks": [{"name": c.name, "passed": c.passed, "finding": c.finding} for c in checks]})
         self._settled, self.checks = settled, checks
         self.loop.checks_passed = self.passed
         if self.passed and self.arm and not self._asked and not self._lapsed:

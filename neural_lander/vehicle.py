@@ -22,6 +22,7 @@ import numpy as np
 from neural_lander.arrays import Array, constant, namespace
 from neural_lander.errors import NeuralLanderWarning, UserError, why_unread
 from neural_lander.motor_curve import PwmVoltageCurve
+from neural_lander.profile_values import array, number, scalar
 
 GRAVITY = 9.81  # m/s^2, the value that the label of the real logs is defined with
 G_VECTOR = np.array([0.0, 0.0, -GRAVITY])  # m/s^2, world
@@ -123,9 +124,7 @@ class Vehicle:
             Where a number is outside the range that a profile may have it in.
         """
         for name in changes.keys() & _SCALARS.keys():
-            unit, low, high = _SCALARS[name]
-            if not low < changes[name] <= high:
-                raise UserError(f"{name} = {changes[name]!r} {unit} must be a number in ({low:g}, {high:g}]")
+            number(name, changes[name], *_SCALARS[name])
         return replace(self, text="", **changes)
 
 
@@ -219,9 +218,9 @@ def parse_vehicle(text: str, source: str) -> Vehicle:
         raise UserError(f"vehicle file {source}: missing key '{missing[0]}'")
     values: dict[str, Any] = {"name": str(profile["name"])}
     for key, (unit, low, high) in _SCALARS.items():
-        values[key] = _scalar(profile, key, unit, low, high, source)
+        values[key] = scalar(profile, key, unit, low, high, source)
     for key, (unit, shape, bound) in _ARRAYS.items():
-        values[key] = _array(profile, key, unit, shape, bound, source)
+        values[key] = array(profile, key, unit, shape, bound, source)
     if np.any(values["inertia"] <= 0):
         raise UserError(f"vehicle file {source}: inertia = {values['inertia'].tolist()} must be positive")
     J = np.sort(values["inertia"])
@@ -240,7 +239,7 @@ def parse_vehicle(text: str, source: str) -> Vehicle:
         heights = values["gear_points"][:, 2].tolist()
         raise UserError(f"vehicle file {source}: gear_points have z = {heights} m; the gear must be below z = 0")
     if "contact_height" in profile:
-        values["contact_height"] = _scalar(profile, "contact_height", "m", -1e-9, 10.0, source)
+        values["contact_height"] = scalar(profile, "contact_height", "m", -1e-9, 10.0, source)
     if "motor_curve" in profile:
         values["motor_curve"] = PwmVoltageCurve.from_profile(profile["motor_curve"], source)
     vehicle = Vehicle(**values, text=text)
@@ -259,52 +258,3 @@ def parse_vehicle(text: str, source: str) -> Vehicle:
             f"mass = {vehicle.mass:g} kg: hover needs {vehicle.hover_speed:.0f} rad/s"
         )
     return vehicle
-
-
-def _quantity(profile: Mapping[str, Any], key: str, unit: str, source: str) -> Any:
-    entry = profile[key]
-    if (
-        not isinstance(entry, dict)
-        or not {"value", "unit", "source"} >= set(entry)
-        or "value" not in entry
-        or "unit" not in entry
-    ):
-        raise UserError(
-            f'vehicle file {source}: {key} must be {{ value = ..., unit = "{unit}", source = "where it is from" }}'
-        )
-    if not str(entry.get("source", "")).strip():
-        raise UserError(
-            f"vehicle file {source}: {key} names no source; write where the value is from, or that it is a guess"
-        )
-    if entry["unit"] != unit:
-        raise UserError(f"vehicle file {source}: {key} is given in '{entry['unit']}', expected '{unit}'")
-    return entry["value"]
-
-
-def _scalar(profile: Mapping[str, Any], key: str, unit: str, low: float, high: float, source: str) -> float:
-    value = _quantity(profile, key, unit, source)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low < value <= high:
-        raise UserError(
-            f"vehicle file {source}: {key} = {value!r} {unit} must be a number in ({max(low, 0.0):g}, {high:g}]"
-        )
-    return float(value)
-
-
-def _array(
-    profile: Mapping[str, Any], key: str, unit: str, shape: tuple[int | None, ...], bound: float, source: str
-) -> np.ndarray:
-    value = _quantity(profile, key, unit, source)
-    try:
-        array = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        array = np.empty(0)
-    if (
-        array.ndim != len(shape)
-        or any(want not in (None, have) for want, have in zip(shape, array.shape, strict=True))
-        or not array.size
-    ):
-        wanted = " x ".join("K" if n is None else str(n) for n in shape)
-        raise UserError(f"vehicle file {source}: {key} = {value!r} must be an array of {wanted} numbers in {unit}")
-    if not np.all(np.isfinite(array)) or np.any(np.abs(array) > bound):
-        raise UserError(f"vehicle file {source}: {key} = {value!r} {unit} must be finite and at most {bound:g}")
-    return array

@@ -21,6 +21,7 @@ FOUNDATION = (
     "frames",
     "units",
     "motor_curve",
+    "profile_values",
     "vehicle",
     "rotor_order",
     "state",

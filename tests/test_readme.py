@@ -30,15 +30,24 @@ def run(code: str, folder: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def block_with(words: str) -> str:
+    return next(block for block in BLOCKS if words in block)
+
+
+def module(folder: Path, name: str, words: str) -> None:
+    """The block that holds these words as a module of a user's."""
+    (folder / f"{name}.py").write_text(block_with(words), "utf-8")
+
+
 def test_arrays_become_a_log_that_can_be_read_again(tmp_path: Path) -> None:
-    run(next(block for block in BLOCKS if "from_arrays" in block), tmp_path)
+    run(block_with("from_arrays"), tmp_path)
     log = read_log(tmp_path / "flight.mcap")
     assert log.rotor_speed is not None
     assert np.all(log.rotor_speed == 681.5)
 
 
 def test_the_example_effect_acts_near_the_floor_only(tmp_path: Path) -> None:
-    (tmp_path / "suction.py").write_text(next(block for block in BLOCKS if "Suction" in block), "utf-8")
+    module(tmp_path, "suction", "Suction")
     run(
         "from sim.plant import load_effects; from sim.oracle import level_state; import numpy as np\n"
         "from neural_lander.vehicle import load_vehicle; v = load_vehicle('intel-aero')\n"
@@ -58,12 +67,12 @@ def test_the_example_controller_flies_a_bundle(tmp_path: Path) -> None:
     vehicle = load_vehicle("intel-aero")
     flights = [flight(vehicle, 40.0, seed=k) for k in range(2)]
     save_bundle(tmp_path / "B", train_residual(flights, vehicle, TrainingOptions(epochs=3)))
-    run(next(block for block in BLOCKS if "load_bundle" in block), tmp_path)
+    run(block_with("load_bundle"), tmp_path)
 
 
 def test_the_example_estimate_takes_up_a_missing_force(tmp_path: Path) -> None:
     """A tracking error that stays is met by gain times 5 s; nothing is learned on the ground."""
-    (tmp_path / "my_laws.py").write_text(next(block for block in BLOCKS if "Leaky" in block), "utf-8")
+    module(tmp_path, "my_laws", "Leaky")
     run(
         "from my_laws import Leaky; from neural_lander.vehicle import load_vehicle; import numpy as np\n"
         "vehicle = load_vehicle('intel-aero'); law = Leaky(vehicle)\n"
@@ -79,12 +88,12 @@ def test_the_example_training_writes_a_bundle(tmp_path: Path) -> None:
     (tmp_path / "flights").mkdir()
     for k in range(2):
         write_mcap(flight(load_vehicle("intel-aero"), 12.0, seed=k), tmp_path / "flights" / f"{k}.mcap")
-    run(next(block for block in BLOCKS if "train_residual" in block), tmp_path)
+    run(block_with("train_residual"), tmp_path)
     assert (tmp_path / "B" / "certificate.json").is_file()
 
 
 def test_the_example_effect_with_a_memory_takes_one_vehicle_or_many(tmp_path: Path) -> None:
-    (tmp_path / "buildup.py").write_text(next(block for block in BLOCKS if "Buildup" in block), "utf-8")
+    module(tmp_path, "buildup", "Buildup")
     run(
         "from buildup import Buildup; import numpy as np; from types import SimpleNamespace as S\n"
         "one, many, vehicle = Buildup(), Buildup(), S(weight=10.0)\n"
@@ -98,9 +107,8 @@ def test_the_example_effect_with_a_memory_takes_one_vehicle_or_many(tmp_path: Pa
 
 
 def test_the_example_estimate_flies_many_as_it_flies_one(tmp_path: Path) -> None:
-    torch = pytest.importorskip("torch", reason="the batched world needs torch")
-    del torch
-    (tmp_path / "my_laws.py").write_text(next(block for block in BLOCKS if "Leaky" in block), "utf-8")
+    pytest.importorskip("torch", reason="the batched world needs torch")
+    module(tmp_path, "my_laws", "Leaky")
     run(
         "from my_laws import Leaky; from neural_lander.vehicle import load_vehicle; import numpy as np, torch\n"
         "vehicle = load_vehicle('intel-aero'); one, many = Leaky(vehicle), Leaky(vehicle)\n"
@@ -113,7 +121,7 @@ def test_the_example_estimate_flies_many_as_it_flies_one(tmp_path: Path) -> None
 
 
 def test_the_example_model_flies_without_a_certificate(tmp_path: Path) -> None:
-    block = next(block for block in BLOCKS if "class Cushion" in block)
+    block = block_with("class Cushion")
     run(
         block + "from neural_lander.state import Reference, State\n"
         "still = np.zeros(3); state = State(still, still, np.array([1.0, 0, 0, 0]), still, np.float64(0.0))\n"
@@ -127,7 +135,7 @@ def test_the_example_model_flies_without_a_certificate(tmp_path: Path) -> None:
 def test_the_example_comparison_in_python_flies(tmp_path: Path) -> None:
     pytest.importorskip("pybullet", reason="the PyBullet world needs pybullet, which has wheels up to Python 3.11")
     pytest.importorskip("torch", reason="training a bundle needs torch")
-    run(next(block for block in BLOCKS if "study_airframes" in block), tmp_path)
+    run(block_with("study_airframes"), tmp_path)
     assert (tmp_path / "learned" / "bundle" / "certificate.json").is_file()
 
 
@@ -138,14 +146,14 @@ def test_every_figure_of_a_flight_and_every_field_of_a_log_is_explained() -> Non
 
 def test_the_example_environment_takes_a_step(tmp_path: Path) -> None:
     pytest.importorskip("pybullet", reason="the PyBullet world needs pybullet, which has wheels up to Python 3.11")
-    run(next(block for block in BLOCKS if "LanderEnv" in block), tmp_path)
+    run(block_with("LanderEnv"), tmp_path)
 
 
 def test_the_example_datagram_is_a_pose(tmp_path: Path) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
         receiver.bind(("127.0.0.1", 0))
         receiver.settimeout(10.0)
-        block = next(block for block in BLOCKS if "NLP1" in block)
+        block = block_with("NLP1")
         run(block.replace("5005", str(receiver.getsockname()[1])), tmp_path)
         assert receiver.recv(100) == encode(0.0, (0.1, -0.2, 1.0), (1.0, 0.0, 0.0, 0.0))
 

@@ -107,7 +107,7 @@ class LogClock:
 
     def take_round_trip(self, seconds: float) -> None:
         """What cflib measured."""
-        self.error = seconds / 2
+        self.error = float(seconds) / 2  # a percentile of NumPy's there
 
     def see(self, stamp: float, now: float) -> bool:
         """Take in a stamp in s, received at ``now`` in s; whether the firmware began anew."""

@@ -17,14 +17,13 @@ import numpy as np
 
 from firmware_bridge.estimation.speed_offset import SpeedOffset
 from firmware_bridge.link import AttitudeReport, ImuReport, PositionReport, Report
-from firmware_bridge.supervisor.limits import MOST_STATE_AGE
 from neural_lander.components import quaternion_product, quaternion_rows, rotate
 from neural_lander.vehicle import GRAVITY
 
 NORM_ERROR = 0.01  # a quaternion further off unit norm is no rounding, guess
 FUTURE = 0.02  # s: reports that claim to be younger than this lie beyond any error of the clocks' offset, guess
 IMU_AGE = 0.05  # s: an older specific force says nothing of the present, guess
-PROPAGATED = MOST_STATE_AGE  # s: the state is not moved on further than this, however old
+PROPAGATED = 0.1  # s: the state is not moved on further than this, however old; nothing older may be flown from
 STILL = 3  # changes of what is felt over which no state stays the same to the last bit; it may be told four times as
 # often as it is estimated; a guess
 JUMP = 0.15  # m beyond what the velocity explains from one report to the next: a reset of the estimator, guess
@@ -101,11 +100,14 @@ class Estimator:
         if not isinstance(report, _Stateful):
             return ""
         fault = _fault(report, now)
-        refused = fault or self._not_newer(report)
+        last = self._last(report)
+        same = last is not None and _values(last) == _values(report)
+        refused = fault or self._not_newer(report, last, same)
         if refused:
             self.refused[refused] = self.refused.get(refused, 0) + 1
             return fault
-        self._count(report)
+        if not same:
+            self._felt = self._felt + 1 if isinstance(report, ImuReport) else 0
         if isinstance(report, PositionReport):
             moved = self._position is not None and _position_jumps(self._position, report)
             self._offset.update(report.t, report.position.tolist(), report.velocity.tolist(), moved)
@@ -160,27 +162,16 @@ class Estimator:
         known: dict[type, _Stateful | None] = {PositionReport: self._position, AttitudeReport: self._attitude}
         return known.get(type(report), self._imu)
 
-    def _count(self, report: _Stateful) -> None:
-        last = self._last(report)
-        if last is None or not _same(last, report):
-            self._felt = self._felt + 1 if isinstance(report, ImuReport) else 0
-
-    def _not_newer(self, report: _Stateful) -> str:
-        last = self._last(report)
+    def _not_newer(self, report: _Stateful, last: _Stateful | None, same: bool) -> str:
+        """Why it says nothing that ``last`` did not, or nothing; ``same``: its values are those to the last bit."""
         if last is not None and report.t <= last.t:
             return f"{_NAMES[type(report)]} is not newer than the one before"
-        frozen = self._felt > STILL and not isinstance(report, ImuReport)
-        if frozen and last is not None and _same(last, report):
+        if same and self._felt > STILL and not isinstance(report, ImuReport):
             return f"{_NAMES[type(report)]} is the one before under a newer stamp"
         return ""
 
 
 _NAMES = {PositionReport: "position", AttitudeReport: "attitude", ImuReport: "inertial data"}
-
-
-def _same(last: _Stateful, report: _Stateful) -> bool:
-    """Whether two reports of one kind hold the same values to the last bit."""
-    return _values(last) == _values(report)
 
 
 def _values(report: _Stateful) -> list[float]:

@@ -76,7 +76,8 @@ class Recorder:
         """Why nothing is written any more; empty while all is well."""
         self.flight_records = 0
         self.refused = 0
-        """Records that were not fit for ``/flight``: a value that is not finite, or time that stood still."""
+        """Records that were not fit for ``/flight``: a value that is not finite, or time that stood still; and notes
+        that are no JSON."""
         self._ticks = 0
         self._begin: float | None = None
         self._first_state: float | None = None
@@ -154,7 +155,7 @@ class Recorder:
         except UserError:
             if self._writer.closed:
                 raise
-            self.refused += 1  # no JSON values: the flight is recorded all the same
+            self.refused += 1
 
     def _give_up(self, problem: str) -> None:
         self.problem = problem  # before the queue is emptied, so that it stays empty

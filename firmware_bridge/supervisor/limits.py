@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 
+from firmware_bridge.estimation.estimator import PROPAGATED
 from neural_lander.errors import UserError
 
-MOST_STATE_AGE = 0.1  # s: no state is moved on further, see ``estimation.estimator``
 LATE_PERIODS = 1.5  # a tick that is left out makes the next one late by one; guess
 
 
@@ -77,9 +77,9 @@ class Limits:
             value = getattr(self, field.name)
             if not 0 < value < math.inf:
                 raise UserError(f"limit {field.name} = {value!r} must be positive and finite")
-        if self.state_age > MOST_STATE_AGE:
+        if self.state_age > PROPAGATED:
             raise UserError(
-                f"limit state_age = {self.state_age:g} s is more than the {MOST_STATE_AGE:g} s a state is moved on: "
+                f"limit state_age = {self.state_age:g} s is more than the {PROPAGATED:g} s a state is moved on: "
                 "raise the streams' rates or the line's speed"
             )
 

@@ -10,11 +10,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from neural_lander.flightlog.log import FlightLog
-from neural_lander.flightlog.resampling import linear
+from neural_lander.flightlog.resampling import PERIOD, linear, zero_phase
 from neural_lander.rotation import normalise, quaternion_conjugate, quaternion_multiply
 from neural_lander.vehicle import GRAVITY
 
-PERIOD = 0.01  # s, of the grid
 SHORTEST, LONGEST = 2.0, 4 * 3600.0  # s, of a log that is judged: too short for the filter, or its clock jumped
 CUT_OFF = 2.0  # Hz, below which two columns that say one motion are compared: noise is left out, manoeuvres are not
 EDGE = 50  # samples at either end, where the filter settles
@@ -130,9 +129,7 @@ def _correlation(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:
-    from scipy.signal import butter, sosfiltfilt  # what flies reads logs too, and does without
-
-    return np.asarray(sosfiltfilt(butter(2, CUT_OFF, fs=1 / PERIOD, output="sos"), values, axis=0))
+    return zero_phase(values, CUT_OFF)
 
 
 def _rms(values: np.ndarray) -> float:

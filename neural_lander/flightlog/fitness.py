@@ -87,7 +87,7 @@ def fit_for_learning(log: FlightLog, vehicle: Vehicle | None = None) -> Fitness:
     if vehicle is not None:
         _check_rotor_order(log, vehicle, airborne, verdict)
         _check_time_order(log, vehicle, airborne, verdict)
-    for reason in (*misread_frame(log, vehicle, airborne), *contradictions(log)):
+    for reason in (*misread_frame(log, vehicle, _periods(log) * airborne), *contradictions(log)):
         verdict.distrust(reason)
     _check_wholeness(log, verdict)
     _check_end(log, verdict)
@@ -169,7 +169,7 @@ def _check_thrust(log: FlightLog, vehicle: Vehicle | None, verdict: Fitness) -> 
 
 
 def _check_coverage(log: FlightLog, vehicle: Vehicle | None, airborne: np.ndarray, verdict: Fitness) -> None:
-    periods = np.minimum(np.gradient(log.t), GAP)
+    periods = _periods(log)
     flight = float(periods[airborne].sum())
     low, below = _near_ground(log, vehicle)
     near = float(periods[airborne & low].sum())
@@ -245,6 +245,11 @@ def _check_wholeness(log: FlightLog, verdict: Fitness) -> None:
 def _check_end(log: FlightLog, verdict: Fitness) -> None:
     if not verdict.wrong and quaternion_to_matrix(log.attitude[-1])[2, 2] < UPRIGHT:
         verdict.reasons.append("the log ends on its side or upside down: a crash")
+
+
+def _periods(log: FlightLog) -> np.ndarray:
+    """s that each record stands for, ``(N,)``; a hole in the log is not flown."""
+    return np.asarray(np.minimum(np.gradient(log.t), GAP))
 
 
 def _airborne(log: FlightLog, vehicle: Vehicle | None) -> np.ndarray:

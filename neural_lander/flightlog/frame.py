@@ -21,17 +21,16 @@ OPPOSED = -0.5  # correlation of height and z: a floor with steps weakens it, an
 Z_DOWN = 'does z point down? Then a column map says world = "NED"'
 
 
-def misread_frame(log: FlightLog, vehicle: Vehicle | None, airborne: np.ndarray) -> Iterator[str]:
+def misread_frame(log: FlightLog, vehicle: Vehicle | None, seconds: np.ndarray) -> Iterator[str]:
     """What shows that axes, signs or units of position and attitude are others than the log says.
 
     Parameters
     ----------
     vehicle
         With it comes the gear's height over a floor at z = 0.
-    airborne
-        ``(N,)`` bool per record.
+    seconds
+        ``(N,)`` of flight that each record stands for.
     """
-    seconds = np.gradient(log.t) * airborne
     flight = float(seconds.sum()) or 1.0  # s
     z, R = log.position[:, 2], quaternion_to_matrix(log.attitude)
     tilted = float(seconds[R[:, 2, 2] < UPRIGHT].sum()) / flight

@@ -12,13 +12,12 @@ from itertools import permutations
 import numpy as np
 
 from neural_lander.flightlog.log import FlightLog
-from neural_lander.flightlog.resampling import first_order_lag, linear
+from neural_lander.flightlog.resampling import PERIOD, first_order_lag, linear, zero_phase
 from neural_lander.flightlog.thrust import rotor_static_thrust
 from neural_lander.rotor_order import QUADRANTS_KEY, motors_by_quadrant
 from neural_lander.vehicle import Vehicle
 
 BAND = (1.0, 8.0)  # Hz: of manoeuvres; below drift an offset centre of mass and drag, above the gyroscope's noise
-PERIOD = 0.01  # s, of the grid
 LEAST_TURNING = 0.3  # rad/s^2 rms of roll and pitch within the band; 0.6 to 4 on the Neural-Swarm2 flights
 LEAST_TIME = 5.0  # s in flight
 FOLLOWS = (
@@ -54,8 +53,6 @@ def rotor_order_shown(log: FlightLog, vehicle: Vehicle, airborne: np.ndarray) ->
     airborne
         ``(N,)`` bool per record: in flight, where the ground exerts no moment.
     """
-    from scipy.signal import butter, sosfiltfilt  # what flies reads logs too, and does without
-
     thrust = rotor_static_thrust(log, vehicle)
     if thrust is None or log.body_rates is None:
         return None
@@ -73,11 +70,10 @@ def rotor_order_shown(log: FlightLog, vehicle: Vehicle, airborne: np.ndarray) ->
     inside = _settled(linear(t, log.t, airborne.astype(float)) > 0.99)
     if inside.sum() * PERIOD < LEAST_TIME:
         return None
-    sections = butter(2, BAND, "bandpass", fs=1 / PERIOD, output="sos")
-    turning = sosfiltfilt(sections, np.gradient(rates, PERIOD, axis=0), axis=0)[inside]
+    turning = zero_phase(np.gradient(rates, PERIOD, axis=0), BAND)[inside]
     if np.sqrt(np.mean(turning[:, :2] ** 2, axis=0)).min() < LEAST_TURNING:
         return None
-    moved = sosfiltfilt(sections, thrust, axis=0)[inside]
+    moved = zero_phase(thrust, BAND)[inside]
 
     def correlations(order: tuple[int, ...]) -> tuple[float, float, float]:
         moments = moved[:, order] @ vehicle.B0[1:].T

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+PERIOD = 0.01  # s, of the uniform grid on which a log's signals are compared and learned from
+FILTER_ORDER = 2  # Butterworth, run forwards and backwards: fourth order without phase
+
 
 def linear(t: np.ndarray, t_log: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Records ``(M,)`` or ``(M, k)`` at the times t by linear interpolation."""
@@ -24,3 +27,11 @@ def first_order_lag(command: np.ndarray, period: float, time_constant: float) ->
     keep = float(np.exp(-period / time_constant)) if time_constant > 0 else 0.0
     response, _ = lfilter([0.0, 1 - keep], [1.0, -keep], command, axis=0, zi=command[:1])
     return np.asarray(response)
+
+
+def zero_phase(values: np.ndarray, cut_off: float | tuple[float, float]) -> np.ndarray:
+    """What is below ``cut_off`` in Hz, or within a band, along the first axis of values on the grid; no phase shift."""
+    from scipy.signal import butter, sosfiltfilt  # as above
+
+    kind = "bandpass" if isinstance(cut_off, tuple) else "lowpass"
+    return np.asarray(sosfiltfilt(butter(FILTER_ORDER, cut_off, kind, fs=1 / PERIOD, output="sos"), values, axis=0))

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from neural_lander.flightlog.log import FlightLog
-from neural_lander.flightlog.resampling import linear
+from neural_lander.flightlog.resampling import PERIOD, linear, zero_phase
 from neural_lander.flightlog.thrust import rotor_static_thrust
 from neural_lander.rotation import quaternion_to_matrix
 from neural_lander.vehicle import Vehicle
 
 BAND = (0.5, 10.0)  # Hz: above the battery and the bias, below the frame's vibration
-PERIOD = 0.01  # s, of the grid
 LONGEST = 20  # steps that either may lead by
 LEAST_TIME = 10.0  # s in flight
 EARLY = -0.04  # s: clocks of a log differ by as much at the most; a guess. In 31 real flights of two Crazyflies the
@@ -51,8 +50,6 @@ def thrust_answer(log: FlightLog, vehicle: Vehicle, aloft: np.ndarray) -> Thrust
     aloft
         ``(N,)`` bool per record: in flight, where neither the floor nor its air carries anything.
     """
-    from scipy.signal import butter, sosfiltfilt  # what flies reads logs too, and does without
-
     thrust = rotor_static_thrust(log, vehicle)
     if thrust is None:
         return None
@@ -66,9 +63,8 @@ def thrust_answer(log: FlightLog, vehicle: Vehicle, aloft: np.ndarray) -> Thrust
     else:
         force = np.gradient(linear(t, log.t, log.velocity), PERIOD, axis=0)
     up = linear(t, log.t, quaternion_to_matrix(log.attitude)[:, :, 2])
-    sections = butter(2, BAND, "bandpass", fs=1 / PERIOD, output="sos")
-    caused = sosfiltfilt(sections, linear(t, log.t, thrust).sum(axis=1))
-    felt = sosfiltfilt(sections, np.sum(force * up, axis=1))[inside]
+    caused = zero_phase(linear(t, log.t, thrust).sum(axis=1), BAND)
+    felt = zero_phase(np.sum(force * up, axis=1), BAND)[inside]
     at = np.flatnonzero(inside)
     steps = range(-LONGEST, LONGEST + 1)
     found = {k: float(np.corrcoef(caused[at - k], felt)[0, 1]) for k in steps}

@@ -6,12 +6,12 @@ import numpy as np
 from scipy.signal import butter, sosfiltfilt
 
 from neural_lander.errors import UserError
+from neural_lander.flightlog import resampling
 from neural_lander.flightlog.log import FlightLog
-from neural_lander.flightlog.resampling import linear
+from neural_lander.flightlog.resampling import FILTER_ORDER, linear
 from neural_lander.vehicle import G_VECTOR
 
-SAMPLE_PERIOD = 0.01  # s, the 100 Hz grid that predictions and labels live on
-FILTER_ORDER = 2  # Butterworth, run forwards and backwards: fourth order without phase
+SAMPLE_PERIOD = resampling.PERIOD  # s, the 100 Hz grid that predictions and labels live on
 MAX_GAP = 0.05  # s between records: five samples of the grid; longer, and the interpolation is invented
 MIN_DURATION = 1.0  # s
 MAX_DURATION = 4 * 3600.0  # s; no battery lasts that long, so the clock jumped; a guess
@@ -90,8 +90,7 @@ def zero_phase(values: np.ndarray, cut_off: float) -> np.ndarray:
         raise UserError(
             f"cut-off = {cut_off:g} Hz must lie between 0 and {0.5 / SAMPLE_PERIOD:g} Hz, half the sample rate"
         )
-    sections = butter(FILTER_ORDER, cut_off, fs=1 / SAMPLE_PERIOD, output="sos")
-    return np.asarray(sosfiltfilt(sections, values, axis=0))
+    return resampling.zero_phase(values, cut_off)
 
 
 def specific_force_from_velocity(velocity: np.ndarray, cut_off: float) -> tuple[np.ndarray, str]:

@@ -18,9 +18,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.signal import butter, sosfiltfilt
 
-from neural_lander.flightlog.resampling import first_order_lag
+from neural_lander.flightlog.resampling import first_order_lag, zero_phase
 from neural_lander.residual.identification.blocks import BlockMoments, block_numbers, interval, resamples
 from neural_lander.residual.identification.signals import FlightSignals
 from neural_lander.residual.resample import SAMPLE_PERIOD
@@ -149,7 +148,7 @@ def band_share(signals: FlightSignals, vehicle: Vehicle) -> float | None:
     """Rms of the thrust between 0.5 and 10 Hz over the weight, aloft."""
     if not signals.aloft.any():
         return None
-    band = sosfiltfilt(butter(2, BAND, "band", fs=1 / SAMPLE_PERIOD, output="sos"), signals.thrust)
+    band = zero_phase(signals.thrust, BAND)
     return float(np.sqrt(np.mean(band[signals.aloft] ** 2)) / vehicle.weight)
 
 
