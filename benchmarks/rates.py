@@ -173,8 +173,8 @@ def serve(told: Connection, seconds: float) -> None:
         if pilot.mode is Mode.HOLD and now > 5.0 and pilot.streamed_for(1.0):
             pilot.switch(Mode.COMPANION, "pilot")
         due = max(due + TICK, now)
-        while time.monotonic() - begin < due:
-            data = line.read()
+        while (left := due - (time.monotonic() - begin)) > 0:
+            data = line.read() if line.wait(left) else b""
             if data:
                 answered, held = time.monotonic(), held + data
                 setpoint = any(f.message == dialect.MAVLINK_MSG_ID_SET_ATTITUDE_TARGET for f in parser.feed(data))

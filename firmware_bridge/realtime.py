@@ -15,7 +15,8 @@ from typing import Protocol
 from neural_lander.errors import NeuralLanderWarning, UserError
 
 RATES = (50.0, 500.0)  # Hz
-EARLIEST, LATEST = 0.2, 0.5  # of a period: how far a tick may come before and after its time to meet a state, guess
+REACH = 0.5  # of a period: how far a tick may come before and after its time to meet a state; together a whole one
+FOLLOW = 0.1  # of how far states come from the grid's times, by which it is moved: at most 5 % more ticks, guess
 LOOK = 2e-4  # s between looks for a state: a tenth of a period at 500 Hz
 SWITCH_INTERVAL = 1e-4  # s that another thread may keep the interpreter: Python's own 5 ms are a whole tick
 
@@ -63,9 +64,9 @@ def run(
     """Call ``tick(now, lateness)``, both in s, at ``rate`` in Hz until it returns False; the number of ticks left out.
 
     Ticks stay on one grid: one that is late by more than a period costs those that it overlapped, and no burst follows.
-    With ``listen(now)``, which says whether a new state has come, the grid is moved to where states come: a setpoint
-    then answers a state at once, where it would wait for half a period in the mean. Without a new state a tick is late
-    by half a period at most.
+    With ``listen(now)``, which says whether a new state has come, a tick may come up to half a period before or after
+    its place on the grid to answer a state at once, and the grid is moved to where states come. Without a new state a
+    tick is late by half a period, and the next may follow as soon as one is there.
 
     Lateness counts from the next place on the grid after the last tick began, so that a tick that took too long makes
     the next one late. To wait for a state is no lateness: the age of the state tells of that.
@@ -86,10 +87,10 @@ def run(
         else:
             state_came = _await_state(listen, due, period, clock)
         now = clock.now()
-        waited = state_came and now <= nominal + LATEST * period
+        waited = state_came and now <= nominal + REACH * period
         gone = max(int((now - due) / period), 0)  # slept through: told as lateness now, and not once more
         left_out += gone
-        due = now if state_came else due + gone * period
+        due += FOLLOW * (now - due) if state_came and not gone else gone * period
         if not tick(now, 0.0 if waited else max(now - nominal, 0.0)):
             return left_out
         due += period
@@ -103,8 +104,8 @@ def run(
 
 def _await_state(listen: Callable[[float], bool], due: float, period: float, clock: Clock) -> bool:
     """Whether a state came around ``due`` in s, and not only the time until which it is waited for."""
-    clock.sleep_until(due - EARLIEST * period)
-    latest = due + LATEST * period
+    clock.sleep_until(due - REACH * period)
+    latest = due + REACH * period
     while True:
         now = clock.now()
         if listen(now):

@@ -69,6 +69,10 @@ class PseudoTerminal:
         except OSError:  # nothing there
             return b""
 
+    def wait(self, seconds: float) -> bool:
+        """Whether the companion has written, waiting so long for it."""
+        return bool(select.select([self._ours], [], [], seconds)[0])
+
     def write(self, data: bytes) -> int:
         """See :class:`Endpoint`."""
         try:
