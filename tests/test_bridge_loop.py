@@ -919,7 +919,7 @@ def test_a_stall_within_a_tick_or_between_two_is_told_once(listen: Callable | No
 
     clock.sleep_until = sleep_until  # type: ignore[method-assign]
     assert run(tick, 100.0, clock, listen) == pytest.approx(50, abs=1)
-    assert seen[3] == pytest.approx(0.5, abs=0.016)  # a tick, and the half period by which one may come before its place
+    assert seen[3] == pytest.approx(0.5, abs=0.016)  # a tick, and half a period
     assert [k for k, late in enumerate(seen) if late > 0.001] == [3]
 
 
