@@ -122,7 +122,7 @@ class Script:
             replies = [self.answer(message) for message in asked]
             self.now += 0.006
             self.say(*(reply for reply in replies if reply is not None))
-            waiting = any(m.get_type() == "COMMAND_LONG" for m in asked)
+            waiting = any(getattr(m, "command", None) == dialect.MAV_CMD_SET_MESSAGE_INTERVAL for m in asked)
             if self.link.sync.ready and not waiting:
                 break
         return self

@@ -29,10 +29,16 @@ UPRIGHT = np.array([1.0, 0.0, 0.0, 0.0])
 HOVER = AttitudeSetpoint(UPRIGHT, VEHICLE.weight)
 SET_MODE, ARM = dialect.MAV_CMD_DO_SET_MODE, dialect.MAV_CMD_COMPONENT_ARM_DISARM
 INTERVAL = dialect.MAV_CMD_SET_MESSAGE_INTERVAL
+REQUEST = dialect.MAV_CMD_REQUEST_MESSAGE
 
 
 def only(reports, kind):
     return [report for report in reports if isinstance(report, kind)]
+
+
+def flown(script):
+    """Commands that ask for more than a message."""
+    return [m for m in script.heard("COMMAND_LONG") if m.command != REQUEST]
 
 
 def verdict(script, name):
@@ -170,6 +176,34 @@ class TestStatus:
 
 
 class TestRequests:
+    def test_a_heartbeat_is_asked_for_ten_times_a_second_where_none_comes(self) -> None:
+        script = px4().connect()
+        script.heard()
+        for _ in range(20):  # an autopilot that answers; its own beat comes once a second
+            script.wait(0.05)
+            if script.commands(REQUEST):
+                script.say(script.ack(REQUEST), script.heartbeat())
+        script.wait(0.05)
+        check = verdict(script, "mode and arming")
+        assert check.passed and "every 0.20 s" in check.finding
+
+    def test_a_heartbeat_that_comes_often_is_not_asked_for(self) -> None:
+        script = copter().connect()
+        script.say(script.heartbeat())
+        script.heard()
+        script.wait(2.0, each=lambda: script.say(script.heartbeat()))
+        assert script.commands(REQUEST) == []
+
+    @pytest.mark.parametrize("result", [2, 3, 4])
+    def test_an_autopilot_that_refuses_to_send_its_heartbeat_is_not_asked_again(self, result) -> None:
+        script = px4().connect()
+        script.say(script.heartbeat())
+        script.wait(0.2)
+        script.heard()
+        reports = script.say(script.ack(REQUEST, result))
+        script.wait(3.0)
+        assert script.commands(REQUEST) == [] and only(reports, TextReport) == []
+
     @BOTH
     def test_intervals_are_asked_for_one_at_a_time_and_again_without_an_answer(self, script) -> None:
         script = script(rate=100.0)
@@ -229,10 +263,10 @@ class TestRequests:
         script.heard()
         getattr(script.link, ask)(script.now)
         (text,) = only(script.wait(3.0), TextReport)
-        assert len(script.heard("COMMAND_LONG")) == 1 and text.text.endswith("did not answer")
+        assert len(flown(script)) == 1 and text.text.endswith("did not answer")
         getattr(script.link, ask)(script.now)
         script.wait(0.1)
-        assert len(script.heard("COMMAND_LONG")) == 1, "asked anew, it is sent anew"
+        assert len(flown(script)) == 1, "asked anew, it is sent anew"
 
     def test_disarming_replaces_arming(self) -> None:
         script = copter().connect()
@@ -462,7 +496,7 @@ class TestRestart:
         script.heard()
         script.wait(5.0)
         asked = [m.command for m in script.heard("COMMAND_LONG")]
-        assert set(asked) == {INTERVAL}, "only intervals are asked for again: nothing arms and nothing takes control"
+        assert set(asked) == {INTERVAL, REQUEST}, "only messages are asked for: nothing arms and nothing takes control"
 
     def test_is_seen_in_the_answers_for_the_time_where_nothing_else_comes(self) -> None:
         """Streams are forgotten in a restart; what still comes unasked carries no time."""

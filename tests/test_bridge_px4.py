@@ -32,6 +32,12 @@ def test_every_check_passes(flight: dict[str, Any]) -> None:
     real.assert_checks_pass(flight, *names)
 
 
+def test_its_mode_is_known_to_a_fifth_of_a_second(flight: dict[str, Any]) -> None:
+    """PX4 streams one HEARTBEAT a second; it is asked for more."""
+    (finding,) = [check["finding"] for check in flight["flown"]["checks"] if check["name"] == "mode and arming"]
+    assert float(finding.split(" s:")[0].split()[-1]) < 0.25, finding
+
+
 def test_it_lands_from_one_metre_and_is_disarmed(flight: dict[str, Any]) -> None:
     real.assert_lands_from_one_metre(flight, flight["ground_m"])
     assert not flight["armed_at_end"]

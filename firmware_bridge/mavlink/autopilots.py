@@ -17,7 +17,7 @@ LONGEST_LOSS = 0.5
 """s that an autopilot may hold our last setpoint after we died; a guess for a landing: a thrust that was a fifth of the
 weight short makes 1 m/s of it. By default PX4 waits for 1 s, ArduPilot for 3 s."""
 HOVER_RATIO = 2.0  # between measured and expected hover fraction, either way; a guess: a wrong vehicle or battery
-STATUS_RATE = 5.0  # 1/s of HEARTBEAT: at its usual 1 Hz the pilot's switch is seen up to a second late; a guess
+STATUS_RATE = 10.0  # 1/s of HEARTBEAT: at its usual 1 Hz the pilot's switch is seen up to a second late; a guess
 THRUST_AS_THRUST = 8  # GUID_OPTIONS bit 3, "SetAttitudeTarget interprets Thrust As Thrust"
 
 Values = Mapping[str, float | None]
@@ -166,7 +166,6 @@ PX4 = Autopilot(
         (dialect.MAVLINK_MSG_ID_HIGHRES_IMU, dialect.MAVLINK_MSG_ID_SCALED_IMU),
     ),
     slow={
-        dialect.MAVLINK_MSG_ID_HEARTBEAT: STATUS_RATE,
         dialect.MAVLINK_MSG_ID_DISTANCE_SENSOR: 50.0,
         ESC_STATUS: 50.0,
         dialect.MAVLINK_MSG_ID_BATTERY_STATUS: 5.0,

@@ -30,6 +30,7 @@ from firmware_bridge.link import (
 from firmware_bridge.mavlink.autopilots import Autopilot
 from firmware_bridge.mavlink.control import Control
 from firmware_bridge.mavlink.framing import FrameParser
+from firmware_bridge.mavlink.fresh_status import FreshStatus
 from firmware_bridge.mavlink.identity import Identity
 from firmware_bridge.mavlink.messages import (
     AUTOPILOT,
@@ -59,6 +60,8 @@ HEARTBEAT_PERIOD = 1.0  # s, as MAVLink asks
 TIMESYNC_PERIOD = 0.1  # s
 VOLTAGE_TIME_CONSTANT = 1.0  # s, of the voltage that thrust is corrected by; a guess: slower than sag in a manoeuvre
 WARNING = 4  # severity
+TOLD_ELSEWHERE = (dialect.MAV_CMD_SET_MESSAGE_INTERVAL, dialect.MAV_CMD_REQUEST_MESSAGE)
+"""Commands whose refusal has its place in the pre-flight checks."""
 
 
 class MavlinkLink:
@@ -111,6 +114,7 @@ class MavlinkLink:
         self._status, self._clock, self._sender = StatusReader(), BootClock(), Sender()
         self._commands = Commands()
         self._control = Control(self._commands)
+        self._fresh = FreshStatus(self._commands.ask)
         self._asked_time: deque[int] = deque(maxlen=16)  # ns, of TIMESYNC
         self._next_heartbeat = self._next_timesync = self._voltage_time = -math.inf
         self._boost = 1.0
@@ -148,6 +152,7 @@ class MavlinkLink:
         self.parameters = Parameters(kind.parameters, kind.bitwise_parameters)
         self._map = None
         self._commands.clear()
+        self._fresh = FreshStatus(self._commands.ask)
         self.streams.start()
 
     def _take(self, number: int, message: Any, now: float, reports: list[Report]) -> None:
@@ -170,6 +175,7 @@ class MavlinkLink:
             self.parameters.read(message.param_id, message.param_type, message.value)
             self._map = None
         elif number == dialect.MAVLINK_MSG_ID_HEARTBEAT:
+            self._fresh.heard(now)
             reports.append(self._status.heartbeat(message, kind, now))
         else:
             reports.extend(self._status.other(number, message, now))
@@ -199,8 +205,8 @@ class MavlinkLink:
                 self._tell(answer, now, reports)
 
     def _tell(self, answer: Answer, now: float, reports: list[Report]) -> None:
-        """Say what was refused; message intervals have their place in the pre-flight checks."""
-        if not answer.accepted and answer.command.number != dialect.MAV_CMD_SET_MESSAGE_INTERVAL:
+        """Say what was refused."""
+        if not answer.accepted and answer.command.number not in TOLD_ELSEWHERE:
             reports.append(TextReport(now, WARNING, answer.text))
 
     def _note(self, report: Report) -> None:
@@ -233,6 +239,7 @@ class MavlinkLink:
         given_up = self._control.pursue(kind, now)
         if given_up:
             reports.append(TextReport(now, WARNING, given_up))
+        self._fresh.keep_up(now)
         to_send, unanswered = self._commands.due(now)
         for asked in to_send:
             self._write(command(system, asked.number, asked.sent - 1, asked.parameters))
@@ -307,6 +314,7 @@ class MavlinkLink:
         return [
             *results,
             *self._status.checks(),
+            self._fresh.check(),
             clock_check(self.sync),
             *self.streams.checks(),
             *kind.checks(values, self._vehicle),
