@@ -6,7 +6,6 @@ What stands behind the colon is an address of :func:`firmware_bridge.port.open_p
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,13 +15,16 @@ from neural_lander.errors import UserError
 from neural_lander.vehicle import Vehicle
 
 
-def _over_port(target: str) -> Callable[..., Link]:
-    def open_(address: str, vehicle: Vehicle, **options: Any) -> Link:
-        module, name = target.split(":")
-        link = getattr(importlib.import_module(module), name)
-        return link(open_port(address), vehicle, **options)
+def _mavlink(address: str, vehicle: Vehicle, **options: Any) -> Link:
+    from firmware_bridge.mavlink.link import MavlinkLink
 
-    return open_
+    return MavlinkLink(open_port(address), vehicle, **options)
+
+
+def _msp(address: str, vehicle: Vehicle, **options: Any) -> Link:
+    from firmware_bridge.msp.link import guarded
+
+    return guarded(open_port(address), vehicle, **options)
 
 
 def _crazyflie(address: str, vehicle: Vehicle, **options: Any) -> Link:
@@ -32,8 +34,8 @@ def _crazyflie(address: str, vehicle: Vehicle, **options: Any) -> Link:
 
 
 LINKS: Mapping[str, Callable[..., Link]] = {
-    "mavlink": _over_port("firmware_bridge.mavlink.link:MavlinkLink"),
-    "msp": _over_port("firmware_bridge.msp.link:MspLink"),
+    "mavlink": _mavlink,
+    "msp": _msp,
     "crazyflie": _crazyflie,
 }
 """Prefix -> what opens the rest of the address for a vehicle, with the link's own options by keyword."""

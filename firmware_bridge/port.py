@@ -46,7 +46,7 @@ class Port(Protocol):
 
 
 class SerialPort:
-    """A port of pyserial. ``dropped`` counts the frames for which the line had no room."""
+    """A port of pyserial. ``dropped`` counts the frames for which the line had no room, ``file`` is its descriptor."""
 
     def __init__(self, line: Any, address: str) -> None:
         self.address = address
@@ -54,9 +54,9 @@ class SerialPort:
         self._line = line
         self._full_since: float | None = None
         try:
-            self._file: int | None = line.fileno()
+            self.file: int | None = line.fileno()
         except (io.UnsupportedOperation, AttributeError):
-            self._file = None
+            self.file = None
 
     def read(self) -> bytes:
         """See :class:`Port`."""
@@ -73,7 +73,7 @@ class SerialPort:
     def write(self, data: bytes) -> bool:
         """See :class:`Port`. A line that has had no room for 1 s is lost."""
         try:
-            if self._file is not None and not select.select([], [self._file], [], 0)[1]:
+            if self.file is not None and not select.select([], [self.file], [], 0)[1]:
                 self._full(time.monotonic())
                 return False
             self._line.write(data)
@@ -88,7 +88,7 @@ class SerialPort:
     def close(self) -> None:
         """See :class:`Port`."""
         self._line.close()
-        self._file = None
+        self.file = None
 
     def _full(self, now: float) -> None:
         self.dropped += 1

@@ -20,7 +20,7 @@ VEHICLE = load_vehicle("crazyflie-21")
 
 def test_prefixes_lead_to_their_links(monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
-    monkeypatch.setattr(links, "open_port", lambda address: opened.append(address) or types.SimpleNamespace())
+    monkeypatch.setattr(links, "open_port", lambda address: opened.append(address) or types.SimpleNamespace(file=None))
     vehicle = load_vehicle("intel-aero")
     assert isinstance(open_link("mavlink:/dev/ttyACM0?baud=921600", vehicle), MavlinkLink)
     link = open_link("msp:socket://127.0.0.1:5761", vehicle, rate=100.0)

@@ -34,7 +34,8 @@ from firmware_bridge.link import (
 )
 from firmware_bridge.msp import messages as msg
 from firmware_bridge.msp.codec import REPLY, Frame, encode
-from firmware_bridge.msp.link import DEAD_MAN, RELEASE_SHARE, MspLink
+from firmware_bridge.msp.link import DEAD_MAN, MspLink
+from firmware_bridge.msp.stick_sender import RELEASE_SHARE
 from firmware_bridge.thrust import ThrustMap
 from neural_lander.errors import UserError
 from neural_lander.vehicle import GRAVITY, Vehicle, load_vehicle
