@@ -18,6 +18,7 @@ PX4_PARAMETERS = {
     "COM_OBL_RC_ACT": 4,
     "THR_MDL_FAC": 0.3,
     "MC_BAT_SCALE_EN": 0,
+    "EKF2_HGT_REF": 1,
 }
 COPTER_PARAMETERS = {
     "GUID_OPTIONS": 8.0,
@@ -27,6 +28,7 @@ COPTER_PARAMETERS = {
     "MOT_BAT_VOLT_MAX": 0.0,
     "ATC_ANGLE_BOOST": 1.0,
     "PILOT_THR_FILT": 0.0,
+    "EK3_SRC1_POSZ": 1.0,
 }
 
 

@@ -381,6 +381,25 @@ class TestParameters:
         assert not verdict(script, "GUID_TIMEOUT").passed
         assert not verdict(script, "thrust").passed and "MOT_THST_EXPO" in verdict(script, "thrust").finding
 
+    @BOTH
+    def test_a_declared_floor_needs_the_height_of_motion_capture(self, script) -> None:
+        for value, good, word in ((1, False, "set "), (3, None, ""), (6, None, ""), (77, False, "unknown sensor")):
+            connected = script(declared_floor=True).connect()
+            name = connected.link.identity.autopilot.height.parameter
+            connected.say(connected.parameter(name, value if "EKF2" in name else float(value)))
+            check = verdict(connected, "declared floor")
+            assert check.passed is (value == (3 if "EKF2" in name else 6) if good is None else good), check
+            assert f"{name} = {value}" in check.finding and word in check.finding
+
+    @BOTH
+    def test_without_a_declared_floor_nobody_asks_what_the_height_is_of(self, script) -> None:
+        assert "declared floor" not in [check.name for check in script().connect().link.preflight()]
+
+    @BOTH
+    def test_a_declared_floor_is_not_believed_unread(self, script) -> None:
+        check = verdict(script(declared_floor=True).connect(parameters={}), "declared floor")
+        assert not check.passed and "could not be read" in check.finding
+
 
 class TestSetpoints:
     @BOTH

@@ -126,6 +126,7 @@ def _ardupilot_parameters(autopilot: Autopilot) -> dict[str, Parameter]:
         "FS_GCS_ENABLE": Parameter(0, int8),
         "ANGLE_MAX": Parameter(3000, int16),
         "LAND_SPEED": Parameter(50, int16),
+        "EK3_SRC1_POSZ": Parameter(1, int8),
         "WPNAV_SPEED_UP": Parameter(250.0, _REAL, _climb),
         "WPNAV_SPEED_DN": Parameter(150.0, _REAL, _sink),
         "RNGFND1_TYPE": Parameter(10, int8),
@@ -154,6 +155,7 @@ def _px4_parameters(autopilot: Autopilot) -> dict[str, Parameter]:
         "THR_MDL_FAC": Parameter(MOTOR_CURVE, _REAL, _thrust_factor),
         "MC_BAT_SCALE_EN": Parameter(0, integer),
         "MPC_LAND_SPEED": Parameter(0.7),
+        "EKF2_HGT_REF": Parameter(1, integer),
     }
 
 

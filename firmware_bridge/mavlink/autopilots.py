@@ -24,6 +24,17 @@ Values = Mapping[str, float | None]
 
 
 @dataclass(frozen=True)
+class HeightReference:
+    """Which sensor an autopilot's height is that of in the long run."""
+
+    parameter: str
+    sources: Mapping[int, str]
+    """Value -> what it is."""
+    good: int
+    """The value of motion capture: only then does a declared floor stay where it is."""
+
+
+@dataclass(frozen=True)
 class Autopilot:
     """One kind of autopilot."""
 
@@ -53,6 +64,7 @@ class Autopilot:
     """Raises UserError while it cannot be known."""
     critical_in_failsafe_alone: bool
     """Whether MAV_STATE_CRITICAL says that a failsafe is active, and nothing else."""
+    height: HeightReference
     boosts_tilt: Callable[[Values], bool]
     """Whether it divides the fraction by the cosine of the tilt."""
 
@@ -173,10 +185,11 @@ PX4 = Autopilot(
         dialect.MAVLINK_MSG_ID_SYS_STATUS: 2.0,
         dialect.MAVLINK_MSG_ID_SYSTEM_TIME: 2.0,
     },
-    parameters=("MPC_THR_HOVER", "COM_OF_LOSS_T", "COM_OBL_RC_ACT", "THR_MDL_FAC", "MC_BAT_SCALE_EN"),
+    parameters=("MPC_THR_HOVER", "COM_OF_LOSS_T", "COM_OBL_RC_ACT", "THR_MDL_FAC", "MC_BAT_SCALE_EN", "EKF2_HGT_REF"),
     checks=_px4_checks,
     thrust_map=_px4_thrust,
     critical_in_failsafe_alone=True,
+    height=HeightReference("EKF2_HGT_REF", {0: "the barometer", 1: "GPS", 2: "the rangefinder", 3: "vision"}, good=3),
     boosts_tilt=lambda values: False,
 )
 
@@ -262,10 +275,16 @@ ARDUPILOT = Autopilot(
         "MOT_BAT_VOLT_MAX",
         "ATC_ANGLE_BOOST",
         "PILOT_THR_FILT",
+        "EK3_SRC1_POSZ",
     ),
     checks=_ardupilot_checks,
     thrust_map=_ardupilot_thrust,
     critical_in_failsafe_alone=False,
+    height=HeightReference(
+        "EK3_SRC1_POSZ",
+        {0: "nothing", 1: "the barometer", 2: "the rangefinder", 3: "GPS", 4: "a beacon", 6: "external navigation"},
+        good=6,
+    ),
     boosts_tilt=lambda values: _number(values, "ATC_ANGLE_BOOST", 1.0) != 0,
 )
 

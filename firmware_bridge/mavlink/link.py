@@ -44,7 +44,7 @@ from firmware_bridge.mavlink.messages import (
     parameter_request,
     timesync,
 )
-from firmware_bridge.mavlink.preflight import clock_check, thrust_check
+from firmware_bridge.mavlink.preflight import clock_check, floor_check, thrust_check
 from firmware_bridge.mavlink.reports import ReportReader, boot_time, motor_order
 from firmware_bridge.mavlink.requests import Answer, Commands, Parameters
 from firmware_bridge.mavlink.setpoints import attitude_target, sent_fraction, tilt_boost, vision_position
@@ -82,6 +82,8 @@ class MavlinkLink:
         For each rotor of the profile the autopilot's motor, from 0; without it, by quadrant (:func:`motor_order`).
     throttle_rate : float
         1/s of the thrust that the autopilot itself commands, for a calibration; 0: not asked for.
+    declared_floor : bool
+        Whether the user has said where the floor is in the autopilot's frame: it must be one of motion capture then.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class MavlinkLink:
         thrust_map: ThrustMap | None = None,
         order: Sequence[int] | None = None,
         throttle_rate: float = 0.0,
+        declared_floor: bool = False,
     ) -> None:
         self.capabilities = Capabilities("mavlink", True, True, rotor_speed=False, position=True)
         self.sync = TimeSync()
@@ -107,7 +110,7 @@ class MavlinkLink:
         """Of full thrust, as last sent: what a calibration needs."""
         self._port, self._vehicle, self._rate = port, vehicle, rate
         self._order = motor_order(vehicle) if order is None else tuple(order)
-        self._calibrated = thrust_map
+        self._calibrated, self._declared_floor = thrust_map, declared_floor
         self._others = {dialect.MAVLINK_MSG_ID_ATTITUDE_TARGET: throttle_rate} if throttle_rate > 0 else {}
         self._map: ThrustMap | None = None
         self._reader: ReportReader | None = None
@@ -319,6 +322,7 @@ class MavlinkLink:
             *self.streams.checks(),
             *kind.checks(values, self._vehicle),
             thrust_check(kind, values, self._vehicle, self._calibrated),
+            *([floor_check(kind, values)] if self._declared_floor else []),
         ]
 
     def quality(self) -> tuple[str, str]:

@@ -36,3 +36,15 @@ def thrust_check(kind: Autopilot, values: Values, vehicle: Vehicle, calibrated: 
         f", made with the thrust curve {used.autopilot_curve:g}; it is {read.autopilot_curve:g} now: calibrate anew"
     )
     return CheckResult("thrust", same, words + ("" if same else remedy))
+
+
+def floor_check(kind: Autopilot, values: Values) -> CheckResult:
+    """Whether a floor that the user has declared stays where it is in the autopilot's frame."""
+    reference = kind.height
+    name, value = reference.parameter, values.get(reference.parameter)
+    remedy = f"set {name} to {reference.good}, or leave out --floor and use a rangefinder"
+    if value is None:
+        return CheckResult("declared floor", False, f"{name} could not be read, so the floor may drift away; {remedy}")
+    words = f"{name} = {value:g}: height is that of {reference.sources.get(int(value), 'an unknown sensor')}"
+    good = value == reference.good
+    return CheckResult("declared floor", good, words if good else f"{words}, which the floor drifts against; {remedy}")

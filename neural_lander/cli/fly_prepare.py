@@ -128,6 +128,8 @@ def prepare(options: Options) -> Prepared:
     limits = Limits(state_age=options.max_age, domain_score=domain_score, lateness=lateness_at(options.rate))
     guidance = Guidance(chosen.controller, plan, rates=options.body_rates, name=chosen.kind.label)
     opened_with = link_options(options.thrust_map, options.system, options.rotor_order)
+    if options.floor is not None and options.pose is None:
+        opened_with["declared_floor"] = True
     if options.sends:
         require_thrust_map(options.link, _where(options), options.thrust_map is not None)
         require_position(options.link, options.pose is not None)
