@@ -13,7 +13,7 @@ from firmware_bridge.emulator.rigs import faults_of
 from firmware_bridge.supervisor.limits import Limits
 from neural_lander.vehicle import load_vehicle
 
-SEEDS = 32  # per fault and protocol: 1056 flights, some six minutes on two cores
+SEEDS = 32  # per fault and protocol: 1088 flights, some six minutes on two cores
 PROTOCOLS = {"MAVLink": ("px4", "ardupilot"), "MSP": ("betaflight", "inav")}
 
 
