@@ -1,6 +1,10 @@
-"""Print the tables of docs/results.md from a comparison's results: python docs/tables.py many/results.json."""
+"""Print the tables of docs/results.md: python docs/tables.py many/results.json, of a comparison.
+
+That of the faults comes from the benchmarks: python docs/tables.py benchmarks/results.json.
+"""
 
 import json
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -24,8 +28,32 @@ DESCENT_SPEED = 0.3  # m/s, of the landing reference: the best touchdown is the 
 
 
 def main(source: Path) -> None:
+    """What the file holds."""
+    results = json.loads(source.read_text("utf-8"))
+    if "scenarios" in results:
+        compared(results["scenarios"])
+    else:
+        faults(results["faults"]["rows"], results["faults"]["kinds"])
+
+
+def faults(rows: list[dict[str, Any]], kinds: dict[str, str]) -> None:
+    """One line for each fault, one group of columns for each protocol."""
+    cells: dict[str, dict[str, list[str]]] = {}
+    for row in rows:
+        times = "–" if row["median ms"] == "-" else f"{row['median ms']} / {row['worst ms']}"
+        ages = f"{math.ceil(row['oldest ms'] - 1e-6)} / {row['allowed ms']:.0f}"
+        cells.setdefault(row["fault"], {})[row["protocol"]] = [f"{row['reacted']}/{row['n']}", times, ages]
+    protocols = list(dict.fromkeys(row["protocol"] for row in rows))
+    titles = [f"{p}: {title}" for p in protocols for title in ("reacted", "after, ms", "oldest state, ms")]
+    lines = [f"| fault | what happens | {' | '.join(titles)} |", "|---" * (len(titles) + 2) + "|"]
+    for fault, found in cells.items():
+        row_cells = [cell for p in protocols for cell in found.get(p, ["–"] * 3)]
+        lines.append(f"| {fault} | {kinds[fault]} | {' | '.join(row_cells)} |")
+    sys.stdout.write("\n".join(lines) + "\n\n")
+
+
+def compared(scenarios: dict[str, Any]) -> None:
     """The slanted landing in full, and one column for each other task; the best of each column in bold."""
-    scenarios = json.loads(source.read_text("utf-8"))["scenarios"]
     landing = scenarios["land-3d"]["controllers"]
     names = list(landing)
     columns = {title: [_median(landing[name], metric) for name in names] for title, metric in LANDING.items()}

@@ -20,15 +20,16 @@ from neural_lander.vehicle import load_vehicle
 VEHICLE = load_vehicle("intel-aero")
 BOTH = pytest.mark.parametrize("firmware", FIRMWARES.values(), ids=FIRMWARES)
 STEP = 1 / 400  # s
+QUIET = EstimatorNoise.none()
 HOLD_LEVEL = [1.0, 0.0, 0.0, 0.0]
 
 
 class Companion:
     """A bench: one emulator, pymavlink on the other end, and a clock."""
 
-    def __init__(self, firmware=ARDUPILOT, height=0.0, **options):
+    def __init__(self, firmware=ARDUPILOT, height=0.0, noise=QUIET, **options):
         world = RigidBodyWorld(VEHICLE, height)
-        self.pilot = Autopilot(VEHICLE, world, firmware.settings(), noise=EstimatorNoise.none())
+        self.pilot = Autopilot(VEHICLE, world, firmware.settings(), noise=noise)
         if height:
             world.hover()
             self.pilot.begin_airborne(0.0)
@@ -339,6 +340,22 @@ class TestOthers:
         heard = bench.run(0.5)
         assert len({m.time_boot_ms for m in heard if m.get_type() == "LOCAL_POSITION_NED"}) == 1
         assert len({m.time_boot_ms for m in heard if m.get_type() == "SYSTEM_TIME"}) > 40
+
+    def test_halted_values_keep_still_while_their_stamps_run_on(self):
+        bench = Companion(height=1.0, noise=EstimatorNoise())
+        for number in (32, 31, 27):
+            bench.command(dialect.MAV_CMD_SET_MESSAGE_INTERVAL, number, 10000)
+        bench.run(0.1)
+        bench.emulator.halted = True
+        bench.run(0.05)
+        heard = bench.run(0.5)
+        positions = [m for m in heard if m.get_type() == "LOCAL_POSITION_NED"]
+        assert len({m.time_boot_ms for m in positions}) > 40
+        assert len({(m.x, m.y, m.z, m.vx, m.vy, m.vz) for m in positions}) == 1
+        assert len({(m.q1, m.rollspeed) for m in heard if m.get_type() == "ATTITUDE_QUATERNION"}) == 1
+        assert len({(m.xacc, m.zacc) for m in heard if m.get_type() == "RAW_IMU"}) > 40
+        bench.emulator.halted = False
+        assert len({m.x for m in bench.run(0.1) if m.get_type() == "LOCAL_POSITION_NED"}) > 5
 
     def test_poisoned_state_is_not_a_number(self):
         bench = Companion(height=1.0)

@@ -15,14 +15,13 @@ from firmware_bridge.emulator.line import Wire
 from firmware_bridge.emulator.rigs import faults_of
 from firmware_bridge.mavlink.framing import LONGEST, FrameParser
 from firmware_bridge.recording.recorder import Recorder
-from firmware_bridge.supervisor.limits import Limits
 from firmware_bridge.supervisor.types import Phase
 from neural_lander.vehicle import load_vehicle
 
 VEHICLE = load_vehicle("intel-aero")
 MSP, MAVLINK = ("betaflight", "inav"), ("px4", "ardupilot")
 NOISY = ("dropped-bytes", "flipped-bits", "garbage")
-SEEDS = 32  # per fault and protocol: 1056 flights in all
+SEEDS = 32  # per fault and protocol: 1088 flights in all
 HARD = 1.0  # m/s: twice what the autopilots' own landings touch down at
 
 
@@ -117,7 +116,7 @@ class TestLineFaults:
 
 def assert_held(flight):
     """The four things that must hold, whatever breaks."""
-    rig, witness, limit = flight.rig, flight.rig.witness, Limits().state_age
+    rig, witness, limit = flight.rig, flight.rig.witness, flight.age_allowed
     what = f"{flight.fault}, seed {flight.seed}, {flight.firmware}"
     assert flight.began == flight.began, f"{what}: control was never given"
     assert witness.setpoints, what
@@ -153,6 +152,7 @@ def assert_log_whole(path, flight):
 BLIND = 0.07  # s: the limit of 50 ms, a sample and a tick of 10 ms each
 REACTS = {  # fault -> longest time in s until the loop stops sending or leaves control; others may fly on
     **dict.fromkeys(("stall-200ms", "stall-1000ms", "half-open-deaf", "restart", "stale-state", "nan-state"), BLIND),
+    "frozen-values": BLIND + 0.04,  # and four samples of the accelerometer
     "unplugged": 0.02,
     "nan-setpoint": 0.02,
     "half-open-mute": 2.2,  # the autopilot's own timeout, told by its next heartbeat; or felt, for ArduPilot tells none
@@ -182,7 +182,14 @@ def flown(fault, seed, firmware="px4"):
 
 @pytest.mark.parametrize(
     "fault, seed, firmware",
-    [("flipped-bits", 0, "px4"), ("restart", 0, "px4"), ("unplugged", 1, "px4"), ("stale-state", 0, "betaflight")],
+    [
+        ("flipped-bits", 0, "px4"),
+        ("restart", 0, "px4"),
+        ("unplugged", 1, "px4"),
+        ("stale-state", 0, "betaflight"),
+        ("frozen-values", 0, "ardupilot"),
+        ("frozen-values", 1, "px4"),
+    ],
 )
 def test_what_must_hold_holds_in_a_flight(fault, seed, firmware, tmp_path):
     flight = flown(fault, seed, firmware)
@@ -223,6 +230,13 @@ def test_the_witness_sees_an_old_state():
         0, 1, 1, 7, [1.0, 0.0, 0.0, 0.0], 0.0, 0.0, 0.0, math.nan).pack(dialect.MAVLink(None, 1, 191)))  # fmt: skip
     assert flight.rig.witness.oldest > 1.9
     assert flight.rig.witness.not_finite == 1
+
+
+def test_the_witness_is_not_misled_by_stamps_that_run_on():
+    """Those of a frozen state say that it is young until the loop has seen that it is not."""
+    flight = flown("frozen-values", 1)
+    assert flight.loop.limits.state_age < flight.rig.witness.oldest < flight.age_allowed
+    assert flight.loop.heard.estimator.refused["position is the one before under a newer stamp"] > 10
 
 
 @pytest.mark.slow

@@ -121,6 +121,13 @@ def test_bytes_of_no_frame_are_counted() -> None:
     assert decoder.skipped == 12 and decoder.kept == 1
 
 
+def test_behind_a_frame_that_overtook_a_header_noise_is_not_kept() -> None:
+    decoder, frame = Decoder(), Frame(108, bytes(6), REPLY)
+    assert decoder.feed(b"$X>\0\x66\0\xe8\x03") == []  # promises 1000 bytes
+    assert decoder.feed(encode(frame)) == [frame]
+    assert decoder.feed(b"noise" * 5) == [] and decoder.kept == 0 and decoder.skipped == 8 + 25
+
+
 def test_a_refusal_is_told_from_a_reply() -> None:
     assert Decoder().feed(b"$X!\x00\x64\x00\x00\x00\x8f")[0].arrow == REFUSAL
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from firmware_bridge.emulator.faults import FAULTS
 from firmware_bridge.estimation.pose import encode
 from neural_lander.cli import main as cli
 from neural_lander.flightlog import ColumnMap, read_log, write_mcap
@@ -228,3 +229,10 @@ def test_the_tables_are_printed_from_results(tmp_path: Path) -> None:
     assert "| PD | 64.0 [57.6, 70.4] | 64.0 | never | – | 64.0 | 0/10 |" in done.stdout
     assert "| Neural-Lander | **2.0** [1.8, 2.2] | **2.0** | **0.00** | – | **2.0** | 10/10 |" in done.stdout
     assert "| *Oracle + trim* | 1.0 [0.9, 1.1] |" in done.stdout
+
+
+def test_the_table_of_faults_is_the_one_that_was_measured_and_has_them_all() -> None:
+    command = [sys.executable, str(ROOT / "docs" / "tables.py"), str(ROOT / "benchmarks" / "results.json")]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert printed.strip() in (ROOT / "docs" / "results.md").read_text("utf-8")
+    assert [f"| {kind.name} | {kind.what} |" in printed for kind in FAULTS.values()] == [True] * len(FAULTS)

@@ -26,8 +26,8 @@ from typing import Any
 
 import numpy as np
 
-from firmware_bridge.crazyflie.logs import BLOCKS, NEEDED, LogBlocks, LogClock
-from firmware_bridge.crazyflie.reports import ARMED, ARMS_ITSELF, FLYING, report_of, status_of
+from firmware_bridge.crazyflie.logs import BLOCKS, NEEDED, STAMP_RANGE, LogBlocks, LogClock
+from firmware_bridge.crazyflie.reports import ARMED, ARMS_ITSELF, FLYING, number, report_of, status_of
 from firmware_bridge.estimation.tilt import tilt_in_heading, yaw_rate
 from firmware_bridge.link import (
     AttitudeReport,
@@ -54,6 +54,8 @@ ATTITUDE_AGE = 0.2  # s, of the heading that a setpoint is turned into; a guess
 LAND_SPEED = 0.3  # m/s, of the firmware's own landing when control is handed back; a guess
 LEAST_LAND_TIME = 1.0  # s
 BELOW_GROUND = 0.05  # m below where it stood, at which its landing ends: so that it reaches the ground, guess
+HIGHEST = 100.0  # m: a state that is further off makes the firmware begin its estimate anew (kalman_supervisor.c)
+MOST_VOLTAGE = 26.0  # V: six full cells, more than any of its models takes, a guess
 ANSWER_TIME = 5.0  # s without any packet, before the tables of contents are there, until it is tried anew; a guess
 EVENTS = 4096  # that wait between two calls of poll at most
 
@@ -155,14 +157,9 @@ class CrazyflieLink:
                 self._connected = True
                 self._logs.start(self._crazyflie.log, now)
             elif name == "round trip":
-                self._clock.take_round_trip(details[0] / 1000)
+                self._clock.take_round_trip(number(details[0]) / 1000)
             elif name in BLOCKS:
-                self._arrivals.append(now)
-                self._logs.hear(name, now)
-                if self._clock.see(details[0] / 1000, now):
-                    self._released, self._unlocked = True, False
-                    reports.append(RestartReport(now, "its clock began again"))
-                reports += self._read(name, details[1], now)
+                reports += self._take(name, number(details[0]) / 1000, details[1], now)
             else:
                 why = details[1] if len(details) > 1 else "the link was closed"
                 raise LinkLost(
@@ -181,16 +178,30 @@ class CrazyflieLink:
         if now - self._answered_at > ANSWER_TIME:
             raise LinkLost(f"Crazyflie at {self._uri} does not answer; look at its battery and its address")
 
-    def _read(self, block: str, values: Mapping[str, float], now: float) -> Sequence[Report]:
+    def _take(self, block: str, stamp: float, values: object, now: float) -> list[Report]:
+        """A packet of a log block; one without a stamp is none, and counts as not heard."""
+        if not 0 <= stamp < STAMP_RANGE:
+            return []
+        self._arrivals.append(now)
+        self._logs.hear(block, now)
+        restarted = self._clock.see(stamp, now)
+        if restarted:
+            self._released, self._unlocked = True, False
+        read = self._read(block, values if isinstance(values, Mapping) else {}, now)
+        return [*([RestartReport(now, "its clock began again")] if restarted else []), *read]
+
+    def _read(self, block: str, values: Mapping[str, object], now: float) -> Sequence[Report]:
         if block == "status":
-            return (self._status(int(values["supervisor.info"]), now),)
+            info = number(values.get("supervisor.info"))
+            return (self._status(int(info), now),) if math.isfinite(info) else ()
         report = report_of(block, values, self._clock, now)
         if isinstance(report, PositionReport):
-            self._height = float(report.position[2])
+            height = float(report.position[2])
+            self._height = height if abs(height) <= HIGHEST else self._height
         elif isinstance(report, AttitudeReport):
             self._attitude, self._attitude_at = report.attitude, now
         elif isinstance(report, BatteryReport):
-            self.voltage = report.voltage
+            self.voltage = report.voltage if 0.0 < report.voltage < MOST_VOLTAGE else None
         return () if report is None else (report,)
 
     def _status(self, info: int, now: float) -> StatusReport:

@@ -106,8 +106,8 @@ class LogClock:
         self._seen = -math.inf
 
     def take_round_trip(self, seconds: float) -> None:
-        """What cflib measured."""
-        self.error = float(seconds) / 2  # a percentile of NumPy's there
+        """What cflib measured, by a clock that may be set: a negative one is none."""
+        self.error = float(seconds) / 2 if seconds >= 0 else math.inf  # a percentile of NumPy's there
 
     def see(self, stamp: float, now: float) -> bool:
         """Take in a stamp in s, received at ``now`` in s; whether the firmware began anew."""

@@ -24,14 +24,24 @@ from firmware_bridge.link import (
 from neural_lander.rotation import normalise
 from neural_lander.units import DEGREE, RPM, STANDARD_GRAVITY
 
+LARGEST = 3.5e38  # just above all floats of 32 bits
 RANGE_LIMIT_MM = 4000  # of the VL53L1x on the Z-ranger deck
 CAN_BE_ARMED, ARMED, ARMS_ITSELF, CAN_FLY, FLYING = 1, 2, 4, 8, 16  # bits of supervisor.info
 REFUSALS = {32: "tumbled", 64: "locked: restart it", 128: "crashed", 2048: "a deck reports a fault"}
 
 
-def report_of(block: str, values: Mapping[str, float], clock: LogClock, now: float) -> Report | None:
+def number(value: object) -> float:
+    """NaN of what is none that the firmware could send: what calls us back is not ours."""
+    try:
+        read = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+    return read if abs(read) <= LARGEST else math.nan
+
+
+def report_of(block: str, values: Mapping[str, object], clock: LogClock, now: float) -> Report | None:
     """What a packet of a log block says, received at ``now`` in s; None of a quaternion that is none."""
-    v, t = [float(values[name]) for name, _ in BLOCKS[block][1]], clock.to_ours()
+    v, t = [number(values.get(name)) for name, _ in BLOCKS[block][1]], clock.to_ours()
     match block:
         case "position":
             return PositionReport(t, now, np.array(v[:3]), np.array(v[3:]), clock.error)

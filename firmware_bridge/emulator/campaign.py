@@ -10,8 +10,9 @@ import numpy as np
 
 from firmware_bridge.emulator.faults import FAULTS, FaultKind, Target
 from firmware_bridge.emulator.modes import TICK
-from firmware_bridge.emulator.rigs import RIGS
+from firmware_bridge.emulator.rigs import RIGS, STREAM_RATE
 from firmware_bridge.emulator.vehicle import FlightWatch
+from firmware_bridge.estimation.estimator import STILL
 from firmware_bridge.guidance.flight_plan import FlightPlan
 from firmware_bridge.guidance.guidance import Guidance
 from firmware_bridge.loop import FlightLoop
@@ -128,6 +129,12 @@ class Flight:
             if record.t >= self.began and (record.decision.phase not in IN_CONTROL or record.setpoint is None):
                 return record.t - self.began
         return math.nan
+
+    @property
+    def age_allowed(self) -> float:
+        """Of the state behind a setpoint, s: the loop's limit, and what the estimator needs to see frozen values."""
+        unseen = (STILL + 2) / STREAM_RATE if self.fault == "frozen-values" else 0.0
+        return self.loop.limits.state_age + unseen
 
     @property
     def end(self) -> Phase:

@@ -120,6 +120,7 @@ class Faulty(Protocol):
 
     foreign: bool
     frozen: bool
+    halted: bool
     poisoned: bool
 
     def reboot(self) -> None:
@@ -203,6 +204,7 @@ _KINDS = (
     FaultKind("unplugged", "cable out, and in again", 1.0, lambda t, _, __: t.line.unplug(), lambda t: t.line.plug()),
     FaultKind("restart", "the autopilot loses power for a moment", 0.0, lambda t, _, __: t.autopilot.reboot()),
     _of_autopilot("stale-state", "valid state frames that no longer change, stamps included", 1.0, "frozen"),
+    _of_autopilot("frozen-values", "position and attitude no longer change, their stamps run on", 1.0, "halted"),
     _of_autopilot("foreign-ids", "others on the line contradict the autopilot", 2.0, "foreign"),
     _of_autopilot("nan-state", "position and attitude are not numbers", 0.5, "poisoned"),
     FaultKind(

@@ -20,7 +20,7 @@ from pymavlink.dialects.v20 import ardupilotmega as dialect
 
 from firmware_bridge.emulator.autopilot import Autopilot
 from firmware_bridge.emulator.mavlink_firmware import ARDUPILOT, Firmware, Parameter
-from firmware_bridge.emulator.mavlink_streams import STATE_MESSAGES, STREAMS, Telemetry
+from firmware_bridge.emulator.mavlink_streams import POSE_MESSAGES, STATE_MESSAGES, STREAMS, Telemetry
 from firmware_bridge.emulator.modes import Demand, Mode
 from neural_lander.components import split
 from neural_lander.frames import swap_attitude, swap_body
@@ -76,6 +76,8 @@ class MavlinkAutopilot:
         """Whether others on the same line speak too: a gimbal, a ground station, another vehicle."""
         self.frozen = False
         """Whether the state messages are served again and again as they were, time stamps included."""
+        self.halted = False
+        """Whether position and attitude are those of a moment, under stamps that run on: ArduPilot's stale EKF."""
         self.poisoned = False
         """Whether position and attitude are not numbers."""
         self._rng = np.random.default_rng([seed, 0x3A7])
@@ -165,6 +167,12 @@ class MavlinkAutopilot:
             message = streams[number](self.telemetry)
             if self.frozen and number in STATE_MESSAGES:
                 message = self._kept.setdefault(number, message)
+            elif self.halted and number in POSE_MESSAGES:
+                stamp: int = message.time_boot_ms
+                if number in self._kept:
+                    message = self._kept[number]
+                    message.time_boot_ms = stamp
+                self._kept[number] = message
             else:
                 self._kept.pop(number, None)
             self._send(message)

@@ -235,10 +235,11 @@ STREAMS: Mapping[str, Mapping[int, Build]] = {
     },
 }
 """Firmware -> message id -> how it is made."""
+POSE_MESSAGES = frozenset({dialect.MAVLINK_MSG_ID_LOCAL_POSITION_NED, dialect.MAVLINK_MSG_ID_ATTITUDE_QUATERNION})
+"""What carries position and attitude."""
 STATE_MESSAGES = frozenset(
     {
-        dialect.MAVLINK_MSG_ID_LOCAL_POSITION_NED,
-        dialect.MAVLINK_MSG_ID_ATTITUDE_QUATERNION,
+        *POSE_MESSAGES,
         dialect.MAVLINK_MSG_ID_HIGHRES_IMU,
         dialect.MAVLINK_MSG_ID_RAW_IMU,
         dialect.MAVLINK_MSG_ID_SCALED_IMU,

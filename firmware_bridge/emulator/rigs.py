@@ -190,7 +190,7 @@ class MspRig:
 
 
 class _FaultyMsp:
-    """Misbehaviour of autopilot and motion capture; MSP has no ids that could be foreign."""
+    """Misbehaviour of autopilot and motion capture; MSP has no ids that could be foreign, and no stamps to run on."""
 
     def __init__(self, emulator: MspAutopilot, mocap: Mocap) -> None:
         self._emulator, self._mocap = emulator, mocap
@@ -211,7 +211,7 @@ class _FaultyMsp:
     def poisoned(self, wanted: bool) -> None:
         self._mocap.poisoned = wanted
 
-    foreign = False
+    foreign = halted = False
 
     def reboot(self) -> None:
         self._emulator.reboot()
@@ -224,9 +224,9 @@ RIGS: dict[str, Callable[..., Rig]] = {
     "inav": MspRig,
 }
 """Firmware -> its rig."""
-WITHOUT_IDS = ("betaflight", "inav")
+NOT_BY_MSP = ("foreign-ids", "frozen-values")
 
 
 def faults_of(firmware: str) -> list[str]:
     """Names of the faults that a firmware's protocol can have."""
-    return [name for name in FAULTS if not (firmware in WITHOUT_IDS and name == "foreign-ids")]
+    return [name for name in FAULTS if not (RIGS[firmware] is MspRig and name in NOT_BY_MSP)]

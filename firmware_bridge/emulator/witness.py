@@ -18,6 +18,7 @@ from pymavlink.dialects.v20 import ardupilotmega as dialect
 
 from firmware_bridge.emulator.line import Peer
 from firmware_bridge.emulator.mavlink import MavlinkAutopilot
+from firmware_bridge.emulator.mavlink_streams import POSE_MESSAGES
 from firmware_bridge.emulator.modes import Mode
 from firmware_bridge.emulator.msp import MspAutopilot
 from firmware_bridge.emulator.sticks import RANGES
@@ -132,7 +133,6 @@ class Witness(ABC):
 
 
 _HEAD = 10  # bytes of MAVLink 2 before the payload
-_STATES = (dialect.MAVLINK_MSG_ID_LOCAL_POSITION_NED, dialect.MAVLINK_MSG_ID_ATTITUDE_QUATERNION)
 
 
 def message_id(frame: bytes) -> int:
@@ -141,29 +141,41 @@ def message_id(frame: bytes) -> int:
 
 
 class MavlinkWitness(Witness):
-    """By the time stamps inside."""
+    """By the time stamps inside, and of values that no longer change by the stamp that they first had."""
 
     def __init__(self, emulator: MavlinkAutopilot, clock: Callable[[], float]) -> None:
         super().__init__(emulator, clock, LONGEST)
         self.emulator = emulator
         self._mode, _ = emulator.firmware.modes[Mode.COMPANION]
-        self._true_time = dict.fromkeys(_STATES, -math.inf)
+        self._true_time = dict.fromkeys(POSE_MESSAGES, -math.inf)
+        self._values: dict[int, tuple[float, bytes]] = {}  # message -> (s true, what it holds)
 
     def _made(self, now: float, frame: bytes) -> float:
-        """When it was switched on, s."""
-        pilot = self.emulator.autopilot
-        return pilot.asked - pilot.uptime
+        """When the content of a state was true, s; halted values keep their time."""
+        kind = message_id(frame)
+        if not self._is_state(frame):
+            return math.nan
+        pilot, emulator = self.emulator.autopilot, self.emulator
+        (stamp,) = struct.unpack_from("<I", frame[_HEAD:-2].ljust(4, b"\0"))
+        values = frame[_HEAD + 4 : -2]
+        if not (emulator.halted and self._values.get(kind, (0.0, b""))[1] == values):
+            switched_on = pilot.asked - pilot.uptime
+            self._values[kind] = switched_on + stamp * 1e-3 / emulator.telemetry.clock_rate, values
+        return self._values[kind][0]
+
+    def _is_state(self, frame: bytes) -> bool:
+        """Of the autopilot, not of others on the line."""
+        return message_id(frame) in POSE_MESSAGES and (frame[5], frame[6]) == (self.emulator.system, 1)
 
     def _key(self, frame: bytes) -> Hashable:
         return frame[4], message_id(frame), frame[5], frame[_HEAD:-2]
 
     def _told(self, frame: bytes, made: float) -> None:
         kind = message_id(frame)
-        if kind in _STATES and (frame[5], frame[6]) == (self.emulator.system, 1):
-            stamp, *numbers = struct.unpack_from("<I3f", frame[_HEAD:-2].ljust(16, b"\0"))
+        if self._is_state(frame):
+            numbers = struct.unpack_from("<3f", frame[_HEAD:-2].ljust(16, b"\0"), 4)
             if all(math.isfinite(x) for x in numbers):
-                true_time = made + stamp * 1e-3 / self.emulator.telemetry.clock_rate
-                self._true_time[kind] = max(self._true_time[kind], true_time)
+                self._true_time[kind] = max(self._true_time[kind], made)
 
     def written(self, frame: bytes) -> None:
         """See :class:`Witness`."""

@@ -6,6 +6,10 @@ Here v is the reported velocity without the offset that the reported positions s
 (:mod:`firmware_bridge.estimation.speed_offset`). The specific force f and the rates omega are taken as constant over
 the age, some 10 to 50 ms. A report that is not finite, not unit, older than the one before, the one before once more,
 or from the future is refused and counted.
+
+Where the values of the state freeze while their stamps run on, they count as new until what is felt has changed
+``STILL + 1`` times since position or attitude last did. So they are then older than they seem by as many intervals of
+the inertial data, and one of the state, at most.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ class HeightReference:
     """Which sensor an autopilot's height is that of in the long run."""
 
     parameter: str
-    sources: Mapping[int, str]
+    sources: Mapping[float, str]
     """Value -> what it is."""
     good: int
     """The value of motion capture: only then does a declared floor stay where it is."""

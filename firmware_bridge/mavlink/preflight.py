@@ -45,6 +45,6 @@ def floor_check(kind: Autopilot, values: Values) -> CheckResult:
     remedy = f"set {name} to {reference.good}, or leave out --floor and use a rangefinder"
     if value is None:
         return CheckResult("declared floor", False, f"{name} could not be read, so the floor may drift away; {remedy}")
-    words = f"{name} = {value:g}: height is that of {reference.sources.get(int(value), 'an unknown sensor')}"
+    words = f"{name} = {value:g}: height is that of {reference.sources.get(value, 'an unknown sensor')}"
     good = value == reference.good
     return CheckResult("declared floor", good, words if good else f"{words}, which the floor drifts against; {remedy}")

@@ -65,6 +65,7 @@ class Decoder:
 
     A flipped length makes a header that promises bytes which are those of the next frames. So while a frame is
     incomplete, a whole one behind its start is believed instead: the decoder is back with the first sound frame.
+    Nothing is looked through anew before one may be complete or another may begin, so that single bytes cost little.
     Less than ``MAX_FRAME`` bytes are ever kept.
     """
 
@@ -72,6 +73,7 @@ class Decoder:
         self.skipped = 0
         """Bytes that belonged to no frame."""
         self._buffer = b""
+        self._due = 0  # bytes in the buffer before which no frame that has begun is complete
 
     @property
     def kept(self) -> int:
@@ -81,13 +83,16 @@ class Decoder:
     def feed(self, data: bytes) -> list[Frame]:
         """Frames that these bytes complete, in order."""
         buffer = self._buffer + data
+        if len(buffer) < self._due and b"$" not in data:
+            self._buffer = buffer
+            return []
         frames: list[Frame] = []
         start = done = 0  # done: behind the last frame
-        waiting = -1  # first frame that may yet be completed
+        waiting, due = -1, 0  # first frame that may yet be completed, and where the first of all such ends at least
         while (start := buffer.find(b"$", start)) >= 0:
             end = _end(buffer, start)
             if end > len(buffer):
-                waiting = start if waiting < 0 else waiting
+                waiting, due = (start, end) if waiting < 0 else (waiting, min(due, end))
                 start += 1
             elif end and (frame := _frame(buffer, start, end)):
                 frames.append(frame)
@@ -98,31 +103,30 @@ class Decoder:
                 start += 1
         keep = waiting if waiting >= 0 else len(buffer)
         self.skipped += keep - done
+        self._due = due - keep if waiting >= 0 else 0
         self._buffer = buffer[keep:]
         return frames
 
 
 def _end(buffer: bytes, start: int) -> int:
-    """Index behind the frame at ``start``; beyond the buffer where bytes are missing, 0 where there is no frame."""
+    """Index behind the frame at ``start``, 0 where there is none; while its length is missing, the least it may be."""
     head = buffer[start : start + 8]
-    beyond = len(buffer) + 1
-    if not b"$M".startswith(head[:2]) and not b"$X".startswith(head[:2]):
+    kind = head[1:2]
+    if kind not in (b"", b"M", b"X") or head[2:3] not in (b"", REQUEST, REPLY, REFUSAL):
         return 0
-    if head[2:3] not in (b"", REQUEST, REPLY, REFUSAL):
-        return 0
-    if head[1:2] == b"M":
-        if len(head) < 5:
-            return beyond
-        if head[3] < JUMBO:
-            return start + 6 + head[3]
-        if len(head) < 7:
-            return beyond
-        length = head[5] | head[6] << 8
-        return start + 8 + length if length <= MAX_PAYLOAD else 0
-    if len(head) < 8:
-        return beyond
-    length = head[6] | head[7] << 8
-    return start + 9 + length if length <= MAX_PAYLOAD else 0
+    if kind == b"X":
+        if len(head) < 8:
+            return start + 9
+        length = head[6] | head[7] << 8
+        return start + 9 + length if length <= MAX_PAYLOAD else 0
+    if len(head) < 5:
+        return start + 6
+    if head[3] < JUMBO:
+        return start + 6 + head[3]
+    if len(head) < 7:
+        return start + 8
+    length = head[5] | head[6] << 8
+    return start + 8 + length if length <= MAX_PAYLOAD else 0
 
 
 def _frame(buffer: bytes, start: int, end: int) -> Frame | None:
