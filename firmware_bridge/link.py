@@ -183,6 +183,8 @@ class Capabilities:
     """False where position must come from elsewhere (motion capture)."""
     arming: bool = True
     """False where the pilot's radio alone can arm."""
+    keeps_mode: bool = False
+    """Whether the mode that :meth:`Link.take_control` asks for outlasts this program."""
 
 
 @dataclass(frozen=True)

@@ -92,13 +92,86 @@ def test_the_flag_alone_does_not_arm() -> None:
     s = session(link, arm=True, say=lines.append)
     fly(s, 10.0)
     assert any("type 'arm'" in line for line in lines)
-    assert "arm" not in [r for _, r in link.requests]
     s.type("ar")
     fly(s, 2.0)
-    assert "arm" not in [r for _, r in link.requests]
+    assert link.requests == []
+    streamed = len(link.sent)
     s.type("m\n")
     assert fly(s) == "landed and disarmed"
     assert [r for _, r in link.requests] == ["take control", "arm", "disarm"]
+    assert streamed > 5 * RATE  # PX4 wants setpoints before its mode is asked for
+
+
+@pytest.mark.parametrize("typed", ["q", "no\n", ""])
+def test_a_question_to_arm_that_gets_no_yes_leaves_the_autopilot_as_it_was(typed: str) -> None:
+    link, lines = FakeLink(VEHICLE), []
+    s = session(link, Permission(take_control=True, arm=True), arm=True, duration=5.0, say=lines.append)
+    fly(s, 3.0)
+    assert s.asking
+    s.type(typed)
+    fly(s)
+    s.close()
+    assert s.outcome and link.requests == []
+    assert not s.left_in_mode and not any("switch to another mode" in line for line in lines)
+
+
+def ended_disarmed(
+    link: FakeLink, each: Callable[[float], None] = lambda t: None, **options: object
+) -> tuple[str, str]:
+    """What screen and log say of the mode, of a run that the user ends after 5 s."""
+    lines: list[str] = []
+    noted: dict = {}
+    s = session(link, say=lines.append, note=noted.update, **options)
+    s.wishes.arm = True
+    fly(s, 5.0, each)
+    s.wishes.stop = True
+    fly(s)
+    s.close()
+    assert not link.armed
+    return "".join(line for line in lines if "switch to another mode" in line), noted.get("left_in_mode", "")
+
+
+@pytest.mark.parametrize("arm", [True, False], ids=["--arm", "--take-control"])
+def test_a_vehicle_left_disarmed_in_the_mode_that_was_asked_for_is_told(arm: bool) -> None:
+    said, noted = ended_disarmed(FakeLink(VEHICLE, grants_arming=False), arm=arm)
+    assert said.startswith("The vehicle is disarmed, in OFFBOARD, which was asked for here")
+    assert noted == "OFFBOARD, which was asked for here"
+
+
+def test_a_mode_whose_answer_is_not_heard_yet_is_told_and_one_that_was_refused_is_not() -> None:
+    link = FakeLink(VEHICLE, grants_mode=False)
+    said, noted = ended_disarmed(link, arm=True)
+    assert "in POSCTL, or in the mode that was asked for here just now" in said and noted
+    link = FakeLink(VEHICLE, grants_mode=False)
+    s = session(link, arm=True)
+    s.wishes.arm = True
+    fly(s, 15.0)
+    s.wishes.stop = True
+    fly(s)
+    s.close()
+    assert [r for _, r in link.requests] == ["take control"] * 5 and not s.left_in_mode
+
+
+@pytest.mark.parametrize("whose", ["his from the start", "his again", "ends with the program", "dry run"])
+def test_a_mode_that_is_the_pilots_is_not_told_as_ours(whose: str) -> None:
+    link = FakeLink(VEHICLE, grants_arming=False, accepts=whose == "his from the start")
+    if whose == "ends with the program":
+        link.capabilities = replace(CAPABILITIES, keeps_mode=False)
+
+    def switch(t: float) -> None:
+        if whose == "his again" and t > 4.0:
+            link.accepts = t > 4.5
+
+    dry = whose == "dry run"
+    assert ended_disarmed(link, switch, arm=True, dry_run=dry) == ("", "")
+
+
+def test_after_our_landing_the_mode_that_was_asked_for_is_told_too() -> None:
+    s = session(FakeLink(VEHICLE), arm=True)
+    s.wishes.arm = True
+    assert fly(s) == "landed and disarmed"
+    s.close()
+    assert s.left_in_mode == "OFFBOARD, which was asked for here"
 
 
 def test_the_confirmation_alone_does_not_arm_either() -> None:
@@ -229,7 +302,7 @@ def test_observing_goes_on_whatever_the_checks_say_and_sends_nothing() -> None:
 
 
 def armed_by_radio(typed: str = "", landing_mode: bool = True, lines: list[str] | None = None) -> Session:
-    """A run with --arm whose question is not answered: after ``typed`` the pilot arms, and it flies at 0.9 m."""
+    """A run with --arm whose question is not answered: after ``typed`` the pilot arms and gives control; it flies."""
     link = FakeLink(VEHICLE, landing_mode=landing_mode, ground_effect=lift)
     s = session(link, arm=True, say=[].append if lines is None else lines.append)
     fly(s, 3.0)
@@ -237,6 +310,8 @@ def armed_by_radio(typed: str = "", landing_mode: bool = True, lines: list[str] 
     s.type(typed)
     fly(s, 0.1)
     link.armed = True
+    fly(s, 0.5)
+    link.accepts = True
     fly(s, 5.0)
     assert s.latest is not None and s.latest.decision.phase is Phase.TRACKING and link.height > 0.5
     return s
@@ -272,7 +347,7 @@ def test_a_question_that_was_not_answered_lapses_once_the_vehicle_is_armed(typed
     s.type("q")
     assert s.wishes.stop
     assert fly(s) == "ended by the user"
-    assert {r for _, r in cast(FakeLink, s.loop.link).requests} == {"take control", "hand back"}
+    assert {r for _, r in cast(FakeLink, s.loop.link).requests} == {"hand back"}
 
 
 @pytest.mark.parametrize("phase", IN_THE_AIR)

@@ -92,7 +92,7 @@ class MavlinkLink:
         order: Sequence[int] | None = None,
         throttle_rate: float = 0.0,
     ) -> None:
-        self.capabilities = Capabilities("mavlink", True, True, rotor_speed=False, position=True)
+        self.capabilities = Capabilities("mavlink", True, True, rotor_speed=False, position=True, keeps_mode=True)
         self.sync = TimeSync()
         self.parser = FrameParser()
         self.identity = Identity(system)

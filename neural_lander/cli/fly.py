@@ -116,7 +116,8 @@ def fly(
         ),
     ] = False,
     arm: Annotated[
-        bool, option(SAFETY, "--arm", help="Arm and take off, once you have typed 'arm' and Enter as well.")
+        bool,
+        option(SAFETY, "--arm", help="Take the mode, arm and take off, once you have typed 'arm' and Enter as well."),
     ] = False,
     tilt_check: Annotated[
         bool, option(SAFETY, "--tilt-check", help="Before the flight, have the frames checked by tilting by hand.")
