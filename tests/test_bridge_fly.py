@@ -726,6 +726,7 @@ def test_without_json_people_get_lines_and_a_table(
         (["--vehicle", "intel-aero", "--rate", "20"], "between 50 and 500 Hz"),
         (["--vehicle", "intel-aero", "--height", "0"], "flight plan: height"),
         (["--vehicle", "intel-aero", "--range-offset", "1,x"], "--range-offset '1,x'"),
+        (["--vehicle", "intel-aero", "--range-direction", "-1,0,0"], "'-1,0,0' is 90 degrees from down"),
         (["--vehicle", "intel-aero", "--max-age", "0"], "limit state_age"),
         (["--vehicle", "intel-aero", "--max-age", "0.2"], "more than the 0.1 s"),
         (["--vehicle", "intel-aero", "--observe", "--dry-run"], "leave out --dry-run"),

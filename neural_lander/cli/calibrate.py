@@ -18,7 +18,16 @@ from firmware_bridge.links import TELLS_HOVER, open_link, split_prefix
 from firmware_bridge.mavlink.link import MavlinkLink
 from firmware_bridge.realtime import MonotonicClock, run
 from firmware_bridge.thrust import ThrustMap
-from neural_lander.cli.link_options import CRAZYFLIE_BY_HAND, height_source, link_options, with_pose
+from neural_lander.cli.link_options import (
+    CRAZYFLIE_BY_HAND,
+    RANGE_DIRECTION,
+    RANGE_DIRECTION_HELP,
+    RANGE_OFFSET,
+    RANGE_OFFSET_HELP,
+    height_source,
+    link_options,
+    with_pose,
+)
 from neural_lander.cli.output import console, emit
 from neural_lander.errors import UserError
 from neural_lander.flightlog.files import replacing
@@ -46,6 +55,8 @@ def calibrate(
     floor: Annotated[
         float | None, typer.Option(help="Height of a flat floor, in m, in the frame of motion capture.")
     ] = None,
+    range_offset: Annotated[str, typer.Option(help=RANGE_OFFSET_HELP)] = RANGE_OFFSET,
+    range_direction: Annotated[str, typer.Option(help=RANGE_DIRECTION_HELP)] = RANGE_DIRECTION,
     motor_curve: Annotated[
         float,
         typer.Option(
@@ -64,7 +75,7 @@ def calibrate(
         raise UserError(f"--out {out}: there is no folder {out.parent}; make it first")
     if out.is_dir() or not os.access(out if out.exists() else out.parent, os.W_OK):
         raise UserError(f"--out {out} cannot be written; name a file, in a folder that may be written to")
-    collector = HoverCollector(profile, height_source(floor, "0,0,0"), seconds)
+    collector = HoverCollector(profile, height_source(floor, range_offset, range_direction), seconds)
     options = link_options(None, system, None)
     with contextlib.ExitStack() as stack:
         try:

@@ -52,6 +52,7 @@ class Options:
     pose: str | None
     forward_pose: bool
     range_offset: str
+    range_direction: str
     height: float
     hover: float
     speed: float
@@ -121,7 +122,7 @@ def prepare(options: Options) -> Prepared:
             f"--height {options.height:g} m is not below --ceiling {options.ceiling:g} m: it would climb out of its "
             "flight volume; lower the one or raise the other"
         )
-    source = height_source(options.floor, options.range_offset)
+    source = height_source(options.floor, options.range_offset, options.range_direction)
     chosen = choose_controller(options.controller, vehicle, bundle, options.tuned, options.guard)
     domain = bundle.domain if bundle is not None and chosen.learned else None
     domain_score = 1.0 if domain is None else domain.gone
