@@ -32,6 +32,7 @@ from firmware_bridge.link import CheckResult, StatusReport, TextReport
 from firmware_bridge.loop import FlightLoop
 from firmware_bridge.preflight import TiltCheck, check_vehicle
 from firmware_bridge.realtime import run, undisturbed
+from firmware_bridge.recording.recorder import Recorder
 from firmware_bridge.session import CHECK_TIME, LAST_WORDS, LONGEST_LIST, Histogram, Session, Wishes
 from firmware_bridge.supervisor.limits import Permission
 from firmware_bridge.supervisor.types import Phase
@@ -880,6 +881,67 @@ def test_an_autopilot_that_repeats_itself_is_shown_once(monkeypatch: pytest.Monk
     assert sum("Not landed" in line for line in lines) == 1
     fly(s, 10.0)
     assert sum("Not landed" in line for line in lines) == 2
+
+
+ESSENTIAL = (
+    "phase tracking", "no height above the ground for 3 s, and more of it that makes the line a long one",
+    "link 1203 messages/s, 120 poses/s round trip 11.3 ms, 12 damaged", "f_a, N +0.100 -0.020 +1.234",
+    "43 % of the network in the control law", "domain score 1.24", "late by 0.00 ms", "p99 0.0 ms, worst 0.0 ms",
+)  # fmt: skip
+KEYS = {False: ("a: abort, go around", "q: hand back and end"), True: ("to arm, type arm and Enter: ar_", "q: end")}
+
+
+def crowded(monkeypatch: pytest.MonkeyPatch, asking: bool) -> Session:
+    """A flight with long words in every row of its table."""
+    s, _ = in_flight(Phase.TRACKING)
+    fly(s, 1.2)
+    assert s.latest is not None
+    reason = "no height above the ground for 3 s, and more of it that makes the line a long one"
+    decision = replace(s.latest.decision, reason=reason, network_share=0.43)
+    vectors = {"f_a_predicted": np.array([0.1, -0.02, 1.234]), "guard_force": np.array([0.1, -0.2, -1.2])}
+    s.latest = replace(s.latest, decision=decision, domain_score=1.24, **vectors)
+    s.link_quality, s.wishes.line = ("1203 messages/s, 120 poses/s", "round trip 11.3 ms, 12 damaged"), "ar"
+    monkeypatch.setattr(Session, "asking", asking)
+    return s
+
+
+RECORDER = cast(Recorder, SimpleNamespace(problem="", dropped=0, flight_records=123_456))
+
+
+@pytest.mark.parametrize("asking", [False, True])
+@pytest.mark.parametrize(("width", "height"), [(60, 20), (80, 20), (80, 24), (120, 40), (60, 14)])
+def test_what_matters_is_on_a_small_screen_too(
+    monkeypatch: pytest.MonkeyPatch, asking: bool, width: int, height: int
+) -> None:
+    s = crowded(monkeypatch, asking)
+    console = Console(record=True, file=io.StringIO(), width=width, height=height)
+    assert s.latest is not None
+    console.print(table(s.latest, s, RECORDER))
+    printed = console.export_text()
+    assert len(printed.splitlines()) <= height - 2
+    assert max(map(len, printed.splitlines())) <= width
+    if width < 80:  # in columns a cell's lines are torn apart
+        said = " ".join(printed.split())
+        assert [words for words in (*ESSENTIAL, *KEYS[asking]) if words not in said] == []
+    else:
+        words = " ".join((*ESSENTIAL, *KEYS[asking])).split()
+        assert [word for word in words if word not in printed] == []
+    assert ("velocity" in printed) is (width >= 80)
+    assert ("battery" in printed) is ("log" in printed) is (height > 14)
+
+
+@pytest.mark.parametrize("asking", [False, True])
+def test_the_display_cuts_nothing_off_at_60_columns_and_20_lines(monkeypatch: pytest.MonkeyPatch, asking: bool) -> None:
+    s = crowded(monkeypatch, asking)
+    console = Console(file=io.StringIO(), width=60, height=20, force_terminal=True)
+    written = cast(io.StringIO, console.file)
+    display = Display(console)
+    display.show(s, RECORDER)
+    wait_until(lambda: "phase" in written.getvalue())
+    display.close()
+    plain = re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", written.getvalue())
+    assert "..." not in plain and "…" not in plain
+    assert all(key in plain for key in KEYS[asking])
 
 
 def test_another_width_of_the_terminal_draws_the_screen_afresh() -> None:
