@@ -20,7 +20,9 @@ from neural_lander.errors import UserError, why_unread
 
 CRAZYFLIE_BY_HAND = (
     "a Crazyflie has one link, and the program that a pilot hovers it by holds it, so that nobody can listen and "
-    f"calibrate; write the thrust map by hand: JSON with {', '.join(KEYS)}; the fraction is of full PWM, 65535"
+    f"calibrate; write a rough thrust map by hand: JSON with {', '.join(KEYS)}; the fraction is of full PWM, 65535. "
+    "Fly a hover by it (fly --arm --height 1.5 --hover 25 --thrust-map rough.json), and make the right one from that "
+    "log: calibrate --flight LOG"
 )
 
 
