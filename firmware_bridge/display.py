@@ -9,12 +9,13 @@ import select
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -24,7 +25,11 @@ from firmware_bridge.session import Session
 from firmware_bridge.supervisor.types import Phase
 
 REFRESH = 0.2  # s
-TABLE_ROWS = 17  # lines of the screen that the table may take
+TABLE_ROWS = 18  # lines of the screen that the table may take
+LEFT_FREE = 2  # lines of the screen that it leaves: what was said last must be seen too
+NARROW = 80  # columns below which a row's parts follow each other instead of standing in columns
+EXPENDABLE = ("velocity, m/s", "setpoint", "controller", "position, m", "battery", "log", "autopilot", "height, m")
+"""Rows that are left out, in this order, where the screen is too low for all."""
 SCORE_COLOURS = ((1.0, "green"), (math.inf, "red"))
 
 
@@ -96,13 +101,46 @@ class Display:
         self._console.print(text, highlight=False, markup=False, soft_wrap=whole)
 
 
-def table(record: TickRecord, session: Session, recorder: Recorder | None) -> Table:
-    """State, setpoint, residual, and how well loop, link and log are."""
-    grid = Table.grid(padding=(0, 2))
-    decision, estimate, vehicle = record.decision, record.estimate, session.loop.heard.vehicle
+class Rows:
+    """Rows of a name, a value and more of it, laid out for the width and the height that the screen has."""
 
-    def row(name: str, value: str | Text, more: str | Text = "") -> None:
-        grid.add_row(*(Text(x) if isinstance(x, str) else x for x in (name, value, more)))  # a bracket is no markup
+    def __init__(self) -> None:
+        self._rows: list[tuple[str, Text, Text]] = []
+
+    def add(self, name: str, value: str | Text, more: str | Text = "") -> None:
+        """One row below those that are there."""
+        value, more = (Text(x) if isinstance(x, str) else x for x in (value, more))  # a bracket is no markup
+        self._rows.append((name, value, more))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """For rich. A row is left out only where the screen is too low."""
+        rows, expendable = self._rows, list(EXPENDABLE)
+        while True:
+            lines = console.render_lines(_grid(rows, options.max_width < NARROW), options)
+            if len(lines) <= options.max_height - LEFT_FREE or not expendable:
+                break
+            gone = expendable.pop(0)
+            rows = [row for row in rows if row[0] != gone]
+        for line in lines:
+            yield from line
+            yield Segment.line()
+
+
+def _grid(rows: Sequence[tuple[str, Text, Text]], narrow: bool) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    for name, value, more in rows:
+        if narrow:
+            grid.add_row(Text(name), Text.assemble(value, "  " if more else "", more))
+        else:
+            grid.add_row(Text(name), value, more)
+    return grid
+
+
+def table(record: TickRecord, session: Session, recorder: Recorder | None) -> Rows:
+    """State, setpoint, residual, and how well loop, link and log are."""
+    rows = Rows()
+    row = rows.add
+    decision, estimate, vehicle = record.decision, record.estimate, session.loop.heard.vehicle
 
     row("phase", Text.assemble((str(decision.phase), "bold"), f" {record.stage}"), decision.reason)
     heard = "as last heard" if decision.phase is Phase.DISCONNECTED else f"{record.in_control} is in control"
@@ -138,7 +176,7 @@ def table(record: TickRecord, session: Session, recorder: Recorder | None) -> Ta
         row("", Text(f"to arm, type arm and Enter: {session.wishes.line}_", "bold"), "q: end")
     else:
         row("", "a: abort, go around", "q: hand back and end")
-    return grid
+    return rows
 
 
 def _guard(record: TickRecord) -> str | Text:

@@ -38,13 +38,15 @@ class Calibration:
 
 
 @dataclass(frozen=True)
-class _Row:
-    t: float
+class Row:
+    """One sample of a hover."""
+
+    t: float  # s
     fraction: float
-    force: np.ndarray
-    velocity: np.ndarray
-    height: float
-    voltage: float | None
+    force: np.ndarray  # (3,) m/s^2, body
+    velocity: np.ndarray  # (3,) m/s, world
+    height: float  # m
+    voltage: float | None  # V
 
 
 class HoverCollector:
@@ -66,7 +68,7 @@ class HoverCollector:
         self.state = "nothing has been heard yet; look at the port and its speed"
         """What is waited for, in words."""
         self._vehicle, self._seconds = vehicle, seconds
-        self._rows: deque[_Row] = deque(maxlen=MOST_ROWS)
+        self._rows: deque[Row] = deque(maxlen=MOST_ROWS)
         self._forces: list[np.ndarray] = []
         self._stood = math.nan  # m, z where it stood
         self._altitude: AltitudeReport | None = None
@@ -109,18 +111,7 @@ class HoverCollector:
         if self.held < self._seconds:
             raise UserError(f"{self.held:.0f} s of {self._seconds:g} s of hover so far: {self.state}")
         rows = [row for row in self._rows if row.t >= self._rows[-1].t - self._seconds]
-        found = calibrate(_samples(rows), self._vehicle, believed)
-        parts = [rows[k * len(rows) // PARTS : (k + 1) * len(rows) // PARTS] for k in range(PARTS)]
-        needed = np.array([_of(part, self._vehicle, found).fraction(self._vehicle.weight) for part in parts])
-        return Calibration(
-            map=found,
-            seconds=rows[-1].t - rows[0].t,
-            fraction_deviation=float(np.std([row.fraction for row in rows])),
-            spread=float(np.ptp(needed) / needed.mean()),
-            speed=float(np.mean([np.linalg.norm(row.velocity) for row in rows])),
-            height=float(np.mean([row.height for row in rows])),
-            height_source=self._source,
-        )
+        return calibration_of(rows, self._vehicle, believed, self._source)
 
     def _row(self, report: ThrottleReport, now: float) -> None:
         self._throttle_at = now
@@ -130,7 +121,7 @@ class HoverCollector:
             self._rows.clear()
             return
         force, self._forces = np.mean(self._forces, axis=0), []
-        self._rows.append(_Row(report.received, report.fraction, force, velocity, height, self._voltage))
+        self._rows.append(Row(report.received, report.fraction, force, velocity, height, self._voltage))
 
     def _where(self, now: float) -> tuple[float, np.ndarray]:
         """Height in m, NaN where it is not known, and velocity in m/s; the best that there is."""
@@ -168,7 +159,23 @@ class HoverCollector:
         return f"hovering for {self.held:.0f} s"
 
 
-def _samples(rows: Sequence[_Row]) -> HoverSamples:
+def calibration_of(rows: Sequence[Row], vehicle: Vehicle, believed: ThrustMap, height_source: str) -> Calibration:
+    """The map of a hover, and how steady it was. Raises UserError where it was none."""
+    found = calibrate(_samples(rows), vehicle, believed)
+    parts = [rows[k * len(rows) // PARTS : (k + 1) * len(rows) // PARTS] for k in range(PARTS)]
+    needed = np.array([_of(part, vehicle, found).fraction(vehicle.weight) for part in parts])
+    return Calibration(
+        map=found,
+        seconds=rows[-1].t - rows[0].t,
+        fraction_deviation=float(np.std([row.fraction for row in rows])),
+        spread=float(np.ptp(needed) / needed.mean()),
+        speed=float(np.mean([np.linalg.norm(row.velocity) for row in rows])),
+        height=float(np.mean([row.height for row in rows])),
+        height_source=height_source,
+    )
+
+
+def _samples(rows: Sequence[Row]) -> HoverSamples:
     volts = [row.voltage for row in rows]
     return HoverSamples(
         t=np.array([row.t for row in rows]),
@@ -180,7 +187,7 @@ def _samples(rows: Sequence[_Row]) -> HoverSamples:
     )
 
 
-def _of(rows: Sequence[_Row], vehicle: Vehicle, whole: ThrustMap) -> ThrustMap:
+def _of(rows: Sequence[Row], vehicle: Vehicle, whole: ThrustMap) -> ThrustMap:
     """The map of a part of the hover, at the voltage of the whole: what battery explains is no spread."""
     samples = _samples(rows)
     thrust = vehicle.mass * float(samples.specific_force[:, 2].mean())

@@ -116,6 +116,8 @@ class StatusReport:
     fault: str = ""
     """Why it should not fly on, in its own words: control is handed back. Not a pilot's takeover. MSP tells none: a
     failsafe there is a mode, which takes the sticks from us."""
+    failsafe: bool | None = None
+    """Whether one of its failsafes is what has left the mode that follows setpoints; None where that cannot be told."""
 
 
 @dataclass(frozen=True)
@@ -183,6 +185,8 @@ class Capabilities:
     """False where position must come from elsewhere (motion capture)."""
     arming: bool = True
     """False where the pilot's radio alone can arm."""
+    keeps_mode: bool = False
+    """Whether the mode that :meth:`Link.take_control` asks for outlasts this program."""
 
 
 @dataclass(frozen=True)

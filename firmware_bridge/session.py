@@ -16,6 +16,7 @@ from firmware_bridge.recording.tick_record import TickRecord
 from firmware_bridge.supervisor.types import IN_CONTROL, Phase
 
 CHECK_PERIOD = 0.5  # s
+MODE_TOLD = 1.5  # s after which a mode that was asked for has been told, by one HEARTBEAT a second at worst; a guess
 CHECK_TIME = 20.0  # s until a check that does not pass ends the run: parameters and streams have come by then, guess
 TILT_TIME = 60.0  # s more for tilting by hand, guess
 SETTLING = 5.0  # s in which checks that do not pass yet are not shown, guess
@@ -92,7 +93,8 @@ class Session:
     """What was found before the link was opened: bundle and certificate."""
     tilt_check: TiltCheck | None = None
     arm: bool = False
-    """Whether arming was asked for on the command line; it needs ``Wishes.arm`` as well."""
+    """Whether arming was asked for on the command line; it needs ``Wishes.arm`` as well, and nothing is asked of the
+    autopilot before."""
     duration: float | None = None  # s
     say: Callable[[str], None] = lambda text: None
     """Shows a line; must not block."""
@@ -112,6 +114,8 @@ class Session:
     """From the tick's begin to the setpoint sent and the record handed over."""
     link_quality: tuple[str, str] = ("-", "")
     """As the link tells it, looked up now and then."""
+    left_in_mode: str = ""
+    """The mode that a disarmed vehicle was left in, where it is one that was asked for here."""
     _looked: float = float("-inf")
     _told: dict[str, float] = field(default_factory=dict)
     """Line of the autopilot -> when it was shown, s."""
@@ -124,6 +128,14 @@ class Session:
     _asked: bool = False
     _settled: bool = False
     _flown: bool = False
+    _mode_asked: float | None = None
+    """When the mode was asked for that has not been left since, s."""
+    _mode_given: bool = False
+
+    def __post_init__(self) -> None:
+        """With ``arm`` the mode is asked for once arming is confirmed, not before."""
+        if self.arm:
+            self.loop.permission = replace(self.loop.permission, take_control=False, arm=False)
 
     def tick(self, now: float, lateness: float) -> bool:
         """One tick at time ``now`` in s; False at the end of the run."""
@@ -138,6 +150,7 @@ class Session:
         self.ticks += 1
         self.setpoints += record.setpoint is not None and not self.loop.dry_run
         self._tell(record, now - self._begin)
+        self._follow_mode(record, now)
         if now - self._looked >= QUALITY_PERIOD:
             self._looked = now
             self.link_quality = ("no port", "") if self.loop.link is None else self.loop.link.quality()
@@ -152,7 +165,10 @@ class Session:
     def close(self) -> None:
         """Whatever ended the run: what the autopilot may still follow has to come to an end."""
         loop, now = self.loop, self.clock.now()
-        if loop.link is None or loop.dry_run or not loop.memory.followed:
+        if loop.link is None or loop.dry_run:
+            return
+        if not loop.memory.followed:
+            self._tell_mode(now)
             return
         until = (now if self._stopped is None else self._stopped) + LAST_WORDS
         gone = let_go(loop.link, loop.memory, loop.heard.status, loop.limits, self.clock, until)
@@ -177,6 +193,33 @@ class Session:
     def _lapsed(self) -> bool:
         """Whether the vehicle has been armed, by whomever: then there is no question to arm, and keys are keys."""
         return self.loop.memory.was_armed
+
+    def _follow_mode(self, record: TickRecord, now: float) -> None:
+        """Keep in mind whether the mode is the one that we asked for, until it is left by whomever."""
+        status = self.loop.heard.status
+        follows = status is not None and status.accepts_setpoints
+        if record.decision.take_control and not self.loop.dry_run:
+            self._mode_asked, self._mode_given = now, False
+        elif self._mode_asked is not None and self._mode_given and not follows:
+            self._mode_asked = None
+        self._mode_given = self._mode_asked is not None and follows
+
+    def _tell_mode(self, now: float) -> None:
+        """Say that the vehicle is left disarmed in the mode that we asked for.
+
+        To put back the one from before could overrule a pilot who has moved the switch since.
+        """
+        link, status, asked = self.loop.link, self.loop.heard.status, self._mode_asked
+        if asked is None or link is None or not link.capabilities.keeps_mode or status is None or status.armed:
+            return
+        if self._mode_given:
+            self.left_in_mode = f"{status.mode}, which was asked for here"
+        elif now - asked < MODE_TOLD:
+            self.left_in_mode = f"{status.mode}, or in the mode that was asked for here just now"
+        else:
+            return
+        self.note({"left_in_mode": self.left_in_mode})
+        self.say(f"The vehicle is disarmed, in {self.left_in_mode}: switch to another mode before anybody arms it.")
 
     def _tell(self, record: TickRecord, t: float) -> None:
         if record.decision.entered and len(self.transitions) < LONGEST_LIST:
@@ -229,7 +272,7 @@ class Session:
             self._asked = True
             self.say("The vehicle will be ARMED and take off. Clear the room, then type 'arm' and Enter to go on.")
         if self._asked and self.wishes.arm:
-            self.loop.permission = replace(self.loop.permission, arm=True)
+            self.loop.permission = replace(self.loop.permission, take_control=True, arm=True)
 
     def _end(self, record: TickRecord, now: float, t: float) -> str:
         """Why the run ends now, or nothing."""

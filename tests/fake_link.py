@@ -26,7 +26,7 @@ from neural_lander.vehicle import G_VECTOR, Vehicle
 
 UPRIGHT = np.array([1.0, 0.0, 0.0, 0.0])
 STEP = 0.0025  # s
-CAPABILITIES = Capabilities("fake", True, True, False, True)
+CAPABILITIES = Capabilities("fake", True, True, False, True, keeps_mode=True)
 
 
 @dataclass
@@ -55,6 +55,7 @@ class FakeLink:
     halted: bool = False  # the same, but stamps run on, and the accelerometer is alive
     restarted: bool = False
     poison: bool = False  # NaN in the position
+    failsafe: bool | None = False
 
     sent: list[tuple[float, Setpoint]] = field(default_factory=list)
     requests: list[tuple[float, str]] = field(default_factory=list)
@@ -111,7 +112,8 @@ class FakeLink:
         if now >= self._status_due:
             self._status_due = now + 0.2
             mode = "OFFBOARD" if self.accepts else "POSCTL"
-            reports.append(StatusReport(now, self.armed, mode, self.accepts, self.height < 0.005 and not self.thrust))
+            landed = self.height < 0.005 and not self.thrust
+            reports.append(StatusReport(now, self.armed, mode, self.accepts, landed, failsafe=self.failsafe))
         return reports
 
     def _move(self, now: float) -> None:

@@ -1,6 +1,7 @@
 """Thrust calibrated from a hover that a pilot flies: against the emulated motors, which know the truth."""
 
 import json
+import math
 import shlex
 from pathlib import Path
 
@@ -112,10 +113,14 @@ def test_a_hover_of_a_mavlink_autopilot_gives_the_motors_thrust_and_commands_not
     open_ = lambda address, vehicle, rate, throttle_rate: MavlinkLink(  # noqa: E731
         rig.port(), vehicle, rate=rate, throttle_rate=throttle_rate
     )
-    code, out = command(rig, open_)
+    code, out = command(rig, open_, "--range-direction", "0,-0.57735,-1", "--range-offset", "0,0,0.2")
     captured = capsys.readouterr()
     assert code == 0, captured.err
     result, found = json.loads(captured.out), thrust_map_from_json(out.read_text(), "it")
+    sensor = autopilot.estimator.state.position[2] + VEHICLE.gear_clearance  # looks down, said to slant by 30
+    assert result["height_from"] == "rangefinder" and result["mean_height_m"] == pytest.approx(
+        sensor * math.cos(math.radians(30)) - 0.2 - VEHICLE.gear_clearance, abs=0.05
+    )
     assert result["fraction_told_by_autopilot"] == pytest.approx(0.45, abs=1e-3)
     fraction = found.fraction(VEHICLE.weight, autopilot.voltage)
     assert autopilot.thrust_of(fraction) == pytest.approx(VEHICLE.weight, rel=0.01)
@@ -154,6 +159,8 @@ def test_an_autopilot_that_does_not_tell_its_throttle_is_named(command, capsys):
         (["--link", "crazyflie:radio://0/80/2M"], "a Crazyflie has one link, and the program that a pilot"),
         (["--link", "smoke:signals"], "does not begin with any of"),
         (["--link", "mavlink:/dev/no-such-port"], "cannot be opened"),
+        (["--link", "mavlink:/dev/no-such-port", "--range-offset", "0"], "--range-offset '0' must be three numbers"),
+        (["--link", "mavlink:/dev/no-such-port", "--range-direction", "0,0,1"], "'0,0,1' is 180 degrees from down"),
         (["--link", "msp:loop://", "--system", "3"], "has no system"),
     ],
 )
@@ -176,7 +183,7 @@ def test_fly_sends_nobody_to_a_calibration_that_is_refused_and_a_map_by_hand_is_
     ]
     assert main(line) == 2
     error = capsys.readouterr().err
-    assert "neural-lander calibrate" not in error
+    assert "neural-lander calibrate" not in error and "calibrate --flight LOG" in error
     keys = error.partition("JSON with ")[2].partition(";")[0].split(", ")
     by_hand = dict(zip(keys, (0.6, 0.34, 3.9, 0.0, 0.5, 2.0), strict=True))
     assert thrust_map_from_json(json.dumps(by_hand), "it").hover_thrust == 0.34

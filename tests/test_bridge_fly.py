@@ -96,13 +96,86 @@ def test_the_flag_alone_does_not_arm() -> None:
     s = session(link, arm=True, say=lines.append)
     fly(s, 10.0)
     assert any("type 'arm'" in line for line in lines)
-    assert "arm" not in [r for _, r in link.requests]
     s.type("ar")
     fly(s, 2.0)
-    assert "arm" not in [r for _, r in link.requests]
+    assert link.requests == []
+    streamed = len(link.sent)
     s.type("m\n")
     assert fly(s) == "landed and disarmed"
     assert [r for _, r in link.requests] == ["take control", "arm", "disarm"]
+    assert streamed > 5 * RATE  # PX4 wants setpoints before its mode is asked for
+
+
+@pytest.mark.parametrize("typed", ["q", "no\n", ""])
+def test_a_question_to_arm_that_gets_no_yes_leaves_the_autopilot_as_it_was(typed: str) -> None:
+    link, lines = FakeLink(VEHICLE), []
+    s = session(link, Permission(take_control=True, arm=True), arm=True, duration=5.0, say=lines.append)
+    fly(s, 3.0)
+    assert s.asking
+    s.type(typed)
+    fly(s)
+    s.close()
+    assert s.outcome and link.requests == []
+    assert not s.left_in_mode and not any("switch to another mode" in line for line in lines)
+
+
+def ended_disarmed(
+    link: FakeLink, each: Callable[[float], None] = lambda t: None, **options: object
+) -> tuple[str, str]:
+    """What screen and log say of the mode, of a run that the user ends after 5 s."""
+    lines: list[str] = []
+    noted: dict = {}
+    s = session(link, say=lines.append, note=noted.update, **options)
+    s.wishes.arm = True
+    fly(s, 5.0, each)
+    s.wishes.stop = True
+    fly(s)
+    s.close()
+    assert not link.armed
+    return "".join(line for line in lines if "switch to another mode" in line), noted.get("left_in_mode", "")
+
+
+@pytest.mark.parametrize("arm", [True, False], ids=["--arm", "--take-control"])
+def test_a_vehicle_left_disarmed_in_the_mode_that_was_asked_for_is_told(arm: bool) -> None:
+    said, noted = ended_disarmed(FakeLink(VEHICLE, grants_arming=False), arm=arm)
+    assert said.startswith("The vehicle is disarmed, in OFFBOARD, which was asked for here")
+    assert noted == "OFFBOARD, which was asked for here"
+
+
+def test_a_mode_whose_answer_is_not_heard_yet_is_told_and_one_that_was_refused_is_not() -> None:
+    link = FakeLink(VEHICLE, grants_mode=False)
+    said, noted = ended_disarmed(link, arm=True)
+    assert "in POSCTL, or in the mode that was asked for here just now" in said and noted
+    link = FakeLink(VEHICLE, grants_mode=False)
+    s = session(link, arm=True)
+    s.wishes.arm = True
+    fly(s, 15.0)
+    s.wishes.stop = True
+    fly(s)
+    s.close()
+    assert [r for _, r in link.requests] == ["take control"] * 5 and not s.left_in_mode
+
+
+@pytest.mark.parametrize("whose", ["his from the start", "his again", "ends with the program", "dry run"])
+def test_a_mode_that_is_the_pilots_is_not_told_as_ours(whose: str) -> None:
+    link = FakeLink(VEHICLE, grants_arming=False, accepts=whose == "his from the start")
+    if whose == "ends with the program":
+        link.capabilities = replace(CAPABILITIES, keeps_mode=False)
+
+    def switch(t: float) -> None:
+        if whose == "his again" and t > 4.0:
+            link.accepts = t > 4.5
+
+    dry = whose == "dry run"
+    assert ended_disarmed(link, switch, arm=True, dry_run=dry) == ("", "")
+
+
+def test_after_our_landing_the_mode_that_was_asked_for_is_told_too() -> None:
+    s = session(FakeLink(VEHICLE), arm=True)
+    s.wishes.arm = True
+    assert fly(s) == "landed and disarmed"
+    s.close()
+    assert s.left_in_mode == "OFFBOARD, which was asked for here"
 
 
 def test_the_confirmation_alone_does_not_arm_either() -> None:
@@ -233,7 +306,7 @@ def test_observing_goes_on_whatever_the_checks_say_and_sends_nothing() -> None:
 
 
 def armed_by_radio(typed: str = "", landing_mode: bool = True, lines: list[str] | None = None) -> Session:
-    """A run with --arm whose question is not answered: after ``typed`` the pilot arms, and it flies at 0.9 m."""
+    """A run with --arm whose question is not answered: after ``typed`` the pilot arms and gives control; it flies."""
     link = FakeLink(VEHICLE, landing_mode=landing_mode, ground_effect=lift)
     s = session(link, arm=True, say=[].append if lines is None else lines.append)
     fly(s, 3.0)
@@ -241,6 +314,8 @@ def armed_by_radio(typed: str = "", landing_mode: bool = True, lines: list[str] 
     s.type(typed)
     fly(s, 0.1)
     link.armed = True
+    fly(s, 0.5)
+    link.accepts = True
     fly(s, 5.0)
     assert s.latest is not None and s.latest.decision.phase is Phase.TRACKING and link.height > 0.5
     return s
@@ -276,7 +351,7 @@ def test_a_question_that_was_not_answered_lapses_once_the_vehicle_is_armed(typed
     s.type("q")
     assert s.wishes.stop
     assert fly(s) == "ended by the user"
-    assert {r for _, r in cast(FakeLink, s.loop.link).requests} == {"take control", "hand back"}
+    assert {r for _, r in cast(FakeLink, s.loop.link).requests} == {"hand back"}
 
 
 @pytest.mark.parametrize("phase", IN_THE_AIR)
@@ -655,6 +730,7 @@ def test_without_json_people_get_lines_and_a_table(
         (["--vehicle", "intel-aero", "--rate", "20"], "between 50 and 500 Hz"),
         (["--vehicle", "intel-aero", "--height", "0"], "flight plan: height"),
         (["--vehicle", "intel-aero", "--range-offset", "1,x"], "--range-offset '1,x'"),
+        (["--vehicle", "intel-aero", "--range-direction", "-1,0,0"], "'-1,0,0' is 90 degrees from down"),
         (["--vehicle", "intel-aero", "--max-age", "0"], "limit state_age"),
         (["--vehicle", "intel-aero", "--max-age", "0.2"], "more than the 0.1 s"),
         (["--vehicle", "intel-aero", "--observe", "--dry-run"], "leave out --dry-run"),
@@ -808,6 +884,67 @@ def test_an_autopilot_that_repeats_itself_is_shown_once(monkeypatch: pytest.Monk
     assert sum("Not landed" in line for line in lines) == 1
     fly(s, 10.0)
     assert sum("Not landed" in line for line in lines) == 2
+
+
+ESSENTIAL = (
+    "phase tracking", "no height above the ground for 3 s, and more of it that makes the line a long one",
+    "link 1203 messages/s, 120 poses/s round trip 11.3 ms, 12 damaged", "f_a, N +0.100 -0.020 +1.234",
+    "43 % of the network in the control law", "domain score 1.24", "late by 0.00 ms", "p99 0.0 ms, worst 0.0 ms",
+)  # fmt: skip
+KEYS = {False: ("a: abort, go around", "q: hand back and end"), True: ("to arm, type arm and Enter: ar_", "q: end")}
+
+
+def crowded(monkeypatch: pytest.MonkeyPatch, asking: bool) -> Session:
+    """A flight with long words in every row of its table."""
+    s, _ = in_flight(Phase.TRACKING)
+    fly(s, 1.2)
+    assert s.latest is not None
+    reason = "no height above the ground for 3 s, and more of it that makes the line a long one"
+    decision = replace(s.latest.decision, reason=reason, network_share=0.43)
+    vectors = {"f_a_predicted": np.array([0.1, -0.02, 1.234]), "guard_force": np.array([0.1, -0.2, -1.2])}
+    s.latest = replace(s.latest, decision=decision, domain_score=1.24, **vectors)
+    s.link_quality, s.wishes.line = ("1203 messages/s, 120 poses/s", "round trip 11.3 ms, 12 damaged"), "ar"
+    monkeypatch.setattr(Session, "asking", asking)
+    return s
+
+
+RECORDER = cast(Recorder, SimpleNamespace(problem="", dropped=0, flight_records=123_456))
+
+
+@pytest.mark.parametrize("asking", [False, True])
+@pytest.mark.parametrize(("width", "height"), [(60, 20), (80, 20), (80, 24), (120, 40), (60, 14)])
+def test_what_matters_is_on_a_small_screen_too(
+    monkeypatch: pytest.MonkeyPatch, asking: bool, width: int, height: int
+) -> None:
+    s = crowded(monkeypatch, asking)
+    console = Console(record=True, file=io.StringIO(), width=width, height=height)
+    assert s.latest is not None
+    console.print(table(s.latest, s, RECORDER))
+    printed = console.export_text()
+    assert len(printed.splitlines()) <= height - 2
+    assert max(map(len, printed.splitlines())) <= width
+    if width < 80:  # in columns a cell's lines are torn apart
+        said = " ".join(printed.split())
+        assert [words for words in (*ESSENTIAL, *KEYS[asking]) if words not in said] == []
+    else:
+        words = " ".join((*ESSENTIAL, *KEYS[asking])).split()
+        assert [word for word in words if word not in printed] == []
+    assert ("velocity" in printed) is (width >= 80)
+    assert ("battery" in printed) is ("log" in printed) is (height > 14)
+
+
+@pytest.mark.parametrize("asking", [False, True])
+def test_the_display_cuts_nothing_off_at_60_columns_and_20_lines(monkeypatch: pytest.MonkeyPatch, asking: bool) -> None:
+    s = crowded(monkeypatch, asking)
+    console = Console(file=io.StringIO(), width=60, height=20, force_terminal=True)
+    written = cast(io.StringIO, console.file)
+    display = Display(console)
+    display.show(s, RECORDER)
+    wait_until(lambda: "phase" in written.getvalue())
+    display.close()
+    plain = re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", written.getvalue())
+    assert "..." not in plain and "…" not in plain
+    assert all(key in plain for key in KEYS[asking])
 
 
 def test_another_width_of_the_terminal_draws_the_screen_afresh() -> None:

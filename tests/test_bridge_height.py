@@ -10,6 +10,7 @@ from firmware_bridge.estimation.estimator import Estimate
 from firmware_bridge.estimation.height import DeclaredFloor, Mounting, Rangefinder
 from firmware_bridge.heard import Heard
 from firmware_bridge.link import AttitudeReport, BatteryReport, PositionReport, RangeReport
+from neural_lander.cli.link_options import height_source
 from neural_lander.errors import UserError
 from neural_lander.vehicle import load_vehicle
 
@@ -42,6 +43,72 @@ def test_the_ground_is_found_from_any_attitude_with_any_mounting(
     assert found is not None
     assert found[0] == pytest.approx(floor, abs=1e-9)
     assert found[1] == pytest.approx(0.02)
+
+
+def ray_to_plane(origin: np.ndarray, along: np.ndarray, normal: np.ndarray, foot: np.ndarray) -> float:
+    """Length of a ray in m until it meets the plane through ``foot``."""
+    return float(normal @ (foot - origin) / (normal @ along))
+
+
+@pytest.mark.parametrize("seed", range(300))
+def test_a_beam_of_any_mounting_meets_the_floor_where_a_ray_does(seed: int) -> None:
+    """Rotation matrices and a plane, none of it ours; up to 45 degrees off down, tilted by up to 15 more."""
+    rng = np.random.default_rng(seed)
+    turn, off, lean = rng.uniform(0, 2 * np.pi), rng.uniform(0, np.radians(45)), rng.uniform(0, np.radians(15))
+    R = Rotation.from_euler("z", rng.uniform(-3, 3)).as_matrix() @ Rotation.from_rotvec(
+        lean * np.array([np.cos(turn), np.sin(turn), 0.0])
+    ).as_matrix()  # fmt: skip
+    about = rng.uniform(0, 2 * np.pi)
+    direction = np.array([np.sin(off) * np.cos(about), np.sin(off) * np.sin(about), -np.cos(off)])
+    sits, floor = rng.uniform(-0.2, 0.2, 3), rng.uniform(-2, 2)
+    here = Estimate(
+        np.array([*rng.uniform(-3, 3, 2), floor + rng.uniform(0.5, 2)]),
+        ZERO, Rotation.from_matrix(R).as_quat(scalar_first=True), ZERO, None, 0.0, 0.0, False, False,
+    )  # fmt: skip
+    up = np.array([0.0, 0.0, 1.0])
+    distance = ray_to_plane(here.position + R @ sits, R @ direction, up, floor * up)
+    length = rng.uniform(0.1, 10)  # of no meaning
+    offset, towards = (",".join(repr(float(x)) for x in v) for v in (sits, length * direction))
+    source = height_source(None, offset, towards)
+    source.take(RangeReport(1.0, 1.0, distance, True), 1.0, here)
+    found = source.ground(1.0, here)
+    assert found is not None and found[0] == pytest.approx(floor, abs=1e-9)
+
+
+@pytest.mark.parametrize(("mounted", "most"), [(0, 30), (20, 50), (45, 60)])
+def test_a_slanted_beam_may_lean_as_far_beyond_its_mounting_and_never_beyond_60_degrees(
+    mounted: int, most: int
+) -> None:
+    for beam, taken in ((most - 1, True), (most + 1, False), (mounted - 29, True)):
+        slanted = np.radians(mounted)
+        source = Rangefinder(Mounting(ZERO, np.array([np.sin(slanted), 0.0, -np.cos(slanted)])))
+        here = estimate(1.0, Rotation.from_euler("y", mounted - beam, degrees=True))  # nose up: the beam goes forward
+        source.take(RangeReport(1.0, 1.0, 1.0 / np.cos(np.radians(beam)), True), 1.0, here)
+        assert (source.ground(1.0, here) is not None) is taken, beam
+
+
+@pytest.mark.parametrize(
+    ("offset", "direction", "words"),
+    [
+        ("0,0,0", "0,0", "--range-direction '0,0' must be three numbers"),
+        ("0,0,0", "0,0,x", "--range-direction '0,0,x' must be three numbers"),
+        ("0,0,0", "0,nan,-1", "--range-direction '0,nan,-1' must be three numbers"),
+        ("0,0,0", "0,0,0", "--range-direction '0,0,0' has no direction"),
+        ("0,0,0", "0,0,-1e300", None),
+        ("0,0,0", "1e309,0,-1", "--range-direction '1e309,0,-1' must be three numbers"),
+        ("0,0,0", "0,0,1", "'0,0,1' is 180 degrees from down, at most 45"),
+        ("0,0,0", "-1.04,0,-1", "is 46 degrees from down"),
+        ("0,0,0", "1,0,-1", None),
+        ("nan,0,0", "0,0,-1", "--range-offset 'nan,0,0' must be three numbers"),
+    ],
+)
+def test_a_direction_that_measures_no_height_is_refused(offset: str, direction: str, words: str | None) -> None:
+    if words is None:
+        assert isinstance(height_source(None, offset, direction), Rangefinder)
+        return
+    with pytest.raises(UserError) as refused:
+        height_source(None, offset, direction)
+    assert words in str(refused.value)
 
 
 def test_a_measurement_belongs_to_the_place_where_it_was_made() -> None:

@@ -21,6 +21,7 @@ from firmware_bridge.link import (
     TextReport,
 )
 from firmware_bridge.mavlink.link import MavlinkLink
+from firmware_bridge.mavlink.status import FAILSAFE_TEXT_LIFE
 from neural_lander.errors import UserError
 from neural_lander.frames import FRD_FROM_FLU, NED_FROM_ENU
 
@@ -140,6 +141,50 @@ class TestStatus:
         for armed in (False, True):
             (status,) = only(script.say(script.heartbeat(armed=armed, mode=custom)), StatusReport)
             assert (status.mode, status.armed, status.accepts_setpoints) == (name, armed, follows)
+
+    @pytest.mark.parametrize(
+        "state, armed, failsafe",
+        [
+            ("CRITICAL", True, True),
+            ("ACTIVE", True, False),
+            ("STANDBY", False, None),
+            ("FLIGHT_TERMINATION", True, None),
+        ],
+    )
+    def test_px4_tells_by_its_state_whether_a_failsafe_left_our_mode(self, state, armed, failsafe) -> None:
+        script = px4().connect(mode=OFFBOARD, armed=armed)
+        state = getattr(dialect, f"MAV_STATE_{state}")
+        (status,) = only(script.say(script.heartbeat(armed=armed, mode=POSCTL, state=state)), StatusReport)
+        assert status.failsafe is failsafe
+
+    @pytest.mark.parametrize(
+        "before, after, text, failsafe",
+        [
+            ("ACTIVE", "CRITICAL", "", True),
+            ("CRITICAL", "CRITICAL", "", None),  # an internal error, or a failsafe that changes no mode
+            ("ACTIVE", "ACTIVE", "", False),
+            ("ACTIVE", "ACTIVE", "Alt fence breached", True),
+            ("ACTIVE", "ACTIVE", "Radio Failsafe Cleared", False),
+            ("CRITICAL", "CRITICAL", "EKF Failsafe: changed to LAND Mode", True),
+            ("CRITICAL", "CRITICAL", "Radio Failsafe - Continuing Guided Mode", None),
+            ("ACTIVE", "EMERGENCY", "", None),
+        ],
+    )
+    def test_arducopter_tells_a_failsafe_by_its_state_or_a_text(self, before, after, text, failsafe) -> None:
+        before, after = (getattr(dialect, f"MAV_STATE_{state}") for state in (before, after))
+        script = copter().connect(mode=GUIDED, armed=True, state=before)
+        script.say(*([dialect.MAVLink_statustext_message(4, text.encode())] if text else []))
+        for _ in range(3):
+            script.now += 0.2
+            (status,) = only(script.say(script.heartbeat(armed=True, mode=LAND, state=after)), StatusReport)
+            assert status.failsafe is failsafe
+
+    def test_a_failsafe_of_long_ago_is_not_what_left_our_mode(self) -> None:
+        script = copter().connect(mode=GUIDED, armed=True)
+        script.say(dialect.MAVLink_statustext_message(4, b"Radio Failsafe"))
+        script.now += FAILSAFE_TEXT_LIFE + 0.1
+        (status,) = only(script.say(script.heartbeat(armed=True, mode=LAND)), StatusReport)
+        assert status.failsafe is False
 
     def test_an_accepted_command_is_no_changed_mode(self) -> None:
         script = copter().connect()

@@ -13,7 +13,7 @@ from firmware_bridge.emulator.estimator import EstimatorNoise
 from firmware_bridge.emulator.faults import Dropped, Flipped, Garbage, Split
 from firmware_bridge.emulator.line import Line
 from firmware_bridge.emulator.mavlink import MavlinkAutopilot
-from firmware_bridge.emulator.mavlink_firmware import ARDUPILOT, FIRMWARES
+from firmware_bridge.emulator.mavlink_firmware import ARDUPILOT, FIRMWARES, PX4
 from firmware_bridge.emulator.pty import PseudoTerminal, Server
 from firmware_bridge.emulator.world import RigidBodyWorld
 from firmware_bridge.link import (
@@ -167,6 +167,16 @@ def test_control_is_taken_and_believed_from_the_heartbeat(firmware) -> None:
     assert bench.pilot.mode is Mode.COMPANION
     bench.link.hand_back(bench.now)
     assert not bench.of(StatusReport, 1.5)[-1].accepts_setpoints and bench.pilot.mode is Mode.LAND
+
+
+@pytest.mark.parametrize("whose", ["failsafe", "pilot"])
+def test_px4_says_whether_a_failsafe_or_the_pilot_left_offboard(whose) -> None:
+    bench = Bench(PX4, height=2.0)
+    bench.take_control()
+    if whose == "pilot":
+        bench.pilot.switch(Mode.HOLD, "pilot")
+    told = bench.of(StatusReport, 2.0)[-1]  # without setpoints: longer than COM_OF_LOSS_T and a heartbeat
+    assert (told.mode, told.accepts_setpoints, told.failsafe) == ("POSCTL", False, whose == "failsafe")
 
 
 def held(bench, seconds):

@@ -26,6 +26,14 @@ def status(t: float, armed: bool = False, accepts: bool = False, landed: bool | 
     return StatusReport(t, armed, "GUIDED" if accepts else "LOITER", accepts, landed)
 
 
+def leaves(memory: Memory, armed: bool, **told: object) -> Decision:
+    """What is decided once the autopilot is in another mode, and tells this of it."""
+    assert memory.updated is not None
+    t = memory.updated + DT
+    said = replace(status(t, armed), **told)  # type: ignore[arg-type]
+    return decide(LIMITS, ALL, memory, replace(fresh(t), status=said))
+
+
 def fresh(t: float, armed: bool = False, accepts: bool = False, **changes: object) -> Situation:
     ages = {"position_age": 0.01, "attitude_age": 0.01, "height_age": 0.01}
     return Situation(now=t, status=status(t, armed, accepts), **(ages | changes))  # type: ignore[arg-type]
@@ -235,7 +243,7 @@ def test_an_obstacle_keeps_it_observing_and_is_named(change: dict, reason: str) 
 def test_a_mode_that_the_pilot_takes_back_before_arming_stays_his() -> None:
     ready = run([fresh(DT * k) for k in range(40)] + [fresh(2.0, accepts=True)])
     decisions = run([fresh(2.1 + DT * k, accepts=k > 100) for k in range(200)], memory=ready[-1].memory)
-    assert "took the mode back" in decisions[0].reason
+    assert decisions[0].reason == "the autopilot left our mode: LOITER"
     assert not any(d.take_control or d.arm or d.output is not Output.NOTHING for d in decisions)
 
 
@@ -265,7 +273,7 @@ def test_the_abort_key_before_the_take_off_ends_it() -> None:
 @pytest.mark.parametrize(
     ("change", "phase", "reason"),
     [
-        ({"accepts": False}, Phase.OBSERVING, "the pilot took over: LOITER"),
+        ({"accepts": False}, Phase.OBSERVING, "the autopilot left our mode: LOITER"),
         ({"armed": False}, Phase.OBSERVING, "disarmed in the air"),
         ({"restarted": True}, Phase.OBSERVING, "booted anew"),
         ({"connected": False}, Phase.DISCONNECTED, "the port is gone"),
@@ -299,6 +307,26 @@ def test_each_reaction_is_immediate_and_says_why(change: dict, phase: Phase, rea
     assert decision.phase is phase
     assert decision.entered
     assert reason in decision.reason
+
+
+WHO = [
+    ({"failsafe": False}, "the pilot took over: LOITER"),
+    ({"failsafe": True}, "the autopilot's failsafe took over: LOITER"),
+    ({"failsafe": True, "fault": "MAV_STATE_CRITICAL"}, "the autopilot's failsafe took over: LOITER"),
+    ({}, "the autopilot left our mode: LOITER"),
+    ({"fault": "MAV_STATE_FLIGHT_TERMINATION"}, "the autopilot left our mode: LOITER, MAV_STATE_FLIGHT_TERMINATION"),
+]
+
+
+@pytest.mark.parametrize(("told", "words"), WHO)
+def test_who_left_our_mode_is_named_and_whoever_it_was_nothing_is_sent_or_asked(told: dict, words: str) -> None:
+    ready = run([fresh(DT * k) for k in range(40)] + [fresh(2.0, accepts=True)])[-1].memory
+    landed = react(touchdown=True)[-1].memory
+    for memory, armed in ((tracking(), True), (ready, False), (landed, True)):
+        left = leaves(memory, armed, **told)
+        assert left.reason == left.memory.locked == words
+        assert left.phase is Phase.OBSERVING and left.output is Output.NOTHING
+        assert not (left.take_control or left.arm or left.hand_back or left.disarm)
 
 
 def test_a_state_over_the_limit_is_not_answered_and_a_long_gap_hands_back() -> None:

@@ -120,6 +120,8 @@ class Autopilot:
         self._touched_for = 0.0  # s
         self._landed_at = now
         self._lost = self._internal_error = False
+        self.failsafe = False
+        """Whether a failsafe has changed the mode last."""
         self.height_wanted = 1.0  # m, of take-off
 
     # What the pilot and the protocol ask for
@@ -163,6 +165,7 @@ class Autopilot:
         if mode is not self.mode:
             self.note(f"{mode.value} by {by}")
         self.mode, self._mode_since, self._lost = mode, self.now, False
+        self.failsafe = by == "failsafe"
         self._loops.start_here()
         if self.armed:
             self._loops.forget_trim()

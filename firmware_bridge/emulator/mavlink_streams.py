@@ -80,12 +80,13 @@ class Telemetry:
             base |= dialect.MAV_MODE_FLAG_SAFETY_ARMED
         if pilot.mode is Mode.COMPANION:
             base |= dialect.MAV_MODE_FLAG_GUIDED_ENABLED
+        flying = dialect.MAV_STATE_CRITICAL if pilot.failsafe else dialect.MAV_STATE_ACTIVE
         return dialect.MAVLink_heartbeat_message(
             dialect.MAV_TYPE_QUADROTOR,
             self.firmware.autopilot,
             base,
             self.firmware.custom_mode(pilot.mode),
-            dialect.MAV_STATE_ACTIVE if pilot.armed else dialect.MAV_STATE_STANDBY,
+            flying if pilot.armed else dialect.MAV_STATE_STANDBY,
             3,
         )
 

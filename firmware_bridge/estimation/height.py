@@ -20,7 +20,9 @@ from firmware_bridge.link import RangeReport, Report
 from neural_lander.components import quaternion_rows, rotate, split
 from neural_lander.errors import UserError
 
-MAX_BEAM_TILT = math.radians(30.0)  # of the beam to the vertical: beyond it the beam's foot wanders off, guess
+MAX_BEAM_TILT = math.radians(30.0)  # of the beam beyond its mounting: then the beam's foot wanders off, guess
+STEEPEST_BEAM = math.radians(60.0)  # to the vertical: there a degree of attitude is 3 % of the height, guess
+MAX_MOUNTING = math.radians(45.0)  # of the beam to body-down; leaves 15 degrees to tilt by at the ground, guess
 MEDIAN_OF = 5  # measurements: two outliers in a row do no harm, guess; the ground stands still, so that nothing lags
 
 
@@ -68,6 +70,8 @@ class Rangefinder:
     def __init__(self, mounting: Mounting | None = None) -> None:
         mounting = mounting or Mounting()
         self._position, self._direction = split(mounting.position), split(mounting.direction)
+        mounted = math.acos(min(max(-self._direction[2], -1.0), 1.0))
+        self._least = math.cos(min(mounted + MAX_BEAM_TILT, STEEPEST_BEAM))
         self._ground: deque[float] = deque(maxlen=MEDIAN_OF)
         self._t = -math.inf
 
@@ -79,7 +83,7 @@ class Rangefinder:
             return
         rows = quaternion_rows(split(estimate.attitude))
         beam = rotate(rows, self._direction)[2]
-        if not -beam >= math.cos(MAX_BEAM_TILT):
+        if not -beam >= self._least:
             return
         then = estimate.position[2] - estimate.velocity[2] * (now - report.t)  # 0.3 m/s over 30 ms are 9 mm
         sensor = float(then) + rotate(rows, self._position)[2]

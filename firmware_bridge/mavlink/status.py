@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,6 +17,7 @@ REFUSALS = ("prearm:", "arm:", "preflight fail", "arming denied")
 """What texts begin with that say why it does not arm: ArduPilot's, then PX4's."""
 REFUSAL_LIFE = 35.0  # s; ArduPilot repeats its own every 30 s
 MOST_REFUSALS = 20
+FAILSAFE_TEXT_LIFE = 2.0  # s for which a failsafe's text explains a mode that is left, guess
 LANDED = {
     dialect.MAV_LANDED_STATE_ON_GROUND: True,
     dialect.MAV_LANDED_STATE_IN_AIR: False,
@@ -40,6 +42,13 @@ def _fault(status: int, autopilot: Autopilot) -> str:
     return FAULTS.get(status, "")
 
 
+def _tells_failsafe(text: str) -> bool:
+    """ArduCopter's "Radio Failsafe - Landing" and "Alt fence breached"; not of one that is over, or changes no mode."""
+    text = text.lower()
+    over = "cleared" in text or "continuing" in text
+    return ("failsafe" in text and not over) or ("fence" in text and "breached" in text)
+
+
 class StatusReader:
     """Gathers one :class:`StatusReport` from HEARTBEAT, EXTENDED_SYS_STATE, SYS_STATUS and texts."""
 
@@ -48,6 +57,8 @@ class StatusReader:
         self._landed: bool | None = None
         self._type = QUADROTOR
         self._refusals: dict[str, float] = {}  # text -> s when it was last said
+        self._critical_for_us = False
+        self._failsafe_text = -math.inf  # s
 
     def heartbeat(self, m: Any, autopilot: Autopilot, now: float) -> StatusReport:
         """Status after a HEARTBEAT of the autopilot itself."""
@@ -62,8 +73,25 @@ class StatusReader:
             landed=self._landed,
             arming_refusals=tuple(self._refusals),
             fault=_fault(m.system_status, autopilot),
+            failsafe=self._failsafe(m, autopilot, armed, now),
         )
         return self._last
+
+    def _failsafe(self, m: Any, autopilot: Autopilot, armed: bool, now: float) -> bool | None:
+        """PX4 tells it by CRITICAL, while armed alone. ArduCopter's CRITICAL is one where it came as the mode was left.
+
+        What it said in our mode already may be an internal error; a fence's failsafe it tells by a text alone.
+        """
+        critical = m.system_status == dialect.MAV_STATE_CRITICAL
+        if m.system_status > dialect.MAV_STATE_CRITICAL:
+            return None
+        if autopilot.critical_in_failsafe_alone:
+            return critical if armed else None
+        if autopilot.follows(m.custom_mode):
+            self._critical_for_us = critical
+        if now - self._failsafe_text <= FAILSAFE_TEXT_LIFE:
+            return True
+        return None if critical and self._critical_for_us else critical
 
     def other(self, number: int, m: Any, now: float) -> Sequence[Report]:
         """A status anew where a message changes the autopilot's opinion on being landed."""
@@ -82,6 +110,8 @@ class StatusReader:
         return ()
 
     def _text(self, text: str, now: float) -> None:
+        if _tells_failsafe(text):
+            self._failsafe_text = now
         if text.lower().startswith(REFUSALS) and (text in self._refusals or len(self._refusals) < MOST_REFUSALS):
             self._refusals[text] = now
 

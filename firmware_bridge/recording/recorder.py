@@ -99,8 +99,8 @@ class Recorder:
             self._queue.append(record)
 
     def note(self, metadata: Mapping[str, Any]) -> None:
-        """Hand over what is known of the whole flight only now; never blocks. The newest counts."""
-        self._noted = dict(metadata)
+        """Hand over what is known of the whole flight only now; never blocks. The newest of a key counts."""
+        self._noted = {**self._noted, **metadata}
 
     def close(self) -> None:
         """Write what is pending, and the index. Harmless to repeat."""

@@ -7,17 +7,17 @@ any                   disconnected, locked  the port is gone or no status has co
 any but disconnected  observing, locked     the autopilot booted anew
 disconnected          observing             status comes in
 observing, locked     landed, locked        disarmed after our touchdown, by the autopilot's land mode
-observing             observing, locked     the mode that was granted while ready is gone: the pilot's switch
+observing             observing, locked     the mode that was granted while ready is gone: the pilot, or a failsafe
 observing             ready                 not locked, more than observing is allowed, no obstacle, disarmed
 observing             armed                 the same, but the pilot flies in a mode of his own
 ready, armed          observing, locked     aborted or stopped by the user
-ready                 observing, locked     the mode that was granted is gone: the pilot's switch
+ready                 observing, locked     the mode that was granted is gone: the pilot, or a failsafe
 armed                 observing, locked     disarmed before the take-off
 ready, armed          observing             an obstacle (see ``reasons``); locked if the controller failed while armed
 ready                 armed                 the status says armed
 armed                 tracking              the autopilot follows setpoints
 in control            landed                disarmed after touchdown, or where the autopilot says landed
-in control            observing, locked     disarmed in the air; the mode was left: the pilot's switch
+in control            observing, locked     disarmed in the air; the mode was left: the pilot, or a failsafe
 in control            handing back          stopped by the user; controller failed; no fresh state for ``stale_time``;
                                             tilt; pose and autopilot differ in attitude; battery; a fault that the
                                             autopilot reports; stuck on the ground; thrust felt that was not sent;
@@ -160,7 +160,7 @@ def _from_observing(
     if memory.locked or permission.observe:
         return None
     if _mode_withdrawn(memory, status):
-        return _Move(Phase.OBSERVING, f"the pilot took the mode back: {status.mode}", lock=True)
+        return _Move(Phase.OBSERVING, _left(status), lock=True)
     if reasons.obstacle(limits, memory, s) or reasons.already_flying(s):
         return None
     if status.armed:
@@ -172,6 +172,14 @@ def _mode_withdrawn(memory: Memory, status: StatusReport) -> bool:
     return memory.granted and not status.accepts_setpoints
 
 
+def _left(status: StatusReport) -> str:
+    """Who has left our mode, in words."""
+    if status.failsafe is None:
+        return f"the autopilot left our mode: {status.mode}" + (f", {status.fault}" if status.fault else "")
+    who = "the autopilot's failsafe" if status.failsafe else "the pilot"
+    return f"{who} took over: {status.mode}"
+
+
 def _before_flight(limits: Limits, memory: Memory, s: Situation, status: StatusReport) -> _Move | None:
     armed = memory.phase is Phase.ARMED
     if s.abort or s.stop:
@@ -179,7 +187,7 @@ def _before_flight(limits: Limits, memory: Memory, s: Situation, status: StatusR
     if armed and not status.armed:
         return _Move(Phase.OBSERVING, "disarmed before the take-off", lock=True)
     if not armed and _mode_withdrawn(memory, status):
-        return _Move(Phase.OBSERVING, f"the pilot took the mode back: {status.mode}", lock=True)
+        return _Move(Phase.OBSERVING, _left(status), lock=True)
     obstacle = reasons.obstacle(limits, memory, s)
     if obstacle:  # while armed a failing controller is not tried again: it would fail in every tick
         return _Move(Phase.OBSERVING, obstacle, lock=armed and not s.controller_alive)
@@ -195,7 +203,7 @@ def _in_control(limits: Limits, memory: Memory, s: Situation, status: StatusRepo
             return _Move(Phase.LANDED, "the autopilot has landed and disarmed")
         return _Move(Phase.OBSERVING, "disarmed in the air, not by us", lock=True)
     if not status.accepts_setpoints:
-        return _Move(Phase.OBSERVING, f"the pilot took over: {status.mode}", lock=True)
+        return _Move(Phase.OBSERVING, _left(status), lock=True)
     failure = reasons.failure(limits, memory, s)
     if failure:
         return _Move(Phase.HANDING_BACK, failure)
@@ -228,7 +236,7 @@ def _from_landed(limits: Limits, memory: Memory, s: Situation, status: StatusRep
     if memory.locked:
         return _Move(Phase.OBSERVING, "armed again after the landing, not by us", lock=True)
     if not status.accepts_setpoints:
-        return _Move(Phase.OBSERVING, f"the pilot took over: {status.mode}", lock=True)
+        return _Move(Phase.OBSERVING, _left(status), lock=True)
     if not s.pilot_disarms and s.now - memory.since > limits.disarm_time:
         return _Move(Phase.HANDING_BACK, f"not disarmed {limits.disarm_time:g} s after touchdown: its land mode has to")
     return None

@@ -18,7 +18,8 @@ class Permission:
     observe: bool = False
     """Look and log; nothing is ever sent."""
     take_control: bool = False
-    """Ask for the mode that follows setpoints, while disarmed. Without it the pilot's switch alone gives control."""
+    """Ask for the mode that follows setpoints, while disarmed. Without it the pilot's switch alone gives control. Where
+    arming is asked for too, the user has confirmed both."""
     arm: bool = False
     """Ask to arm: the flag was given and the user has confirmed it, both."""
 

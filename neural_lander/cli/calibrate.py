@@ -12,15 +12,26 @@ import typer
 from rich.table import Table
 
 from firmware_bridge.estimation.pose import open_pose
+from firmware_bridge.flown_hover import from_flight
 from firmware_bridge.hover import Calibration, HoverCollector
 from firmware_bridge.link import Link, LinkLost
 from firmware_bridge.links import TELLS_HOVER, open_link, split_prefix
 from firmware_bridge.mavlink.link import MavlinkLink
 from firmware_bridge.realtime import MonotonicClock, run
 from firmware_bridge.thrust import ThrustMap
-from neural_lander.cli.link_options import CRAZYFLIE_BY_HAND, height_source, link_options, with_pose
+from neural_lander.cli.link_options import (
+    CRAZYFLIE_BY_HAND,
+    RANGE_DIRECTION,
+    RANGE_DIRECTION_HELP,
+    RANGE_OFFSET,
+    RANGE_OFFSET_HELP,
+    height_source,
+    link_options,
+    with_pose,
+)
 from neural_lander.cli.output import console, emit
 from neural_lander.errors import UserError
+from neural_lander.flightlog import read_log
 from neural_lander.flightlog.files import replacing
 from neural_lander.vehicle import Vehicle, load_vehicle
 
@@ -32,9 +43,15 @@ SHORTEST = 12.0  # s: four parts that a calibration could each be made from
 
 
 def calibrate(
-    link: Annotated[str, typer.Option(help="Where the autopilot is: mavlink:PORT or msp:PORT, with PORT?baud=921600.")],
     vehicle: Annotated[str, typer.Option(help="Profile: a built-in name or a file; its mass must be right.")],
     out: Annotated[Path, typer.Option(help="JSON to write, for 'fly --thrust-map'.")],
+    link: Annotated[
+        str | None, typer.Option(help="Where the autopilot is: mavlink:PORT or msp:PORT, with PORT?baud=921600.")
+    ] = None,
+    flight: Annotated[
+        Path | None,
+        typer.Option(help="Instead of a link: log of a hover that 'fly' flew with a --thrust-map, a rough one."),
+    ] = None,
     seconds: Annotated[
         float, typer.Option(min=SHORTEST, max=90.0, help="How long a hover to calibrate from, in s.")
     ] = 20.0,
@@ -46,6 +63,8 @@ def calibrate(
     floor: Annotated[
         float | None, typer.Option(help="Height of a flat floor, in m, in the frame of motion capture.")
     ] = None,
+    range_offset: Annotated[str, typer.Option(help=RANGE_OFFSET_HELP)] = RANGE_OFFSET,
+    range_direction: Annotated[str, typer.Option(help=RANGE_DIRECTION_HELP)] = RANGE_DIRECTION,
     motor_curve: Annotated[
         float,
         typer.Option(
@@ -56,15 +75,24 @@ def calibrate(
     ] = MOTOR_CURVE,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
 ) -> None:
-    """Listen while the pilot hovers by hand, well above 1 m; write newtons against throttle. Commands nothing."""
+    """Listen while the pilot hovers by hand, well above 1 m; write newtons against throttle. Commands nothing.
+
+    With --flight: from the log of a hover that 'fly' flew, where nobody can listen (a Crazyflie).
+    """
     profile = load_vehicle(vehicle)
-    if split_prefix(link)[0] == "crazyflie":
+    if (link is None) == (flight is None):
+        raise UserError("give either --link, to listen to a hover, or --flight, the log of one that 'fly' flew")
+    if link is not None and split_prefix(link)[0] == "crazyflie":
         raise UserError(f"link '{link}': {CRAZYFLIE_BY_HAND}")
     if not out.parent.is_dir():
         raise UserError(f"--out {out}: there is no folder {out.parent}; make it first")
     if out.is_dir() or not os.access(out if out.exists() else out.parent, os.W_OK):
         raise UserError(f"--out {out} cannot be written; name a file, in a folder that may be written to")
-    collector = HoverCollector(profile, height_source(floor, "0,0,0"), seconds)
+    if link is None:
+        assert flight is not None
+        _write(from_flight(read_log(flight), profile, seconds), None, out, as_json)
+        return
+    collector = HoverCollector(profile, height_source(floor, range_offset, range_direction), seconds)
     options = link_options(None, system, None)
     with contextlib.ExitStack() as stack:
         try:
@@ -80,9 +108,13 @@ def calibrate(
             return _believed(opened, profile, motor_curve)
 
         found = _listen(with_pose(opened, poses, False), collector, believed, patience)
+    told = believed().hover_fraction if split_prefix(link)[0] in TELLS_HOVER else None
+    _write(found, told, out, as_json)
+
+
+def _write(found: Calibration, told: float | None, out: Path, as_json: bool) -> None:
     with replacing(out) as part:
         part.write_text(found.map.to_json(), encoding="utf-8")
-    told = believed().hover_fraction if split_prefix(link)[0] in TELLS_HOVER else None
     result = _result(found, told, out)
     emit(result, as_json, lambda: _render(result))
 

@@ -13,6 +13,7 @@ from firmware_bridge.guidance.flight_plan import SETTLE_TIME
 from firmware_bridge.supervisor.limits import Limits
 from neural_lander.cli.fly_prepare import Options, prepare
 from neural_lander.cli.fly_run import fly_prepared
+from neural_lander.cli.link_options import RANGE_DIRECTION, RANGE_DIRECTION_HELP, RANGE_OFFSET, RANGE_OFFSET_HELP
 from neural_lander.cli.output import emit
 from neural_lander.trajectory import LANDING_SPEED, LANDING_START_HEIGHT
 
@@ -92,12 +93,8 @@ def fly(
         float | None,
         option(HEIGHT, help="Height of a flat floor, in m, in the frame of motion capture, instead of a rangefinder."),
     ] = None,
-    range_offset: Annotated[
-        str,
-        option(
-            HEIGHT, help="Where the rangefinder sits: forward,left,up of the centre of mass, in m, in the body frame."
-        ),
-    ] = "0,0,0",
+    range_offset: Annotated[str, option(HEIGHT, help=RANGE_OFFSET_HELP)] = RANGE_OFFSET,
+    range_direction: Annotated[str, option(HEIGHT, help=RANGE_DIRECTION_HELP)] = RANGE_DIRECTION,
     forward_pose: Annotated[
         bool,
         option(
@@ -116,7 +113,8 @@ def fly(
         ),
     ] = False,
     arm: Annotated[
-        bool, option(SAFETY, "--arm", help="Arm and take off, once you have typed 'arm' and Enter as well.")
+        bool,
+        option(SAFETY, "--arm", help="Take the mode, arm and take off, once you have typed 'arm' and Enter as well."),
     ] = False,
     tilt_check: Annotated[
         bool, option(SAFETY, "--tilt-check", help="Before the flight, have the frames checked by tilting by hand.")

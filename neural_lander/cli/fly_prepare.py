@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from typing import Any
 
 from firmware_bridge.bounds import Bounds, Volume
 from firmware_bridge.estimation.height import HeightSource
+from firmware_bridge.flown_hover import FLOWN_BY
 from firmware_bridge.guidance.flight_plan import FlightPlan
 from firmware_bridge.guidance.guidance import Guidance
 from firmware_bridge.link import CheckResult
@@ -52,6 +54,7 @@ class Options:
     pose: str | None
     forward_pose: bool
     range_offset: str
+    range_direction: str
     height: float
     hover: float
     speed: float
@@ -121,7 +124,7 @@ def prepare(options: Options) -> Prepared:
             f"--height {options.height:g} m is not below --ceiling {options.ceiling:g} m: it would climb out of its "
             "flight volume; lower the one or raise the other"
         )
-    source = height_source(options.floor, options.range_offset)
+    source = height_source(options.floor, options.range_offset, options.range_direction)
     chosen = choose_controller(options.controller, vehicle, bundle, options.tuned, options.guard)
     domain = bundle.domain if bundle is not None and chosen.learned else None
     domain_score = 1.0 if domain is None else domain.gone
@@ -146,7 +149,7 @@ def prepare(options: Options) -> Prepared:
         source,
         opened_with,
         (chosen.check, check_certificate(bundle, guidance, chosen.kind.label, options.rate)),
-        _metadata(options, bundle, vehicle, source) | chosen.metadata,
+        _metadata(options, bundle, vehicle, source) | chosen.metadata | _flown_by(opened_with),
     )
 
 
@@ -197,6 +200,12 @@ def _metadata(options: Options, bundle: Bundle | None, vehicle: Vehicle, source:
         "dry_run": options.dry_run,
         **_program(),
     }
+
+
+def _flown_by(opened_with: dict[str, Any]) -> dict[str, Any]:
+    """The thrust map, where one was given: a calibration from the log needs it."""
+    given = opened_with.get("thrust_map")
+    return {} if given is None else {FLOWN_BY: json.loads(given.to_json())}
 
 
 def _program() -> dict[str, str]:

@@ -134,6 +134,7 @@ def _result(prepared: Prepared, session: Session, recorder: Recorder, left_out: 
     about = prepared.chosen.metadata
     return {
         "outcome": session.outcome,
+        "left_in_mode": session.left_in_mode,
         "landed": any(phase == "landed" for _, phase, _ in session.transitions),
         "link": prepared.options.link,
         **about,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from firmware_bridge.estimation.height import DeclaredFloor, HeightSource, Mounting, Rangefinder
+from firmware_bridge.estimation.height import MAX_MOUNTING, DeclaredFloor, HeightSource, Mounting, Rangefinder
 from firmware_bridge.estimation.pose import PoseReceiver
 from firmware_bridge.link import Link
 from firmware_bridge.links import TELLS_HOVER, TELLS_POSITION, split_prefix
@@ -19,7 +20,9 @@ from neural_lander.errors import UserError, why_unread
 
 CRAZYFLIE_BY_HAND = (
     "a Crazyflie has one link, and the program that a pilot hovers it by holds it, so that nobody can listen and "
-    f"calibrate; write the thrust map by hand: JSON with {', '.join(KEYS)}; the fraction is of full PWM, 65535"
+    f"calibrate; write a rough thrust map by hand: JSON with {', '.join(KEYS)}; the fraction is of full PWM, 65535. "
+    "Fly a hover by it (fly --arm --height 1.5 --hover 25 --thrust-map rough.json), and make the right one from that "
+    "log: calibrate --flight LOG"
 )
 
 
@@ -104,14 +107,42 @@ def pose_result(poses: PoseReceiver | None) -> dict[str, Any]:
     return {} if poses is None else {"poses_taken": poses.taken, "poses_dropped": dict(poses.dropped)}
 
 
-def height_source(floor: float | None, offset: str) -> HeightSource:
+RANGE_OFFSET, RANGE_DIRECTION = "0,0,0", "0,0,-1"
+RANGE_OFFSET_HELP = "Where the rangefinder sits: forward,left,up of the centre of mass, in m, in the body frame."
+RANGE_DIRECTION_HELP = "Where it looks: forward,left,up in the body frame, of any length; at most 45 degrees from down."
+
+
+def height_source(floor: float | None, offset: str = RANGE_OFFSET, direction: str = RANGE_DIRECTION) -> HeightSource:
     """The ground under a rangefinder, or a declared one."""
     if floor is not None:
         if not np.isfinite(floor):
             raise UserError(f"--floor = {floor} m must be a finite number")
         return DeclaredFloor(floor)
+    return Rangefinder(Mounting(_body_vector("--range-offset", offset, " in m"), _direction(direction)))
+
+
+def _direction(text: str) -> np.ndarray:
+    """Unit vector (3,), body, that a rangefinder looks along."""
+    vector = _body_vector("--range-direction", text, ", such as 0,0,-1 for down")
+    length = math.hypot(*vector.tolist())
+    if not 0.0 < length < math.inf:
+        raise UserError(f"--range-direction '{text}' has no direction; 0,0,-1 is down")
+    unit = vector / length
+    off = math.acos(min(max(-float(unit[2]), -1.0), 1.0))
+    if off > MAX_MOUNTING + 1e-9:
+        raise UserError(
+            f"--range-direction '{text}' is {math.degrees(off):.0f} degrees from down, at most "
+            f"{math.degrees(MAX_MOUNTING):.0f} measures a height: forward,left,up, and up is negative; turn the sensor"
+        )
+    return unit
+
+
+def _body_vector(option: str, text: str, more: str) -> np.ndarray:
+    """Three finite numbers of an option, (3,)."""
     try:
-        forward, left, up = (float(part) for part in offset.split(","))
-    except ValueError as error:
-        raise UserError(f"--range-offset '{offset}' must be three numbers, forward,left,up in m") from error
-    return Rangefinder(Mounting(np.array([forward, left, up])))
+        vector = np.array([float(part) for part in text.split(",")])
+    except ValueError:
+        vector = np.zeros(0)
+    if vector.shape != (3,) or not np.all(np.isfinite(vector)):
+        raise UserError(f"{option} '{text}' must be three numbers, forward,left,up{more}")
+    return vector
