@@ -12,6 +12,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ TILT_TIME = 0.8  # s
 UP, CLIMB_TIME = 0.8, 40.0  # m of height that counts as flying, and s until then
 LANDING_TIME = 4.0  # s for the firmware to land by itself, where it was left to
 TILTED = math.radians(10.0)
+ROUGH = 0.9  # of the fraction that hovers: a map made by hand
 
 
 def hover_map() -> ThrustMap:
@@ -181,9 +183,10 @@ def booted(truth: Truth) -> bool:
     return truth.steps >= BOOT_STEPS
 
 
-def fly(folder: Path, more: list[str]) -> subprocess.Popen[str]:
-    """``fly`` with arming confirmed, in the background."""
-    (folder / "thrust.json").write_text(hover_map().to_json())
+def fly(folder: Path, more: list[str], hover_share: float = 1.0) -> subprocess.Popen[str]:
+    """``fly`` with arming confirmed, in the background; by a map whose hover is that share of the true one."""
+    flown_by = replace(hover_map(), hover_fraction=hover_share * hover_map().hover_fraction)
+    (folder / "thrust.json").write_text(flown_by.to_json())
     command = [sys.executable, "-m", "neural_lander.cli.main", "fly", "--link", ADDRESS, "--vehicle", VEHICLE.name,
                "--thrust-map", str(folder / "thrust.json"), "--floor", "0", "--arm", "--json", "--duration", "60",
                "--log", str(folder / "flight.mcap"), *more]  # fmt: skip
@@ -225,9 +228,9 @@ def by_restart(truth: Truth, firmware: Firmware, folder: Path) -> dict[str, Any]
     }
 
 
-def by_fly(truth: Truth, folder: Path, interrupted: bool, more: list[str]) -> dict[str, Any]:
-    """``fly`` lands from 1 m, or is interrupted there by its user; what the firmware then says."""
-    flying = fly(folder, more)
+def by_fly(truth: Truth, folder: Path, interrupted: bool, more: list[str], hover_share: float = 1.0) -> dict[str, Any]:
+    """``fly`` lands, or is interrupted in the air by its user; what the firmware then says."""
+    flying = fly(folder, more, hover_share)
     if interrupted and up(truth, flying) >= UP:
         flying.send_signal(signal.SIGINT)
     printed, said = flying.communicate(timeout=120)
@@ -256,6 +259,9 @@ def main(binary: str, folder: Path, what: str, more: list[str]) -> None:
             result = by_link(truth)
         elif what == "restart":
             result = by_restart(truth, firmware, folder)
+        elif what == "roughly":
+            hover = ["--height", "1.5", "--hover", "25"]
+            result = by_fly(truth, folder, False, hover, ROUGH) | {"true_map": json.loads(hover_map().to_json())}
         else:
             result = by_fly(truth, folder, what == "interrupted", more)
     print(json.dumps(result), flush=True)

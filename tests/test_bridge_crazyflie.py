@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 import real_firmware as real
 
+from firmware_bridge.flown_hover import from_flight
 from neural_lander.flightlog import read_log
+from neural_lander.vehicle import load_vehicle
 
 BINARY, marks = real.named_by("NEURAL_LANDER_CRAZYFLIE", "Crazyflie firmware")
 pytestmark = [
@@ -121,3 +123,11 @@ def test_nothing_takes_off_again_after_the_firmware_has_restarted(tmp_path: Path
     assert result["motors_after"] == 0 and result["height_after_m"] < 0.05
     assert any(transition["phase"] == "disconnected" for transition in result["flown"]["transitions"])
     assert not result["flown"]["landed"]
+
+
+def test_the_log_of_a_hover_by_a_rough_map_makes_the_right_one(tmp_path: Path) -> None:
+    result = crazyflie(tmp_path, "roughly", real.landed)
+    log = read_log(result["folder"] / "flight.mcap")
+    vehicle, true_map = load_vehicle("crazyflie-21"), result["true_map"]
+    found = from_flight(log, vehicle, 20.0)
+    assert found.map.fraction(vehicle.weight) == pytest.approx(true_map["hover_fraction"], rel=0.02)
