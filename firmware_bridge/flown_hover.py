@@ -33,9 +33,11 @@ def from_flight(log: FlightLog, vehicle: Vehicle, seconds: float) -> Calibration
     flown_by = _flown_by(log, vehicle)
     command, felt, height = log.rotor_command, log.specific_force, log.height
     if command is None or log.rotor_command_unit != "rad/s":
+        crazyflie = str(log.metadata.get("link", "")).startswith("crazyflie:")
+        remedy = "take off its rpm deck and fly it again" if crazyflie else "calibrate with --link while a pilot hovers"
         raise UserError(
             f"{log.source} does not hold the thrust that was sent: rotor speeds were measured in its place, or it was "
-            "no flight of 'fly'; calibrate with --link while a pilot hovers"
+            f"no flight of 'fly'; {remedy}"
         )
     if felt is None or height is None:
         lacking = "specific_force" if felt is None else "height"

@@ -29,14 +29,17 @@ class KeptLink:
         self.problems = problems
         self.refused = False
         """Whether the last setpoint could not be sent for its own sake or the link's, and not for want of room."""
-        self._reopen, self._reopened = reopen, -math.inf
+        self.came_back = False
+        """Whether the link was opened anew; whoever looks puts it back."""
+        self._reopen, self._tried = reopen, -math.inf
 
     def poll(self, now: float) -> Sequence[Report]:
         """What has come in by time ``now`` in s; nothing where the port is gone."""
-        if self.link is None and self._reopen is not None and now - self._reopened >= REOPEN_PERIOD:
-            self._reopened = now
+        if self.link is None and self._reopen is not None and now - self._tried >= REOPEN_PERIOD:
+            self._tried = now
             try:
                 self.link = self._reopen()
+                self.came_back = True
             except (LinkLost, OSError, UserError) as error:
                 self.problems.append(str(error))
             except Exception as error:  # noqa: BLE001 - as below
@@ -46,7 +49,7 @@ class KeptLink:
         try:
             return self.link.poll(now)
         except LinkLost as error:
-            self._lose(error)
+            self._lose(error, now)
         except UserError as error:
             self.problems.append(str(error))
         except Exception as error:  # noqa: BLE001 - it may come from outside; a state that does not come grows old
@@ -64,7 +67,7 @@ class KeptLink:
             self.refused = True
             self.problems.append(f"setpoint refused: {error}")
         except LinkLost as error:
-            self._lose(error)
+            self._lose(error, now)
         except Exception as error:  # noqa: BLE001 - what cannot be sent now will hardly be sent in the next tick
             self.refused = True
             self._fail("sending", error)
@@ -88,7 +91,7 @@ class KeptLink:
             except UserError as error:  # the supervisor asks again, and what it asks besides still goes out
                 self.problems.append(str(error))
             except LinkLost as error:
-                self._lose(error)
+                self._lose(error, now)
                 return
             except Exception as error:  # noqa: BLE001 - the same
                 self._fail("a request", error)
@@ -99,9 +102,11 @@ class KeptLink:
             self.link.close()
             self.link = None
 
-    def _lose(self, error: LinkLost) -> None:
+    def _lose(self, error: LinkLost, now: float) -> None:
+        """It stays gone for a while, so that the next tick sees it: after that nothing is asked for any more."""
         self.problems.append(str(error))
         self.close()
+        self._tried = now
 
     def _fail(self, what: str, error: Exception) -> None:
         self.problems.append(failure(what, error))

@@ -42,18 +42,12 @@ LINKS: Mapping[str, Callable[..., Link]] = {
 EXAMPLES = "mavlink:/dev/ttyACM0?baud=921600, msp:socket://127.0.0.1:5761, crazyflie:radio://0/80/2M"
 OPTIONS: Mapping[str, frozenset[str]] = {
     "mavlink": frozenset({"rate", "system", "thrust_map", "order", "throttle_rate", "declared_floor"}),
-    "msp": frozenset({"rate", "thrust_map", "order", "throttle_rate", "declared_floor"}),
-    "crazyflie": frozenset({"rate", "thrust_map", "declared_floor"}),
+    "msp": frozenset({"rate", "thrust_map", "order", "throttle_rate"}),
+    "crazyflie": frozenset({"rate", "thrust_map"}),
 }
 """Prefix -> what its link can be told."""
-UNUSED = {
-    ("msp", "throttle_rate"),
-    ("msp", "declared_floor"),
-    ("crazyflie", "rate"),
-    ("crazyflie", "declared_floor"),
-}
-"""What a link need not be told: MSP polls the sticks in any case and has no height of its own; a Crazyflie's logs come
-at their own rate, and no parameter tells what its height comes from."""
+UNUSED = {("msp", "throttle_rate"), ("crazyflie", "rate")}
+"""What a link need not be told: MSP polls the sticks in any case, a Crazyflie's logs come at their own rate."""
 TELLS_POSITION = frozenset({"mavlink", "crazyflie"})
 """Links whose autopilot knows where it is; the others need motion capture."""
 TELLS_HOVER = frozenset({"mavlink"})

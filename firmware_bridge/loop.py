@@ -7,7 +7,7 @@ repeats an old one.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -93,10 +93,7 @@ class FlightLoop:
 
     def tick(self, now: float, lateness: float = 0.0, abort: bool = False, stop: bool = False) -> TickRecord:
         """One tick at time ``now`` in s; ``abort`` is the key, ``stop`` the user's wish to end."""
-        heard, gone = self.heard, self.link is None
-        reports = self._kept.poll(now)
-        if gone and self.link is not None:
-            heard.status = None  # who answers on the port that is back may be in another mode
+        heard, reports = self.heard, self._poll(now)
         self._problems += heard.take([*self._pending, *reports], now)
         self._pending = []
         view = heard.view(now)
@@ -150,13 +147,21 @@ class FlightLoop:
 
     def listen(self, now: float) -> bool:
         """Whether a new state has come since the last tick, by time ``now`` in s; see :func:`realtime.run`."""
-        self._pending += self._kept.poll(now)
+        self._pending += self._poll(now)
         kinds = {type(report) for report in self._pending}
         return AttitudeReport in kinds and (PositionReport in kinds or not self.heard.estimator.has_position)
 
     def close(self) -> None:
         """Release the port."""
         self._kept.close()
+
+    def _poll(self, now: float) -> Sequence[Report]:
+        reports = self._kept.poll(now)
+        if self._kept.came_back:
+            self._kept.came_back = False
+            self._pending.clear()
+            self.heard.status = None  # who answers on the port that is back may be in another mode
+        return reports
 
     def _situation(self, view: View, lateness: float, abort: bool, stop: bool) -> Situation:
         controlled, state, estimate = self.memory.phase in IN_CONTROL, view.state, view.estimate

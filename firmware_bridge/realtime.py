@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import math
 import os
 import sys
 import threading
@@ -16,7 +17,7 @@ from neural_lander.errors import NeuralLanderWarning, UserError
 
 RATES = (50.0, 500.0)  # Hz
 REACH = 0.5  # of a period: how far a tick may come before and after its time to meet a state; together a whole one
-FOLLOW = 0.1  # of how far states come from the grid's times, by which it is moved: at most 5 % more ticks, guess
+FOLLOW = 0.4  # of how far a state comes before its place on the grid, by which that is moved; guess
 LOOK = 2e-4  # s between looks for a state: a tenth of a period at 500 Hz
 SWITCH_INTERVAL = 1e-4  # s that another thread may keep the interpreter: Python's own 5 ms are a whole tick
 
@@ -65,8 +66,9 @@ def run(
 
     Ticks stay on one grid: one that is late by more than a period costs those that it overlapped, and no burst follows.
     With ``listen(now)``, which says whether a new state has come, a tick may come up to half a period before or after
-    its place on the grid to answer a state at once, and the grid is moved to where states come. Without a new state a
-    tick is late by half a period, and the next may follow as soon as one is there.
+    its place on the grid to answer a state at once, and the grid is moved to where states come: to 1.25 times ``rate``
+    at most. States that come more often than that are older when they are answered. Without a new state a tick is late
+    by half a period; the next may follow as soon as a state is there, but leaves as long a pause as that tick took.
 
     Lateness counts from the next place on the grid after the last tick began, so that a tick that took too long makes
     the next one late. To wait for a state is no lateness: the age of the state tells of that.
@@ -80,32 +82,36 @@ def run(
     period = 1.0 / rate
     due, left_out = clock.now(), 0
     nominal = due
+    opens = -math.inf  # s: no tick that meets a state before
     while True:
         state_came = False
         if listen is None:
             clock.sleep_until(due)
         else:
-            state_came = _await_state(listen, due, period, clock)
+            state_came = _await_state(listen, max(due - REACH * period, min(opens, due)), due + REACH * period, clock)
         now = clock.now()
         waited = state_came and now <= nominal + REACH * period
         gone = max(int((now - due) / period), 0)  # slept through: told as lateness now, and not once more
         left_out += gone
-        due += FOLLOW * (now - due) if state_came and not gone else gone * period
+        due += gone * period
+        if state_came and not gone:
+            due += (now - due) * (FOLLOW if now < due else 1.0)
         if not tick(now, 0.0 if waited else max(now - nominal, 0.0)):
             return left_out
         due += period
         nominal = due
-        behind = clock.now() - due
+        ended = clock.now()
+        opens = -math.inf if state_came else 2 * ended - now
+        behind = ended - due
         if behind >= 0.0:
             overlapped = int(behind / period) + 1
             due += overlapped * period
             left_out += overlapped
 
 
-def _await_state(listen: Callable[[float], bool], due: float, period: float, clock: Clock) -> bool:
-    """Whether a state came around ``due`` in s, and not only the time until which it is waited for."""
-    clock.sleep_until(due - REACH * period)
-    latest = due + REACH * period
+def _await_state(listen: Callable[[float], bool], earliest: float, latest: float, clock: Clock) -> bool:
+    """Whether a state came between these times in s, and not only the latest of them."""
+    clock.sleep_until(earliest)
     while True:
         now = clock.now()
         if listen(now):

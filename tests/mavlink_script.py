@@ -19,6 +19,7 @@ PX4_PARAMETERS = {
     "THR_MDL_FAC": 0.3,
     "MC_BAT_SCALE_EN": 0,
     "EKF2_HGT_REF": 1,
+    "EKF2_EV_CTRL": 15,
 }
 COPTER_PARAMETERS = {
     "GUID_OPTIONS": 8.0,

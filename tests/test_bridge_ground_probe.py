@@ -147,17 +147,23 @@ class Landing:
         return max(t for t, _, _, contact in self.rows if not contact)
 
 
-@pytest.mark.parametrize("firmware, seed", [("px4", 1), ("px4", 3), ("ardupilot", 1), ("ardupilot", 4)])
-def test_who_hangs_at_one_and_a_half_centimetres_is_not_cut_off_and_lands(firmware: str, seed: int) -> None:
-    """Without integral action: ground effect carries it there for good. A rangefinder with noise, or in centimetres."""
-    landing = Landing(firmware, seed, TrackingGains.critically_damped(VEHICLE, 5.0, Gamma=0.0))
-    hung = [h for _, h, _, contact in landing.rows if not contact]
-    assert 0.012 < np.median(hung) < 0.02 and len(hung) > 50
-    assert landing.flight.locked == "landed and disarmed"
-    assert landing.landed_at is not None
-    assert 0.4 < landing.landed_at - landing.stands_since < FOUND
-    down = [-v for t, _, v, _ in landing.rows if t > landing.rows[0][0] + 0.6]
-    assert max(down) < 0.2  # let down, not dropped: from 15 mm a fall ends at 0.54 m/s
+@pytest.mark.parametrize("firmware", ["px4", "ardupilot"])
+def test_who_hangs_at_one_and_a_half_centimetres_is_not_cut_off_and_lands(firmware: str) -> None:
+    """Without integral action: ground effect carries it there for good. A rangefinder with noise, or in centimetres.
+
+    Whether it hangs, or is pushed down to the ground by the noise at once, is the noise's to say.
+    """
+    hanging = 0
+    for seed in range(6):
+        landing = Landing(firmware, seed, TrackingGains.critically_damped(VEHICLE, 5.0, Gamma=0.0))
+        hung = [h for _, h, _, contact in landing.rows if not contact]
+        hanging += 0.012 < np.median(hung) < 0.02 and len(hung) > 80
+        assert landing.flight.locked == "landed and disarmed"
+        assert landing.landed_at is not None
+        assert 0.4 < landing.landed_at - landing.stands_since < FOUND
+        down = [-v for t, _, v, _ in landing.rows if t > landing.rows[0][0] + 0.6]
+        assert max(down) < 0.2  # let down, not dropped: from 15 mm a fall ends at 0.54 m/s
+    assert hanging >= 2
 
 
 @pytest.mark.parametrize("firmware, seed", [("px4", 0), ("ardupilot", 1)])

@@ -165,6 +165,7 @@ class TestStatus:
             ("ACTIVE", "ACTIVE", "", False),
             ("ACTIVE", "ACTIVE", "Alt fence breached", True),
             ("ACTIVE", "ACTIVE", "Radio Failsafe Cleared", False),
+            ("ACTIVE", "ACTIVE", "PreArm: Radio failsafe on", False),
             ("CRITICAL", "CRITICAL", "EKF Failsafe: changed to LAND Mode", True),
             ("CRITICAL", "CRITICAL", "Radio Failsafe - Continuing Guided Mode", None),
             ("ACTIVE", "EMERGENCY", "", None),
@@ -239,15 +240,38 @@ class TestRequests:
         script.wait(2.0, each=lambda: script.say(script.heartbeat()))
         assert script.commands(REQUEST) == []
 
-    @pytest.mark.parametrize("result", [2, 3, 4])
-    def test_an_autopilot_that_refuses_to_send_its_heartbeat_is_not_asked_again(self, result) -> None:
+    def test_an_autopilot_that_knows_no_such_request_is_not_asked_again(self) -> None:
         script = px4().connect()
         script.say(script.heartbeat())
         script.wait(0.2)
         script.heard()
-        reports = script.say(script.ack(REQUEST, result))
+        reports = script.say(script.ack(REQUEST, dialect.MAV_RESULT_UNSUPPORTED))
         script.wait(3.0)
         assert script.commands(REQUEST) == [] and only(reports, TextReport) == []
+
+    @pytest.mark.parametrize("result", [dialect.MAV_RESULT_DENIED, dialect.MAV_RESULT_FAILED])
+    def test_one_whose_line_has_no_room_for_it_is_asked_again_a_second_later_for_a_while(self, result) -> None:
+        script = px4().connect()
+        script.say(script.heartbeat())
+        script.heard()
+        asked = []
+        for _ in range(300):
+            script.wait(0.05)
+            if script.commands(REQUEST):
+                asked.append(script.now)
+                assert only(script.say(script.ack(REQUEST, result)), TextReport) == []
+        assert len(asked) == 10 and np.diff(asked) == pytest.approx(1.0, abs=0.06)
+
+    def test_a_heartbeat_is_asked_for_one_at_a_time(self) -> None:
+        """A line that is dead for ten minutes must not be flooded when it is back."""
+        script = px4().connect()
+        script.say(script.heartbeat())
+        script.heard()
+        script.wait(600.0)
+        assert len(script.commands(REQUEST)) <= 600 / 0.15
+        script.say(script.ack(REQUEST), script.heartbeat())
+        script.wait(1.0, each=lambda: script.say(script.ack(REQUEST), script.heartbeat()))
+        assert script.commands(REQUEST) == []
 
     @BOTH
     def test_intervals_are_asked_for_one_at_a_time_and_again_without_an_answer(self, script) -> None:
@@ -435,6 +459,12 @@ class TestParameters:
             check = verdict(connected, "declared floor")
             assert check.passed is (value == (3 if "EKF2" in name else 6) if good is None else good), check
             assert f"{name} = {value}" in check.finding and word in check.finding
+
+    def test_a_height_of_motion_capture_that_is_not_taken_in_holds_no_floor(self) -> None:
+        connected = px4(declared_floor=True).connect()
+        connected.say(connected.parameter("EKF2_HGT_REF", 3), connected.parameter("EKF2_EV_CTRL", 9))
+        check = verdict(connected, "declared floor")
+        assert not check.passed and "EKF2_EV_CTRL = 9" in check.finding and "add 2" in check.finding
 
     @BOTH
     def test_without_a_declared_floor_nobody_asks_what_the_height_is_of(self, script) -> None:

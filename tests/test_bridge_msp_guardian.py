@@ -155,6 +155,38 @@ def test_while_setpoints_go_out_it_holds_the_frame_that_would_let_go() -> None:
     assert rig.autopilot.sticks.fraction(sticks_of(rig, listener.frames[-1][1])[2]) == 0.0  # it stands
 
 
+def test_before_it_has_lifted_off_it_is_told_no_more_thrust_than_it_has() -> None:
+    """A take-off that is cut short: the vehicle stands, and must not be raised to the edge of flight."""
+    rig, listener = Rig(), Listener()
+    rig.link._guardian = rig.link.sticks._guardian = listener  # type: ignore[assignment]
+    rig.airborne()
+    rig.link.take_control(rig.now)
+    for share in (0.4, 0.9):
+        rig.run(2 * PERIOD, lambda share=share: AttitudeSetpoint(rig.attitude, share * VEHICLE.weight))
+        wanted = rig.thrust.fraction(share * VEHICLE.weight, rig.link.telemetry.voltage)
+        channels = sticks_of(rig, listener.frames[-1][1])
+        assert rig.autopilot.sticks.fraction(channels[2]) == pytest.approx(wanted, abs=0.01)
+    rig.link.hand_back(rig.now)
+    rig.run(0.1)
+    (_, channels) = list(rig.peer.setpoints)[-1]
+    assert rig.autopilot.sticks.fraction(channels[2]) == pytest.approx(wanted, abs=0.01)
+
+
+def test_the_frame_it_holds_never_arms() -> None:
+    """Where MSP is the receiver, and the vehicle did not arm when it was asked to."""
+    rig, listener = Rig(radio=False), Listener()
+    rig.link._guardian = rig.link.sticks._guardian = listener  # type: ignore[assignment]
+    rig.run(0.7)
+    rig.link.take_control(rig.now)
+    rig.link.arm(rig.now)
+    rig.run(0.2, rig.idle)  # too early after power: it refuses
+    assert not rig.status.armed
+    switch = next(r for r in rig.link.identity.modes if r.box == msg.ARM)
+    (_, sent), held = list(rig.peer.setpoints)[-1], sticks_of(rig, listener.frames[-1][1])
+    assert switch.low <= sent[switch.channel] <= switch.high
+    assert not switch.low <= held[switch.channel] <= switch.high
+
+
 @pytest.mark.parametrize("how", ["hand_back", "disarm", "silence", "restart"])
 def test_it_stands_down_where_the_sticks_are_let_go(how: str) -> None:
     rig, listener = listening()

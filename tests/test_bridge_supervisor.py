@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import fields, replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -201,6 +202,18 @@ def test_without_the_permission_nothing_is_asked_for() -> None:
     decisions = run([fresh(DT * k, accepts=k > 30) for k in range(200)], Permission())
     assert decisions[-1].phase is Phase.READY
     assert not any(d.arm or d.take_control for d in decisions)
+
+
+def test_nothing_is_asked_for_again_before_the_autopilot_has_told_its_mode_since() -> None:
+    """It may have granted the mode, and the pilot taken it back, in between: once a second is rare."""
+
+    def told(k: int) -> Situation:
+        s, beat = fresh(DT * k), 2.5
+        return replace(s, status=status(beat * math.floor(s.now / beat)))
+
+    asked = [d.memory.updated for d in run(map(told, range(1000))) if d.take_control]
+    assert len(asked) > 2 and all(b is not None and a is not None for a, b in pairwise(asked))
+    assert all(math.floor(b / 2.5) > math.floor(a / 2.5) for a, b in pairwise(asked))  # type: ignore[operator]
 
 
 def test_requests_that_are_not_granted_end() -> None:

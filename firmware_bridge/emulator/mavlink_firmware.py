@@ -156,6 +156,7 @@ def _px4_parameters(autopilot: Autopilot) -> dict[str, Parameter]:
         "MC_BAT_SCALE_EN": Parameter(0, integer),
         "MPC_LAND_SPEED": Parameter(0.7),
         "EKF2_HGT_REF": Parameter(1, integer),
+        "EKF2_EV_CTRL": Parameter(15, integer),
     }
 
 

@@ -32,6 +32,8 @@ class HeightReference:
     """Value -> what it is."""
     good: int
     """The value of motion capture: only then does a declared floor stay where it is."""
+    fusion: tuple[str, int] | None = None
+    """Parameter and bit by which that sensor's height is taken in at all."""
 
 
 @dataclass(frozen=True)
@@ -185,11 +187,24 @@ PX4 = Autopilot(
         dialect.MAVLINK_MSG_ID_SYS_STATUS: 2.0,
         dialect.MAVLINK_MSG_ID_SYSTEM_TIME: 2.0,
     },
-    parameters=("MPC_THR_HOVER", "COM_OF_LOSS_T", "COM_OBL_RC_ACT", "THR_MDL_FAC", "MC_BAT_SCALE_EN", "EKF2_HGT_REF"),
+    parameters=(
+        "MPC_THR_HOVER",
+        "COM_OF_LOSS_T",
+        "COM_OBL_RC_ACT",
+        "THR_MDL_FAC",
+        "MC_BAT_SCALE_EN",
+        "EKF2_HGT_REF",
+        "EKF2_EV_CTRL",
+    ),
     checks=_px4_checks,
     thrust_map=_px4_thrust,
     critical_in_failsafe_alone=True,
-    height=HeightReference("EKF2_HGT_REF", {0: "the barometer", 1: "GPS", 2: "the rangefinder", 3: "vision"}, good=3),
+    height=HeightReference(
+        "EKF2_HGT_REF",
+        {0: "the barometer", 1: "GPS", 2: "the rangefinder", 3: "vision"},
+        good=3,
+        fusion=("EKF2_EV_CTRL", 2),
+    ),
     boosts_tilt=lambda values: False,
 )
 

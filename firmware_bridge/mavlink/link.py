@@ -117,7 +117,7 @@ class MavlinkLink:
         self._status, self._clock, self._sender = StatusReader(), BootClock(), Sender()
         self._commands = Commands()
         self._control = Control(self._commands)
-        self._fresh = FreshStatus(self._commands.ask)
+        self._fresh = FreshStatus(self._commands)
         self._asked_time: deque[int] = deque(maxlen=16)  # ns, of TIMESYNC
         self._next_heartbeat = self._next_timesync = self._voltage_time = -math.inf
         self._boost = 1.0
@@ -155,7 +155,7 @@ class MavlinkLink:
         self.parameters = Parameters(kind.parameters, kind.bitwise_parameters)
         self._map = None
         self._commands.clear()
-        self._fresh = FreshStatus(self._commands.ask)
+        self._fresh = FreshStatus(self._commands)
         self.streams.start()
 
     def _take(self, number: int, message: Any, now: float, reports: list[Report]) -> None:

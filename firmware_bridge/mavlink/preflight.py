@@ -46,5 +46,13 @@ def floor_check(kind: Autopilot, values: Values) -> CheckResult:
     if value is None:
         return CheckResult("declared floor", False, f"{name} could not be read, so the floor may drift away; {remedy}")
     words = f"{name} = {value:g}: height is that of {reference.sources.get(value, 'an unknown sensor')}"
-    good = value == reference.good
-    return CheckResult("declared floor", good, words if good else f"{words}, which the floor drifts against; {remedy}")
+    if value != reference.good:
+        return CheckResult("declared floor", False, f"{words}, which the floor drifts against; {remedy}")
+    if reference.fusion is not None:
+        name, bit = reference.fusion
+        value = values.get(name)
+        words += f", {name} = {value}"
+        if value is None or not int(value) & bit:
+            remedy = f"add {bit} to {name}, or leave out --floor and use a rangefinder"
+            return CheckResult("declared floor", False, f"{words}: its height is not taken in; {remedy}")
+    return CheckResult("declared floor", True, words)

@@ -36,6 +36,8 @@ class Command:
     """How often it may still be sent."""
     answered: Callable[[int | None], None] | None = None
     """Called with the result, or None where no answer came."""
+    answer_time: float = ACK_TIMEOUT
+    """s without an answer until it is sent again or given up."""
     sent: int = 0
     """How often it was sent."""
     due: float = field(default=float("-inf"))  # s
@@ -96,7 +98,7 @@ class Commands:
                 command = queue[0]
                 command.tries -= 1
                 command.sent += 1
-                command.due = now + ACK_TIMEOUT
+                command.due = now + command.answer_time
                 to_send.append(command)
         return to_send, unanswered
 

@@ -45,6 +45,8 @@ def _fault(status: int, autopilot: Autopilot) -> str:
 def _tells_failsafe(text: str) -> bool:
     """ArduCopter's "Radio Failsafe - Landing" and "Alt fence breached"; not of one that is over, or changes no mode."""
     text = text.lower()
+    if text.startswith(REFUSALS):
+        return False
     over = "cleared" in text or "continuing" in text
     return ("failsafe" in text and not over) or ("fence" in text and "breached" in text)
 

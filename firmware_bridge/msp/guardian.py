@@ -88,7 +88,7 @@ class Guardian:
             self._process.wait(END_TIME)
 
 
-def check(guardian: Guardian | None) -> CheckResult:
+def dead_man_check(guardian: Guardian | None) -> CheckResult:
     """Whether anything lets the sticks go where this process cannot."""
     if guardian is None:
         words = "in this process alone: if it is killed, Betaflight 4.5 holds what it was told last"

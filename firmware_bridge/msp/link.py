@@ -20,6 +20,7 @@ were.
 from __future__ import annotations
 
 import math
+import os
 import struct
 from collections.abc import Sequence
 from dataclasses import replace
@@ -34,10 +35,9 @@ from firmware_bridge.link import (
     StatusReport,
     TextReport,
 )
-from firmware_bridge.msp import guardian as guardians
 from firmware_bridge.msp import messages as msg
 from firmware_bridge.msp.codec import REFUSAL, REPLY, Decoder, Frame, encode
-from firmware_bridge.msp.guardian import Guardian
+from firmware_bridge.msp.guardian import Guardian, dead_man_check
 from firmware_bridge.msp.identity import FIRST, NAMES, Identity
 from firmware_bridge.msp.pipeline import Pipeline, Request, Schedule
 from firmware_bridge.msp.reports import Telemetry
@@ -92,7 +92,6 @@ class MspLink:
         self.malformed = 0
         """Sound frames whose content was not understood."""
         self.sticks = StickSender(port, vehicle, self.pipeline, self.telemetry, thrust_map, guardian)
-        self.identity = self.sticks.identity
         self._port, self._vehicle, self._guardian = port, vehicle, guardian
         self._period = 1 / rate
         self.decoder = Decoder()
@@ -101,6 +100,12 @@ class MspLink:
         self._now = 0.0
         self._heard = -math.inf
         self._guarded = guardian is not None
+        """Until it is told that it has ended."""
+
+    @property
+    def identity(self) -> Identity:
+        """Of who answers now."""
+        return self.sticks.identity
 
     @property
     def voltage(self) -> float | None:
@@ -148,7 +153,7 @@ class MspLink:
 
     def _ask_all_anew(self) -> None:
         """After a silence another autopilot may be there."""
-        self.identity = self.sticks.identity = Identity()
+        self.sticks.identity = Identity()
         self.pipeline.forget()
         self._schedule = Schedule()
         self._schedule.once(FIRST)
@@ -249,7 +254,7 @@ class MspLink:
         if self.telemetry.counts_per_g is None:
             text = "counts per g are not known yet: leave the vehicle disarmed and still for a second"
             checks.append(CheckResult("accelerometer", False, text))
-        checks.append(guardians.check(self._guardian))
+        checks.append(dead_man_check(self._guardian))
         return checks
 
     def quality(self) -> tuple[str, str]:
@@ -266,11 +271,14 @@ class MspLink:
 
 
 def guarded(port: SerialPort, vehicle: Vehicle, **options: Any) -> MspLink:
-    """Link that a second process watches over, where the port can be shared with one."""
-    guardian = None if port.file is None else Guardian(port.file)
+    """Link that a second process watches over, where the port can be shared with one; closes it where that fails."""
+    guardian = None
     try:
+        if port.file is not None and os.name == "posix":
+            guardian = Guardian(port.file)
         return MspLink(port, vehicle, guardian=guardian, **options)
     except BaseException:
         if guardian is not None:
             guardian.close()
+        port.close()
         raise

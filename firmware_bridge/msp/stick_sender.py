@@ -64,6 +64,7 @@ class StickSender:
         self._aux: list[int] | None = None
         self._arm_until = self._sent_at = -math.inf
         self._thrust = 0.0  # N, sent last
+        self._lifted = False
         self._released = self._landed = False
 
     @property
@@ -84,7 +85,7 @@ class StickSender:
 
     def disarmed(self) -> None:
         """It has been: whoever did so, it stays so."""
-        self._arm_until = -math.inf
+        self._arm_until, self._lifted = -math.inf, False
 
     def restarted(self) -> None:
         """The autopilot booted anew: nothing goes on."""
@@ -113,14 +114,17 @@ class StickSender:
         if not self._write(roll, pitch, yaw_rate(setpoint.yaw_rate, turn), setpoint.thrust, now):
             return False
         self._sent_at, self._thrust = now, setpoint.thrust
+        self._lifted |= setpoint.thrust > self._vehicle.weight
         if self._guardian is not None and self._guardian.due(now):
-            channels, _ = self._channels(0.0, 0.0, 0.0, self._release_thrust, now)
+            channels, _ = self._channels(0.0, 0.0, 0.0, self._release_thrust, self._switches(math.inf))
             self._guardian.guard(self._frame(channels), now)
         return True
 
-    def _channels(self, roll: float, pitch: float, turning: float, thrust: float, now: float) -> tuple[bytes, float]:
+    def _channels(
+        self, roll: float, pitch: float, turning: float, thrust: float, aux: list[int] | None
+    ) -> tuple[bytes, float]:
         """All channels for angles in rad, a rate in rad/s and a thrust in N; and the fraction of full throttle."""
-        sticks, aux = self.identity.sticks, self._switches(now)
+        sticks = self.identity.sticks
         if self._thrust_map is None:
             raise UserError("setpoint: there is no thrust map; give one, with the throttle that hovers")
         if sticks is None or aux is None:
@@ -138,7 +142,7 @@ class StickSender:
 
     def _write(self, roll: float, pitch: float, turning: float, thrust: float, now: float) -> bool:
         """Whether the frame went out."""
-        channels, fraction = self._channels(roll, pitch, turning, thrust, now)
+        channels, fraction = self._channels(roll, pitch, turning, thrust, self._switches(now))
         if not self._port.write(self._frame(channels)):
             return False
         self.fraction = fraction
@@ -147,7 +151,7 @@ class StickSender:
         return True
 
     def _switches(self, now: float) -> list[int] | None:
-        """Auxiliary channels. A disarmed vehicle's arming switch is off, unless we were just asked to arm."""
+        """Auxiliary channels. A disarmed vehicle's arming switch is off, unless we were asked to arm just before."""
         if self._aux is None or self._telemetry.status is None:
             return None
         aux = list(self._aux)
@@ -175,7 +179,7 @@ class StickSender:
         """See :meth:`firmware_bridge.msp.link.MspLink.take_control`."""
         if self.identity.receiver_is_msp:
             self._set_switch(msg.ANGLE, "fly by attitude", on=True)
-        self._released, self._landed, self._sent_at = False, False, -math.inf
+        self._released, self._landed, self._sent_at, self._lifted = False, False, -math.inf, False
 
     def release(self, now: float) -> None:
         """One frame of level sticks and a thrust a little below the weight; tried again by the link if it had no room.
@@ -183,7 +187,7 @@ class StickSender:
         A vehicle that was told next to no thrust stands, and gets none: Betaflight would hold that frame.
         """
         was_sending, sent_at = self._sending, self._sent_at
-        self._released, self._sent_at = True, -math.inf
+        self._released, self._sent_at, self._arm_until = True, -math.inf, -math.inf
         if was_sending and not self._write(0.0, 0.0, 0.0, self._release_thrust, now):
             self._released, self._sent_at = False, sent_at
             return
@@ -191,9 +195,11 @@ class StickSender:
 
     @property
     def _release_thrust(self) -> float:
-        """N."""
+        """N. No more than it was told last where it was never told to carry its weight: it may stand."""
         weight = self._vehicle.weight
-        return RELEASE_SHARE * weight if self._thrust >= STANDING_SHARE * weight else 0.0
+        if self._thrust < STANDING_SHARE * weight:
+            return 0.0
+        return RELEASE_SHARE * weight if self._lifted else min(RELEASE_SHARE * weight, self._thrust)
 
     @property
     def _sending(self) -> bool:

@@ -271,7 +271,10 @@ _OUTPUTS = {
 
 
 def _request(limits: Limits, permission: Permission, memory: Memory, s: Situation) -> tuple[Memory, str]:
-    """What is asked of the autopilot in this tick, in words; requests are repeated, since they may be lost."""
+    """What is asked of the autopilot in this tick, in words; requests are repeated, since they may be lost.
+
+    Not before a status has come since: the one before it may have granted what the pilot has taken back by now.
+    """
     status = s.status
     if status is None or not s.connected or permission.observe:
         return memory, ""
@@ -285,5 +288,7 @@ def _request(limits: Limits, permission: Permission, memory: Memory, s: Situatio
     elif memory.phase is Phase.READY and first and status.accepts_setpoints and permission.arm:
         request = "arm"
     if not request or memory.requests >= repeats or s.now - memory.asked < limits.request_period:
+        return memory, ""
+    if status.received <= memory.asked:
         return memory, ""
     return replace(memory, asked=s.now, requests=memory.requests + 1), request

@@ -39,6 +39,7 @@ RATE = 100.0  # Hz of looking at the line
 THROTTLE_RATE = 20.0  # Hz asked for
 TRY_EVERY = 1.0  # s
 MOTOR_CURVE = 0.65  # of the motors, where the autopilot tells none: ArduPilot's default for MOT_THST_EXPO; a guess
+PATIENCE = 120.0  # s
 SHORTEST = 12.0  # s: four parts that a calibration could each be made from
 
 
@@ -55,7 +56,7 @@ def calibrate(
     seconds: Annotated[
         float, typer.Option(min=SHORTEST, max=90.0, help="How long a hover to calibrate from, in s.")
     ] = 20.0,
-    patience: Annotated[float, typer.Option(min=1.0, help="Give up after so many s without such a hover.")] = 120.0,
+    patience: Annotated[float, typer.Option(min=1.0, help="Give up after so many s without such a hover.")] = PATIENCE,
     system: Annotated[int | None, typer.Option(min=1, max=255, help="MAVLink system id of the autopilot.")] = None,
     pose: Annotated[
         str | None, typer.Option(help="Take the pose from motion capture, as 'fly' does: udp://:PORT.")
@@ -82,6 +83,18 @@ def calibrate(
     profile = load_vehicle(vehicle)
     if (link is None) == (flight is None):
         raise UserError("give either --link, to listen to a hover, or --flight, the log of one that 'fly' flew")
+    if flight is not None:
+        given = {
+            "--system": system is not None,
+            "--pose": pose is not None,
+            "--floor": floor is not None,
+            "--range-offset": range_offset != RANGE_OFFSET,
+            "--range-direction": range_direction != RANGE_DIRECTION,
+            "--motor-curve": motor_curve != MOTOR_CURVE,
+            "--patience": patience != PATIENCE,
+        }
+        for option in (name for name, is_given in given.items() if is_given):
+            raise UserError(f"{option} is for --link; --flight takes heights and curves from the log and its map")
     if link is not None and split_prefix(link)[0] == "crazyflie":
         raise UserError(f"link '{link}': {CRAZYFLIE_BY_HAND}")
     if not out.parent.is_dir():
