@@ -29,6 +29,7 @@ from neural_lander.components import dot
 from neural_lander.residual.model import NoResidual
 from neural_lander.state import State
 
+JUST_NOW = 5e-4  # s since the link was listened to, within which a tick does not do so again: it costs 0.05 ms
 GROUND_HEIGHT = 0.1  # m of gear height below which a vehicle that is armed is taken to stand, guess
 
 
@@ -84,6 +85,7 @@ class FlightLoop:
         self._obedience = Obedience()
         self._home: np.ndarray | None = None
         self._pending: list[Report] = []
+        self._listened = -math.inf  # s, when a state was heard that no tick has answered yet
         self._start: Callable[[float, State], None] | None = None
 
     @property
@@ -93,9 +95,11 @@ class FlightLoop:
 
     def tick(self, now: float, lateness: float = 0.0, abort: bool = False, stop: bool = False) -> TickRecord:
         """One tick at time ``now`` in s; ``abort`` is the key, ``stop`` the user's wish to end."""
-        heard, reports = self.heard, self._poll(now)
-        self._problems += heard.take([*self._pending, *reports], now)
-        self._pending = []
+        heard = self.heard
+        if now - self._listened > JUST_NOW:
+            self._pending += self._poll(now)
+        self._problems += heard.take(self._pending, now)
+        self._pending, self._listened = [], -math.inf
         view = heard.view(now)
         situation = self._situation(view, lateness, abort, stop)
         before = self.memory
@@ -149,7 +153,9 @@ class FlightLoop:
         """Whether a new state has come since the last tick, by time ``now`` in s; see :func:`realtime.run`."""
         self._pending += self._poll(now)
         kinds = {type(report) for report in self._pending}
-        return AttitudeReport in kinds and (PositionReport in kinds or not self.heard.estimator.has_position)
+        came = AttitudeReport in kinds and (PositionReport in kinds or not self.heard.estimator.has_position)
+        self._listened = now if came else -math.inf
+        return came
 
     def close(self) -> None:
         """Release the port."""
