@@ -1,6 +1,6 @@
 """Print the tables of docs/results.md: python docs/tables.py many/results.json, of a comparison.
 
-That of the faults comes from the benchmarks: python docs/tables.py benchmarks/results.json.
+That of the faults is of what ``python -m benchmarks faults --json`` prints.
 """
 
 import json

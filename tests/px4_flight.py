@@ -30,7 +30,7 @@ SETTINGS = {
     "MPC_THR_HOVER": HOVER, "COM_OF_LOSS_T": 0.5, "COM_OBL_RC_ACT": 4, "COM_RC_IN_MODE": 4,
     "NAV_RCL_ACT": 0, "NAV_DLL_ACT": 0, "MIS_TAKEOFF_ALT": TAKEOFF_HEIGHT, "COM_DISARM_PRFLT": 60.0,
     "CBRK_SUPPLY_CHK": 894281, "SDLOG_MODE": -1,
-    "EKF2_HGT_REF": 3,  # as with motion capture, whose place the simulated GPS takes: it falls back to that
+    "EKF2_HGT_REF": 3, "EKF2_EV_CTRL": 15,  # as with motion capture: without any it falls back to the simulated GPS
 }  # fmt: skip
 PROFILE = f"""
 name = "px4-sih"
