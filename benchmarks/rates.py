@@ -128,7 +128,7 @@ def paced(rate: float, baud: int, seconds: float) -> dict[str, Any]:
             link = open_link(f"mavlink:{port}?baud={baud}", vehicle, rate=rate)
             link.parser = parser = NumberedParser()  # type: ignore[attr-defined]
             hover = Hover(link, vehicle, seconds)
-            with undisturbed(priority=PRIORITY):
+            with undisturbed(_apart(emulator.pid), PRIORITY):
                 left_out = ticks(hover.tick, rate, MonotonicClock())
             time.sleep(ROOM)
             hover.loop.close()
@@ -185,6 +185,15 @@ def serve(told: Connection, seconds: float) -> None:
     told.send(delays)
 
 
+def _apart(autopilot: int | None) -> int | None:
+    """A CPU for the loop alone, as by ``fly --cpu``: the autopilot's process is kept off it, where there is another."""
+    cpus = sorted(os.sched_getaffinity(0))
+    if autopilot is None or len(cpus) < 2:
+        return None
+    os.sched_setaffinity(autopilot, cpus[:-1])
+    return cpus[-1]
+
+
 def _heard(process: Connection) -> Any:
     if not process.poll(PATIENCE):
         raise RuntimeError("the autopilot's process does not answer")
@@ -207,7 +216,7 @@ def answers(rate: float, seconds: float) -> dict[str, Any]:
     def tick(now: float, lateness: float) -> bool:
         return hover.tick(now, lateness) and now < end
 
-    with undisturbed(priority=PRIORITY):
+    with undisturbed(_apart(process.pid), PRIORITY):
         ticks(tick, rate, MonotonicClock(), hover.loop.listen)
     delays = 1e3 * np.array(_heard(ours))
     process.join()
