@@ -186,15 +186,13 @@ def serve(told: Connection, seconds: float) -> None:
     told.send(delays)
 
 
-def _apart(autopilot: int | None) -> int | None:
+def _apart(autopilot: int) -> int | None:
     """A CPU for the loop alone, as by ``fly --cpu``: the autopilot's process is kept off it, where there is another.
 
     It stands for another computer: the thread of ours that moves a pseudo-terminal's bytes must not wait for it, as it
     does for a time slice of 4 ms if both have one priority.
     """
     cpus = sorted(os.sched_getaffinity(0))
-    if autopilot is None:
-        return None
     os.setpriority(os.PRIO_PROCESS, autopilot, NICENESS)
     if len(cpus) < 2:
         return None
@@ -224,7 +222,7 @@ def answers(rate: float, seconds: float) -> dict[str, Any]:
     def tick(now: float, lateness: float) -> bool:
         return hover.tick(now, lateness) and now < end
 
-    with undisturbed(_apart(process.pid), PRIORITY):
+    with undisturbed(priority=PRIORITY):
         ticks(tick, rate, MonotonicClock(), hover.loop.listen)
     delays = 1e3 * np.array(_heard(ours))
     process.join()
