@@ -95,6 +95,12 @@ class Vehicle:
         return float(-self.gear_points[:, 2].min())
 
     @cached_property
+    def hubs(self) -> list[list[float]]:
+        """``rotor_positions`` as plain numbers in m, for arithmetic on one rotor after the other."""
+        positions: list[list[float]] = self.rotor_positions.tolist()
+        return positions
+
+    @cached_property
     def hub_distances(self) -> tuple[float, float]:
         """Mean distance in m of adjacent and of opposite rotor hubs."""
         hubs = self.rotor_positions

@@ -90,6 +90,7 @@ def fly(
     truth, logged = [], []  # what each step refers to; turned into columns after the flight, off the loop's time
     measured = sensors.measure(world.state)
     forecast = forecast_of(sensors.noise, controller.vehicle, dt)
+    guard = controller if isinstance(controller, Guarded) else None
     for k in range(round((end - start) / dt)):
         t = start + k * dt
         reference = trajectory(t)
@@ -119,7 +120,7 @@ def fly(
         world.step(command)
         wanted = controller.wanted
         assert wanted is not None
-        guarded = _guard_force(controller)
+        guarded = None if guard is None else _force_of(guard)
         truth.append(
             (
                 t,
@@ -159,12 +160,10 @@ def touched(touchdown: TouchdownDetector, t: float, seen: State, command: np.nda
     return command * math.sqrt(touchdown(t, bool(seen.contact), asked, climb, upright))
 
 
-def _guard_force(controller: Controller | Guarded) -> np.ndarray | None:
-    """(3,) N, world: what a guard added at the last step, None without one."""
-    if not isinstance(controller, Guarded):
-        return None
-    assert controller.intervention is not None
-    return np.asarray(controller.intervention.force)
+def _force_of(guard: Guarded) -> np.ndarray:
+    """(3,) N, world: what the guard added at the last step."""
+    assert guard.intervention is not None
+    return np.asarray(guard.intervention.force)
 
 
 def _log(rows: Sequence[tuple[Any, ...]], metadata: Mapping[str, Any]) -> FlightLog:

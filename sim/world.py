@@ -212,7 +212,7 @@ class PyBulletWorld:
         It is asked only where the specific force in m/s^2 is not that of what was applied: in the air an answer would
         cost as much as the control law.
         """
-        beyond = minus(scaled(self.vehicle.mass, felt), self._force)
+        beyond = minus(scaled(self.vehicle.mass, felt), self.applied_force)
         if dot(beyond, beyond) < (NO_LOAD * self.vehicle.weight) ** 2:
             return False
         return any(point[9] > 0 for point in self._bullet.getContactPoints(self._body))
@@ -250,9 +250,8 @@ class PyBulletWorld:
         self.terrain.move(self._bullet, self._ground, self.t)
         bullet.stepSimulation(client)
         self.t += self.dt
-        self._force = force
+        self.applied_force: Vector = force  # N, world; Bullet's gravity is beside it
         self._read(state)
-        self.applied_force = np.array(force)
 
     @property
     def specific_force(self) -> np.ndarray:

@@ -1041,7 +1041,7 @@ INDEX = 14, 1000  # objects and bytes of a chunk in the index that MCAP's writer
 def test_memory_stays_flat_over_an_hour_of_hover_that_is_recorded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In control nothing collects garbage. What grows is the index of the log: 7 chunks a second, 20 MB an hour.
+    """In control nothing collects garbage. What grows is the index of the log: 5 chunks a second, 14 MB an hour.
 
     Beside it 2 MB are allowed: what the allocator may hold more of at one moment than at another.
     """

@@ -12,6 +12,7 @@ from neural_lander.components import Rows, Vector, columns, cross, dot, join, ma
 from neural_lander.vehicle import Vehicle
 
 MAX_TILT = math.radians(35.0)  # guess: beyond it a landing is not a landing
+STEEPEST = math.tan(MAX_TILT)
 LEAST_LIFT = 0.2  # of the weight, guess: with less a vehicle falls nearly free, and what is wanted sideways is noise
 YAW_FREQUENCY_RATIO = 0.35  # yaw is slower than tilt: reaction torque is the weakest of the moments, guess
 TRIM_RATE = 1.0  # 1/s, guess: settles within a few seconds of hover, slow against the attitude loop
@@ -40,7 +41,7 @@ def desired_attitude(force: Vector, yaw: float, weight: float) -> Rows:
     """
     up = 1.0 / maximum(force[2], LEAST_LIFT * weight)
     a, b = force[0] * up, force[1] * up
-    shrink = minimum(math.tan(MAX_TILT) / sqrt(a * a + b * b + 1e-12), 1.0)
+    shrink = minimum(STEEPEST / sqrt(a * a + b * b + 1e-12), 1.0)
     z = unit((a * shrink, b * shrink, 1.0 + 0.0 * a))
     level_y = (-math.sin(yaw), math.cos(yaw), 0.0)
     x = unit(cross(level_y, z))

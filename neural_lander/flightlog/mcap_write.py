@@ -144,6 +144,7 @@ class McapLogWriter:
         """
         with _Guard(self):
             self._writer.flush()
+            self._flush_at = self._last_t + FLUSH_PERIOD
             assert self._stream is not None
             self._stream.sync()
 

@@ -37,7 +37,7 @@ def extra_lift(
     rows, (x, y, z) = state.rows, split(state.position)
     share = calm(state, vehicle) / len(points)
     total, roll, pitch = 0.0, 0.0, 0.0
-    for hub, n in zip(vehicle.rotor_positions.tolist(), split(rotor_speeds), strict=True):
+    for hub, n in zip(vehicle.hubs, split(rotor_speeds), strict=True):
         s = 0.0
         for a, b in points:
             ahead, aside, above = rotate(rows, (hub[0] + a, hub[1] + b, hub[2]))

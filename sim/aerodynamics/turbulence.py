@@ -45,7 +45,7 @@ class NearGroundTurbulence:
         else:
             self._x = plus(scaled(self._keep, self._x), scaled(self._drive, drive))
         x, y, z = split(state.position)
-        s = self._ground_effect.increase(z + float(vehicle.rotor_positions[0, 2]) - terrain.height(x, y), vehicle)
+        s = self._ground_effect.increase(z + vehicle.hubs[0][2] - terrain.height(x, y), vehicle)
         n1, n2, n3, n4 = split(rotor_speeds)
         thrust = vehicle.thrust_coefficient * (n1 * n1 + n2 * n2 + n3 * n3 + n4 * n4)
         strength = self.intensity * thrust * s
