@@ -155,7 +155,8 @@ def test_with_a_lone_landing_all_flights_judge_in_turn_and_that_is_said(
     write_mcap(flight(VEHICLE, 18.0, seed=21), place / "f21.mcap")
     code, out, err = run(capsys, "B", "f21.mcap", "--json")
     assert code == 0, err
-    assert "hold 0 blocks of 5 s near the ground, 4 judge by themselves: every flight, by 3 pairs of models" in err
+    assert "hold 0 blocks of 5 s near the ground, and 4 are needed to judge by these flights alone" in err
+    assert "Judged instead on every flight, by 3 pairs of models" in err
     report = json.loads(out)
     assert report["judged_on"].startswith("every flight, by 3 pairs of models")
     figures = gate(report, "near ground")

@@ -219,8 +219,8 @@ def refit(
         how = f"every flight, by {folds} pairs of models fitted like the old and the new one without it"
         how += ", and blocks of 5 s of the new" if new else ""
         warnings.warn(
-            f"flights that neither model saw hold {unseen} blocks of 5 s near the ground, {ENOUGH_BLOCKS} judge by "
-            f"themselves: {how} judge instead",
+            f"flights that neither model saw hold {unseen} blocks of 5 s near the ground, and {ENOUGH_BLOCKS} are "
+            f"needed to judge by these flights alone. Judged instead on {how}",
             NeuralLanderWarning,
             stacklevel=3,
         )
