@@ -41,6 +41,11 @@ from neural_lander.vehicle import Vehicle, load_vehicle, parse_vehicle
 ROOT = Path(__file__).parents[1]
 VEHICLE = load_vehicle("intel-aero")
 SCHEMA = json.loads((Path(check.__file__).parent / "certificate.schema.json").read_text())
+FOLLOWING = [
+    "decay_rate", "gain_of_size", "gain_of_rate", "s_ball", "p_ball", "height_ball", "vertical_speed_ball", "s_worst",
+    "height_worst", "height_settled", "vertical_speed_settled",
+]  # fmt: skip
+"""Numbers of a tracking bound that follow from the others."""
 
 
 GAMMAS = (1.5, 0.0)
@@ -417,7 +422,7 @@ def change_tracking_number(f: Forgery, rng: np.random.Generator) -> None:
 
 
 def claim_less_error(f: Forgery, rng: np.random.Generator) -> None:
-    any_tracking(f, rng)[rng.choice(check_tracking.FOLLOWING[3:])]["value"] *= 1 - 10 ** rng.uniform(-6, 0)
+    any_tracking(f, rng)[rng.choice(FOLLOWING[3:])]["value"] *= 1 - 10 ** rng.uniform(-6, 0)
 
 
 def change_tracking_gain(f: Forgery, rng: np.random.Generator) -> None:
@@ -459,7 +464,7 @@ def spoil_multiplier(f: Forgery, rng: np.random.Generator) -> None:
 def loosen_tracking(f: Forgery, rng: np.random.Generator) -> None:
     """Claim a larger error, or leave out how other flights did."""
     entries = any_tracking(f, rng)
-    for name in rng.choice(check_tracking.FOLLOWING, 4):
+    for name in rng.choice(FOLLOWING, 4):
         entries[name]["value"] *= 1 - 0.1 * rng.random() if name == "decay_rate" else 1 + rng.random()
     if rng.random() < 0.5:
         for name in check_tracking.VERIFIED:
@@ -468,7 +473,7 @@ def loosen_tracking(f: Forgery, rng: np.random.Generator) -> None:
 
 def loosen(f: Forgery, rng: np.random.Generator) -> None:
     """Claim less: larger bounds and tolerance, smaller slopes found."""
-    names = [*check.SLOPES, "thrust_tolerance", "lipschitz_rotor_speed_squared"]
+    names = [*SCHEMA["$defs"]["slope"]["enum"], "thrust_tolerance", "lipschitz_rotor_speed_squared"]
     for name in rng.choice(names, 3):
         f.entries[name]["value"] *= 1 + 1e-3 * abs(size(rng))
         if f"{name}_reached" in f.entries:
@@ -889,7 +894,6 @@ def test_certificates_fit_the_schema(bundles: list[Path]) -> None:
     document = Forgery(bundles[0]).document
     validator.validate(document)
     validator.validate(certify(Forgery(bundles[0]).network, VEHICLE))
-    assert set(SCHEMA["properties"]["entries"]["properties"]) == set(check.LABELS)
     for name, entry in document["entries"].items():
         for change in ({"status": "hoped"}, {"unit": "furlong"}, {"norm": "L7"}, {"value": -1}, {"source": ""}):
             forged = {**document, "entries": {**document["entries"], name: {**entry, **change}}}

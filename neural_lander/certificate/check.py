@@ -15,6 +15,8 @@ import numpy as np
 from neural_lander.certificate.check_files import (
     FILES,
     FORMAT_VERSION,
+    SCHEMA,
+    labels,
     read_json,
     read_network,
     read_profile,
@@ -42,25 +44,9 @@ FINE = 1e-3  # of the weight: an iteration that is counted to no finer a thrust 
 MOST_GAINS = 10  # that a closed loop is bounded at: more take the checker long
 MOST_ITERATIONS = 1000  # that an iteration may promise: a control step has time for no more, even of a small network
 
-NORM = "Euclidean norm in and out"
-SLOPES = {"lipschitz_total": "N per SI unit of the input", "lipschitz_state": "N per SI unit of the input"}
-SLOPES |= {"lipschitz_height": "N/m", "lipschitz_rotor_thrust": "N/N", **{pattern_name(p): "N/N" for p in PATTERNS}}
-LABELS = {
-    **{name: (unit, NORM, "proved") for name, unit in SLOPES.items()},
-    **{f"{name}_reached": (unit, NORM, "measured") for name, unit in SLOPES.items()},
-    "lipschitz_rotor_speed_squared": ("N s^2/rad^2", NORM, "proved"),
-    "thrust_column": ("N/N", NORM, "proved"),
-    "contraction_factor": ("1", "absolute value", "proved"),
-    "contraction_factor_reached": ("1", "absolute value", "measured"),
-    "iterations_to_tolerance": ("1", "absolute value", "proved"),
-    "thrust_tolerance": ("N", "absolute value", "assumed"),
-    "rotor_thrust_low": ("N", "none", "assumed"),
-    "rotor_thrust_high": ("N", "none", "assumed"),
-    "rotor_speed_max": ("rad/s", "none", "assumed"),
-    "attitude_and_torque_held": ("true or false", "none", "assumed"),
-}
+ENTRIES = SCHEMA["properties"]["entries"]
+LABELS = labels(ENTRIES)
 """Unit, norm and status of every number a certificate may hold."""
-OPTIONAL = {name for name in LABELS if name.endswith("_reached") or name == "iterations_to_tolerance"}
 
 
 def problems(contents: Mapping[str, bytes]) -> Iterator[str]:
@@ -94,7 +80,7 @@ def false_claims(document: Mapping[str, Any], tensors: Mapping[str, np.ndarray],
     """Claims of a certificate that do not follow from the weights and the vehicle profile."""
     entries, depth = document["entries"], (len(tensors) - 2) // 2
     W, b = [tensors[f"W{k}"] for k in range(depth)], [tensors[f"b{k}"] for k in range(depth)]
-    if strange := list(strange_entries(entries, LABELS, OPTIONAL)):
+    if strange := list(strange_entries(entries, ENTRIES)):
         yield from strange
         return
     value = {name: entry["value"] for name, entry in entries.items()}

@@ -4,13 +4,15 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from neural_lander.certificate.check_slopes import ROTORS
 
-FORMAT_VERSION, BUNDLE_VERSION = 5, 2
+SCHEMA = json.loads(Path(__file__).with_name("certificate.schema.json").read_bytes())
+FORMAT_VERSION, BUNDLE_VERSION = SCHEMA["properties"]["format_version"]["const"], 2
 FEATURES = {
     "paper": "h v_x v_y v_z q_w q_x q_y q_z",
     "height-velocity": "h v_x v_y v_z",
@@ -68,16 +70,21 @@ def strange_network(
         yield f"bundle.json describes another network: expected inputs {inputs}, layers of {sizes}"
 
 
-def strange_entries(
-    entries: Mapping[str, Any], labels: Mapping[str, tuple[str, str, str]], optional: set[str], where: str = ""
-) -> Iterator[str]:
+def labels(form: Mapping[str, Any]) -> dict[str, tuple[str, str, str]]:
+    """Unit, norm and status of every number that entries of this part of the schema may hold."""
+    parts = {name: entry["properties"] for name, entry in form["properties"].items()}
+    return {name: (p["unit"]["const"], p["norm"]["const"], p["status"]["const"]) for name, p in parts.items()}
+
+
+def strange_entries(entries: Mapping[str, Any], form: Mapping[str, Any], where: str = "") -> Iterator[str]:
     """Entries that are missing, or no number of at least 0 with its unit, norm and status and a source."""
-    for name in sorted(labels.keys() - optional - entries.keys()):
+    for name in sorted(set(form["required"]) - entries.keys()):
         yield f"{where}{name} is missing"
+    expected = labels(form)
     for name, entry in entries.items():
         label, value, source = (entry["unit"], entry["norm"], entry["status"]), entry["value"], entry["source"]
-        if label != labels.get(name):
-            yield f"{where}{name} is labelled {', '.join(map(str, label))}: expected {labels.get(name)}"
+        if label != expected.get(name):
+            yield f"{where}{name} is labelled {', '.join(map(str, label))}: expected {expected.get(name)}"
         number = isinstance(value, (int, float)) and isinstance(value, bool) is (label[0] == "true or false")
         if not number or not 0 <= value <= 1e300 or not isinstance(source, str) or not source.strip():
             yield f"{where}{name} = {value!r} is no number of at least 0 with a source"

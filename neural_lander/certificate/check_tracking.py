@@ -10,60 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from neural_lander.certificate.check_files import strange_entries
+from neural_lander.certificate.check_files import SCHEMA, labels, strange_entries
 
 FILTERS = (3.0, 1.0, 0.3, 0.1)
 """s, time constants that a disturbance may be split by."""
 DECAYED = 1e-13  # relative: where the recursion stops; two equal poles leave some 30 times as much, and it is added
 LEFT = 1e-9  # relative, added to sums for what comes after and for rounding
 ROUNDING = 1e-9
-NORM, ONE_AXIS = "Euclidean norm", "absolute value"
-LABELS = {
-    "Lambda": ("1/s", "none", "assumed"),
-    "K_v": ("kg/s", "none", "assumed"),
-    "Gamma": ("1/s", "none", "assumed"),
-    "controller_step": ("s", "none", "assumed"),
-    "start_time": ("s", "none", "assumed"),
-    "settled_time": ("s", "none", "assumed"),
-    "split_time_constant": ("s", "none", "assumed"),
-    "quantile": ("1", "none", "assumed"),
-    "input_gap_per_s": ("N s/m", NORM, "assumed"),
-    "start_s": ("m/s", NORM, "measured"),
-    "start_s_vertical": ("m/s", ONE_AXIS, "measured"),
-    "start_height_error": ("m", ONE_AXIS, "measured"),
-    "start_level": ("N", NORM, "measured"),
-    "start_impulse": ("N s", NORM, "measured"),
-    "start_impulse_vertical": ("N s", ONE_AXIS, "measured"),
-    "disturbance": ("N", NORM, "measured"),
-    "disturbance_quantile": ("N", NORM, "measured"),
-    "disturbance_rate": ("N/s", NORM, "measured"),
-    "disturbance_vertical": ("N", ONE_AXIS, "measured"),
-    "input_gap": ("N", NORM, "measured"),
-    "decay_rate": ("1/s", "none", "proved"),
-    "gain_of_size": ("s", "peak to peak", "proved"),
-    "gain_of_rate": ("s^2", "peak to peak", "proved"),
-    "s_ball": ("m/s", NORM, "measured"),
-    "p_ball": ("m", NORM, "measured"),
-    "height_ball": ("m", ONE_AXIS, "measured"),
-    "vertical_speed_ball": ("m/s", ONE_AXIS, "measured"),
-    "s_worst": ("m/s", NORM, "measured"),
-    "height_worst": ("m", ONE_AXIS, "measured"),
-    "height_settled": ("m", ONE_AXIS, "measured"),
-    "vertical_speed_settled": ("m/s", ONE_AXIS, "measured"),
-    "verified_flights": ("1", "none", "measured"),
-    "verified_violations": ("1", "none", "measured"),
-    "verified_height_violations": ("1", "none", "measured"),
-    "verified_outside_domain": ("1", "none", "measured"),
-    "verified_worst_s": ("m/s", NORM, "measured"),
-    "verified_envelope_over_worst_s": ("1", "none", "measured"),
-    "verified_envelope_over_worst_s_settled": ("1", "none", "measured"),
-    "verified_time_above_disturbance": ("1", "none", "measured"),
-    "verified_time_above_quantile": ("1", "none", "measured"),
-}
+ENTRIES = SCHEMA["$defs"]["tracking"]["properties"]["entries"]
+LABELS = labels(ENTRIES)
 """Unit, norm and status of every number of a tracking bound. What follows from a measured number counts as measured."""
-FOLLOWING = [*LABELS][[*LABELS].index("decay_rate") : [*LABELS].index("verified_flights")]
 VERIFIED = {name for name in LABELS if name.startswith("verified")}
-OPTIONAL = {"split_time_constant"} | VERIFIED
 AT_MOST = {
     "start_s_vertical": "start_s",
     "disturbance_vertical": "start_level",
@@ -189,7 +146,7 @@ def tracking_numbers(value: Mapping[str, float], mass: float) -> dict[str, float
 def tracking_problems(tracking: Mapping[str, Any], mass: float) -> Iterator[str]:
     """Claims of a certificate's ``tracking`` that do not follow from its own measured numbers and gains."""
     entries = tracking["entries"]
-    if strange := list(strange_entries(entries, LABELS, OPTIONAL, "tracking.")):
+    if strange := list(strange_entries(entries, ENTRIES, "tracking.")):
         yield from strange
         return
     value = {name: entry["value"] for name, entry in entries.items()}
@@ -223,11 +180,8 @@ def tracking_problems(tracking: Mapping[str, Any], mass: float) -> Iterator[str]
     on, assumed = tracking["measured_on"], tracking["assumed"]
     if not isinstance(on["what"], str) or not on["flights"] >= 1 or not isinstance(assumed, list) or not assumed:
         yield f"tracking: measured_on or assumed says nothing: {on['what']!r}, {on['flights']!r}, {assumed!r}"
-    true = tracking_numbers(value, mass)
-    for name in FOLLOWING:
+    for name, true in tracking_numbers(value, mass).items():
         claimed = value[name]
-        holds = (
-            claimed <= true[name] * (1 + ROUNDING) if name == "decay_rate" else claimed >= true[name] * (1 - ROUNDING)
-        )
+        holds = claimed <= true * (1 + ROUNDING) if name == "decay_rate" else claimed >= true * (1 - ROUNDING)
         if not holds:
-            yield f"tracking.{name} = {claimed!r} does not follow from measured numbers and gains ({true[name]!r})"
+            yield f"tracking.{name} = {claimed!r} does not follow from measured numbers and gains ({true!r})"

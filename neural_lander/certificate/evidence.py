@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from neural_lander.certificate.check import SLOPES
 from neural_lander.certificate.check_slopes import (
     PATTERNS,
     ROUND_UP,
@@ -126,7 +125,7 @@ def proved_slopes(
         reached = float(slopes(W, b, maps[name], at[None])[0])
         if reached > (found[name].reached or 0.0):
             found[name] = replace(found[name], reached=reached, at=at)
-    return {name: found[name] for name in SLOPES}
+    return found
 
 
 def contracting_range(network: ReluNetwork, vehicle: Vehicle, solve: Solver = lipschitz_bound) -> ThrustRange | None:
