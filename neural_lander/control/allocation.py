@@ -1,7 +1,8 @@
 """From collective thrust and moments to the four u = n^2, with priorities where a rotor saturates.
 
 Priority: thrust direction (roll and pitch) over collective thrust over yaw; each takes the value nearest to what is
-asked for that those before it leave possible, so that the result is continuous in the request.
+asked for that those before it leave possible, so that the result is continuous in the request. Roll and pitch keep
+their direction and take what the rotors can give of them without yaw.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ class Allocation:
         self._yaw_column = inverse[:, 3]
         self._u_max = vehicle.u_max
         # u_i = 0 and u_i = u_max are the lines T = intercept - slope tau_z, i = 0..3 twice
-        self._slopes = np.tile(self._yaw_column / self._thrust_column, 2)
+        slopes = self._yaw_column / self._thrust_column
+        self._slopes = np.tile(np.where(slopes == 0.0, np.finfo(float).tiny, slopes), 2)  # yaw limits no rotor there
         pairs = [(i, j) for i, j in combinations(range(8), 2) if self._slopes[i] != self._slopes[j]]
         self._first, self._second = [i for i, _ in pairs], [j for _, j in pairs]
         self._crossing = 1.0 / (self._slopes[self._first] - self._slopes[self._second])
@@ -63,9 +65,8 @@ class Allocation:
         xp = namespace(moment)
         u_max = self._u_max
         tilt = moment[..., :2] @ constant(self._tilt_columns_T, moment)
-        spread = xp.max(tilt, axis=-1) - xp.min(tilt, axis=-1)
-        tilt = tilt * xp.minimum(u_max / xp.maximum(spread, u_max + 0 * spread), 1.0 + 0 * spread)[..., None]
         column, slopes = constant(self._thrust_column, moment), constant(self._slopes, moment)
+        tilt = tilt * self._share_that_fits(tilt, column)[..., None]
         intercepts = xp.concat([-tilt / column, (u_max - tilt) / column], axis=-1)
         yaw = moment[..., 2]
         thrust = self._nearest_thrust(thrust, yaw, intercepts)
@@ -76,6 +77,16 @@ class Allocation:
         yaw = xp.where(yaw > 0, xp.minimum(yaw, most), xp.maximum(yaw, least))
         u = tilt + thrust[..., None] * column + yaw[..., None] * constant(self._yaw_column, moment)
         return clip(u, 0.0, u_max)  # rounding only
+
+    def _share_that_fits(self, tilt: Array, column: Array) -> Array:
+        """Largest share f of roll and pitch, at most 1, for which some T keeps each f tilt_i + T column_i in 0..u_max.
+
+        That is T between the largest of -f tilt_i / column_i and the smallest of (u_max - f tilt_j) / column_j.
+        """
+        xp = namespace(tilt)
+        needs = tilt / column
+        over = xp.max((needs - xp.min(needs, axis=-1)[..., None]) * column, axis=-1) / self._u_max
+        return 1.0 / xp.maximum(over, 1.0 + 0 * over)
 
     def _nearest_thrust(self, thrust: Array, yaw: Array, intercepts: Array) -> Array:
         """Collective thrust nearest to what is asked for, at any yaw moment between 0 and ``yaw`` in N m.
