@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from neural_lander.arrays import Array, namespace
+from neural_lander.arrays import Array, constant, namespace
 
 Scalar = Any
 """A Python float, or an array of the batch's shape."""
@@ -91,6 +91,13 @@ def choose(condition: bool | Array, a: Scalar, b: Scalar) -> Scalar:
     if isinstance(a, float):
         a = namespace(b).full_like(b, a)
     return namespace(condition).where(condition, a, b)
+
+
+def choose_rows(condition: bool | Array, a: Array, b: Array) -> Array:
+    """Vectors ``(..., n)``: a where the condition ``(...)`` holds, else b, which may be one for the whole batch."""
+    if isinstance(condition, bool | np.bool_):
+        return a if condition else b
+    return namespace(a).where(condition[..., None], a, constant(b, a))
 
 
 def finite(*xs: Scalar) -> bool | Array:

@@ -544,6 +544,22 @@ def test_a_bundle_of_a_profile_that_windows_marked_loads_and_checks(tmp_path: Pa
     assert check.main([str(tmp_path / "B")]) == 0
 
 
+def test_a_slope_that_no_input_has_is_refused_on_a_kink(bundles: list[Path]) -> None:
+    """f_a,z = 10 h - 9 relu(h - c) + 9 relu(c - h) rises by 1 N/m everywhere; exactly at c both ReLUs seem off."""
+    f = Forgery(bundles[0])
+    low, high = f.tensors["state_low"], f.tensors["state_high"]
+    W0, W1, c = np.zeros((3, len(low) + 4), "f4"), np.zeros((3, 3), "f4"), np.float32((low[0] + high[0]) / 2)
+    W0[:, 0], W1[2] = [1, 1, -1], [10, -9, 9]
+    biases = {"b0": np.array([10, -c, c], "f4"), "b1": np.zeros(3, "f4")}
+    f.tensors = {"W0": W0, "W1": W1, **biases, "state_low": low, "state_high": high}
+    f.document = certify(f.network, f.vehicle, proved_slopes(f.network, f.vehicle))
+    assert list(check.problems(f.sealed())) == []
+    assert f.entries["lipschitz_height_reached"]["value"] == pytest.approx(1.0)
+    f.entries["lipschitz_height_reached"]["value"] = 10.0
+    f.document["reached_at"]["lipschitz_height"] = [float(c), *((low[1:] + high[1:]) / 2).tolist(), *[1.0] * 4]
+    assert any("lipschitz_height_reached" in problem for problem in check.problems(f.sealed()))
+
+
 def test_sealed_forgeries_are_refused_where_their_claim_is_false_and_accepted_where_it_is_true(
     bundles: list[Path],
 ) -> None:

@@ -20,6 +20,7 @@ import numpy as np
 
 ROTORS = 4
 ROUNDING = 1e-13  # relative, of products of a few float64 numbers and of singular values of matrices this small
+KINK = 5e-10  # of the layer's largest input: nearer to it, rounding decides which side of a ReLU an input is on
 ROUND_UP = 1 + 1e-12  # what the writer of a certificate adds to products of norms and columns
 PATTERNS = [p for size in range(ROTORS, 0, -1) for p in combinations(range(ROTORS), size)]
 """Rotors that follow the collective thrust while the others are saturated."""
@@ -137,9 +138,11 @@ def proves(t: Any, bound: float, F: np.ndarray, rest: list[np.ndarray]) -> bool:
 
 
 def slope_at(x: np.ndarray, E: np.ndarray, W: list[np.ndarray], b: list[np.ndarray]) -> float:
-    """|df_a/dx E| at one input x."""
+    """|df_a/dx E| at one input x; 0 on a kink, where the derivative may be that of no input at all."""
     J = W[0] @ E
     for k in range(1, len(W)):
         z = W[k - 1] @ x + b[k - 1]
+        if z.size and not np.abs(z).min() > KINK * np.abs(z).max():
+            return 0.0
         x, J = np.maximum(z, 0), W[k] @ ((z > 0)[:, None] * J)
     return float(np.linalg.norm(J, 2))

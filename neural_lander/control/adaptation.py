@@ -197,7 +197,8 @@ class LastLayerAdaptation:
             moved = moved + error[..., :, None] * gain[..., None, :]
             spread = spread - Px[..., :, None] * gain[..., None, :]
         moved = moved + push[..., :, None] * apply(P, x)[..., None, :]
-        hold = held(state.contact, *split(s), *split(v), *(() if missing is None else split(missing)))
+        known = inner(phi, phi), *split(s), *split(v), *(() if missing is None else split(missing))
+        hold = held(state.contact, *known)
         hold = hold | self._repeated(*split(v), *(() if felt is None else split(felt)))
         hold = self._hold or hold if isinstance(self._hold, bool | np.bool_) else self._hold | hold
         self.A = _where(hold, A, self._bounded(moved))

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from neural_lander.arrays import Array, along, clip, constant, namespace
-from neural_lander.components import Rows, Scalar, Vector, choose, columns, dot, finite, minus, split
+from neural_lander.components import Rows, Scalar, Vector, choose, choose_rows, columns, dot, finite, minus, split
 from neural_lander.control.allocation import Allocation
 from neural_lander.control.attitude import AttitudeGains, AttitudeLaw, desired_attitude
 from neural_lander.control.certified import why_not_certified
@@ -116,8 +116,8 @@ class Controller:
     def __call__(self, t: float, state: State, reference: Reference) -> Array:
         """Rotor speeds in rad/s, ``(..., 4)``, at time t in s. What was asked for is in :attr:`wanted`.
 
-        A state or reference that holds NaN gives speeds that are NaN, and nothing of it is remembered: the next whole
-        state is flown as if it had not been. Whoever sends the speeds on has to look.
+        NaN in what the law reads of state or reference gives speeds that are NaN, and nothing of it is remembered: the
+        next whole state is flown as if it had not been. Whoever sends the speeds on has to look.
         """
         R = state.rows
         self.tracking.estimate.observe(t, state, self.flown_thrust, self._f_a_hat)
@@ -130,11 +130,16 @@ class Controller:
         thrust, estimate, asked = self._solve_thrust(f_bar_d, f_a_hat, f_d, columns(R)[2], moment_part)
         u, saturated = self.allocation(thrust, tau_d, moment_part)
         self.tracking.update(t, saturated | state.contact)
-        if finite(thrust) is not False:  # on NaN, keep the previous thrust and estimate
-            self.rotor_thrust = self.flown_thrust = constant(self._c_T, u) * u
-            self._f_a_hat = estimate
+        whole = self.remember(constant(self._c_T, u) * u)
+        self._f_a_hat = choose_rows(whole, estimate, self._f_a_hat)
         self.wanted = Wanted(thrust, R_d, tau_d, estimate, asked)
         return namespace(u).sqrt(u)
+
+    def remember(self, rotor_thrust: Array) -> bool | Array:
+        """Keep what the rotors are told, ``(..., 4)`` N, where it is finite; and where that is, ``(...)``."""
+        whole = finite(*split(rotor_thrust))
+        self.rotor_thrust = self.flown_thrust = choose_rows(whole, rotor_thrust, self.rotor_thrust)
+        return whole
 
     def _solve_thrust(
         self, f_bar_d: Vector, f_a_hat: Callable[[Array], Array], f_d: Vector, k: Vector, moment_part: Array

@@ -206,7 +206,7 @@ class Guarded:
         if not isinstance(active, bool):
             chosen = namespace(u).where(active[..., None], chosen, speeds)
             u = chosen * chosen
-        inner.rotor_thrust = inner.flown_thrust = self._c_T * u
+        inner.remember(self._c_T * u)
         self.wanted = Wanted(_array(thrust, moment), R_d, moment, wanted.f_a_hat, wanted.f_a_hat_at)
         return chosen
 

@@ -87,8 +87,8 @@ class Indi:
         self.felt = True
         share = 1.0 - math.exp(-self.gains.cut_off * dt)
         felt, modelled = split(state.specific_force), split(f_a_hat)
-        hold = held(state.contact, *felt) | self._repeated(*felt, *split(state.velocity))
         missing = [self._mass * a - thrust * row[2] - f for a, row, f in zip(felt, state.rows, modelled, strict=True)]
+        hold = held(state.contact, *missing) | self._repeated(*felt, *split(state.velocity))
         once = [x + share * (y - x) for x, y in zip(self._once, missing, strict=True)]
         twice = [x + share * (y - x) for x, y in zip(self._twice, once, strict=True)]
         self._once = [choose(hold, x, y) for x, y in zip(self._once, once, strict=True)]

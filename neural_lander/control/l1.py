@@ -85,8 +85,6 @@ class L1:
         m, a = self._mass, self.gains.predictor_rate
         left = math.exp(-a * dt)
         Phi, share = (1.0 - left) / a, 1.0 - math.exp(-self.gains.bandwidth * dt)
-        hold = held(state.contact, *v, *before)
-        wait = hold | self._repeated(*v, *split(state.position))  # the predictor goes on, and is corrected afterwards
         rows, modelled = state.rows, split(f_a_hat)
         force = [thrust * row[2] + f + sigma for row, f, sigma in zip(rows, modelled, self.sigma_hat, strict=True)]
         force[2] = force[2] - m * GRAVITY
@@ -94,6 +92,8 @@ class L1:
             left * e + Phi * (f / m - (now - then) / dt)
             for e, f, now, then in zip(self._error, force, v, before, strict=True)
         ]
+        hold = held(state.contact, *error)
+        wait = hold | self._repeated(*v, *split(state.position))  # the predictor goes on, and is corrected afterwards
         self._error = [choose(hold, 0.0, e) for e in error]
         self.sigma_hat = [
             choose(wait, x, -m / Phi * left * e) for x, e in zip(self.sigma_hat, self._error, strict=True)

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from neural_lander.arrays import Array
-from neural_lander.components import Scalar, choose, maximum, minimum
+from neural_lander.components import Scalar, choose, finite, maximum, minimum
 from neural_lander.vehicle import GRAVITY
 
 CONTACT_TIME = 0.2  # s, definition of touchdown in every table
@@ -113,7 +113,8 @@ class TouchdownLaw:
             J = q + climb
             lift = share * thrust * upright / air_thrust
             air_thrust = choose(touching, air_thrust, air_thrust + min(dt / AIR_TIME, 1.0) * (thrust - air_thrust))
-            q = choose(touching, q + dt * (GRAVITY * (1.0 - lift) - J / SUPPORT_TIME), -climb + 0.0 * q)
+            moved = choose(touching, q + dt * (GRAVITY * (1.0 - lift) - J / SUPPORT_TIME), -climb + 0.0 * q)
+            q = choose(finite(moved), moved, q)  # one NaN in what is measured is no memory
             carried = J >= SUPPORT * GRAVITY * SUPPORT_TIME
             hollow = touching & (held > self.contact_time + PATIENCE) & (J < SUPPORT * GRAVITY * SUPPORT_TIME)
             doubt = choose(hollow, 0.0 * doubt + t + DOUBT_TIME, doubt)
