@@ -172,14 +172,18 @@ def margins(v: dict[str, float], mass: float) -> dict[str, float]:
     """By how much each number of a tracking bound is above what follows: responses by SciPy, maxima by pandas."""
     lam, Lam, Gamma, dt = v["K_v"] / mass, v["Lambda"], v["Gamma"], v["controller_step"]
     window, settled = round(v["start_time"] / dt), round(v["settled_time"] / dt)
-    A = np.array([[1 - dt * lam, -dt, 0], [dt * Gamma * lam, float(Gamma > 0), 0], [dt, 0, 1 - dt * Lam]])
+    f = 1 / (1 + dt * Lam)  # p~+ = p~ + dt v~+
+    s_next = [1 - dt * lam, -dt, 0]
+    A = np.array([s_next, [dt * Gamma * lam, float(Gamma > 0), 0], [f * dt * s_next[0], f * dt * s_next[1], f]])
     slowest, slow = np.abs(np.linalg.eigvals(A)).max(), (lam - cmath.sqrt(lam * lam - 4 * Gamma * lam)) / 2
     if dt * lam >= 1 or dt * Lam >= 1 or slowest >= 1 - 1e-4:
         return {"stable": -1.0}
     n = max(math.ceil(math.log(1e-13) / math.log(slowest)), window + 2, settled + 2)
-    kick = dimpulse((A, np.eye(3)[:, :1], np.eye(3), np.zeros((3, 1)), dt), n=n + 1)[1][0][1:]
+    starts = np.array([[1.0, 1.0], [0.0, 0.0], [0.0, f * dt]])  # at s = 1, and brought there by a push
+    start, kick = (x[1:] for x in dimpulse((A, starts, np.eye(3), np.zeros((3, 2)), dt), n=n + 1)[1])
     s, p, steps = kick[:, 0], kick[:, 2], dt * np.concatenate([[0.0], np.cumsum(kick[:-1, 0])])
     after = {"s": s, "height": p, "vertical_speed": s - Lam * p}
+    begun = {"s": s, "height": start[:, 2], "vertical_speed": s - Lam * start[:, 2]}
     size, rate = dt * np.abs(s).sum(), dt * np.abs(steps).sum()
     ball = (v["disturbance"] * size + ("split_time_constant" in v) * v["disturbance_rate"] * rate) / mass
     vertical = v["disturbance_vertical"] * dt / mass
@@ -188,8 +192,9 @@ def margins(v: dict[str, float], mass: float) -> dict[str, float]:
     for name, response in after.items():
         up = "" if name == "s" else "_vertical"
         pushed = pd.Series(np.abs(np.concatenate([[0.0], response[:-1]]))).rolling(window, min_periods=1).max()
-        bounds[name] = np.abs(response) * v[f"start_s{up}"] + v[f"start_impulse{up}"] / mass * pushed + balls[name]
-    left = (1 - dt * Lam) ** np.arange(n) * v["start_height_error"]
+        began = np.abs(begun[name]) * v[f"start_s{up}"]
+        bounds[name] = began + v[f"start_impulse{up}"] / mass * pushed + balls[name]
+    left = f ** np.arange(n) * v["start_height_error"]
     bounds["height"] += left
     bounds["vertical_speed"] += Lam * left
     true = {

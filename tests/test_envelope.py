@@ -87,6 +87,10 @@ def test_nothing_of_a_descent_is_left_out(bundle: Path) -> None:
         assert len(f.s) == len(f.input_gap)
         assert 3.2 < len(f.s) * TIME_STEP < 3.34
         assert np.all(np.isfinite(f.s)) and f.domain_score > 0
+        Lambda = 3.0  # 1/s; what the bound says of positions: they move by dt times the new velocity
+        np.testing.assert_allclose(
+            f.p_error[1:], (f.p_error[:-1] + TIME_STEP * f.s[1:]) / (1 + TIME_STEP * Lambda), atol=1e-6
+        )
 
 
 @pytest.mark.slow

@@ -1,6 +1,8 @@
 """The tracking bound of a certificate, from its measured numbers and gains: NumPy and the standard library alone.
 
-The sampled loop: s+ = s + dt (-lambda s - D / m + w / m), D+ = D + dt Gamma m lambda s (``certificate.tracking``).
+The sampled loop, with p~+ = p~ + dt v~+ and s = v~ + Lambda p~ (``certificate.tracking``):
+
+    s+ = s + dt (-lambda s - D / m + w / m)    D+ = D + dt Gamma m lambda s    p~+ = (p~ + dt s+) / (1 + dt Lambda)
 """
 
 import hashlib
@@ -39,11 +41,14 @@ def gains_sha256(Lambda: float, K_v: float, Gamma: float) -> str:
 
 
 def responses(lam: float, Lam: float, Gamma: float, dt: float, least: int = 1) -> dict[str, np.ndarray]:
-    """After s(0) = 1: s, p~ in s and p~' at the steps; ``step``: s after a unit step of w / m, in s.
+    """After s(0) = 1: s, p~ in s and v~ at the steps; ``step``: s after a unit step of w / m, in s.
 
-    The sampled loop is that of the module, with p~+ = p~ + dt (s - Lambda p~).
+    ``p_kicked`` and ``v_kicked`` are after a kick that brings s to 1, as w does: p~ moves within that step already.
+    ``left`` is p~ after p~(0) = 1, with s = 0.
     """
-    A = np.array([[1 - dt * lam, -dt, 0.0], [dt * Gamma * lam, 1.0, 0.0], [dt, 0.0, 1 - dt * Lam]])  # s, D / m, p~
+    kept = 1 / (1 + dt * Lam)
+    s_next = np.array([1 - dt * lam, -dt, 0.0])
+    A = np.array([s_next, [dt * Gamma * lam, 1.0, 0.0], kept * (dt * s_next + [0.0, 0.0, 1.0])])  # s, D / m, p~
     if Gamma == 0:
         A = A[np.ix_([0, 2], [0, 2])]
     slowest = float(np.max(np.abs(np.linalg.eigvals(A))))
@@ -54,8 +59,12 @@ def responses(lam: float, Lam: float, Gamma: float, dt: float, least: int = 1) -
     for k in range(n):
         states[k] = x
         x = A @ x
-    s, p = states[:, 0], states[:, -1]
-    return {"s": s, "p": p, "v": s - Lam * p, "step": dt * np.concatenate([[0.0], np.cumsum(s)[:-1]])}
+    s, p, left = states[:, 0], states[:, -1], kept ** np.arange(n)
+    p_kicked = p + dt * kept * left
+    return {
+        "s": s, "p": p, "v": s - Lam * p, "p_kicked": p_kicked, "v_kicked": s - Lam * p_kicked, "left": left,
+        "step": dt * np.concatenate([[0.0], np.cumsum(s)[:-1]]),
+    }  # fmt: skip
 
 
 def decay_rate(lam: float, Gamma: float, dt: float) -> float:
@@ -95,15 +104,17 @@ def envelopes(
     window = max(1, round(value["start_time"] / dt))
     of = responses(lam, Lam, value["Gamma"], dt, max(steps, window + 1, round(value["settled_time"] / dt) + 1))
     ball = _balls(value, of, mass, dt)
-    left = (1 - dt * Lam) ** np.arange(len(of["s"]))  # of a start in p~ alone
     impulse, vertical = value["start_impulse"] / mass, value["start_impulse_vertical"] / mass
     p_0, s_z = start["start_height_error"], start["start_s_vertical"]
     return {
         "s": np.abs(of["s"]) * start["start_s"] + impulse * kicked(of["s"], window) + ball["s_ball"],
-        "height": np.abs(of["p"]) * s_z + p_0 * left + vertical * kicked(of["p"], window) + ball["height_ball"],
+        "height": np.abs(of["p"]) * s_z
+        + p_0 * of["left"]
+        + vertical * kicked(of["p_kicked"], window)
+        + ball["height_ball"],
         "vertical_speed": np.abs(of["v"]) * s_z
-        + Lam * p_0 * left
-        + vertical * kicked(of["v"], window)
+        + Lam * p_0 * of["left"]
+        + vertical * kicked(of["v_kicked"], window)
         + ball["vertical_speed_ball"],
     }
 
@@ -114,7 +125,7 @@ def _balls(value: Mapping[str, float], of: Mapping[str, np.ndarray], mass: float
     w is measured from s, so that f_a_hat asked for other rotor thrusts than those commanded is in it: at most L_u times
     the gap between them, which is not to be added again.
     """
-    s, p, v, rate = (dt * float(np.abs(of[name]).sum()) * (1 + LEFT) for name in ("s", "p", "v", "step"))
+    s, p, v, rate = (dt * float(np.abs(of[name]).sum()) * (1 + LEFT) for name in ("s", "p_kicked", "v_kicked", "step"))
     slow = value["disturbance_rate"] * rate if "split_time_constant" in value else 0.0
     vertical = value["disturbance_vertical"]
     s_ball = (value["disturbance"] * s + slow) / mass

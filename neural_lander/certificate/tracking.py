@@ -20,7 +20,8 @@ responses (peak-to-peak gains). Nothing of a descent is left out:
   w_fast; the filter is chosen that gives the smallest ball.
 
 Height and vertical speed have gains of their own, through p~' = s - Lambda p~, on the vertical part of w. Everything is
-computed for the loop as it is sampled, by its recursion at the controller's step. Measured once, on flights that fitted
+computed for the loop as it is sampled, by its recursion at the controller's step; a position moves by dt times the new
+velocity, as in both worlds, along a reference of constant velocity. Measured once, on flights that fitted
 nothing, sup is a maximum over those flights and no bound: with it goes how often it was exceeded.
 """
 
@@ -178,7 +179,7 @@ def measure_tracking(
     Raises
     ------
     UserError
-        Without flights, with one that ends within ``START_TIME``, or for gains that differ between axes.
+        Without flights, with one that ends within ``SETTLED_TIME``, or for gains that differ between axes.
     """
     if not flights:
         raise UserError("no descent in free flight to measure the tracking error on")
