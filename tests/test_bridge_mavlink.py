@@ -20,7 +20,10 @@ from firmware_bridge.link import (
     StatusReport,
     TextReport,
 )
+from firmware_bridge.mavlink.autopilots import PX4
+from firmware_bridge.mavlink.control import STREAM_MARGIN, Control
 from firmware_bridge.mavlink.link import MavlinkLink
+from firmware_bridge.mavlink.requests import Commands
 from firmware_bridge.mavlink.status import FAILSAFE_TEXT_LIFE
 from neural_lander.errors import UserError
 from neural_lander.frames import FRD_FROM_FLU, NED_FROM_ENU
@@ -716,3 +719,20 @@ def test_memory_stays_flat_over_an_hour() -> None:
             sizes.append(tracemalloc.get_traced_memory()[0])
     tracemalloc.stop()
     assert max(sizes[1:]) - min(sizes[1:]) < 50_000, sizes
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_px4_is_asked_for_control_with_a_setpoint_and_never_after_the_last(goes_on: bool) -> None:
+    """After a hole in the stream a wish waits; whoever stops sending before it is due has changed his mind."""
+    commands = Commands()
+    control = Control(commands)
+    asked = []
+    for k in range(700):
+        now = k / 200
+        asked += [(now, command.number) for command in commands.due(now)[0]]
+        if k == 320:
+            control.take(PX4, now)
+        if not 0.6 <= now < 1.05 and (goes_on or now < 2.0):
+            control.setpoint_sent(PX4, now)
+    assert [number for _, number in asked] == ([SET_MODE] if goes_on else [])
+    assert not goes_on or asked[0][0] == pytest.approx(1.05 + PX4.stream_before_switch + STREAM_MARGIN, abs=0.02)

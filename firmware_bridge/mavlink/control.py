@@ -32,29 +32,32 @@ class Control:
         self._wish: float | None = None
         self._last_sent = self._stream_since = -math.inf
 
-    def setpoint_sent(self, now: float) -> None:
-        """A setpoint went out."""
+    def setpoint_sent(self, autopilot: Autopilot, now: float) -> None:
+        """A setpoint went out; a wish for control that waited for the stream is asked for with it.
+
+        With it alone: what has stopped sending meanwhile, because the pilot or a limit would have it so, does not take
+        the vehicle afterwards.
+        """
         if now - self._last_sent > STREAM_GAP:
             self._stream_since = now
         self._last_sent = now
-
-    def take(self, now: float) -> None:
-        """Wish for control; :meth:`pursue` asks for it once the autopilot would listen."""
-        self._wish = now
-
-    def pursue(self, autopilot: Autopilot, now: float) -> str | None:
-        """Ask for the mode, or say in one line why not any more."""
-        if self._wish is None:
-            return None
-        wanted = autopilot.stream_before_switch
-        streaming = now - self._last_sent <= STREAM_GAP and now - self._stream_since >= wanted + STREAM_MARGIN
-        if streaming or not wanted:
+        if self._wish is not None and now - self._stream_since >= autopilot.stream_before_switch + STREAM_MARGIN:
             self._wish = None
             self._set_mode(autopilot.control_mode, "taking control")
-        elif now - self._wish > PATIENCE:
-            self._wish = None
-            return f"taking control: not asked for, because no setpoints were streamed for {wanted:g} s before"
-        return None
+
+    def take(self, autopilot: Autopilot, now: float) -> None:
+        """Ask for control, at once or as soon as the autopilot has seen setpoints for long enough to listen."""
+        if autopilot.stream_before_switch:
+            self._wish = now
+        else:
+            self._set_mode(autopilot.control_mode, "taking control")
+
+    def given_up(self, autopilot: Autopilot, now: float) -> str | None:
+        """Why control is not asked for any more, in one line, where a wish has just ended so."""
+        if self._wish is None or now - self._wish <= PATIENCE:
+            return None
+        self._wish, wanted = None, autopilot.stream_before_switch
+        return f"taking control: not asked for, because no setpoints were streamed for {wanted:g} s before"
 
     def hand_back(self, autopilot: Autopilot) -> None:
         """Ask for the landing mode; ends any wish for control."""

@@ -239,7 +239,7 @@ class MavlinkLink:
             self._next_timesync = now + TIMESYNC_PERIOD
             self._asked_time.append(int(now * 1e9))
             self._write(timesync(0, self._asked_time[-1]))
-        given_up = self._control.pursue(kind, now)
+        given_up = self._control.given_up(kind, now)
         if given_up:
             reports.append(TextReport(now, WARNING, given_up))
         self._fresh.keep_up(now)
@@ -268,7 +268,7 @@ class MavlinkLink:
         if not self._write(attitude_target(setpoint, system, int(now * 1e3) & 0xFFFFFFFF, fraction)):
             return False
         self.fraction = fraction
-        self._control.setpoint_sent(now)
+        self._control.setpoint_sent(kind, now)
         return True
 
     def forward_pose(self, pose: Pose, resets: int) -> None:
@@ -291,7 +291,8 @@ class MavlinkLink:
 
     def take_control(self, now: float) -> None:
         """See :class:`firmware_bridge.link.Link`. PX4 is asked once setpoints have been streamed for long enough."""
-        self._control.take(now)
+        if self.identity.autopilot is not None:
+            self._control.take(self.identity.autopilot, now)
 
     def arm(self, now: float) -> None:
         """See :class:`firmware_bridge.link.Link`."""
