@@ -229,10 +229,10 @@ def fly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureF
 
 
 def tuned(folder: Path, **controllers: dict[str, float]) -> Path:
-    rows = {name.replace("_", "-"): {"parameters": gains} for name, gains in controllers.items()}
+    rows = {name.replace("_", "-"): {"parameters": gains, "candidates": [{}]} for name, gains in controllers.items()}
     document = {
         "format": FORMAT, "format_version": FORMAT_VERSION, "vehicle": VEHICLE.name,
-        "vehicle_sha256": VEHICLE.sha256, "controllers": rows,
+        "vehicle_sha256": VEHICLE.sha256, "candidates_per_controller": 1, "controllers": rows,
     }  # fmt: skip
     path = folder / "tuned.json"
     path.write_text(json.dumps(document), "utf-8")

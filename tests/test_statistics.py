@@ -83,6 +83,16 @@ def test_an_airframe_with_fewer_flights_weighs_as_much_as_another() -> None:
     assert low == 0.0 and high == pytest.approx(1.5 + 0.5 * 12.7062, rel=1e-4)  # and no magnitude is below 0
 
 
+@pytest.mark.parametrize("airframes", [2, 9, 12])
+def test_the_median_of_all_flights_lies_in_its_interval_where_one_airframe_has_most_of_them(airframes: int) -> None:
+    rng = np.random.default_rng(airframes)
+    sizes = [500, *[3] * (airframes - 1)]
+    groups = np.repeat(np.arange(airframes), sizes)
+    values = rng.normal(size=len(groups)) + 5.0 * (groups > 0)
+    low, high = median_interval(values, groups)
+    assert low <= np.median(values) <= high and high > 4.0
+
+
 def test_the_worst_hundredth_is_the_conditional_value_at_risk() -> None:
     values = np.random.default_rng(5).exponential(1.0, 1_000_000)
     assert worst_mean(values) == pytest.approx(stats.expon.ppf(0.99) + 1, rel=0.02)  # memoryless

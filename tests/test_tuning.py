@@ -12,7 +12,7 @@ import pytest
 from neural_lander.cli.main import main
 from neural_lander.control.kinds import POSITION, default_parameters, free_parameters
 from neural_lander.control.tuned import load_tuned
-from neural_lander.errors import UserError
+from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.vehicle import load_vehicle
 from sim.comparison import tuning as module
 from sim.comparison.campaign import flight_seed
@@ -137,6 +137,15 @@ def test_an_interruption_leaves_what_was_found(tmp_path: Path) -> None:
     assert json.loads(path.read_text())["complete"] is False
     with pytest.raises(UserError, match="holds no gains of 'indi' \\(it has: pd, pd-trim\\)"):
         load_tuned(path, VEHICLE, NAMES)
+
+
+def test_gains_of_a_tuning_that_was_cut_short_are_not_taken_for_the_same_budget(tmp_path: Path) -> None:
+    document, _ = tuned(20)
+    del document["controllers"]["pd-trim"]["candidates"][7:]
+    write_tuned(document, tmp_path / "t.json")
+    load_tuned(tmp_path / "t.json", VEHICLE, ["pd"])
+    with pytest.warns(NeuralLanderWarning, match="cut short. Of 20 candidates each, 'pd-trim' 7 were tried"):
+        load_tuned(tmp_path / "t.json", VEHICLE, ["pd", "pd-trim+guard"])
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 from neural_lander.control.kinds import GUARD
-from neural_lander.errors import UserError, why_unread
+from neural_lander.errors import NeuralLanderWarning, UserError, why_unread
 from neural_lander.vehicle import Vehicle
 
 FORMAT, FORMAT_VERSION = "neural-lander-tuned", 1
@@ -30,12 +31,19 @@ def load_tuned(path: Path, vehicle: Vehicle, controllers: Sequence[str] = ()) ->
     ------
     UserError
         If it is no such file, was made for another vehicle, or lacks a controller.
+
+    Warns
+    -----
+    NeuralLanderWarning
+        Where the tuning was cut short, so that one of ``controllers`` had less than the budget.
     """
     try:
         document = json.loads(path.read_text("utf-8"))
         if document["format"] != FORMAT or document["format_version"] != FORMAT_VERSION:
             raise ValueError("another format")
         sha256, rows = document["vehicle_sha256"], document["controllers"]
+        budget = int(document["candidates_per_controller"])
+        tried = {str(name): len(row["candidates"]) for name, row in rows.items()}
         gains = {str(name): {str(k): float(v) for k, v in row["parameters"].items()} for name, row in rows.items()}
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"tuned gains {path} cannot be read: {why_unread(error)}") from error
@@ -49,4 +57,12 @@ def load_tuned(path: Path, vehicle: Vehicle, controllers: Sequence[str] = ()) ->
     if missing:
         has = ", ".join(gains) or "none"
         raise UserError(f"{path} holds no gains of '{missing[0]}' (it has: {has}): tune it, or leave it out")
+    short = [f"'{name}' {tried[name]}" for name in dict.fromkeys(bare.values()) if tried[name] < budget]
+    if short:
+        warnings.warn(
+            f"{path}: this tuning was cut short. Of {budget} candidates each, {', '.join(short)} were tried: what is "
+            "compared with these gains did not have the same budget; tune again for a table",
+            NeuralLanderWarning,
+            stacklevel=2,
+        )
     return gains | {name: gains[inner] for name, inner in bare.items()}

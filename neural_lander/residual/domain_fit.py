@@ -122,6 +122,7 @@ def calibrate_fade(
     masks: Sequence[np.ndarray],
     biases: np.ndarray,
     fit: Callable[[Sequence[np.ndarray]], Callable[[ResidualSamples], np.ndarray]],
+    known: Sequence[bool] | None = None,
 ) -> FadeCalibration:
     """Largest ``gone`` at which the faded model is nowhere worse than none, found one domain further in.
 
@@ -134,13 +135,16 @@ def calibrate_fade(
         predictions count without it.
     fit
         From masks of training samples to a predictor ``samples -> (N, 3) N``, whose own bias is the mean of these.
+    known
+        Which of the biases are the flight's own, and not the mean; default: all.
     """
-    known = (nearer_to_rest(biases), len(biases))
+    own = biases if known is None else biases[np.asarray(known)]
+    told = (nearer_to_rest(own), len(own))
     whole = fit_domain(flights, masks)
     inner = [m & (whole.score(f) <= INNER) for f, m in zip(flights, masks, strict=True)]
     outer = [m & ~i for i, m in zip(inner, masks, strict=True)]
     if sum(int(m.sum()) for m in inner) < 10 * BIN_SAMPLES or sum(int(m.sum()) for m in outer) < BIN_SAMPLES:
-        return FadeCalibration(CAREFUL, [], False, *known)
+        return FadeCalibration(CAREFUL, [], False, *told)
     domain, predict = fit_domain(flights, inner), fit(inner)
 
     def gather(of: Callable[[ResidualSamples, int], np.ndarray]) -> np.ndarray:
@@ -151,7 +155,7 @@ def calibrate_fade(
     predicted = gather(lambda f, k: predict(f)[:, 2] - biases.mean())
     bins = [(a, b, m) for a, b in pairwise(BIN_EDGES) if (m := (score >= a) & (score < b)).sum() >= BIN_SAMPLES]
     if not bins:
-        return FadeCalibration(CAREFUL, [], False, *known)
+        return FadeCalibration(CAREFUL, [], False, *told)
 
     def error(share: np.ndarray, m: np.ndarray) -> float:
         return float(np.sqrt(np.mean((share * predicted - label)[m] ** 2)))
@@ -175,4 +179,4 @@ def calibrate_fade(
         }
         for a, b, m in bins
     ]
-    return FadeCalibration(best, rows, True, *known)
+    return FadeCalibration(best, rows, True, *told)

@@ -25,7 +25,7 @@ from neural_lander.residual.resample import SAMPLE_PERIOD
 from neural_lander.residual.samples import ResidualSamples, residual_samples
 from neural_lander.residual.slope import BLOCK, SlopeEvidence, identify_thrust_slope
 from neural_lander.residual.steepness import steepest_slope
-from neural_lander.residual.trim import flight_biases, flight_trim, trim_height
+from neural_lander.residual.trim import bias_known, flight_biases, flight_trim, trim_height
 from neural_lander.vehicle import Vehicle
 
 MIN_SAMPLES = 500  # 5 s of usable flight: fewer cannot show height, velocity and attitude apart; guess
@@ -169,8 +169,9 @@ def fit_fading_domain(
         _, predictors, _ = fit_predictors(flights, inner, vehicle, quick)
         return lambda samples: predict(predictors.network, samples)
 
-    biases = flight_biases(flights, usable, trim_height(vehicle))
-    fade = calibrate_fade(flights, usable, biases[:, 2], fit)
+    above = trim_height(vehicle)
+    biases = flight_biases(flights, usable, above)
+    fade = calibrate_fade(flights, usable, biases[:, 2], fit, bias_known(flights, usable, above))
     rest = np.array([0.0, 0.0, biases[:, 2].mean()])  # what is horizontal turns with the vehicle, and is an attitude's
     return fit_domain(flights, usable, fade.gone, rest), fade
 

@@ -105,7 +105,7 @@ def flight_biases(flights: Sequence[ResidualSamples], masks: Sequence[np.ndarray
         Height of the centre of mass in m.
     """
     high = [m & (f.centre_height > above) for f, m in zip(flights, masks, strict=True)]
-    known = [int(m.sum()) >= LEAST_SAMPLES for m in high]
+    known = bias_known(flights, masks, above)
     if not any(known):
         return np.zeros((len(flights), 3))
     label = [f.label[m] for f, m, k in zip(flights, high, known, strict=True) if k]
@@ -116,6 +116,11 @@ def flight_biases(flights: Sequence[ResidualSamples], masks: Sequence[np.ndarray
     biases = np.tile(offsets.mean(axis=0), (len(flights), 1))
     biases[known] = offsets
     return biases
+
+
+def bias_known(flights: Sequence[ResidualSamples], masks: Sequence[np.ndarray], above: float) -> list[bool]:
+    """Of each flight, whether it was long enough far from the ground to have a bias of its own."""
+    return [int((m & (f.centre_height > above)).sum()) >= LEAST_SAMPLES for f, m in zip(flights, masks, strict=True)]
 
 
 def _common(samples: ResidualSamples, chosen: np.ndarray, above: float) -> np.ndarray:

@@ -24,7 +24,8 @@ def median_interval(values: np.ndarray, groups: np.ndarray, seed: int = 0) -> In
     Flights of one airframe are not independent. A bootstrap that draws airframes first and flights on each of them
     second needs many airframes: of three it can never leave their range, and holds the truth in three cases of four. So
     up to ``FEW`` the interval is Student's, of the airframes' medians; above, and on one airframe alone, where it says
-    nothing about others, the percentile bootstrap's. Every airframe counts the same, whatever its number of flights.
+    nothing about others, the percentile bootstrap's. In how sure it is every airframe counts the same, whatever its
+    number of flights; the median of all flights is in it.
 
     Parameters
     ----------
@@ -36,7 +37,8 @@ def median_interval(values: np.ndarray, groups: np.ndarray, seed: int = 0) -> In
     if values.min() == values.max():
         return float(values[0]), float(values[0])
     parts = [values[groups == g] for g in np.unique(groups)]
-    drawn = _bootstrap(parts, seed)
+    drawn, middle = _bootstrap(parts, seed), float(np.median(values))
+    drawn = min(drawn[0], middle), max(drawn[1], middle)
     if not 1 < len(parts) <= FEW:
         return drawn
     low, high = _student(values, parts)  # of no width where few medians happen to coincide
