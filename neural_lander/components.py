@@ -192,3 +192,17 @@ def quaternion_rows(q: Vector) -> Rows:
         (2.0 * (x * y + w * z), 1.0 - 2.0 * (x * x + z * z), 2.0 * (y * z - w * x)),
         (2.0 * (x * z - w * y), 2.0 * (y * z + w * x), 1.0 - 2.0 * (x * x + y * y)),
     )
+
+
+def turned(q: Vector, w: Vector, dt: float) -> Vector:
+    """Attitude q after dt in s at the body rates w in rad/s, a unit quaternion: q * exp(w dt), exact at rest too."""
+    square = dot(w, w) * (dt * dt / 4)  # of half the angle
+    # sin(a)/a and cos(a) by series below 0.01 rad (to 1e-17), so that their gradients exist at rest
+    small = square < 1e-4
+    half = sqrt(choose(small, 1.0, square))
+    sinc = choose(small, 1 - square * (1 / 6 - square * (1 / 120 - square / 5040)), sin(half) / half)
+    cosine = choose(small, 1 - square * (1 / 2 - square * (1 / 24 - square / 720)), cos(half))
+    scale = dt / 2 * sinc
+    a, b, c, d = quaternion_product(q, (cosine, *(scale * x for x in w)))
+    shrink = 1.0 / sqrt(a * a + b * b + c * c + d * d)
+    return [a * shrink, b * shrink, c * shrink, d * shrink]

@@ -46,15 +46,6 @@ def hat(w: Array) -> Array:
     return (w @ constant(HAT, w)).reshape(*w.shape[:-1], 3, 3)
 
 
-def vee(S: Array) -> Array:
-    """Inverse of :func:`hat` on the skew part of S, ``(..., 3, 3) -> (..., 3)``."""
-    skew = (S - S.swapaxes(-1, -2) if hasattr(S, "swapaxes") else S - S.mT).reshape(*S.shape[:-2], 9)
-    return skew @ constant(_VEE, S)
-
-
-_VEE = HAT.T / 4.0  # hat counts each component twice, and so does S - S^T
-
-
 def cross(a: Array, b: Array) -> Array:
     """Vector product a x b, ``(..., 3)``."""
     return apply(hat(a), b)
@@ -80,30 +71,6 @@ def quaternion_to_matrix(q: Array) -> Array:
     """Rotation matrix body to world of a unit quaternion, ``(..., 4) -> (..., 3, 3)``."""
     outer = (q[..., :, None] * q[..., None, :]).reshape(*q.shape[:-1], 16)
     return (outer @ constant(QUATERNION_TO_MATRIX, q)).reshape(*q.shape[:-1], 3, 3)
-
-
-def matrix_to_quaternion(R: Array) -> Array:
-    """Unit quaternion with w >= 0 of a rotation matrix, ``(..., 3, 3) -> (..., 4)``.
-
-    Of the four expressions of Shepperd (1978) the one with the largest divisor is taken.
-    """
-    xp = namespace(R)
-    d0, d1, d2 = R[..., 0, 0], R[..., 1, 1], R[..., 2, 2]
-    a, b, c = R[..., 2, 1] - R[..., 1, 2], R[..., 0, 2] - R[..., 2, 0], R[..., 1, 0] - R[..., 0, 1]
-    e, f, g = R[..., 1, 0] + R[..., 0, 1], R[..., 0, 2] + R[..., 2, 0], R[..., 2, 1] + R[..., 1, 2]
-    squares = xp.stack([1 + d0 + d1 + d2, 1 + d0 - d1 - d2, 1 - d0 + d1 - d2, 1 - d0 - d1 + d2], axis=-1)
-    rows = xp.stack(
-        [
-            xp.stack([squares[..., 0], a, b, c], axis=-1),
-            xp.stack([a, squares[..., 1], e, f], axis=-1),
-            xp.stack([b, e, squares[..., 2], g], axis=-1),
-            xp.stack([c, f, g, squares[..., 3]], axis=-1),
-        ],
-        axis=-2,
-    )
-    largest = xp.argmax(squares, axis=-1)[..., None] == xp.arange(4)
-    q = normalise(xp.sum(xp.where(largest[..., None], rows, xp.zeros_like(rows)), axis=-2))
-    return xp.where(q[..., :1] < 0, -q, q)
 
 
 def quaternion_multiply(a: Array, b: Array) -> Array:

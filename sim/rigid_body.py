@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from neural_lander.components import Scalar, Vector, choose, cos, dot, minus, quaternion_product, sin, sqrt
+from neural_lander.components import Scalar, Vector, minus
 
 TIME_STEP = 1 / 240  # s, of both worlds, and of sensors and controllers in them: Bullet's default
 
@@ -27,17 +27,3 @@ def angular_acceleration(J: Sequence[float], w: Vector, tau: Vector, dt: Scalar)
     """Mean of w' in rad/s^2, body, over the next dt in s: the mid-point step of J w' = J w x w + tau."""
     x, y, z = net_moment(J, w, tau, dt)
     return x / J[0], y / J[1], z / J[2]
-
-
-def turned(q: Vector, w: Vector, dt: float) -> Vector:
-    """Attitude q after dt in s at the body rates w in rad/s, a unit quaternion: q * exp(w dt), exact at rest too."""
-    square = dot(w, w) * (dt * dt / 4)  # of half the angle
-    # sin(a)/a and cos(a) by series below 0.01 rad (to 1e-17), so that their gradients exist at rest
-    small = square < 1e-4
-    half = sqrt(choose(small, 1.0, square))
-    sinc = choose(small, 1 - square * (1 / 6 - square * (1 / 120 - square / 5040)), sin(half) / half)
-    cosine = choose(small, 1 - square * (1 / 2 - square * (1 / 24 - square / 720)), cos(half))
-    scale = dt / 2 * sinc
-    a, b, c, d = quaternion_product(q, (cosine, *(scale * x for x in w)))
-    shrink = 1.0 / sqrt(a * a + b * b + c * c + d * d)
-    return [a * shrink, b * shrink, c * shrink, d * shrink]

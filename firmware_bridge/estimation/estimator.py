@@ -21,7 +21,7 @@ import numpy as np
 
 from firmware_bridge.estimation.speed_offset import SpeedOffset
 from firmware_bridge.link import AttitudeReport, ImuReport, PositionReport, Report
-from neural_lander.components import quaternion_product, quaternion_rows, rotate
+from neural_lander.components import quaternion_rows, rotate, turned
 from neural_lander.vehicle import GRAVITY
 
 NORM_ERROR = 0.01  # a quaternion further off unit norm is no rounding, guess
@@ -132,11 +132,11 @@ class Estimator:
         p, q = self._position, self._attitude
         if p is None or q is None:
             return None
-        moved, turned = self._moved, self._turned
+        moved, jumped = self._moved, self._moved or self._turned
         self._moved = self._turned = False
         imu = self._imu if self._imu is not None and now - self._imu.t <= IMU_AGE else None
         rates = (q if imu is None or imu.t < q.t else imu).body_rates
-        attitude = _turned(q.attitude.tolist(), rates.tolist(), _bounded(now - q.t))
+        attitude = turned(q.attitude.tolist(), rates.tolist(), _bounded(now - q.t))
         specific_force, acceleration = None, (0.0, 0.0, 0.0)
         if imu is not None:
             felt = rotate(quaternion_rows(attitude), imu.specific_force.tolist())
@@ -154,7 +154,7 @@ class Estimator:
             specific_force,
             max(now - p.t, 0.0),
             max(now - q.t, 0.0),
-            moved or turned,
+            jumped,
             moved,
             p.error,
             q.error,
@@ -203,16 +203,6 @@ def _bounded(dt: float) -> float:
     return min(max(dt, 0.0), PROPAGATED)
 
 
-def _turned(q: list[float], rates: list[float], dt: float) -> list[float]:
-    """Unit quaternion q turned by the body rates in rad/s over dt in s."""
-    x, y, z = (w * dt for w in rates)
-    angle = math.sqrt(x * x + y * y + z * z)
-    half = 0.5 * math.sin(0.5 * angle) / (0.5 * angle) if angle > 1e-9 else 0.5
-    turned = quaternion_product(q, (math.cos(0.5 * angle), half * x, half * y, half * z))
-    norm = math.sqrt(sum(c * c for c in turned))
-    return [c / norm for c in turned]
-
-
 def _position_jumps(a: PositionReport, b: PositionReport) -> bool:
     dt = b.t - a.t
     if dt > WITHOUT_REPORT:
@@ -227,7 +217,7 @@ def _attitude_jumps(a: AttitudeReport, b: AttitudeReport) -> bool:
     dt = b.t - a.t
     if dt > WITHOUT_REPORT:
         return False
-    expected = _turned(a.attitude.tolist(), (0.5 * (a.body_rates + b.body_rates)).tolist(), dt)
+    expected = turned(a.attitude.tolist(), (0.5 * (a.body_rates + b.body_rates)).tolist(), dt)
     cosine = abs(sum(x * y for x, y in zip(expected, b.attitude.tolist(), strict=True)))
     rate = math.hypot(*a.body_rates.tolist()) + math.hypot(*b.body_rates.tolist())
     return 2.0 * math.acos(min(cosine, 1.0)) > JUMP_ANGLE + 0.5 * rate * dt

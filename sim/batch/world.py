@@ -12,7 +12,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from neural_lander.components import Vector, cross, join, minus, plus, quaternion_rows, rotate, rotate_back, split
+from neural_lander.components import (
+    Vector,
+    cross,
+    join,
+    minus,
+    plus,
+    quaternion_rows,
+    rotate,
+    rotate_back,
+    split,
+    turned,
+)
 from neural_lander.errors import UserError
 from neural_lander.state import State
 from neural_lander.vehicle import GRAVITY, Vehicle
@@ -21,7 +32,7 @@ from sim.airframe import Airframe
 from sim.batch.contact import Contact
 from sim.batch.effects import for_batch, writes
 from sim.motors import share_after
-from sim.rigid_body import TIME_STEP, angular_acceleration, turned
+from sim.rigid_body import TIME_STEP, angular_acceleration
 from sim.terrain import DeckSurface, Flat, Terrain, clearance
 
 NEAR = 0.05  # m: nothing falls further in a step than a fraction of this
