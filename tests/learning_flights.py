@@ -28,6 +28,14 @@ def smooth(rng: np.random.Generator, n: int, low: float, high: float, rms: float
     return np.asarray(rms * noise / noise.std(axis=0))
 
 
+def pushed(force: np.ndarray, mass: float) -> np.ndarray:
+    """Velocity (N, 2) in m/s that a horizontal force in N gives against drag; it begins so that none is left over."""
+    velocity = np.zeros_like(force)
+    for k in range(len(force) - 1):
+        velocity[k + 1] = velocity[k] + PERIOD * (force[k] - DRAG * velocity[k]) / mass
+    return np.asarray(velocity - velocity.mean(axis=0))
+
+
 def flight(
     vehicle: Vehicle,
     seconds: float = 60.0,
@@ -55,8 +63,8 @@ def flight(
     rotors = smooth(rng, n, 0.5, 4.0, 0.02 * weight, 4)
     rotors -= rotors.mean(axis=1, keepdims=True)
     attitude = quaternion_exp(smooth(rng, n, 0.1, 1.0, 1.0, 3) * tilt)
-    upright = quaternion_to_matrix(attitude)[:, 2, 2]
-    lateral = smooth(rng, n, 0.05, 0.5, 0.3, 2)
+    up = quaternion_to_matrix(attitude)[:, :, 2]
+    upright = up[:, 2]
     height, speed, thrust = np.empty(n), np.empty(n), np.empty(n)
     h, v, a_before = float(reference[0]), 0.0, 0.0
     for k in range(n):
@@ -69,10 +77,10 @@ def flight(
         a_before = a
         if h < 0.0:
             h, v = 0.0, abs(v)
-    velocity = np.column_stack([lateral, speed])
     rotor_thrust = np.maximum(thrust[:, None] / 4 + rotors, 1e-3)
     thrust = rotor_thrust.sum(axis=1)
-    force = quaternion_to_matrix(attitude)[:, :, 2] * thrust[:, None] + true_residual(height, velocity, thrust)
+    velocity = np.column_stack([pushed(up[:, :2] * thrust[:, None], m), speed])
+    force = up * thrust[:, None] + true_residual(height, velocity, thrust)
     position = np.column_stack([np.cumsum(velocity[:, :2], axis=0) * PERIOD, height])
     position[:, 2] -= vehicle.lowest_point(position, quaternion_to_matrix(attitude)) - height
     fields: dict[str, Any] = {

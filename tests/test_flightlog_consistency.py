@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from neural_lander.cli.main import main
 from neural_lander.errors import NeuralLanderWarning
@@ -17,6 +18,13 @@ from sim.collection import collect_flight
 from sim.plant import Plant
 
 LOG = collect_flight(Plant(load_vehicle("intel-aero")).with_airframe(0), seed=3, duration=20.0)
+
+
+def turned(q: np.ndarray, v: np.ndarray | None) -> np.ndarray:
+    assert v is not None
+    return np.asarray(Rotation.from_quat(q, scalar_first=True).apply(v))
+
+
 DATA = Path(__file__).parents[2] / "shared/data"
 POISON: dict[str, tuple[Callable[[FlightLog], FlightLog], str]] = {
     "velocity with the other sign": (
@@ -55,6 +63,38 @@ POISON: dict[str, tuple[Callable[[FlightLog], FlightLog], str]] = {
         lambda log: replace(log, body_rates=np.rad2deg(log.body_rates)),
         r"attitude and body_rates contradict .* ratio 0\.017",
     ),
+    "quaternion from world to body, without rates": (
+        lambda log: replace(log, attitude=log.attitude * [1, -1, -1, -1], body_rates=None, specific_force=None),
+        "attitude and velocity contradict each other in x: with its thrust along the body's z axis",
+    ),
+    "quaternion scalar last, without rates": (
+        lambda log: replace(log, attitude=np.roll(log.attitude, -1, axis=1), body_rates=None),
+        "attitude and velocity contradict each other",
+    ),
+    "left-handed": (
+        lambda log: replace(
+            log, position=log.position * [1, -1, 1], velocity=log.velocity * [1, -1, 1], specific_force=None
+        ),
+        "attitude and velocity contradict each other in y",
+    ),
+    "feet": (
+        lambda log: replace(
+            log, position=log.position / 0.3048, velocity=log.velocity / 0.3048, height=None, specific_force=None
+        ),
+        r"attitude and velocity contradict .* ratio 3\.",
+    ),
+    "force in body axes": (
+        lambda log: replace(log, specific_force=turned(log.attitude * [1, -1, -1, -1], log.specific_force)),
+        "attitude and specific_force contradict each other in x: .* turned into the world's axes",
+    ),
+    "force without gravity": (
+        lambda log: replace(log, specific_force=log.specific_force - [0, 0, 9.81]),
+        "specific_force averages -?0.0.* gravity was taken off",
+    ),
+    "force in g": (
+        lambda log: replace(log, specific_force=log.specific_force / 9.81),
+        "specific_force averages 1.* it is in g",
+    ),
     "force by another clock": (
         lambda log: replace(log, specific_force=np.roll(log.specific_force, 100, axis=0)),
         "specific_force and velocity contradict each other in z",
@@ -74,6 +114,22 @@ def test_a_log_that_contradicts_itself_is_told_how(what: str) -> None:
     assert found
     with pytest.raises(AssertionError, match=words):
         raise AssertionError("; ".join(found))
+
+
+def test_a_fast_flight_against_drag_contradicts_nothing() -> None:
+    """At a steady speed of up to 10 m/s a lasting tilt accelerates nothing."""
+    t = np.arange(0.0, 40.0, 0.01)
+    rng = np.random.default_rng(0)
+    tilt = np.cumsum(rng.normal(size=(len(t), 2)), axis=0)
+    tilt = 0.25 * tilt / np.abs(tilt).max(axis=0)
+    velocity = np.zeros((len(t), 3))
+    for k in range(len(t) - 1):
+        push = 9.81 * np.tan(tilt[k, ::-1]) * [1, -1]
+        velocity[k + 1, :2] = velocity[k, :2] + 0.01 * (push - 0.5 * velocity[k, :2])
+    attitude = Rotation.from_euler("yx", tilt[:, ::-1]).as_quat(scalar_first=True)
+    position = np.cumsum(velocity, axis=0) * 0.01 + [0, 0, 2.0]
+    log = FlightLog.from_arrays(t, position, velocity, attitude)
+    assert list(contradictions(log)) == []
 
 
 def test_training_leaves_such_a_log_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

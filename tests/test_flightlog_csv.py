@@ -66,6 +66,7 @@ def test_units_in_the_header_are_converted(tmp_path: Path) -> None:
 UNITS = {
     ("t", "us"): 1e-6, ("position_x", "mm"): 1e-3, ("position_y", "cm"): 1e-2, ("velocity_x", "mm/s"): 1e-3,
     ("body_rates_x", "deg/s"): np.pi / 180, ("body_rates_y", "mrad/s"): 1e-3, ("rotor_speed_1", "rpm"): np.pi / 30,
+    ("rotor_speed_2", "rev/s"): 2 * np.pi,
     ("battery_voltage", "mV"): 1e-3, ("specific_force_x", "g"): 9.80665, ("specific_force_y", "mm/s^2"): 1e-3,
 }  # fmt: skip
 
@@ -124,6 +125,17 @@ def test_a_column_map_in_toml_or_json_brings_in_a_foreign_table(tmp_path: Path) 
     np.testing.assert_allclose(read_csv(path, ColumnMap.load(tmp_path / "map.toml")).position[0], [1, 2000, -3000])
 
 
+def test_pulses_become_shares_of_full_throttle_by_an_offset(tmp_path: Path) -> None:
+    table = foreign_map()
+    table["columns"]["rotor_command"] = {
+        "columns": ["m1", "m2", "m3", "m4"], "unit": "pwm", "offset": -1000, "scale": 1e-3,
+    }  # fmt: skip
+    path = foreign_csv(tmp_path, np.array([0.0, 0.6, 0.0, 0.8]))
+    path.write_text(path.read_text().replace("65536,0,32768,16384", "1000,1250,1500,2000"))
+    log = read_log(path, column_map=ColumnMap.from_table(table))
+    np.testing.assert_allclose(log.rotor_command[0], [0, 0.25, 0.5, 1])
+
+
 def test_a_map_that_windows_marked_is_read(tmp_path: Path) -> None:
     for name, text in (("map.json", json.dumps(foreign_map())), ("map.toml", '[columns]\nt = "time"\n')):
         (tmp_path / name).write_text(text, "utf-8-sig")
@@ -155,6 +167,10 @@ def test_ned_and_frd_become_z_up_and_x_forward(tmp_path: Path) -> None:
         ({"columns": {"position": ["x", "y"]}}, "position needs the names of 3 columns"),
         ({"columns": {"position": {"columns": ["x", "y", "z"], "unit": "km"}}}, "unit 'km' does not fit position"),
         ({"columns": {"t": {"column": "t", "factor": 2}}}, "unknown key 'factor'"),
+        ({"columns": {"t": {"column": "t", "offset": "1"}}}, "offset = '1'"),
+        ({"columns": {"position": ["x", "x", "z"]}}, "position names the column 'x' twice"),
+        ({"columns": {"t": "t", "world": "NED"}}, "'world' belongs above"),
+        ({"columns": {"t": "t", "roll": "r"}}, "attitude is a quaternion; of Euler angles SciPy makes one"),
         ({"columns": {"t": {"column": "t", "scale": 0}}}, "scale = 0"),
         ({"columns": {"rotor_command": ["a", "b", "c", "d"]}}, "unit '' does not fit rotor_command"),
     ],

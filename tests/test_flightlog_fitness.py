@@ -96,6 +96,14 @@ def still(log: FlightLog) -> FlightLog:
             lambda log: replace(log, metadata={**log.metadata, "source_rates_Hz": {"rotor_speed": 4.0}}),
             "thrust comes at 4",
         ),
+        (
+            lambda log: replace(log, rotor_speed=log.rotor_speed[np.arange(len(log.t)) // 10 * 10]),
+            r"thrust comes at 9\.97 Hz",
+        ),
+        (
+            lambda log: replace(log, rotor_speed=log.rotor_speed[np.minimum(np.arange(len(log.t)), 1500)]),
+            "thrust stands still for 15 s in flight, to the last digit",
+        ),
         (lambda log: replace(log, metadata={"height_source": "barometer"}), "height is from barometer"),
         (lambda log: replace(log, rotor_speed=None), "neither rotor speed nor rotor command"),
         (
@@ -153,6 +161,16 @@ def test_info_gives_the_verdict(log: FlightLog, tmp_path: Path, capsys: pytest.C
     assert verdict["reasons"][0].startswith("neither rotor speed")
     assert cli.main(["logs", "info", str(tmp_path / "x.mcap")]) == 0
     assert "x.mcap is not fit for learning: neither rotor speed" in capsys.readouterr().out.replace("\n", " ")
+
+
+def test_info_for_a_vehicle_says_what_training_would(
+    log: FlightLog, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Rotor speeds in rpm that nobody declared give ninety times the weight."""
+    write_mcap(replace(log, rotor_speed=log.rotor_speed * 30 / np.pi), tmp_path / "x.mcap")
+    assert cli.main(["logs", "info", str(tmp_path / "x.mcap"), "--vehicle", "intel-aero", "--json"]) == 0
+    verdict = json.loads(capsys.readouterr().out)["logs"][0]["fit_for_learning"]
+    assert verdict["fit"] is False and "rad/s, not rpm" in verdict["reasons"][-1]
 
 
 @pytest.fixture(scope="module")

@@ -134,7 +134,7 @@ def false_claims(document: Mapping[str, Any], tensors: Mapping[str, np.ndarray],
 
 def main(arguments: list[str]) -> int:
     """Print VALID or what fails; exit code 0 or 1."""
-    if len(arguments) != 1:
+    if len(arguments) != 1 or arguments[0] in ("-h", "--help"):
         sys.stderr.write("usage: python -m neural_lander.certificate.check BUNDLE\n")
         return 2
     try:

@@ -16,13 +16,14 @@ from neural_lander.cli.log_options import Columns, load_map, read_given
 from neural_lander.cli.logs_quality import quality
 from neural_lander.cli.output import emit
 from neural_lander.errors import NeuralLanderWarning, UserError
-from neural_lander.flightlog import read_log, write_csv, write_mcap
+from neural_lander.flightlog import FlightLog, read_log, write_csv, write_mcap
 from neural_lander.flightlog.differentiate import VELOCITY_FROM
 from neural_lander.flightlog.motion_capture import join_motion_capture
 from neural_lander.flightlog.plot import plot_log
 from neural_lander.flightlog.summary import summary
+from neural_lander.residual.samples import residual_samples
 from neural_lander.rotor_order import QUADRANTS_KEY
-from neural_lander.vehicle import load_vehicle
+from neural_lander.vehicle import Vehicle, load_vehicle
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Look into flight logs: info, quality, convert, plot."
@@ -46,8 +47,23 @@ def info(
 ) -> None:
     """Show what is in flight logs: format, duration, rate, gaps, height, damage, and whether to learn from them."""
     profile = load_vehicle(vehicle) if vehicle is not None else None
-    figures = [summary(log, profile) for log in read_given(paths, columns)]
+    figures = [_judged(log, profile) for log in read_given(paths, columns)]
     emit({"logs": figures}, as_json, lambda: _render(figures))
+
+
+def _judged(log: FlightLog, vehicle: Vehicle | None) -> dict[str, Any]:
+    """The summary; a log that is fit by itself is put to the vehicle as training would."""
+    figures = summary(log, vehicle)
+    verdict = figures["fit_for_learning"]
+    if vehicle is not None and verdict["fit"]:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", NeuralLanderWarning)
+                residual_samples(log, vehicle)
+        except UserError as error:
+            verdict["reasons"].append(str(error))
+            verdict["fit"] = False
+    return figures
 
 
 @app.command()

@@ -12,13 +12,16 @@ A map is a TOML or JSON file::
     velocity = ["vx", "vy", "vz"]                            # SI where no unit is given; differentiated where missing
     attitude = ["qx", "qy", "qz", "qw"]
     rotor_command = { columns = ["m1", "m2", "m3", "m4"], unit = "pwm", scale = 1.52587890625e-5 }
+    # pulses of 1000 to 2000 us: rotor_command = { columns = [...], unit = "pwm", offset = -1000, scale = 1e-3 }
     height = { column = "sonar_down", unit = "cm", scale = -1 }
     specific_force_x = "ax"                                  # components one by one work as well
 
 Rotors are to stand in the order of the vehicle's profile.
 
-``scale`` multiplies the column before its unit applies. ``ENU``: world z up, body x forward, y left, z up.
-``NED``: world x north, y east, z down and body x forward, y right, z down, both converted.
+``offset`` is added to the column's number, ``scale`` multiplies the sum, then its unit applies.
+
+``ENU``: world z up, body x forward, y left, z up. ``NED``: world x north, y east, z down and body x forward, y right, z
+down, both converted.
 """
 
 from __future__ import annotations
@@ -39,6 +42,7 @@ WORLDS = ("ENU", "NED")
 QUATERNION_ORDERS = ("wxyz", "xyzw")
 DECIMALS = (".", ",")
 KEYS = ("world", "quaternion", "decimal", "columns")
+ENTRY_KEYS = ("column", "columns", "unit", "offset", "scale")
 
 
 def component_names(field: str) -> tuple[str, ...]:
@@ -61,6 +65,8 @@ class Column:
     """From the stored number to ``unit``."""
     unit: str
     """SI, or ``pwm``."""
+    offset: float = 0.0
+    """Added to the stored number, before the factor."""
 
 
 @dataclass(frozen=True)
@@ -117,11 +123,11 @@ def _entry(key: str, entry: Any, order: str, where: str) -> dict[str, Column]:
     """Columns that one line of the map names: of a component, or of all components of a field."""
     field = FIELD_OF.get(key, key)
     if field not in COLUMNS:
-        raise UserError(f"{where}: unknown component '{key}'; known: {', '.join(FIELD_OF)}")
+        raise UserError(f"{where}: unknown component '{key}'{_hint(key)}; known: {', '.join(FIELD_OF)}")
     table = entry if isinstance(entry, Mapping) else {"column" if isinstance(entry, str) else "columns": entry}
-    unknown = sorted(set(table) - {"column", "columns", "unit", "scale"})
+    unknown = sorted(set(table) - set(ENTRY_KEYS))
     if unknown:
-        raise UserError(f"{where}: {key} has the unknown key '{unknown[0]}'; known keys: column, columns, unit, scale")
+        raise UserError(f"{where}: {key} has the unknown key '{unknown[0]}'; known keys: {', '.join(ENTRY_KEYS)}")
     targets = [key] if key in FIELD_OF else list(component_names(key))
     if key == "attitude":
         targets = [f"attitude_{c}" for c in order]
@@ -131,6 +137,25 @@ def _entry(key: str, entry: Any, order: str, where: str) -> dict[str, Column]:
     scale = table.get("scale", 1.0)
     if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not 0 < abs(scale) < float("inf"):
         raise UserError(f"{where}: {key} has scale = {scale!r}, expected a number that is not zero")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UserError(f"{where}: {key} names the column '{twice[0]}' twice: each component has one of its own")
+    offset = table.get("offset", 0.0)
+    if isinstance(offset, bool) or not isinstance(offset, (int, float)) or not abs(offset) < float("inf"):
+        raise UserError(f"{where}: {key} has offset = {offset!r}, expected a number")
     default = "" if field == "rotor_command" else COLUMNS[field][1]
     unit, factor = si_unit(field, str(table.get("unit", default)), f"{where}, {key}")
-    return {target: Column(name, factor * float(scale), unit) for target, name in zip(targets, names, strict=True)}
+    columns = zip(targets, names, strict=True)
+    return {target: Column(name, factor * float(scale), unit, float(offset)) for target, name in columns}
+
+
+def _hint(key: str) -> str:
+    """What is often meant by a name that is none."""
+    if key in KEYS:
+        return f": '{key}' belongs above [columns]"
+    if key in ("roll", "pitch", "yaw", "euler", "rpy"):
+        return (
+            ": attitude is a quaternion; of Euler angles SciPy makes one by "
+            "Rotation.from_euler('ZYX', [yaw, pitch, roll], degrees=True).as_quat(scalar_first=True)"
+        )
+    return ""

@@ -11,7 +11,7 @@ import numpy as np
 
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.flightlog.resampling import PERIOD, linear, zero_phase
-from neural_lander.rotation import normalise, quaternion_conjugate, quaternion_multiply
+from neural_lander.rotation import normalise, quaternion_conjugate, quaternion_multiply, quaternion_to_matrix
 from neural_lander.vehicle import GRAVITY
 
 SHORTEST, LONGEST = 2.0, 4 * 3600.0  # s, of a log that is judged: too short for the filter, or its clock jumped
@@ -24,6 +24,10 @@ LEAST_CORRELATION = 0.5  # position with velocity: 0.99; attitude with body rate
 GAINS = (0.5, 2.0)  # of one against the other; 0.90 to 1.02 for velocity, 0.85 to 1.03 for acceleration
 TURN_GAINS = (0.2, 5.0)  # of body rates, whose attitude may be smoothed; degrees for radians are 57; a guess
 LEAST_MOVING = 1.0  # s
+UPRIGHT = 0.5  # cosine of the tilt beyond which nobody flies who lands
+LEAST_SUPPORT = 0.5  # of g that an accelerometer feels on average, on the floor or in the air
+LEAST_PUSH = 0.12  # m/s^2 rms, sideways along an axis; a landing straight down has 0.05
+LEAST_THRUST_CORRELATION = 0.6  # of what moves it sideways with where its thrust points; 0.90 at least, from 0.2 m/s^2
 SHIFTS = range(-50, 51, 2)  # samples by which one may follow the other
 MOST_LATE = 0.1  # s that an estimator's outputs may lie apart; a guess
 CLEARLY = 0.02  # of the correlation that shifting gains, from where it says something; a guess
@@ -45,8 +49,21 @@ def contradictions(log: FlightLog) -> Iterator[str]:
         rates = _smooth(linear(t, log.t, log.body_rates))
         turned = _turn_rate(normalise(_smooth(linear(t, log.t, log.attitude))))
         yield from _apart("attitude", turned, "body_rates", rates, LEAST_RATE, TURN_GAINS)
+    up = quaternion_to_matrix(normalise(_smooth(linear(t, log.t, log.attitude))))[:, :, 2]
+    acceleration = np.gradient(velocity, PERIOD, axis=0)
+    felt = acceleration + np.array([0.0, 0.0, GRAVITY])
+    sideways = list(_pushed_elsewhere("velocity", felt, up, velocity))
     if log.specific_force is not None:
-        yield from _force_apart(_smooth(linear(t, log.t, log.specific_force))[:, 2] - GRAVITY, velocity[:, 2])
+        felt = _smooth(linear(t, log.t, log.specific_force))
+        if (mean := float(felt[:, 2].mean())) < LEAST_SUPPORT * GRAVITY:
+            yield (
+                f"specific_force averages {mean:.3g} m/s^2 in z, and what flies feels {GRAVITY:g}: it is in g, gravity "
+                "was taken off, or z points down"
+            )
+            return
+        yield from _force_apart(felt[:, 2] - GRAVITY, velocity[:, 2])
+        sideways = sideways or list(_pushed_elsewhere("specific_force", felt, up, velocity))
+    yield from sideways
 
 
 def _apart(
@@ -117,6 +134,35 @@ def _force_apart(force: np.ndarray, climb: np.ndarray) -> Iterator[str]:
         )
 
 
+def _pushed_elsewhere(said: str, felt: np.ndarray, up: np.ndarray, velocity: np.ndarray) -> Iterator[str]:
+    """What moves a multirotor sideways is its thrust, along the body's z axis ``up``; drag goes with velocity."""
+    thrust = felt[:, 2:] * up / np.maximum(up[:, 2:], UPRIGHT)
+    near_fall = np.convolve(up[:, 2] < UPRIGHT, np.ones(2 * EDGE + 1), "same") > 0  # one who lies there does not fly
+    judged = np.flatnonzero(~near_fall)[EDGE:-EDGE]
+    axes = ", that it is turned into the world's axes" if said == "specific_force" else ""
+    for k, axis in enumerate("xy"):
+        if len(judged) * PERIOD < LEAST_MOVING:
+            return
+        x, y = (_without(v[judged, k], velocity[judged, k]) for v in (felt, thrust))
+        if max(_rms_of(x), _rms_of(y)) < LEAST_PUSH:
+            continue
+        correlation, gain = _correlation(x, y), float(x @ y) / (float(y @ y) + 1e-12)
+        if correlation < LEAST_THRUST_CORRELATION or not GAINS[0] < gain < GAINS[1]:
+            yield (
+                f"attitude and {said} contradict each other in {axis}: with its thrust along the body's z axis the "
+                f"vehicle would be pushed elsewhere (correlation {correlation:.2f}, at least "
+                f"{LEAST_THRUST_CORRELATION:g} is expected; ratio {gain:.3g}, 1 is expected): check the quaternion's "
+                f"order (wxyz or xyzw) and that it goes from body to world, axes and units{axes}"
+            )
+            return
+
+
+def _without(values: np.ndarray, drag: np.ndarray) -> np.ndarray:
+    """What of a signal neither a constant nor a drag in proportion to velocity explains."""
+    values, drag = values - values.mean(), drag - drag.mean()
+    return values - drag * float(drag @ values) / (float(drag @ drag) + 1e-12)
+
+
 def _turn_rate(attitude: np.ndarray) -> np.ndarray:
     """Body rates in rad/s, ``(N, 3)``, from attitudes ``(N, 4)`` on the grid."""
     step = quaternion_multiply(quaternion_conjugate(attitude[:-2]), attitude[2:])
@@ -130,6 +176,10 @@ def _correlation(x: np.ndarray, y: np.ndarray) -> float:
 
 def _smooth(values: np.ndarray) -> np.ndarray:
     return zero_phase(values, CUT_OFF)
+
+
+def _rms_of(values: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(values**2)))
 
 
 def _rms(values: np.ndarray) -> float:

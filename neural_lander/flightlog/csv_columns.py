@@ -126,7 +126,7 @@ def read_table(path: str | os.PathLike[str], column_map: ColumnMap | None = None
     indices = [_index(columns[name].name, header, source) for name in wanted]
     numbers, said = read_numbers(body, start + 1, delimiter, indices, [columns[c].name for c in wanted], source)
     said += _ragged(body, delimiter, source)
-    numbers = numbers * [columns[name].factor for name in wanted]
+    numbers = (numbers + [columns[name].offset for name in wanted]) * [columns[name].factor for name in wanted]
     turning, no_rotation = _rotations(numbers[:, [wanted.index(c) for c in component_names("attitude")]], source)
     numbers = numbers[turning]
     kept, out_of_order = in_order(numbers[:, wanted.index("t")], source)
@@ -190,7 +190,9 @@ def _own_columns(header: Sequence[str], source: str) -> dict[str, Column]:
 
 
 def _require_whole_fields(columns: Mapping[str, Column], own: bool, source: str) -> None:
-    remedy = "add it, or give a column map that names the columns (--columns)" if own else "add it to the column map"
+    remedy = "add it to the column map"
+    if own:
+        remedy = "add it, or give a column map that names the columns (--columns, of motion capture --mocap-columns)"
     for field in COLUMNS:
         names = component_names(field)
         missing = [name for name in names if name not in columns]

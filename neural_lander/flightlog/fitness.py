@@ -33,6 +33,7 @@ AIRBORNE = 0.5  # of the thrust that is exceeded in a tenth of the records
 RESTING = 0.05  # m/s: slower than this over the ground, a log without thrust may be standing
 MOST_MISSING = 0.05  # of the duration
 GAP = 0.05  # s between two records: what the residual's samples call a hole
+LONGEST_STILL = 1.0  # s of flight without a change to the last digit; a guess: a hover shakes and its sensors are noisy
 NO_HEIGHT = ("barometer", "GPS")
 GRID = 0.02  # s, of the spectrum
 HERTZ = "Hz are needed"
@@ -125,27 +126,53 @@ def why_useless(log: FlightLog, vehicle: Vehicle) -> str:
 
 
 def _check_rates(log: FlightLog, airborne: np.ndarray, verdict: Fitness) -> None:
-    """Rates of what is behind the records; of position in flight alone, since it stands still on the ground."""
+    """Rates of what is behind the records, by how often values change in flight: on the ground they stand still.
+
+    Not that of the attitude: a compressed quaternion of ten bits changes in every other record of a hover.
+    """
     stated = log.metadata.get("source_rates_Hz", {})
-    told = [log.position] if VELOCITY_FROM in log.metadata else [log.position, log.velocity]
-    moved = np.any(np.diff(np.concatenate(told, axis=1), axis=0) != 0, axis=1)
     own = 1 / float(np.median(np.diff(log.t)))
-    flying = airborne[1:] if airborne[1:].any() else np.ones_like(moved)
-    changes = float(moved[flying].sum()) / float(np.diff(log.t)[flying].sum())
-    rates = {"position": min(own, changes), "attitude": own, "thrust": own}
+    flying = airborne[1:] if airborne[1:].any() else np.ones(len(log.t) - 1, dtype=bool)
     rotors = "rotor_speed" if log.rotor_speed is not None else "rotor_command"
+    told = {
+        "position": [log.position] if VELOCITY_FROM in log.metadata else [log.position, log.velocity],
+        "attitude": [log.attitude],
+        "thrust": [x for x in (getattr(log, rotors),) if x is not None],
+    }
+    rates, held = {}, {}
+    for name, columns in told.items():
+        if not columns:
+            continue
+        changed = np.any(np.diff(np.concatenate(columns, axis=1), axis=0) != 0, axis=1)
+        changes = float(changed[flying].sum()) / float(np.diff(log.t)[flying].sum())
+        rates[name] = own if name == "attitude" or (name == "thrust" and not airborne.any()) else min(own, changes)
+        held[name] = _longest_still(changed, flying, np.minimum(np.diff(log.t), GAP))
     for name, key in (("position", "position"), ("attitude", "attitude"), ("thrust", rotors)):
         if isinstance(stated.get(key), (int, float)):
             rates[name] = min(rates[name], float(stated[key]))
-    if getattr(log, rotors) is None:
-        del rates["thrust"]
     verdict.figures["rates_Hz"] = rates
     still = not np.any(np.diff(log.position, axis=0))
     if still:
         verdict.reasons.append("position never changes")
     for name, rate in rates.items():
-        if rate < LEAST_RATE and not (still and name == "position"):
+        if still and name == "position":
+            continue
+        if rate < LEAST_RATE:
             verdict.refuse(f"{name} comes at {rate:.3g} Hz; at least {LEAST_RATE:g} {HERTZ}")
+        elif held[name] > LONGEST_STILL:
+            verdict.refuse(
+                f"{name} stands still for {held[name]:.3g} s in flight, to the last digit: its last value was repeated "
+                "where none came; leave such records out"
+            )
+
+
+def _longest_still(changed: np.ndarray, flying: np.ndarray, periods: np.ndarray) -> float:
+    """Longest time in s of flight in which nothing changed from record to record."""
+    longest = current = 0.0
+    for change, flies, dt in zip(changed.tolist(), flying.tolist(), periods.tolist(), strict=True):
+        current = 0.0 if change or not flies else current + dt
+        longest = max(longest, current)
+    return longest
 
 
 def _check_height(log: FlightLog, verdict: Fitness) -> None:

@@ -13,7 +13,7 @@ TO_SI: Mapping[str, Mapping[str, float]] = {
     "m": {"m": 1.0, "cm": 1e-2, "mm": 1e-3, "ft": 0.3048},
     "m/s": {"m/s": 1.0, "cm/s": 1e-2, "mm/s": 1e-3, "ft/s": 0.3048},
     "m/s^2": {"m/s^2": 1.0, "mm/s^2": 1e-3, "g": STANDARD_GRAVITY},
-    "rad/s": {"rad/s": 1.0, "mrad/s": 1e-3, "deg/s": DEGREE, "rpm": RPM},
+    "rad/s": {"rad/s": 1.0, "mrad/s": 1e-3, "deg/s": DEGREE, "rpm": RPM, "rev/s": 60 * RPM},
     "V": {"V": 1.0, "mV": 1e-3},
     "N": {"N": 1.0, "mN": 1e-3},
     "pwm": {"pwm": 1.0},

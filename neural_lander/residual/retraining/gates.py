@@ -98,7 +98,7 @@ def no_worse_near_ground(compared: Sequence[Compared], seed: int) -> Gate:
             figures,
         )
     low, high = figures["difference_low_95"]
-    verdict = f"RMSE {100 * figures['difference_low']:+.1f} %, 95 % interval {100 * low:+.1f} to {100 * high:+.1f} %"
+    verdict = f"RMSE {100 * figures['difference_low']:+.1f} %, 95 % interval {100 * low:+.1f} to {100 * high:+.2f} %"
     return Gate(
         NEAR_GROUND,
         high <= MOST_WORSE,

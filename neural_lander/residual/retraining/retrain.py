@@ -160,6 +160,7 @@ def check_new(
             rows.append({**_row(flights[-1], above), "hover_bias_of_weight": bias})
         progress("new flights", (k + 1) / len(logs))
     checked = f"{_counted(len(logs), 'new log')} fit vehicle '{bundle.vehicle.name}' and the {len(biases)} old flights"
+    checked = checked if logs else "no new log was given"
     figures = {"refused": causes, "hover_bias_of_weight_old": biases}
     return flights, Gate(DATA, not causes, "; ".join(causes) or checked, figures), rows
 
