@@ -95,6 +95,14 @@ POISON: dict[str, tuple[Callable[[FlightLog], FlightLog], str]] = {
         lambda log: replace(log, specific_force=log.specific_force / 9.81),
         "specific_force averages 1.* it is in g",
     ),
+    "height from 0.3 m on": (
+        lambda log: replace(log, height=np.maximum(log.height, 0.3)),
+        "height stands still for .* s while the vehicle climbs or sinks: beyond what its sensor measures",
+    ),
+    "no reading told as 0": (
+        lambda log: replace(log, height=np.where(np.arange(len(log.t)) % 50 < 2, 0.0, log.height)),
+        r"height falls to 0 m at once \d+ times",
+    ),
     "force by another clock": (
         lambda log: replace(log, specific_force=np.roll(log.specific_force, 100, axis=0)),
         "specific_force and velocity contradict each other in z",

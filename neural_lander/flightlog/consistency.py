@@ -24,6 +24,9 @@ LEAST_CORRELATION = 0.5  # position with velocity: 0.99; attitude with body rate
 GAINS = (0.5, 2.0)  # of one against the other; 0.90 to 1.02 for velocity, 0.85 to 1.03 for acceleration
 TURN_GAINS = (0.2, 5.0)  # of body rates, whose attitude may be smoothed; degrees for radians are 57; a guess
 LEAST_MOVING = 1.0  # s
+HEIGHT_JUMP, LEAST_ALIKE = 0.1, 3  # m from record to record, and how often to one number: an edge of the terrain is
+# crossed at another height each time; a guess
+LONGEST_STUCK = 0.5  # s; a guess: range finders give ten readings a second or more
 UPRIGHT = 0.5  # cosine of the tilt beyond which nobody flies who lands
 LEAST_SUPPORT = 0.5  # of g that an accelerometer feels on average, on the floor or in the air
 LEAST_PUSH = 0.12  # m/s^2 rms, sideways along an axis; a landing straight down has 0.05
@@ -45,6 +48,7 @@ def contradictions(log: FlightLog) -> Iterator[str]:
     if log.height is not None:
         rise = np.gradient(_smooth(linear(t, log.t, log.height)), PERIOD)
         yield from _height_apart(rise, velocity[:, 2])
+        yield from _no_readings(log)
     if log.body_rates is not None:
         rates = _smooth(linear(t, log.t, log.body_rates))
         turned = _turn_rate(normalise(_smooth(linear(t, log.t, log.attitude))))
@@ -117,6 +121,29 @@ def _height_apart(rise: np.ndarray, climb: np.ndarray) -> Iterator[str]:
         yield (
             f"height rises {np.median(ratio):.3g} times as fast as velocity says: check that it is in m, and that both "
             "are of one time base"
+        )
+
+
+def _no_readings(log: FlightLog) -> Iterator[str]:
+    """Heights that jump and come back, as where 0 or -1 is written for no reading, or that stick while others move."""
+    assert log.height is not None
+    fallen = log.height[1:][np.diff(log.height - log.position[:, 2]) < -HEIGHT_JUMP]
+    values, counts = np.unique(fallen, return_counts=True)
+    if len(fallen) and counts.max() >= LEAST_ALIKE:
+        yield (
+            f"height falls to {values[counts.argmax()]:g} m at once {counts.max()} times, where position z does not: "
+            "what stands for no reading belongs left out"
+        )
+    periods = np.minimum(np.diff(log.t), PERIOD * EDGE)
+    stuck = (np.diff(log.height) == 0.0) & (np.abs(log.velocity[1:, 2]) > LEAST_SPEED)
+    longest = current = 0.0
+    for sticks, dt in zip(stuck.tolist(), periods.tolist(), strict=True):
+        current = current + dt if sticks else 0.0
+        longest = max(longest, current)
+    if longest > LONGEST_STUCK:
+        yield (
+            f"height stands still for {longest:.2g} s while the vehicle climbs or sinks: beyond what its sensor "
+            "measures, or repeated where none came; leave such records out"
         )
 
 

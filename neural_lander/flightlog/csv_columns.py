@@ -192,7 +192,7 @@ def _own_columns(header: Sequence[str], source: str) -> dict[str, Column]:
 def _require_whole_fields(columns: Mapping[str, Column], own: bool, source: str) -> None:
     remedy = "add it to the column map"
     if own:
-        remedy = "add it, or give a column map that names the columns (--columns, of motion capture --mocap-columns)"
+        remedy = "add it, or give a column map that names the columns (--columns); for --mocap it is --mocap-columns"
     for field in COLUMNS:
         names = component_names(field)
         missing = [name for name in names if name not in columns]

@@ -85,9 +85,8 @@ def fit_for_learning(log: FlightLog, vehicle: Vehicle | None = None) -> Fitness:
     _check_thrust(log, vehicle, verdict)
     _check_coverage(log, vehicle, airborne, verdict)
     _check_excitation(log, vehicle, airborne, verdict)
-    if vehicle is not None:
-        _check_rotor_order(log, vehicle, airborne, verdict)
-        _check_time_order(log, vehicle, airborne, verdict)
+    if vehicle is not None and _check_time_order(log, vehicle, airborne, verdict):
+        _check_rotor_order(log, vehicle, airborne, verdict)  # by a wrong clock no rotor seems to turn the vehicle
     for reason in (*misread_frame(log, vehicle, _periods(log) * airborne), *contradictions(log)):
         verdict.distrust(reason)
     _check_wholeness(log, verdict)
@@ -231,7 +230,8 @@ def _check_rotor_order(log: FlightLog, vehicle: Vehicle, airborne: np.ndarray, v
         )
 
 
-def _check_time_order(log: FlightLog, vehicle: Vehicle, airborne: np.ndarray, verdict: Fitness) -> None:
+def _check_time_order(log: FlightLog, vehicle: Vehicle, airborne: np.ndarray, verdict: Fitness) -> bool:
+    """Whether thrust and motion go by one clock, as far as it can be told."""
     low, _ = _near_ground(log, vehicle)
     answer = thrust_answer(log, vehicle, airborne & ~low)
     verdict.figures["force_follows_thrust_s"] = None if answer is None else answer.lag
@@ -241,6 +241,13 @@ def _check_time_order(log: FlightLog, vehicle: Vehicle, airborne: np.ndarray, ve
             f"{answer.correlation:.2f}, {answer.mirrored:.2f} the other way round): the records are in reverse order "
             "of time, or the clocks of thrust and motion differ by as much"
         )
+    if answer is not None and answer.late:
+        verdict.distrust(
+            f"the vehicle moves {1e3 * answer.lag:.0f} ms after its rotors, and {1e3 * answer.expected:.0f} ms are "
+            f"expected (correlation {answer.correlation:.2f}, {answer.there:.2f} there): the clocks of thrust and "
+            "motion differ"
+        )
+    return answer is None or not (answer.reversed or answer.late)
 
 
 def _near_ground(log: FlightLog, vehicle: Vehicle | None) -> tuple[np.ndarray, float]:

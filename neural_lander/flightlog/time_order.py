@@ -1,4 +1,4 @@
-"""Whether motion follows thrust in a log, or comes before it: records in reverse order of time, or a wrong clock.
+"""Whether motion follows thrust in a log as motors answer, or not: records in reverse order of time, or a wrong clock.
 
 A film that runs backwards shows positions, velocities (negated), attitudes and accelerations that agree with each
 other: mechanics does not know which way time goes. The motors do: they answer a command, and never the other way round.
@@ -18,10 +18,11 @@ from neural_lander.vehicle import Vehicle
 
 BAND = (0.5, 10.0)  # Hz: above the battery and the bias, below the frame's vibration
 LONGEST = 20  # steps that either may lead by
-LEAST_TIME = 10.0  # s in flight
+LEAST_TIME = 5.0  # s in flight
 EARLY = -0.04  # s: clocks of a log differ by as much at the most; a guess. In 31 real flights of two Crazyflies the
 # force follows the command by 50 to 110 ms, with a correlation of 0.78 to 0.93 ...
 CLEARLY = 0.1  # ... and by that much less where it would lead by as much: 0.15 to 0.49 in those flights
+LATE = 0.07  # s beyond the motors' lag; up to 53 ms beyond it in those flights, 0 behind simulated telemetry
 FOLLOWS = 0.5  # correlation below which nothing is said
 
 
@@ -35,15 +36,24 @@ class ThrustAnswer:
     """There."""
     mirrored: float
     """The correlation where the force leads by as much."""
+    expected: float
+    """s by which it should follow: the motors' lag behind a command, none behind a measured speed."""
+    there: float
+    """The correlation where it follows by that."""
 
     @property
     def reversed(self) -> bool:
         """Whether the force clearly comes before what causes it."""
         return self.lag < EARLY and self.correlation > max(FOLLOWS, self.mirrored + CLEARLY)
 
+    @property
+    def late(self) -> bool:
+        """Whether it clearly comes later than motors take to answer."""
+        return self.lag > self.expected + LATE and self.correlation > max(FOLLOWS, self.there + CLEARLY)
+
 
 def thrust_answer(log: FlightLog, vehicle: Vehicle, aloft: np.ndarray) -> ThrustAnswer | None:
-    """None where it cannot be told: without thrust, or with under 10 s aloft.
+    """None where it cannot be told: without thrust, or with under 5 s aloft.
 
     Parameters
     ----------
@@ -69,4 +79,6 @@ def thrust_answer(log: FlightLog, vehicle: Vehicle, aloft: np.ndarray) -> Thrust
     steps = range(-LONGEST, LONGEST + 1)
     found = {k: float(np.corrcoef(caused[at - k], felt)[0, 1]) for k in steps}
     best = max(found, key=lambda k: found[k])
-    return ThrustAnswer(best * PERIOD, found[best], found[-best])
+    expected = 0.0 if log.rotor_speed is not None else vehicle.motor_time_constant
+    there = found[min(round(expected / PERIOD), LONGEST)]
+    return ThrustAnswer(best * PERIOD, found[best], found[-best], expected, there)
