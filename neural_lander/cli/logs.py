@@ -14,7 +14,7 @@ from rich.text import Text
 
 from neural_lander.cli.log_options import Columns, load_map, read_given
 from neural_lander.cli.logs_quality import quality
-from neural_lander.cli.output import emit
+from neural_lander.cli.output import emit, progress
 from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.flightlog import FlightLog, read_log, write_csv, write_mcap
 from neural_lander.flightlog.differentiate import VELOCITY_FROM
@@ -91,7 +91,9 @@ def convert(
         raise UserError(f"{out} ends in '{out.suffix}': a log is written as {' or '.join(WRITERS)}")
     if out.exists() and source.exists() and out.samefile(source):
         raise UserError(f"{out} is the log that is read: choose another name")
-    log = read_log(source, column_map=load_map(columns))
+    with progress() as bars:
+        bars.add_task("read", total=None)
+        log = read_log(source, column_map=load_map(columns))
     result: dict[str, Any] = {"in": source, "out": out}
     lines = []
     if mocap is None and mocap_offset is not None:
@@ -103,7 +105,9 @@ def convert(
         if mocap_offset is None:
             by = f"{by} correlates by {aligned['correlation']:.2f}"
         lines.append(Text(f"{mocap}: its clock is {aligned['offset_s']:.3f} s behind the log's ({by})"))
-    write(log, out)
+    with progress() as bars:
+        task = bars.add_task("write", total=1.0)
+        write(log, out, lambda share: bars.update(task, completed=share))
     if write is write_csv and log.metadata.get(QUADRANTS_KEY):
         warnings.warn(
             f"{out}: CSV does not keep which rotor is in which quadrant, and is read as in the profile's order; MCAP "

@@ -25,7 +25,7 @@ from neural_lander.flightlog.csv_cells import (
     with_decimal_points,
 )
 from neural_lander.flightlog.differentiate import VELOCITY_FROM, WORDS, differentiated
-from neural_lander.flightlog.files import replacing
+from neural_lander.flightlog.files import PART, Progress, replacing, unseen
 from neural_lander.flightlog.fitness import LEAST_RATE
 from neural_lander.flightlog.gaps import gap_words
 from neural_lander.flightlog.log import COLUMNS, FlightLog
@@ -148,8 +148,10 @@ def read_table(path: str | os.PathLike[str], column_map: ColumnMap | None = None
     return CsvTable(fields, _rotor_command_unit(columns, source), said, metadata)
 
 
-def write_csv(log: FlightLog, path: str | os.PathLike[str]) -> None:
+def write_csv(log: FlightLog, path: str | os.PathLike[str], progress: Progress = unseen) -> None:
     """Write the numbers of a log so that :func:`read_csv` returns the same float64; metadata is not kept.
+
+    ``progress`` is told the share that is written.
 
     Raises
     ------
@@ -163,10 +165,12 @@ def write_csv(log: FlightLog, path: str | os.PathLike[str]) -> None:
             unit = log.rotor_command_unit if field == "rotor_command" else unit
             names += [f"{name} [{unit}]" for name in component_names(field)]
             arrays.append(values.reshape(len(log.t), -1))
-    rows = np.concatenate(arrays, axis=1).tolist()
+    rows = np.concatenate(arrays, axis=1)
     with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         file.write(",".join(names) + "\n")
-        file.writelines(",".join(map(repr, row)) + "\n" for row in rows)
+        for first in range(0, len(rows), PART):
+            file.writelines(",".join(map(repr, row)) + "\n" for row in rows[first : first + PART].tolist())
+            progress(min(first + PART, len(rows)) / len(rows))
 
 
 def _own_columns(header: Sequence[str], source: str) -> dict[str, Column]:

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from neural_lander.errors import UserError
+
+PART = 20_000  # records between two tellings of how far the writing is
+Progress = Callable[[float], None]
+"""Told the share that is done."""
+
+
+def unseen(share: float) -> None:
+    """Progress that nobody looks at."""
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import numpy as np
 from mcap.writer import Writer
 
 from neural_lander.errors import UserError
-from neural_lander.flightlog.files import replacing
+from neural_lander.flightlog.files import PART, Progress, replacing, unseen
 from neural_lander.flightlog.log import COLUMNS, REQUIRED, ROTOR_COMMAND_UNITS, FlightLog
 from neural_lander.flightlog.mcap_format import (
     FLUSH_PERIOD,
@@ -99,7 +99,7 @@ class McapLogWriter:
         row = np.concatenate([np.asarray(given[name], dtype=np.float64).reshape(-1) for name in names]).tolist()
         self._write([row])
 
-    def extend(self, log: FlightLog) -> None:
+    def extend(self, log: FlightLog, progress: Progress = unseen) -> None:
         """Add all records of a log; its metadata is the caller's to pass on."""
         names = tuple(name for name in COLUMNS if getattr(log, name) is not None)
         if "rotor_command" in names and log.rotor_command_unit != self._unit:
@@ -107,7 +107,10 @@ class McapLogWriter:
                 f"{self.path}: rotor_command is in {log.rotor_command_unit}, and the file's is in {self._unit}"
             )
         self._check_fields(names, {name: getattr(log, name)[0] for name in names})
-        self._write(np.concatenate([getattr(log, name).reshape(len(log.t), -1) for name in names], axis=1).tolist())
+        rows = np.concatenate([getattr(log, name).reshape(len(log.t), -1) for name in names], axis=1)
+        for first in range(0, len(rows), PART):
+            self._write(rows[first : first + PART].tolist())
+            progress(min(first + PART, len(rows)) / len(rows))
 
     def add_channel(self, topic: str, schema_name: str, schema: Mapping[str, Any]) -> int:
         """A channel of JSON messages beside the records, which ``read_log`` passes over; its number for :meth:`add`."""
@@ -218,8 +221,10 @@ class McapLogWriter:
                 self._last_t = t
 
 
-def write_mcap(log: FlightLog, path: str | os.PathLike[str]) -> None:
+def write_mcap(log: FlightLog, path: str | os.PathLike[str], progress: Progress = unseen) -> None:
     """Write a whole log with its metadata and warnings; a file of that name is replaced once all is written.
+
+    ``progress`` is told the share that is written.
 
     Raises
     ------
@@ -232,7 +237,7 @@ def write_mcap(log: FlightLog, path: str | os.PathLike[str]) -> None:
             replacing(path) as part,
             McapLogWriter(part, metadata=metadata, rotor_command_unit=log.rotor_command_unit) as writer,
         ):
-            writer.extend(log)
+            writer.extend(log, progress)
     except UserError as error:
         if isinstance(error.__cause__, OSError):  # the writer speaks of a recording, whose beginning stays
             raise UserError(
