@@ -200,6 +200,12 @@ def _doubts(vehicle: Vehicle) -> Iterator[str]:
             f"rotor_speed_max = {vehicle.rotor_speed_max:g} rad/s gives {ratio:.0f} times the weight in thrust: is it "
             "in rpm, or thrust_coefficient per rpm^2?"
         )
+    apart = vehicle.hub_distances[0]
+    if 2 * vehicle.rotor_radius > apart:
+        yield (
+            f"rotor_radius = {vehicle.rotor_radius:g} m makes the discs of adjacent rotors, whose hubs are {apart:.3g} "
+            "m apart, overlap: is it the diameter?"
+        )
     arm = float(np.linalg.norm(vehicle.rotor_positions[:, :2], axis=1).max())
     gyration = float(np.sqrt(vehicle.inertia.max() / vehicle.mass))
     if gyration > arm:
@@ -251,7 +257,9 @@ def parse_vehicle(text: str, source: str) -> Vehicle:
     vehicle = Vehicle(**values, text=text)
     if np.linalg.cond(vehicle.B0 / vehicle.thrust_coefficient) > 1e6:
         raise UserError(
-            f"vehicle file {source}: rotor_positions and rotor_directions leave an axis without control: B0 is singular"
+            f"vehicle file {source}: rotor_positions and rotor_directions leave an axis without control: B0 is "
+            "singular. Opposite rotors turn alike, and adjacent ones against each other: is a position at the wrong "
+            "place in its list?"
         )
     if np.any(vehicle.thrust_direction <= 0):
         shares = vehicle.thrust_direction.round(3).tolist()

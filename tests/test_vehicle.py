@@ -75,6 +75,11 @@ def test_a_users_own_file_works_wherever_a_name_does(tmp_path: Path) -> None:
             "[0.085, 0.085, 0.135]",
             r"inertia = .* further than the rotors \(0\.18 m\): is it in g cm",
         ),
+        (
+            "rotor_radius = { value = 0.115",
+            "rotor_radius = { value = 0.23",
+            r"rotor_radius = 0\.23 m makes the discs of adjacent rotors, .* overlap: is it the diameter",
+        ),
     ],
 )
 def test_a_number_in_another_unit_than_it_says_is_doubted(tmp_path: Path, old: str, new: str, doubt: str) -> None:
