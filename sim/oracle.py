@@ -14,9 +14,12 @@ from neural_lander.control.tracking import TrackingGains
 from neural_lander.errors import UserError
 from neural_lander.state import State
 from neural_lander.vehicle import G_VECTOR, Vehicle
-from sim.aerodynamics import AerodynamicEffect, known_part
+from sim.aerodynamics import AerodynamicEffect, known_part, ours
 from sim.airframe import Airframe
+from sim.rigid_body import TIME_STEP
 from sim.terrain import Flat, Lifted, Still, Surface, Terrain, clearance
+
+SCANNED = 201  # heights of 1 m that are tried for a hang: every 5 mm
 
 
 @dataclass(frozen=True)
@@ -44,15 +47,26 @@ class Oracle:
         def force(rotor_thrust: Array) -> Array:
             speeds = xp.sqrt(rotor_thrust / self.believed.thrust_coefficient)
             total = (R @ (rotor_thrust @ axes)[..., None])[..., 0] + heavier
-            for effect in known:
+            for k, effect in enumerate(known):
                 try:
-                    total = total + effect(state, speeds, self.true, surface)[0]
+                    total = total + self._asked(k, effect, state)(state, speeds, self.true, surface)[0]
                 except Exception as error:
                     name = getattr(effect, "__name__", type(effect).__name__)
                     raise UserError(f"effect '{name}' failed with {type(error).__name__}: {error}") from error
             return total
 
         return force
+
+    def _asked(self, k: int, effect: AerodynamicEffect, state: State) -> AerodynamicEffect:
+        """The k-th known effect as this state's world calls it: a stranger's takes what the batched world gives."""
+        if isinstance(state.velocity, np.ndarray) or ours(effect):
+            return effect
+        from sim.batch.effects import for_batch
+
+        ready: dict[int, AerodynamicEffect] = vars(self).setdefault("_ready", {})
+        if k not in ready:
+            ready[k] = for_batch(effect, self.true, self.terrain.mean(), TIME_STEP)
+        return ready[k]
 
     def _surface(self, state: State) -> Surface:
         """The ground as the height tells: where it moves, its mean brought as far below the gear as measured."""
@@ -81,19 +95,23 @@ def closed_form_hang(
 ) -> float:
     """Height error in m at which PD stands still: k_p (h - reference) = f_a,z(h, T) with T + f_a,z = m g.
 
-    0 where the ground effect is too weak to hold it off the floor.
+    The highest such place up to 1 m; 0 where the ground effect is too weak to hold it off the floor.
     """
     k_p = float(gains.K_v[2] * gains.Lambda[2])
 
     def lift(height: float) -> float:
         thrust = vehicle.weight
         for _ in range(60):  # a contraction: f_a,z grows with T at the rate of the ground effect, below 1
-            thrust = vehicle.weight - vertical_residual(vehicle, effects, height, thrust)
+            before, thrust = thrust, vehicle.weight - vertical_residual(vehicle, effects, height, thrust)
+            if abs(thrust - before) < 1e-12 * vehicle.weight:
+                break
         return vehicle.weight - thrust
 
     def balance(error: float) -> float:
         return lift(reference + error) - k_p * error
 
-    if balance(max(-reference, 0.0)) <= 0:
+    errors = np.linspace(1.0, max(-reference, 0.0), SCANNED)  # from above: it comes down, and stays at the first
+    held = next((k for k, error in enumerate(errors) if balance(float(error)) > 0), None)
+    if held is None:
         return 0.0
-    return float(brentq(balance, 0.0, 1.0))
+    return 1.0 if held == 0 else float(brentq(balance, errors[held], errors[held - 1]))

@@ -1,6 +1,7 @@
 """The oracle against what acted in flight, and the closed-form hang against a hover that hangs."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -113,6 +114,34 @@ def test_nothing_hangs_without_ground_effect_and_less_with_stiffer_gains() -> No
     assert closed_form_hang(VEHICLE, (RotorDrag(),), gains[0]) == 0.0
     hangs = [closed_form_hang(VEHICLE, CALM, g) for g in gains]
     assert np.all(np.diff(hangs) < 0)
+
+
+def cushion_over_suction(state: State, rotor_speeds: Any, vehicle: Any, terrain: Any) -> Any:
+    """In NumPy and with the matrix R; the floor itself pulls."""
+    h = np.maximum(state.height, 0.0)
+    lift = vehicle.weight * (0.2 * np.exp(-h / 0.08) - 0.3 * np.maximum(1 - h / 0.03, 0.0))
+    return np.sum(lift[..., None, None] * state.R * [0.0, 0.0, 1.0], axis=-1), np.zeros_like(state.velocity)
+
+
+def test_pd_hangs_on_a_cushion_above_a_floor_that_pulls() -> None:
+    hang = closed_form_hang(VEHICLE, (cushion_over_suction,), TrackingGains.critically_damped(VEHICLE))
+    k_p = 9 * VEHICLE.mass
+    assert k_p * hang == pytest.approx(VEHICLE.weight * 0.2 * np.exp(-hang / 0.08), rel=1e-6)
+    assert vertical_residual(VEHICLE, (cushion_over_suction,), 0.0, VEHICLE.weight) < 0
+
+
+def test_an_effect_in_numpy_that_reads_the_matrix_flies_and_is_known_in_the_batched_world() -> None:
+    plant = replace(Plant(VEHICLE), effects=(cushion_over_suction,))
+    heights = torch.tensor([0.005, 0.05, 0.3], dtype=torch.float64)
+    alone = [vertical_residual(VEHICLE, (cushion_over_suction,), float(h), VEHICLE.weight) for h in heights]
+    one = level_state(VEHICLE, 0.0)
+    given = {n: torch.tensor(getattr(one, n)).expand(3, -1).clone() for n in ("position", "velocity", "attitude")}
+    state = State(**given, body_rates=torch.zeros(3, 3, dtype=torch.float64), height=heights)
+    thrust = torch.full((3, 4), VEHICLE.weight / 4, dtype=torch.float64)
+    assert_allclose(plant.oracle().at(state)(thrust)[:, 2], alone, rtol=1e-9)
+    world = BatchWorld(VEHICLE, (cushion_over_suction,), [plant.airframe] * 3)
+    world.reset(np.array([[0.0, 0.0, 0.5]] * 3))
+    world.step(torch.full((3, 4), VEHICLE.hover_speed, dtype=torch.float64))
 
 
 def test_the_vertical_residual_is_the_ground_effects_share_of_the_thrust() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -79,8 +80,12 @@ class RandomOneByOne(OneByOne):
 
 
 def writes(state: State, rotor_speeds: torch.Tensor) -> list[int]:
-    """How often each tensor that an effect is given has been written to: torch counts, which costs nothing."""
-    return [v._version for v in (rotor_speeds, *vars(state).values()) if isinstance(v, torch.Tensor)]
+    """How often each tensor that an effect is given has been written to: torch counts, which costs nothing.
+
+    What the state computes of them when it is asked, its matrix R, is kept beside them and is not counted.
+    """
+    given = (rotor_speeds, *(getattr(state, field.name) for field in fields(state)))
+    return [v._version for v in given if isinstance(v, torch.Tensor)]
 
 
 def for_batch(effect: AerodynamicEffect, vehicle: Vehicle, terrain: Surface, dt: float) -> AerodynamicEffect:
