@@ -147,11 +147,12 @@ def test_neurons_that_no_input_activates_do_not_count() -> None:
 def test_the_bound_of_a_trained_network_is_that_of_cvxpy(trained: ReluNetwork) -> None:
     maps, W, _ = folded(trained)
     for name in MAIN:
-        bound, _ = lipschitz_bound(W[0] @ maps[name], W[1:])
+        bound, t = lipschitz_bound(W[0] @ maps[name], W[1:])
+        assert proves(t, bound, W[0] @ maps[name], W[1:])
         reach = dict.fromkeys(("tol_gap_abs", "tol_gap_rel", "tol_feas"), 1e-9)
         theirs = lipsdp_by_cvxpy(W[0] @ maps[name], W[1:], "CLARABEL", **reach)
         assert (
-            (1 - 2e-5) * theirs <= bound <= (1 + 3e-6) * theirs
+            (1 - 1e-4) * theirs <= bound <= (1 + 3e-6) * theirs
         )  # the more digits it is asked for, the nearer to ours
 
 
