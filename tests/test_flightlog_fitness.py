@@ -13,7 +13,8 @@ from learning_flights import flight
 from neural_lander.certificate import steepest
 from neural_lander.cli import main as cli
 from neural_lander.flightlog import FlightLog, read_logs, write_mcap
-from neural_lander.flightlog.fitness import band_rms, fit_for_learning, without_useless
+from neural_lander.flightlog.excitation import band_rms
+from neural_lander.flightlog.fitness import fit_for_learning, without_useless
 from neural_lander.rotation import quaternion_multiply
 from neural_lander.vehicle import load_vehicle
 

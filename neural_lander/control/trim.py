@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from neural_lander.arrays import Array, constant, namespace
-from neural_lander.components import finite, plus, scaled, split, times
-from neural_lander.control.estimate import Clock, clamped
+from neural_lander.arrays import Array, constant
+from neural_lander.components import choose_rows, plus, scaled, split, times
+from neural_lander.control.estimate import Clock, clamped, held
 from neural_lander.state import State
 
 
@@ -45,8 +45,4 @@ class Trim:
             return
         d_hat, error = constant(self.d_hat, s), split(s)
         moved = plus(split(d_hat), times(scaled(dt, self._rate), error))
-        known = finite(*error)
-        if isinstance(known, bool):  # one vehicle
-            self.d_hat = clamped(moved, self._limit) if known and not hold else d_hat
-        else:
-            self.d_hat = namespace(s).where((hold | ~known)[..., None], d_hat, clamped(moved, self._limit))
+        self.d_hat = choose_rows(held(hold, *error), d_hat, clamped(moved, self._limit))

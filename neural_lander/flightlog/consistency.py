@@ -9,6 +9,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from neural_lander.flightlog.frame import UPRIGHT
+from neural_lander.flightlog.gaps import longest_run
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.flightlog.resampling import PERIOD, linear, zero_phase
 from neural_lander.rotation import normalise, quaternion_conjugate, quaternion_multiply, quaternion_to_matrix
@@ -27,7 +29,6 @@ LEAST_MOVING = 1.0  # s
 HEIGHT_JUMP, LEAST_ALIKE = 0.1, 3  # m from record to record, and how often to one number: an edge of the terrain is
 # crossed at another height each time; a guess
 LONGEST_STUCK = 0.5  # s; a guess: range finders give ten readings a second or more
-UPRIGHT = 0.5  # cosine of the tilt beyond which nobody flies who lands
 LEAST_SUPPORT = 0.5  # of g that an accelerometer feels on average, on the floor or in the air
 LEAST_PUSH = 0.12  # m/s^2 rms, sideways along an axis; a landing straight down has 0.05
 LEAST_THRUST_CORRELATION = 0.6  # of what moves it sideways with where its thrust points; 0.90 at least, from 0.2 m/s^2
@@ -49,25 +50,27 @@ def contradictions(log: FlightLog) -> Iterator[str]:
         rise = np.gradient(_smooth(linear(t, log.t, log.height)), PERIOD)
         yield from _height_apart(rise, velocity[:, 2])
         yield from _no_readings(log)
+    attitude = normalise(_smooth(linear(t, log.t, log.attitude)))
     if log.body_rates is not None:
         rates = _smooth(linear(t, log.t, log.body_rates))
-        turned = _turn_rate(normalise(_smooth(linear(t, log.t, log.attitude))))
-        yield from _apart("attitude", turned, "body_rates", rates, LEAST_RATE, TURN_GAINS)
-    up = quaternion_to_matrix(normalise(_smooth(linear(t, log.t, log.attitude))))[:, :, 2]
-    acceleration = np.gradient(velocity, PERIOD, axis=0)
-    felt = acceleration + np.array([0.0, 0.0, GRAVITY])
-    sideways = list(_pushed_elsewhere("velocity", felt, up, velocity))
-    if log.specific_force is not None:
-        felt = _smooth(linear(t, log.t, log.specific_force))
-        if (mean := float(felt[:, 2].mean())) < LEAST_SUPPORT * GRAVITY:
-            yield (
-                f"specific_force averages {mean:.3g} m/s^2 in z, and what flies feels {GRAVITY:g}: it is in g, gravity "
-                "was taken off, or z points down"
-            )
-            return
-        yield from _force_apart(felt[:, 2] - GRAVITY, velocity[:, 2])
-        sideways = sideways or list(_pushed_elsewhere("specific_force", felt, up, velocity))
+        yield from _apart("attitude", _turn_rate(attitude), "body_rates", rates, LEAST_RATE, TURN_GAINS)
+    up = quaternion_to_matrix(attitude)[:, :, 2]
+    moving = np.gradient(velocity, PERIOD, axis=0) + np.array([0.0, 0.0, GRAVITY])
+    sideways = list(_pushed_elsewhere("velocity", moving, up, velocity))
     yield from sideways
+    if log.specific_force is None:
+        return
+    felt = _smooth(linear(t, log.t, log.specific_force))
+    mean = float(felt[:, 2].mean())
+    if mean < LEAST_SUPPORT * GRAVITY:
+        yield (
+            f"specific_force averages {mean:.3g} m/s^2 in z, and what flies feels {GRAVITY:g}: it is in g, gravity was "
+            "taken off, or z points down"
+        )
+        return
+    yield from _force_apart(felt[:, 2] - GRAVITY, velocity[:, 2])
+    if not sideways:
+        yield from _pushed_elsewhere("specific_force", felt, up, velocity)
 
 
 def _apart(
@@ -76,7 +79,7 @@ def _apart(
     """The derivative of one column (N, 3) against the column that says it, on the axes that move."""
     more = ", the quaternion's order (wxyz or xyzw)" if first == "attitude" else ""
     for axis, x, y in zip("xyz", a.T, b.T, strict=True):
-        if max(_rms(x), _rms(y)) < least:
+        if max(_rms(_inner(x)), _rms(_inner(y))) < least:
             continue
         correlation = _correlation(x, y)
         if correlation < -LEAST_CORRELATION:
@@ -136,10 +139,7 @@ def _no_readings(log: FlightLog) -> Iterator[str]:
         )
     periods = np.minimum(np.diff(log.t), PERIOD * EDGE)
     stuck = (np.diff(log.height) == 0.0) & (np.abs(log.velocity[1:, 2]) > LEAST_SPEED)
-    longest = current = 0.0
-    for sticks, dt in zip(stuck.tolist(), periods.tolist(), strict=True):
-        current = current + dt if sticks else 0.0
-        longest = max(longest, current)
+    longest = longest_run(stuck, periods)
     if longest > LONGEST_STUCK:
         yield (
             f"height stands still for {longest:.2g} s while the vehicle climbs or sinks: beyond what its sensor "
@@ -151,7 +151,7 @@ def _force_apart(force: np.ndarray, climb: np.ndarray) -> Iterator[str]:
     """Vertical specific force less gravity against differentiated velocity; contact shocks blur a landing's (0.39)."""
     slope = np.gradient(climb, PERIOD)
     force = force - force.mean()  # an offset is the bias' matter
-    if _rms(slope) < LEAST_ACCELERATION:
+    if _rms(_inner(slope)) < LEAST_ACCELERATION:
         return
     correlation, gain = _correlation(force, slope), float(force @ slope) / float(slope @ slope)
     if correlation < 0 or (correlation > CLEAR_CORRELATION and not GAINS[0] < gain < GAINS[1]):
@@ -171,7 +171,7 @@ def _pushed_elsewhere(said: str, felt: np.ndarray, up: np.ndarray, velocity: np.
         if len(judged) * PERIOD < LEAST_MOVING:
             return
         x, y = (_without(v[judged, k], velocity[judged, k]) for v in (felt, thrust))
-        if max(_rms_of(x), _rms_of(y)) < LEAST_PUSH:
+        if max(_rms(x), _rms(y)) < LEAST_PUSH:
             continue
         correlation, gain = _correlation(x, y), float(x @ y) / (float(y @ y) + 1e-12)
         if correlation < LEAST_THRUST_CORRELATION or not GAINS[0] < gain < GAINS[1]:
@@ -205,9 +205,10 @@ def _smooth(values: np.ndarray) -> np.ndarray:
     return zero_phase(values, CUT_OFF)
 
 
-def _rms_of(values: np.ndarray) -> float:
-    return float(np.sqrt(np.mean(values**2)))
-
-
 def _rms(values: np.ndarray) -> float:
-    return float(np.sqrt(np.mean(values[EDGE:-EDGE] ** 2))) if len(values) > 2 * EDGE else 0.0
+    return float(np.sqrt(np.mean(values**2))) if len(values) else 0.0
+
+
+def _inner(values: np.ndarray) -> np.ndarray:
+    """Without the ends, where the filter settles."""
+    return values[EDGE:-EDGE]

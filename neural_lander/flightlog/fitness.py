@@ -12,7 +12,9 @@ import numpy as np
 from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.flightlog.consistency import contradictions
 from neural_lander.flightlog.differentiate import VELOCITY_FROM
+from neural_lander.flightlog.excitation import BAND, GAP, LEAST_FLIGHT, band_rms
 from neural_lander.flightlog.frame import UPRIGHT, misread_frame
+from neural_lander.flightlog.gaps import longest_run
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.flightlog.moments import rotor_order_shown
 from neural_lander.flightlog.thrust import NO_SIGNAL, relative_thrust, static_thrust
@@ -20,22 +22,17 @@ from neural_lander.flightlog.time_order import thrust_answer
 from neural_lander.rotation import quaternion_to_matrix
 from neural_lander.vehicle import Vehicle
 
-BAND = (0.5, 4.0)  # Hz: where thrust must move for its own effect to be told from its balance with gravity; above the
-# position loop, below the motors' and the attitude loop's lag
 LEAST_RATE = 10 * BAND[1]  # Hz: ten records per period of the band's upper end; a guess
 LEAST_EXCITATION = 0.015  # of the mean thrust, rms within the band: as much as the label's noise in the Neural-Swarm2
 # flights (1.06 g of 67 g, 0.51 g of 32 g); their random walks have 1.3 to 4 %, their landings 0.8 to 1.3 %
-LEAST_FLIGHT = 10.0  # s
 LEAST_NEAR = 1.0  # s
 NEAR_RADII = 4.0  # rotor radii of gear height: beyond it little ground effect is left (Cheeseman and Bennett 1955)
 NEAR = 0.3  # m above the log's lowest point, where the vehicle is not named; a guess
 AIRBORNE = 0.5  # of the thrust that is exceeded in a tenth of the records
 RESTING = 0.05  # m/s: slower than this over the ground, a log without thrust may be standing
 MOST_MISSING = 0.05  # of the duration
-GAP = 0.05  # s between two records: what the residual's samples call a hole
 LONGEST_STILL = 1.0  # s of flight without a change to the last digit; a guess: a hover shakes and its sensors are noisy
 NO_HEIGHT = ("barometer", "GPS")
-GRID = 0.02  # s, of the spectrum
 HERTZ = "Hz are needed"
 
 
@@ -145,7 +142,7 @@ def _check_rates(log: FlightLog, airborne: np.ndarray, verdict: Fitness) -> None
         changed = np.any(np.diff(np.concatenate(columns, axis=1), axis=0) != 0, axis=1)
         changes = float(changed[flying].sum()) / float(np.diff(log.t)[flying].sum())
         rates[name] = own if name == "attitude" or (name == "thrust" and not airborne.any()) else min(own, changes)
-        held[name] = _longest_still(changed, flying, np.minimum(np.diff(log.t), GAP))
+        held[name] = longest_run(flying & ~changed, np.minimum(np.diff(log.t), GAP))
     for name, key in (("position", "position"), ("attitude", "attitude"), ("thrust", rotors)):
         if isinstance(stated.get(key), (int, float)):
             rates[name] = min(rates[name], float(stated[key]))
@@ -163,15 +160,6 @@ def _check_rates(log: FlightLog, airborne: np.ndarray, verdict: Fitness) -> None
                 f"{name} stands still for {held[name]:.3g} s in flight, to the last digit: its last value was repeated "
                 "where none came; leave such records out"
             )
-
-
-def _longest_still(changed: np.ndarray, flying: np.ndarray, periods: np.ndarray) -> float:
-    """Longest time in s of flight in which nothing changed from record to record."""
-    longest = current = 0.0
-    for change, flies, dt in zip(changed.tolist(), flying.tolist(), periods.tolist(), strict=True):
-        current = 0.0 if change or not flies else current + dt
-        longest = max(longest, current)
-    return longest
 
 
 def _check_height(log: FlightLog, verdict: Fitness) -> None:
@@ -292,22 +280,3 @@ def _airborne(log: FlightLog, vehicle: Vehicle | None) -> np.ndarray:
     if thrust is None:
         return np.asarray(np.linalg.norm(log.velocity, axis=1) > RESTING)
     return np.asarray(thrust > AIRBORNE * np.quantile(thrust, 0.9))
-
-
-def band_rms(t: np.ndarray, thrust: np.ndarray, airborne: np.ndarray) -> float | None:
-    """Rms of thrust between 0.5 and 4 Hz over its mean, in the longest flight without gaps; None below 5 s."""
-    limit = max(GAP, 4 * float(np.median(np.diff(t))))
-    breaks = np.flatnonzero((np.diff(airborne.astype(int)) != 0) | (np.diff(t) > limit)) + 1
-    stretches = [s for s in np.split(np.arange(len(t)), breaks) if len(s) > 1 and airborne[s[0]]]
-    longest = max(stretches, key=lambda s: float(t[s[-1]] - t[s[0]]), default=None)
-    if longest is None or t[longest[-1]] - t[longest[0]] < LEAST_FLIGHT / 2:
-        return None
-    grid = np.arange(t[longest[0]], t[longest[-1]], GRID)
-    values = np.interp(grid, t[longest], thrust[longest])
-    mean = float(values.mean())
-    window = np.hanning(len(values))
-    spectrum = np.abs(np.fft.rfft((values - mean) * window)) ** 2
-    frequency = np.fft.rfftfreq(len(values), GRID)
-    inside = (frequency >= BAND[0]) & (frequency <= BAND[1])
-    power = 2 * float(spectrum[inside].sum()) / (len(values) * float(np.sum(window**2)))
-    return float(np.sqrt(power)) / mean if mean > 0 else None

@@ -1,4 +1,7 @@
-"""Records that a regular clock shows to be missing: the one trace that a lost record leaves where no counter counts."""
+"""Records that a regular clock shows to be missing: the one trace that a lost record leaves where no counter counts.
+
+And values that stand still, which is how a logger fills a table where nothing came.
+"""
 
 from __future__ import annotations
 
@@ -48,6 +51,15 @@ def find_gaps(t: np.ndarray) -> Gaps | None:
     if not len(at):
         return None
     return Gaps(int(missing[missing > 0].sum()), len(at), float(t[at[0]]), float(steps[at].max()))
+
+
+def longest_run(where: np.ndarray, periods: np.ndarray) -> float:
+    """Longest time in s for which ``where`` ``(N,)`` bool holds without a break, of records that last ``periods`` s."""
+    longest = current = 0.0
+    for holds, dt in zip(where.tolist(), periods.tolist(), strict=True):
+        current = current + dt if holds else 0.0
+        longest = max(longest, current)
+    return longest
 
 
 def gap_words(t: np.ndarray, start: float = 0.0) -> list[str]:

@@ -14,7 +14,7 @@ import numpy as np
 from mcap.writer import Writer
 
 from neural_lander.errors import UserError
-from neural_lander.flightlog.files import PART, Progress, replacing, unseen
+from neural_lander.flightlog.files import PART, Progress, Unbuffered, replacing, unseen
 from neural_lander.flightlog.log import COLUMNS, REQUIRED, ROTOR_COMMAND_UNITS, FlightLog
 from neural_lander.flightlog.mcap_format import (
     FLUSH_PERIOD,
@@ -72,7 +72,7 @@ class McapLogWriter:
         self._template, self._channel = "", 0
         self._last_t, self._flush_at, self._busy = -math.inf, 0.0, False
         try:
-            self._stream: _Stream | None = _Stream(self.path)
+            self._stream: Unbuffered | None = Unbuffered(self.path)
         except FileExistsError as error:
             raise UserError(f"{self.path} exists: a recording never overwrites a file; choose another name") from error
         except OSError as error:
@@ -244,34 +244,6 @@ def write_mcap(log: FlightLog, path: str | os.PathLike[str], progress: Progress 
                 f"{path} cannot be written: {error.__cause__.strerror}; nothing half-written is left"
             ) from error
         raise
-
-
-class _Stream:
-    """An unbuffered file: what is written has left the process, and nothing is written behind our back."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
-        self._size = 0
-
-    def write(self, data: bytes) -> int:
-        left = memoryview(data)
-        while left:
-            written = os.write(self._file, left)
-            self._size += written
-            left = left[written:]
-        return len(data)
-
-    def tell(self) -> int:
-        return self._size
-
-    def flush(self) -> None:
-        pass
-
-    def sync(self) -> None:
-        os.fsync(self._file)
-
-    def close(self) -> None:
-        os.close(self._file)
 
 
 class _Guard:

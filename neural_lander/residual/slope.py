@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from scipy.signal import butter, sosfiltfilt
 
-from neural_lander.flightlog.fitness import BAND, LEAST_EXCITATION
+from neural_lander.flightlog.excitation import BAND
+from neural_lander.flightlog.fitness import LEAST_EXCITATION
 from neural_lander.residual.resample import SAMPLE_PERIOD
 from neural_lander.residual.samples import ResidualSamples
 from neural_lander.residual.trim import trim_height

@@ -46,12 +46,11 @@ def median_interval(values: np.ndarray, groups: np.ndarray, seed: int = 0) -> In
 
 
 def _student(values: np.ndarray, parts: list[np.ndarray]) -> Interval:
-    """Of the medians of few airframes; it holds the median of all flights, and of magnitudes nothing below 0."""
+    """Of the medians of few airframes; of magnitudes it holds nothing below 0."""
     medians = np.array([np.median(part) for part in parts])
     half = stdtrit(len(parts) - 1, 0.975) * np.std(medians, ddof=1) / math.sqrt(len(parts))
-    low, high, middle = np.mean(medians) - half, np.mean(medians) + half, np.median(values)
     least = 0.0 if values.min() >= 0 else -math.inf
-    return float(max(min(low, middle), least)), float(max(high, middle))
+    return float(max(np.mean(medians) - half, least)), float(np.mean(medians) + half)
 
 
 def _bootstrap(parts: list[np.ndarray], seed: int) -> Interval:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.signal import butter, sosfiltfilt
 
-from neural_lander.flightlog.fitness import BAND
+from neural_lander.flightlog.excitation import BAND
 from neural_lander.residual.resample import SAMPLE_PERIOD
 from neural_lander.residual.samples import ResidualSamples
 from neural_lander.residual.scoring import CONTACT_MARGIN, scoring_rule

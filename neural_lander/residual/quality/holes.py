@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from neural_lander.flightlog.fitness import BAND, LEAST_EXCITATION
+from neural_lander.flightlog.excitation import BAND
+from neural_lander.flightlog.fitness import LEAST_EXCITATION
 from neural_lander.residual.quality.coverage import HEIGHT_EDGES, Covered, landing_cells, rms
 from neural_lander.residual.resample import SAMPLE_PERIOD
 from neural_lander.vehicle import GRAVITY, Vehicle
