@@ -14,6 +14,7 @@ import numpy as np
 from scipy.interpolate import CubicHermiteSpline
 
 from neural_lander.control.controller import Controller
+from neural_lander.control.estimate import DISTURBANCE_LIMIT
 from neural_lander.control.touchdown import TIPPED
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.state import Reference, State
@@ -42,6 +43,8 @@ PASSES = 0.5  # of the way points between PASS_HEIGHT and LOW are followed by on
 PASS_HEIGHT = 0.05  # m: from here on
 EASE = 0.3  # s, from rest to the velocity of a descent
 PRESS = 0.4  # m, largest depth below the floor that a descent aims at, since ground effect keeps the vehicle off
+PUSH = 1.5  # 1/s, at which the pilot lowers the aim where the trim gives no more: half of the 3 rad/s of the law; guess
+PUSH_DEPTH = 1.0  # m, at most: at 3 rad/s some 0.9 of the weight; guess
 SKIM = 0.02  # m: below it ground effect is steepest, and trim needs
 SKIM_TIME = 2.5  # s to bring the vehicle to where the reference is
 HEIGHT_BANDS = (
@@ -65,27 +68,34 @@ class Tour:
         return Reference(self.position[k], self.velocity[k], self.acceleration[k])
 
 
-class _Felt:
-    """A tour that presses no harder than when the floor was felt.
+class _Pilot:
+    """Who flies the tour: goes lower where the air holds the vehicle up, and presses no harder once the floor is felt.
 
-    With part of its weight on a narrow gear, a vehicle that is pressed on and moved sideways trips and tips over.
+    Ground effect beyond what the trim may take up leaves the vehicle above its aim, where nothing is learned of the
+    last centimetres; a pilot who sees that aims lower. With part of its weight on a narrow gear, a vehicle that is
+    pressed on and moved sideways trips and tips over.
     """
 
     def __init__(self, tour: Tour) -> None:
         self.tour = tour
         self.least = -math.inf  # m, z of the aim
+        self.depth = 0.0  # m below the tour
 
-    def feel(self, t: float, state: State) -> None:
-        """Contact, at time t in s."""
+    def watch(self, t: float, state: State, dt: float, spent: bool) -> None:
+        """What is seen at time t in s, dt after the last; ``spent``: the trim has come to its end downward."""
         if state.contact:
-            self.least = max(self.least, float(self.tour(t).position[2]))
+            self.least = max(self.least, float(self(t).position[2]))
+        above = float(state.position[2] - self.tour(t).position[2])
+        if spent or above < 0:
+            self.depth = min(max(self.depth + PUSH * dt * above, 0.0), PUSH_DEPTH)
 
     def __call__(self, t: float) -> Reference:
         """Reference at time t in s."""
         aim = self.tour(t)
-        if aim.position[2] >= self.least:
+        lowered = aim.position - np.array([0.0, 0.0, self.depth]) if self.depth else aim.position
+        if lowered[2] >= self.least:
             self.least = -math.inf
-            return aim
+            return Reference(lowered, aim.velocity, aim.acceleration)
         level = np.array([1.0, 1.0, 0.0])
         position = np.array([*aim.position[:2], self.least])
         return Reference(position, aim.velocity * level, aim.acceleration * level)
@@ -179,10 +189,11 @@ def collect_flight(plant: Plant, seed: int, duration: float = FLIGHT_TIME) -> Fl
     """One flight's log, as an autopilot would have written it; it ends early where the vehicle tips over."""
     rng = np.random.default_rng([seed, 0xC011])
     tour = random_tour(plant.pad, duration, rng)
-    controller, felt = Controller(plant.vehicle), _Felt(tour)
+    controller, pilot = Controller(plant.vehicle), _Pilot(tour)
+    most = 0.99 * DISTURBANCE_LIMIT * plant.vehicle.weight  # N, of the trim
 
     def before_step(t: float, state: State) -> None:
-        felt.feel(t, state)
+        pilot.watch(t, state, world.dt, controller.tracking.d_hat[2] > most)
         if t < SETTLE:
             controller.attitude.learn_trim(world.dt)
 
@@ -191,7 +202,7 @@ def collect_flight(plant: Plant, seed: int, duration: float = FLIGHT_TIME) -> Fl
         log, _ = fly(
             world,
             controller,
-            felt,
+            pilot,
             Sensors(plant.noise, seed),
             start=0.0,
             end=duration,

@@ -126,8 +126,24 @@ def test_a_vehicle_on_a_narrow_gear_is_not_pressed_into_tripping_over_it() -> No
     assert quaternion_to_matrix(log.attitude[-1])[2, 2] > 0.9
 
 
+class Cushion:
+    """60 % of the weight at the floor: twice what the trim may take up."""
+
+    def __call__(self, state, rotor_speeds, vehicle, terrain):  # type: ignore[no-untyped-def]
+        lift = 0.6 * vehicle.weight * np.exp(-np.maximum(state.height, 0.0) / 0.15)
+        return lift[..., None] * np.array([0.0, 0.0, 1.0]), 0.0 * state.velocity
+
+
+def test_a_cushion_that_the_trim_cannot_press_through_is_flown_down_to_the_floor_all_the_same() -> None:
+    """With the tours alone 1 % of the time was below 3 cm, and landings failed where the network had seen nothing."""
+    log = collect_flight(Plant(VEHICLE, (Cushion(),)).with_airframe(0), seed=0)
+    assert log.duration > FLIGHT_TIME - 1.0
+    assert seconds_within(log, -0.01, 0.03) > 0.1 * FLIGHT_TIME
+    assert seconds_within(log, 0.6, 2.0) > 0.1 * FLIGHT_TIME  # and comes up again
+
+
 def test_a_log_ends_where_the_vehicle_tips_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sim.collection._Felt.feel", lambda self, t, state: None)  # pressed on regardless
+    monkeypatch.setattr("sim.collection._Pilot.watch", lambda self, t, state, dt, spent: None)  # pressed on regardless
     log = collect_flight(Plant(load_vehicle("crazyflie-21")).with_airframe(0), TRIPPED)
     assert log.duration < FLIGHT_TIME - 10.0
     assert quaternion_to_matrix(log.attitude[-1])[2, 2] < 0.8
