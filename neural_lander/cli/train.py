@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +21,8 @@ from neural_lander.cli.tables import certificate_table, error_table, evidence_li
 from neural_lander.errors import UserError
 from neural_lander.flightlog.fitness import without_useless
 from neural_lander.residual.features import FEATURES
-from neural_lander.residual.options import DEFAULT_GAMMA, DEFAULT_THRUST_SLOPE, TrainingOptions
+from neural_lander.residual.options import DEFAULT_EPOCHS, DEFAULT_GAMMA, DEFAULT_THRUST_SLOPE, TrainingOptions
+from neural_lander.residual.shortfall import Shortfall
 from neural_lander.vehicle import load_vehicle
 
 STAGES = ("samples", "held-out fit", "final fit", "domain", "certificate")
@@ -64,7 +66,13 @@ def train(
         str,
         typer.Option(help="Rotor thrusts as inputs: auto (bounded tightly where flights do not identify), on, off."),
     ] = "auto",
-    epochs: Annotated[int, typer.Option(help="Passes over the samples.")] = TrainingOptions.epochs,
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            help=f"Passes over the samples; default: {DEFAULT_EPOCHS}, and more where the network falls short of what "
+            "the flights show."
+        ),
+    ] = None,
     held_out: Annotated[float, typer.Option(help="Share of flights that the fit report is made on.")] = 0.2,
     any_log: Annotated[
         bool,
@@ -121,6 +129,7 @@ def train(
         "flights": len(logs),
         "training_samples": result.training_samples,
         "optimisation_s": result.optimisation_s,
+        "shortfall": asdict(result.shortfall),
         "options_used": result.used.to_json(),
         "split": result.split,
         "fit_report": result.fit_report,
@@ -165,4 +174,7 @@ def _render(bundle: Bundle, summary: dict[str, Any]) -> Group:
             Text(slope_line(report["thrust_slope"])),
         ]
     parts.append(Text(evidence_line(summary["thrust_slope_evidence"])))
+    missed = Shortfall(**summary["shortfall"])
+    if missed.matters:
+        parts.append(Text(f"in the mean the network misses f_a,z of its own flights by {missed}", style="yellow"))
     return Group(*parts, certificate_table(bundle.certificate))

@@ -28,7 +28,8 @@ from neural_lander.residual.features import ROTORS, Features
 from neural_lander.residual.model import ReluNetwork
 from neural_lander.residual.norms import network_bounds, product_bounds
 from neural_lander.residual.optimiser import Adam, one_cycle
-from neural_lander.residual.options import TrainingOptions
+from neural_lander.residual.options import DEFAULT_EPOCHS, TrainingOptions
+from neural_lander.residual.shortfall import NONE, Shortfall
 from neural_lander.vehicle import Vehicle
 
 FORCE_SCALE = 0.1  # of the weight: size of the effect near the ground, so that targets are of order one
@@ -48,6 +49,8 @@ class Fitted:
     optimisation_s: float
     options: TrainingOptions
     """That it was trained with, bounds and all."""
+    shortfall: Shortfall = NONE
+    """Where its mean error is largest, if that was looked for."""
 
 
 @dataclass(frozen=True)
@@ -233,12 +236,13 @@ def _optimise(
 ) -> float:
     """Adam with one learning-rate cycle over minibatches; mean loss of the last epoch."""
     batch = math.ceil(len(x) / options.batches)
-    steps = options.epochs * math.ceil(len(x) / batch)
+    epochs = options.epochs or DEFAULT_EPOCHS
+    steps = epochs * math.ceil(len(x) / batch)
     adam = Adam(layers.parameters())
     shuffle = torch.Generator().manual_seed(options.seed + 1)
     total, step = torch.zeros(()), 0
     path_weight = options.path_weight * float(_loss(torch.zeros_like(y), y, w, options))
-    for epoch in range(options.epochs):
+    for epoch in range(epochs):
         order = torch.randperm(len(x), generator=shuffle)
         total = torch.zeros(())
         for chosen in order.split(batch):
@@ -251,7 +255,7 @@ def _optimise(
             layers.project()
             step += 1
             total += loss.detach() * len(chosen)
-        progress((epoch + 1) / options.epochs)
+        progress((epoch + 1) / epochs)
     return float(total) / len(x)
 
 

@@ -34,6 +34,7 @@ the loss that predicting nothing leaves (1.2e-4 in units of the loss on the larg
 L of the demo's network was 5 % above, at the same errors; 5e-4 costs the small one's landing 7 %, and 2e-4 with twice
 the epochs gains the large one's walks 2 %, but its contraction factor can then be proved to 5 % only.
 """
+DEFAULT_EPOCHS = 30
 CHOICES = {"thrust_input": ("auto", "on", "off"), "bounded": ("all", "thrust"), "layers": ("aol", "projection")}
 
 
@@ -54,7 +55,9 @@ class TrainingOptions:
     thrust_slope: float = DEFAULT_THRUST_SLOPE
     """Bound on the contraction factor |B0^-1 e_1| L_u of the thrust iteration, in thrust units; in (0, 1)."""
     seed: int = 0
-    epochs: int = 30
+    epochs: int | None = None
+    """Passes over the samples. None: 30, or more where the network falls short of the flights
+    (``residual.shortfall``)."""
     batches: int = 60
     """Per epoch, whatever the number of samples: training time then hardly depends on it."""
     learning_rate: float = 0.05

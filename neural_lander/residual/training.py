@@ -19,10 +19,12 @@ from neural_lander.residual.domain import Domain
 from neural_lander.residual.domain_fit import FadeCalibration, calibrate_fade, fit_domain
 from neural_lander.residual.evaluation import Predictors, evaluate, predict
 from neural_lander.residual.features import features_named, to_heading
-from neural_lander.residual.network import Fitted, TrainingData, train_network
-from neural_lander.residual.options import TrainingOptions
+from neural_lander.residual.fit import train_to_fit
+from neural_lander.residual.network import Fitted, TrainingData
+from neural_lander.residual.options import DEFAULT_EPOCHS, TrainingOptions
 from neural_lander.residual.resample import SAMPLE_PERIOD
 from neural_lander.residual.samples import ResidualSamples, residual_samples
+from neural_lander.residual.shortfall import Shortfall
 from neural_lander.residual.slope import BLOCK, SlopeEvidence, identify_thrust_slope
 from neural_lander.residual.steepness import steepest_slope
 from neural_lander.residual.trim import bias_known, flight_biases, flight_trim, trim_height
@@ -59,8 +61,10 @@ class TrainingResult:
     domain: Domain
     """Where the flights were, and from where on the network is faded out."""
     fade: FadeCalibration
+    shortfall: Shortfall
+    """Where the network that is delivered misses most of what its own flights show in the mean."""
     optimisation_s: float
-    """Of the network that is delivered."""
+    """Of that network."""
     training_samples: int
 
 
@@ -132,6 +136,7 @@ def train_residual(
     fitted, predictors, slope = fit_predictors(
         flights, everything, vehicle, options, lambda f: progress("final fit", f)
     )
+    warn_of_shortfall(fitted, options)
     progress("domain", 0.0)
     domain, fade = fit_fading_domain(flights, everything, vehicle, options)
     progress("domain", 1.0)
@@ -150,6 +155,7 @@ def train_residual(
         slope=slope,
         domain=domain,
         fade=fade,
+        shortfall=fitted.shortfall,
         optimisation_s=fitted.optimisation_s,
         training_samples=usable,
     )
@@ -162,7 +168,7 @@ def fit_fading_domain(
 
     The fade-out is calibrated on networks with these options that are trained on less.
     """
-    quick = replace(options, epochs=min(options.epochs, CALIBRATION_EPOCHS))
+    quick = replace(options, epochs=min(options.epochs or DEFAULT_EPOCHS, CALIBRATION_EPOCHS))
     usable = [f.usable & m for f, m in zip(flights, chosen, strict=True)]
 
     def fit(inner: Sequence[np.ndarray]) -> Callable[[ResidualSamples], np.ndarray]:
@@ -215,11 +221,23 @@ def fit_predictors(
     if features.heading_frame:
         cosine, sine = gather(lambda f: np.stack(f.heading, axis=-1)).T
         data = replace(data, label=np.stack(to_heading(list(label.T), cosine, sine), axis=-1))
-    steepest = steepest_slope(gather(lambda f: f.height), label[:, 2])
-    options = options.with_evidence(slope.identified, steepest, vehicle)
-    fitted = train_network(data, features, vehicle, options, progress)
+    height = gather(lambda f: f.height)
+    bounded = options.with_evidence(slope.identified, steepest_slope(height, label[:, 2]), vehicle)
+    fitted = train_to_fit(data, height, features, vehicle, bounded, options.gamma is None, progress)
     law = fit_cheeseman_bennett(vehicle, gather(lambda f: f.centre_height), rotor_thrust.sum(-1), label[:, 2])
     return fitted, Predictors(fitted.network, law, label.mean(axis=0)), slope
+
+
+def warn_of_shortfall(fitted: Fitted, asked: TrainingOptions) -> None:
+    """Say where the network misses what its own flights show, though it was trained for as long as we would."""
+    if fitted.shortfall.matters and asked.epochs is None:
+        warnings.warn(
+            f"in the mean the network misses f_a,z of its own flights by {fitted.shortfall}; it had "
+            f"{fitted.options.epochs} epochs under gamma = {fitted.options.gamma:.3g}, its hidden layers are "
+            f"{', '.join(map(str, fitted.options.hidden))}: more of one of these may help",
+            NeuralLanderWarning,
+            stacklevel=3,
+        )
 
 
 def _split(flights: Sequence[ResidualSamples], options: TrainingOptions) -> _Split:

@@ -41,6 +41,7 @@ from neural_lander.residual.training import (
     dataset_entry,
     fit_fading_domain,
     fit_predictors,
+    warn_of_shortfall,
 )
 from neural_lander.residual.trim import trim_height, trim_reference
 
@@ -202,6 +203,7 @@ def refit(
         samples = [f.samples for f in flights]
         fitting = [np.full(len(f.samples), role(f.entry) == TRAIN) for f in flights]
     fitted, after, slope = fit_predictors(samples, fitting, vehicle, options, lambda done: progress("fit", done))
+    warn_of_shortfall(fitted, options)
     progress("domain", 0.0)
     domain, fade = fit_fading_domain(samples, fitting, vehicle, options)
     progress("domain", 1.0)
@@ -242,6 +244,7 @@ def refit(
         slope=slope,
         domain=domain,
         fade=fade,
+        shortfall=fitted.shortfall,
         optimisation_s=fitted.optimisation_s,
         training_samples=sum(int((s.usable & m).sum()) for s, m in zip(samples, fitting, strict=True)),
     )
