@@ -84,6 +84,16 @@ def quaternion_conjugate(q: Array) -> Array:
     return q * constant(np.array([1.0, -1.0, -1.0, -1.0]), q)
 
 
+def quaternion_from_euler(roll: Array, pitch: Array, yaw: Array) -> Array:
+    """Quaternion of Euler angles in rad, ``(...) -> (..., 4)``.
+
+    Turned by yaw about z, then by pitch about the new y, then by roll about the new x, as autopilots have them.
+    """
+    turns = (constant(axis, yaw) * angle[..., None] for axis, angle in zip(np.eye(3), (roll, pitch, yaw), strict=True))
+    about_x, about_y, about_z = (quaternion_exp(turn) for turn in turns)
+    return quaternion_multiply(quaternion_multiply(about_z, about_y), about_x)
+
+
 def quaternion_exp(rotation_vector: Array) -> Array:
     """Unit quaternion of a rotation vector in rad, ``(..., 3) -> (..., 4)``, exact at zero too."""
     xp = namespace(rotation_vector)

@@ -163,6 +163,7 @@ def test_a_shard_has_the_rows_of_the_same_seeds_in_a_larger_one() -> None:
         assert a == pytest.approx(b, abs=1e-10)
 
 
+@pytest.mark.slow
 def test_who_knows_the_truth_is_down_for_good_when_the_reference_is() -> None:
     """One hop of a fraction of a millimetre began the contact anew, 0.08 s later in the median."""
     (rows,) = fly_batch([task("oracle-trim", range(16))], "land-1d")

@@ -170,7 +170,7 @@ def test_ned_and_frd_become_z_up_and_x_forward(tmp_path: Path) -> None:
         ({"columns": {"t": {"column": "t", "offset": "1"}}}, "offset = '1'"),
         ({"columns": {"position": ["x", "x", "z"]}}, "position names the column 'x' twice"),
         ({"columns": {"t": "t", "world": "NED"}}, "'world' belongs above"),
-        ({"columns": {"t": "t", "roll": "r"}}, "attitude is a quaternion; of Euler angles SciPy makes one"),
+        ({"columns": {"t": "t", "roll": "r"}}, "angles are named together, euler = { columns"),
         ({"columns": {"t": {"column": "t", "scale": 0}}}, "scale = 0"),
         ({"columns": {"rotor_command": ["a", "b", "c", "d"]}}, "unit '' does not fit rotor_command"),
     ],
@@ -279,6 +279,95 @@ def test_a_table_that_is_mostly_holes_is_refused_with_its_first(tmp_path: Path) 
     )
     with pytest.raises(UserError, match=re.escape(message + " most 20 % are left out")):
         read(tmp_path, header, rows)
+
+
+def merged(period: dict[str, int], n: int = 400) -> tuple[str, list[list[str]], FlightLog]:
+    """A table at 200 Hz whose fields have a cell every so many records only, as merged sources do; and the truth."""
+    t = 0.005 * np.arange(n)
+    position = np.stack([np.sin(t), np.cos(2 * t), 1 + 0.2 * t], axis=-1)
+    velocity = np.stack([np.cos(t), -2 * np.sin(2 * t), 0.2 + 0 * t], axis=-1)
+    attitude = Rotation.from_rotvec(np.stack([0.1 * np.sin(3 * t), 0 * t, 0.5 * t], axis=-1)).as_quat()
+    log = FlightLog.from_arrays(t, position, velocity, np.roll(attitude, 1, axis=1))
+    cells = {"t": t[:, None], "position": log.position, "velocity": log.velocity, "attitude": log.attitude}
+    rows = [
+        [repr(float(x)) if k % period.get(field, 1) == 0 else "" for field, values in cells.items() for x in values[k]]
+        for k in range(n)
+    ]
+    return HEADER, rows, log
+
+
+@pytest.mark.parametrize("rate", [40.0, 50.0, 90.0, 100.0, 240.0])
+def test_a_velocity_that_is_differentiated_is_not_late(rate: float) -> None:
+    """Of a constant acceleration it is exact; a window of an even number of records shifted it by half a period."""
+    t = np.arange(200) / rate
+    position = np.stack([t, t**2, 3 * t - 2 * t**2], axis=-1)
+    velocity = np.stack([0 * t + 1, 2 * t, 3 - 4 * t], axis=-1)
+    np.testing.assert_allclose(differentiated(t, position)[20:-20], velocity[20:-20], atol=1e-9)
+
+
+def test_sources_at_their_own_rates_are_joined_at_the_fastest(tmp_path: Path) -> None:
+    """As PlotJuggler and an outer join of data frames write them: empty where a source has no record."""
+    header, rows, truth = merged({"position": 4, "velocity": 4, "attitude": 2})
+    log = read(tmp_path, header, rows)
+    assert np.median(np.diff(log.t)) == pytest.approx(0.01)
+    assert log.metadata["source_rates_Hz"] == {"position": 50.0, "velocity": 50.0, "attitude": 100.0}
+    at = np.rint(log.t / 0.005).astype(int)
+    assert at[-1] > 380
+    np.testing.assert_allclose(log.position, truth.position[at], atol=2e-4)
+    np.testing.assert_allclose(log.velocity, truth.velocity[at], atol=4e-4)
+    np.testing.assert_allclose(log.attitude, truth.attitude[at], atol=1e-4)
+
+
+def test_of_joined_sources_a_damaged_record_is_left_out_and_velocity_made_where_position_was_measured(
+    tmp_path: Path,
+) -> None:
+    header, rows, truth = merged({"position": 4, "attitude": 2})
+    rows[8][1], rows[10][7] = "oops", "nan"
+    header = ",".join(name for name in header.split(",") if not name.startswith("velocity"))
+    log = read(tmp_path, header, [[*row[:4], *row[7:]] for row in rows])
+    bad = "2 of 400 records are left out; the first: column 'position_x', line 10: 'oops'"
+    assert any(bad in warning for warning in log.warnings)
+    assert log.metadata["velocity_from"]
+    at = np.rint(log.t / 0.005).astype(int)
+    np.testing.assert_allclose(log.velocity[20:-20], truth.velocity[at][20:-20], atol=0.02)
+
+
+def test_a_source_with_two_records_only_is_no_source(tmp_path: Path) -> None:
+    header, rows, _ = merged({"position": 400})
+    with pytest.raises(UserError, match="position"):
+        read(tmp_path, header, rows)
+
+
+@pytest.mark.parametrize("world", ["ENU", "NED"])
+def test_euler_angles_give_the_attitude_that_their_quaternion_gives(tmp_path: Path, world: str) -> None:
+    rng = np.random.default_rng(3)
+    angles = rng.uniform([-170, -80, -170], [170, 80, 170], (50, 3))  # roll, pitch, yaw in degrees
+    turned = Rotation.from_euler("ZYX", angles[:, ::-1], degrees=True)
+    lines = [
+        ",".join(map(repr, [0.01 * k, *position, *position, *a, *q]))
+        for k, (position, a, q) in enumerate(
+            zip(rng.standard_normal((50, 3)).tolist(), angles.tolist(), turned.as_quat().tolist(), strict=True)
+        )
+    ]
+    path = write(tmp_path, "s,x,y,z,vx,vy,vz,r,p,h,qx,qy,qz,qw", *lines)
+    columns = {"t": "s", "position": ["x", "y", "z"], "velocity": ["vx", "vy", "vz"]}
+    euler = {"columns": ["r", "p", "h"], "unit": "deg"}
+    parts = {
+        "euler_roll": {"column": "r", "unit": "deg"},
+        "euler_pitch": {"column": "p", "unit": "deg"},
+        "euler_yaw": {"column": "h", "unit": "deg"},
+    }
+    quaternion = {"world": world, "quaternion": "xyzw", "columns": {**columns, "attitude": ["qx", "qy", "qz", "qw"]}}
+    expected = read_csv(path, ColumnMap.from_table(quaternion)).attitude
+    for angles_of in ({"euler": euler}, parts):
+        log = read_csv(path, ColumnMap.from_table({"world": world, "columns": {**columns, **angles_of}}))
+        np.testing.assert_allclose(log.attitude, expected, atol=1e-12)
+    both = {"columns": {**columns, "attitude": ["qw", "qx", "qy", "qz"], "euler": euler}}
+    with pytest.raises(UserError, match="as quaternion and as Euler angles"):
+        read_csv(path, ColumnMap.from_table(both))
+    del parts["euler_yaw"]
+    with pytest.raises(UserError, match="euler_yaw"):
+        read_csv(path, ColumnMap.from_table({"columns": {**columns, **parts}}))
 
 
 def test_a_quaternion_of_zeros_is_left_out(tmp_path: Path) -> None:

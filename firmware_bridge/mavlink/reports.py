@@ -28,7 +28,7 @@ from firmware_bridge.link import (
 from firmware_bridge.mavlink.framing import ESC_STATUS
 from neural_lander.errors import UserError
 from neural_lander.frames import swap_attitude, swap_body, swap_world
-from neural_lander.rotation import normalise, quaternion_exp, quaternion_multiply
+from neural_lander.rotation import normalise, quaternion_from_euler
 from neural_lander.rotor_order import AUTOPILOT_X, motors_by_quadrant
 from neural_lander.units import RPM, STANDARD_GRAVITY
 from neural_lander.vehicle import Vehicle
@@ -130,10 +130,8 @@ class ReportReader:
         """Roll, pitch and yaw, where no quaternion comes."""
         if self.has_quaternion:
             return ()
-        roll, pitch, yaw = (
-            quaternion_exp(a * e) for a, e in zip(_vector(m.roll, m.pitch, m.yaw), np.eye(3), strict=True)
-        )
-        return self._attitude_report(m, quaternion_multiply(quaternion_multiply(yaw, pitch), roll), received)
+        q = np.asarray(quaternion_from_euler(*_vector(m.roll, m.pitch, m.yaw)))
+        return self._attitude_report(m, q, received)
 
     def _attitude_report(self, m: Any, q: np.ndarray, received: float) -> Sequence[Report]:
         """A quaternion that is none (PX4 sends zeros before it knows) becomes NaN, which the supervisor sees."""

@@ -20,7 +20,7 @@ from neural_lander.flightlog.log import FlightLog
 from neural_lander.flightlog.rotor_source import choose_rotors
 from neural_lander.flightlog.streams import Stream, join, position_steps, remove_steps, to_world
 from neural_lander.frames import swap_attitude, swap_body, swap_world
-from neural_lander.rotation import quaternion_exp, quaternion_multiply
+from neural_lander.rotation import quaternion_from_euler
 from neural_lander.rotor_order import AUTOPILOT_X, QUADRANTS_KEY, as_json
 
 WANTED = frozenset(
@@ -179,10 +179,7 @@ def _attitude(records: Records, ekf: str, core: float, source: str) -> dict[str,
     if not records.has("ATT", "TimeUS", "Roll", "Pitch", "Yaw"):
         raise UserError(f"{source}: no attitude ({ekf[0]}KQ or ATT) is readable in it")
     angles = np.radians(records.columns("ATT", ("Roll", "Pitch", "Yaw")))
-    about = np.eye(3)
-    roll, pitch, yaw = (np.asarray(quaternion_exp(angles[:, k, None] * about[k])) for k in range(3))
-    q = quaternion_multiply(quaternion_multiply(yaw, pitch), roll)
-    return {"attitude": Stream(records.time("ATT"), np.asarray(swap_attitude(q)))}
+    return {"attitude": Stream(records.time("ATT"), np.asarray(swap_attitude(quaternion_from_euler(*angles.T))))}
 
 
 def _inertial(records: Records, ekf: str, core: float) -> dict[str, Stream]:

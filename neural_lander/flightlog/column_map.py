@@ -14,11 +14,18 @@ A map is a TOML or JSON file::
     rotor_command = { columns = ["m1", "m2", "m3", "m4"], unit = "pwm", scale = 1.52587890625e-5 }
     # pulses of 1000 to 2000 us: rotor_command = { columns = [...], unit = "pwm", offset = -1000, scale = 1e-3 }
     height = { column = "sonar_down", unit = "cm", scale = -1 }
+    # instead of attitude: euler = { columns = ["roll", "pitch", "yaw"], unit = "deg" }
     specific_force_x = "ax"                                  # components one by one work as well
 
 Rotors are to stand in the order of the vehicle's profile.
 
 ``offset`` is added to the column's number, ``scale`` multiplies the sum, then its unit applies.
+
+``euler``: turned by yaw about z, then by pitch about the new y, then by roll about the new x, in the frames of
+``world``. So pitch counts nose up under ``NED`` and nose down under ``ENU``; a log that has it the other way round
+needs ``euler_pitch = { column = "pitch", unit = "deg", scale = -1 }`` and the others one by one, too.
+
+A cell may be empty where a source is slower than the table: see :func:`~neural_lander.flightlog.csv_columns.read_csv`.
 
 ``ENU``: world z up, body x forward, y left, z up. ``NED``: world x north, y east, z down and body x forward, y right, z
 down, both converted.
@@ -36,7 +43,7 @@ from typing import Any
 
 from neural_lander.errors import UserError
 from neural_lander.flightlog.log import COLUMNS
-from neural_lander.flightlog.units import si_unit
+from neural_lander.flightlog.units import UNITS, si_unit
 
 WORLDS = ("ENU", "NED")
 QUATERNION_ORDERS = ("wxyz", "xyzw")
@@ -45,13 +52,21 @@ KEYS = ("world", "quaternion", "decimal", "columns")
 ENTRY_KEYS = ("column", "columns", "unit", "offset", "scale")
 
 
+EULER = "euler"
+FIELDS: Mapping[str, tuple[tuple[str, ...], str, str]] = {
+    **COLUMNS,
+    EULER: (("roll", "pitch", "yaw"), UNITS[EULER], "body to world"),
+}
+"""What a map may name: the fields of a log, and angles that give one of them."""
+
+
 def component_names(field: str) -> tuple[str, ...]:
     """Column names of a field as :meth:`FlightLog.to_dataframe` has them."""
-    components = COLUMNS[field][0]
+    components = FIELDS[field][0]
     return tuple(f"{field}_{c}" for c in components) if components else (field,)
 
 
-FIELD_OF: Mapping[str, str] = {name: field for field in COLUMNS for name in component_names(field)}
+FIELD_OF: Mapping[str, str] = {name: field for field in FIELDS for name in component_names(field)}
 """Component name -> field."""
 
 
@@ -122,7 +137,7 @@ def _choice(table: Mapping[str, Any], key: str, allowed: tuple[str, ...], where:
 def _entry(key: str, entry: Any, order: str, where: str) -> dict[str, Column]:
     """Columns that one line of the map names: of a component, or of all components of a field."""
     field = FIELD_OF.get(key, key)
-    if field not in COLUMNS:
+    if field not in FIELDS:
         raise UserError(f"{where}: unknown component '{key}'{_hint(key)}; known: {', '.join(FIELD_OF)}")
     table = entry if isinstance(entry, Mapping) else {"column" if isinstance(entry, str) else "columns": entry}
     unknown = sorted(set(table) - set(ENTRY_KEYS))
@@ -143,7 +158,7 @@ def _entry(key: str, entry: Any, order: str, where: str) -> dict[str, Column]:
     offset = table.get("offset", 0.0)
     if isinstance(offset, bool) or not isinstance(offset, (int, float)) or not abs(offset) < float("inf"):
         raise UserError(f"{where}: {key} has offset = {offset!r}, expected a number")
-    default = "" if field == "rotor_command" else COLUMNS[field][1]
+    default = "" if field == "rotor_command" else FIELDS[field][1]
     unit, factor = si_unit(field, str(table.get("unit", default)), f"{where}, {key}")
     columns = zip(targets, names, strict=True)
     return {target: Column(name, factor * float(scale), unit, float(offset)) for target, name in columns}
@@ -153,9 +168,6 @@ def _hint(key: str) -> str:
     """What is often meant by a name that is none."""
     if key in KEYS:
         return f": '{key}' belongs above [columns]"
-    if key in ("roll", "pitch", "yaw", "euler", "rpy"):
-        return (
-            ": attitude is a quaternion; of Euler angles SciPy makes one by "
-            "Rotation.from_euler('ZYX', [yaw, pitch, roll], degrees=True).as_quat(scalar_first=True)"
-        )
+    if key in ("roll", "pitch", "yaw", "rpy"):
+        return ': angles are named together, euler = { columns = ["roll", "pitch", "yaw"], unit = "deg" }'
     return ""

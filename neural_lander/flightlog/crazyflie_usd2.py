@@ -20,7 +20,7 @@ from neural_lander.flightlog.packed import as_float
 from neural_lander.flightlog.rotor_source import COMMAND, SPEED, choose_rotors
 from neural_lander.flightlog.streams import Stream, join, to_world
 from neural_lander.flightlog.usd_events import TIME, Events, looks_like_events, read_events
-from neural_lander.rotation import quaternion_exp, quaternion_multiply
+from neural_lander.rotation import quaternion_from_euler
 from neural_lander.rotor_order import CRAZYFLIE, QUADRANTS_KEY, as_json
 from neural_lander.units import DEGREE, RPM
 from neural_lander.vehicle import GRAVITY
@@ -154,9 +154,8 @@ def _attitude(events: Events) -> Stream | None:
         if COMPRESSED in names and records.dtype[COMPRESSED] == np.dtype("<u4"):
             return Stream(t, decompress_quaternions(records[COMPRESSED]))
         if set(EULER) <= set(names):
-            roll, pitch, yaw = (np.radians(as_float(records[v]))[:, None] for v in EULER)
-            about = [np.asarray(quaternion_exp(a * e)) for a, e in zip((roll, -pitch, yaw), np.eye(3), strict=True)]
-            return Stream(t, np.asarray(quaternion_multiply(quaternion_multiply(about[2], about[1]), about[0])))
+            roll, pitch, yaw = (np.radians(as_float(records[v])) for v in EULER)
+            return Stream(t, np.asarray(quaternion_from_euler(roll, -pitch, yaw)))
     return None
 
 

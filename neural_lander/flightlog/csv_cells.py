@@ -45,9 +45,18 @@ def with_decimal_points(body: Sequence[str], delimiter: str, source: str) -> lis
 
 
 def read_numbers(
-    body: list[str], first: int, delimiter: str, indices: Sequence[int], names: Sequence[str], source: str
+    body: list[str],
+    first: int,
+    delimiter: str,
+    indices: Sequence[int],
+    names: Sequence[str],
+    fields: Sequence[str],
+    source: str,
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """The wanted columns of the records that have a number in each, ``(N, k)``, and what is said of the others.
+
+    Where that leaves too few, since fields have empty cells, all of their components together: of the records in which
+    each field is whole or empty, with NaN for what is empty.
 
     Parameters
     ----------
@@ -55,8 +64,8 @@ def read_numbers(
         Lines of records. A last one without its end that does not parse is left out.
     first
         Number of the first of these lines.
-    indices, names
-        Of the columns.
+    indices, names, fields
+        Of the columns; the field ``t`` is never empty.
 
     Raises
     ------
@@ -82,6 +91,12 @@ def read_numbers(
     counted = f"{left_out} of {of} records hold no number in {where}"
     fault = _first_fault(body, first, delimiter, indices, names)
     if left_out > MOST_LEFT_OUT * of:
+        whole_or_empty = _whole_or_empty(numbers, body, delimiter, indices, fields)
+        bad = int((~whole_or_empty).sum())
+        if bad <= MOST_LEFT_OUT * of and np.isfinite(numbers[whole_or_empty]).any(axis=0).all():
+            fault = _first_fault(body, first, delimiter, indices, names, but_empty=True)
+            bad_words = (f"{source}: {bad} of {of} records are left out; the first: {fault}",) if bad else ()
+            return numbers[whole_or_empty], (*said, *bad_words)
         raise UserError(f"{source}: {fault}; {counted}, and at most {100 * MOST_LEFT_OUT:g} % are left out")
     return numbers[sound], (*said, f"{source}: {counted}: left out; the first: {fault}")
 
@@ -126,6 +141,20 @@ def _all_numbers(body: list[str], delimiter: str, indices: Sequence[int]) -> np.
         return np.array([_row(line, delimiter, indices) for line in body if line.strip()])
 
 
+def _whole_or_empty(
+    numbers: np.ndarray, body: list[str], delimiter: str, indices: Sequence[int], fields: Sequence[str]
+) -> np.ndarray:
+    """In which records each field has a number in every cell or none in any, and time is there."""
+    rows = [next(csv.reader([line], delimiter=delimiter)) for line in body if line.strip()]
+    empty = np.array([[k < len(cells) and not cells[k].strip() for k in indices] for cells in rows])
+    there, good = np.isfinite(numbers), np.ones(len(numbers), dtype=bool)
+    for field in dict.fromkeys(fields):
+        mine = [k for k, name in enumerate(fields) if name == field]
+        whole = there[:, mine].all(axis=1)
+        good &= whole if field == "t" else whole | empty[:, mine].all(axis=1)
+    return good
+
+
 def _row(line: str, delimiter: str, indices: Sequence[int]) -> list[float]:
     cells = next(csv.reader([line], delimiter=delimiter))
     return [_number(cells[k]) if k < len(cells) else np.nan for k in indices]
@@ -138,8 +167,15 @@ def _number(cell: str) -> float:
         return np.nan
 
 
-def _first_fault(body: list[str], first: int, delimiter: str, indices: Sequence[int], names: Sequence[str]) -> str:
-    """The first cell that is no finite number, in words."""
+def _first_fault(
+    body: list[str],
+    first: int,
+    delimiter: str,
+    indices: Sequence[int],
+    names: Sequence[str],
+    but_empty: bool = False,
+) -> str:
+    """The first cell that is no finite number, in words; ``but_empty`` passes over empty ones."""
     for number, line in enumerate(body, start=first):
         if not line.strip():
             continue
@@ -148,10 +184,10 @@ def _first_fault(body: list[str], first: int, delimiter: str, indices: Sequence[
             if index >= len(cells):
                 return f"line {number} has {len(cells)} cells, and column '{name}' is cell {index + 1}"
             cell = cells[index]
-            if np.isfinite(_number(cell)):
+            if np.isfinite(_number(cell)) or (but_empty and not cell.strip()):
                 continue
             where = f"column '{name}', line {number}: '{cell}'"
             if _DECIMAL_COMMA.fullmatch(cell):
                 return f'{where} is not a number; decimal = "," in a column map reads it'
             return f"{where} is not finite" if re.search("nan|inf", cell, re.I) else f"{where} is not a number"
-    return "a record holds no number"
+    return "a field with some of its cells empty" if but_empty else "a record holds no number"

@@ -11,11 +11,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from neural_lander.errors import UserError
-from neural_lander.flightlog.column_map import FIELD_OF, Column, ColumnMap, component_names
+from neural_lander.flightlog.column_map import EULER, FIELD_OF, FIELDS, Column, ColumnMap, component_names
 from neural_lander.flightlog.csv_cells import (
     DELIMITERS,
     MOST_LEFT_OUT,
@@ -29,8 +30,10 @@ from neural_lander.flightlog.files import PART, Progress, replacing, unseen
 from neural_lander.flightlog.fitness import LEAST_RATE
 from neural_lander.flightlog.gaps import gap_words
 from neural_lander.flightlog.log import COLUMNS, FlightLog
+from neural_lander.flightlog.streams import Stream, join
 from neural_lander.flightlog.units import si_unit
 from neural_lander.frames import swap_attitude, swap_body, swap_world
+from neural_lander.rotation import quaternion_from_euler
 
 NEEDED = ("t", "position", "attitude")
 LEAST_NORM = 0.5  # of a quaternion
@@ -65,6 +68,8 @@ def read_csv(path: str | os.PathLike[str], column_map: ColumnMap | None = None) 
 
     Comments (``#``) before the header are passed over. Records that lack a number or a rotation, and such whose time is
     no later than that of one before, are left out, each kind with one warning that counts them, up to a fifth of all.
+    Where a field's cells are empty in more records than that, it is a source that is slower than the table: each is
+    taken at its own records, and all are joined at those of the fastest (``streams.join``).
     Where velocity is missing it is differentiated from position, and the metadata says so (``velocity_from``).
 
     A last line without its end of line is warned of, and left out where it does not parse; so are records that a
@@ -100,7 +105,7 @@ class CsvTable:
     fields: Mapping[str, np.ndarray]
     rotor_command_unit: str
     warnings: tuple[str, ...]
-    metadata: Mapping[str, str]
+    metadata: Mapping[str, Any]
     """``velocity_from``, where it is not in the table."""
 
 
@@ -124,28 +129,60 @@ def read_table(path: str | os.PathLike[str], column_map: ColumnMap | None = None
     _require_whole_fields(columns, column_map is None, source)
     wanted = list(columns)
     indices = [_index(columns[name].name, header, source) for name in wanted]
-    numbers, said = read_numbers(body, start + 1, delimiter, indices, [columns[c].name for c in wanted], source)
+    fields = [FIELD_OF[name] for name in wanted]
+    names = [columns[name].name for name in wanted]
+    numbers, said = read_numbers(body, start + 1, delimiter, indices, names, fields, source)
     said += _ragged(body, delimiter, source)
     numbers = (numbers + [columns[name].offset for name in wanted]) * [columns[name].factor for name in wanted]
-    turning, no_rotation = _rotations(numbers[:, [wanted.index(c) for c in component_names("attitude")]], source)
-    numbers = numbers[turning]
-    kept, out_of_order = in_order(numbers[:, wanted.index("t")], source)
-    numbers = numbers[kept]
-    said += (*no_rotation, *out_of_order, *_hole(numbers[:, wanted.index("t")], source))
     components = dict(zip(wanted, numbers.T, strict=True))
-    fields = {
+    found = {
         field: np.stack([components[c] for c in component_names(field)], axis=-1)
-        if COLUMNS[field][0]
+        if FIELDS[field][0]
         else components[field]
-        for field in COLUMNS
-        if component_names(field)[0] in components
+        for field in FIELDS
+        if field in fields
     }
+    if EULER in found:
+        found["attitude"] = np.asarray(quaternion_from_euler(*found.pop(EULER).T))
+    if np.isnan(numbers).any():
+        found, metadata, more = _at_their_own_rates(found, source)
+    else:
+        found, metadata, more = _at_one_rate(found, source)
     if column_map is not None and column_map.world == "NED":
-        fields = {field: _from_ned(field, values) for field, values in fields.items()}
+        found = {field: _from_ned(field, values) for field, values in found.items()}
+    return CsvTable(found, _rotor_command_unit(columns, source), (*said, *more), metadata)
+
+
+Found = tuple[dict[str, np.ndarray], dict[str, Any], tuple[str, ...]]
+"""Fields, metadata, and what is said of them."""
+
+
+def _at_one_rate(fields: Mapping[str, np.ndarray], source: str) -> Found:
+    """Records in order and with a rotation."""
+    turning, no_rotation = _rotations(fields["attitude"], source)
+    fields = {field: values[turning] for field, values in fields.items()}
+    kept, out_of_order = in_order(fields["t"], source)
+    fields = {field: values[kept] for field, values in fields.items()}
     metadata = {}
     if "velocity" not in fields and len(fields["t"]) > 1:
         fields["velocity"], metadata[VELOCITY_FROM] = differentiated(fields["t"], fields["position"]), WORDS
-    return CsvTable(fields, _rotor_command_unit(columns, source), said, metadata)
+    return fields, metadata, (*no_rotation, *out_of_order, *_hole(fields["t"], source))
+
+
+def _at_their_own_rates(fields: Mapping[str, np.ndarray], source: str) -> Found:
+    """Fields whose cells are empty where they have no record, joined at the times of the fastest."""
+    t, metadata = fields["t"], {}
+    streams = {}
+    for field, values in fields.items():
+        there = np.isfinite(values.reshape(len(t), -1)).all(axis=1)
+        if field != "t":
+            streams[field] = Stream(t[there], values[there])
+    if "velocity" not in streams and len(streams["position"].t) > 1:
+        position = streams["position"]
+        streams["velocity"] = Stream(position.t, differentiated(position.t, position.values))
+        metadata[VELOCITY_FROM] = WORDS
+    joined = join(streams, source)
+    return {"t": joined.t, **joined.fields}, {**metadata, **joined.metadata}, joined.warnings
 
 
 def write_csv(log: FlightLog, path: str | os.PathLike[str], progress: Progress = unseen) -> None:
@@ -187,7 +224,7 @@ def _own_columns(header: Sequence[str], source: str) -> dict[str, Column]:
                 raise UserError(
                     f"{source}: column '{heading}' has no unit: write '{heading} [rad/s]' or '{heading} [pwm]'"
                 )
-            unit = COLUMNS[field][1]
+            unit = FIELDS[field][1]
         si, factor = si_unit(field, unit.strip(), f"{source}, column '{heading}'")
         columns[match[1]] = Column(heading, factor, si)
     return columns
@@ -197,11 +234,15 @@ def _require_whole_fields(columns: Mapping[str, Column], own: bool, source: str)
     remedy = "add it to the column map"
     if own:
         remedy = "add it, or give a column map that names the columns (--columns); for --mocap it is --mocap-columns"
-    for field in COLUMNS:
+    angles = any(name in columns for name in component_names(EULER))
+    if angles and any(name in columns for name in component_names("attitude")):
+        raise UserError(f"{source}: attitude is given as quaternion and as Euler angles: leave one out")
+    for field in FIELDS:
         names = component_names(field)
         missing = [name for name in names if name not in columns]
-        if missing and (field in NEEDED or len(missing) < len(names)):
-            raise UserError(f"{source}: the log lacks the needed field '{missing[0]}' ({COLUMNS[field][1]}): {remedy}")
+        needed = field in NEEDED and not (field == "attitude" and angles)
+        if missing and (needed or len(missing) < len(names)):
+            raise UserError(f"{source}: the log lacks the needed field '{missing[0]}' ({FIELDS[field][1]}): {remedy}")
 
 
 def _index(name: str, header: Sequence[str], source: str) -> int:

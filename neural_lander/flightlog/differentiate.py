@@ -20,7 +20,7 @@ def differentiated(t: np.ndarray, position: np.ndarray) -> np.ndarray:
     """
     steps, velocity = np.diff(t), np.gradient(position, t, axis=0)
     period = float(np.median(steps))
-    window = np.ones(max(1, round(SMOOTH / period)))
+    window = np.ones(round(SMOOTH / period) | 1)  # odd: an even one is late by half a record
     cuts = np.flatnonzero(steps > max(HOLE_PERIODS * period, SHORTEST_HOLE)) + 1
     for rows in np.split(np.arange(len(t)), cuts):
         if len(rows) < 2:  # alone between two holes: the slope across them is all there is

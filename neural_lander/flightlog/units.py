@@ -14,6 +14,7 @@ TO_SI: Mapping[str, Mapping[str, float]] = {
     "m/s": {"m/s": 1.0, "cm/s": 1e-2, "mm/s": 1e-3, "ft/s": 0.3048},
     "m/s^2": {"m/s^2": 1.0, "mm/s^2": 1e-3, "g": STANDARD_GRAVITY},
     "rad/s": {"rad/s": 1.0, "mrad/s": 1e-3, "deg/s": DEGREE, "rpm": RPM, "rev/s": 60 * RPM},
+    "rad": {"rad": 1.0, "mrad": 1e-3, "deg": DEGREE},
     "V": {"V": 1.0, "mV": 1e-3},
     "N": {"N": 1.0, "mN": 1e-3},
     "pwm": {"pwm": 1.0},
@@ -21,6 +22,10 @@ TO_SI: Mapping[str, Mapping[str, float]] = {
     "1": {"1": 1.0},
 }
 """SI unit -> unit -> factor. ``pwm`` is the fraction of full scale, ``thrust`` that of the largest."""
+
+
+UNITS: Mapping[str, str] = {**{field: unit for field, (_, unit, _) in COLUMNS.items()}, "euler": "rad"}
+"""SI unit of a field, and of the angles that a table may hold in place of a quaternion."""
 
 
 def si_unit(field: str, unit: str, where: str) -> tuple[str, float]:
@@ -31,7 +36,7 @@ def si_unit(field: str, unit: str, where: str) -> tuple[str, float]:
     UserError
         Where the unit does not fit the field; ``where`` begins the message.
     """
-    candidates = ROTOR_COMMAND_UNITS if field == "rotor_command" else (COLUMNS[field][1],)
+    candidates = ROTOR_COMMAND_UNITS if field == "rotor_command" else (UNITS[field],)
     for candidate in candidates:
         if unit in TO_SI[candidate]:
             return candidate, TO_SI[candidate][unit]
