@@ -12,6 +12,7 @@ from scipy.signal import periodogram
 
 from neural_lander.cli.collect import _render
 from neural_lander.cli.main import main
+from neural_lander.flightlog import read_log
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.rotation import quaternion_to_matrix
 from neural_lander.vehicle import load_vehicle
@@ -100,9 +101,31 @@ def test_an_earlier_collection_is_not_written_over(tmp_path: Path, capsys: pytes
     before = log.read_bytes()
     assert main([*line, "--effect", "sim.aerodynamics:GroundEffect"]) == 2
     said = " ".join(capsys.readouterr().err.split())
-    assert f"{log.name} the first: name another folder or --seed" in said
+    assert f"holds {log.name} of another collection" in said and "name another folder or --seed" in said
     assert log.read_bytes() == before
     assert main([*line, "--seed", "1"]) == 0
+
+
+def test_a_collection_that_was_stopped_goes_on_where_it_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["collect", "--out", str(tmp_path), "--flights", "3", "--duration", "5", "--workers", "1", "--json"]
+    assert main(line) == 0
+    whole = json.loads(capsys.readouterr().out)
+    logs = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    times = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    last = max(logs)
+    (tmp_path / last).unlink()
+    assert main(line) == 0
+    assert json.loads(capsys.readouterr().out)["seconds_per_band"] == whole["seconds_per_band"]
+    assert set(logs) == {path.name for path in tmp_path.iterdir()}
+    kept = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir() if path.name != last}
+    assert kept == {name: time for name, time in times.items() if name != last}
+    again, before = (read_log(path) for path in (tmp_path / last, write(tmp_path / "before", logs[last])))
+    assert np.array_equal(again.position, before.position) and again.metadata["seed"] == before.metadata["seed"]
+
+
+def write(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,13 +17,16 @@ from neural_lander.cli.output import emit, progress
 from neural_lander.cli.plant_options import Effects, Ground
 from neural_lander.cli.results import check_folder
 from neural_lander.errors import NeuralLanderWarning, UserError
-from neural_lander.flightlog import FlightLog, write_mcap
+from neural_lander.flightlog import FlightLog, read_log, write_mcap
 from neural_lander.vehicle import load_vehicle
 from sim.collection import FLIGHT_TIME, FLIGHTS, collect_flight
+from sim.comparison.fingerprint import code_fingerprint, fingerprint
 from sim.comparison.insight import BANDS
 from sim.comparison.study import collection_seed
 from sim.plant import Plant, load_effects
 from sim.terrain import terrain_named
+
+COLLECTION = "collection"  # in a log's metadata: what decides its numbers, so that a stopped collection goes on
 
 
 def collect(
@@ -37,26 +41,26 @@ def collect(
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Fly PD with trim through all heights with thrust dither, and write what an autopilot would have logged."""
+    """Fly PD with trim through all heights with thrust dither, and write what an autopilot would have logged.
+
+    Given again after Ctrl-C, it goes on where it was stopped.
+    """
     plant = Plant(load_vehicle(vehicle), load_effects(effect or []), terrain=terrain_named(terrain)).with_airframe(
         airframe
     )
     check_folder(out)
     paths = [out / f"{plant.vehicle.name}_airframe{airframe}_seed{seed}_{k:02d}.mcap" for k in range(flights)]
-    there = [path.name for path in paths if path.exists()]
-    if there:
-        raise UserError(
-            f"--out {out} holds {len(there)} logs of an earlier collection by these names, {there[0]} the first: name "
-            "another folder or --seed, or remove them"
-        )
-    jobs = (delayed(_fly)(plant, collection_seed(seed, airframe, k), duration) for k in range(flights))
-    logs: list[FlightLog] = []
+    mark = fingerprint([plant, airframe, seed, duration, code_fingerprint()])
+    flown = {path: _flown_before(path, mark) for path in paths if path.exists()}
+    left = [(path, collection_seed(seed, airframe, k)) for k, path in enumerate(paths) if path not in flown]
+    jobs = (delayed(_fly)(plant, flight, duration, mark) for _, flight in left)
     with progress() as bars:
-        task = bars.add_task("flights", total=flights)
-        for path, log in zip(paths, Parallel(n_jobs=workers, return_as="generator")(jobs), strict=True):
+        task = bars.add_task("flights", total=flights, completed=len(flown))
+        for (path, _), log in zip(left, Parallel(n_jobs=workers, return_as="generator")(jobs), strict=True):
             write_mcap(log, path)
-            logs.append(log)
+            flown[path] = log
             bars.advance(task)
+    logs = [flown[path] for path in paths]
     tipped = [path.name for path, log in zip(paths, logs, strict=True) if log.duration < duration - 1.0]
     if tipped:
         what = f"tipped over on its gear; the log ends there: {', '.join(tipped)}"
@@ -64,8 +68,20 @@ def collect(
     emit(_summary(plant, logs, paths, airframe, seed), as_json, lambda: _render(logs, paths))
 
 
-def _fly(plant: Plant, seed: int, duration: float) -> FlightLog:
-    return collect_flight(plant, seed, duration)
+def _fly(plant: Plant, seed: int, duration: float, mark: str) -> FlightLog:
+    log = collect_flight(plant, seed, duration)
+    return replace(log, metadata={**log.metadata, COLLECTION: mark})
+
+
+def _flown_before(path: Path, mark: str) -> FlightLog:
+    """A flight of this very collection, which was stopped before its end; another one is not written over."""
+    log = read_log(path)
+    if log.metadata.get(COLLECTION) != mark:
+        raise UserError(
+            f"--out {path.parent} holds {path.name} of another collection (its plant, duration or code differ): name "
+            "another folder or --seed, or remove it"
+        )
+    return log
 
 
 def _seconds(log: FlightLog) -> list[float]:
