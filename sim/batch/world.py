@@ -6,7 +6,7 @@ attitude), the rotation by its mid-point step. In free flight the two worlds dif
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -83,26 +83,24 @@ class BatchWorld:
 
     def _wrench_maps(self, airframes: Sequence[Airframe]) -> list[list[Any]]:
         """Six rows of four: force in N and moment in N m, body, per u of each rotor; floats where all have the same."""
-        distinct = {id(a): a.wrench_map(self.vehicle) for a in airframes}
-        maps = self.vehicle.thrust_coefficient * np.stack([distinct[id(a)] for a in airframes])  # (N, 4, 6)
-        if len(distinct) == 1:
+        maps = self.vehicle.thrust_coefficient * _of_each(airframes, lambda a: a.wrench_map(self.vehicle))
+        if len(maps) == 1:
             return maps[0].T.tolist()
         return [[self._array(maps[:, i, j]) for i in range(4)] for j in range(6)]
 
     def _motors(self, airframes: Sequence[Airframe]) -> list[Any]:
         """Share of a step that each rotor's u makes in dt; floats where all airframes have the same."""
-        distinct = {id(a): a.motor_time_constants(self.vehicle) for a in airframes}
-        shares = [np.broadcast_to(share_after(self.dt, distinct[id(a)]), 4) for a in airframes]
-        return shares[0].tolist() if len(distinct) == 1 else [self._array(column) for column in np.transpose(shares)]
+        shares = _of_each(
+            airframes, lambda a: np.broadcast_to(share_after(self.dt, a.motor_time_constants(self.vehicle)), 4)
+        )
+        return shares[0].tolist() if len(shares) == 1 else [self._array(column) for column in shares.T]
 
     def _offsets(self, airframes: Sequence[Airframe]) -> Vector | None:
         """Of the centre of mass in m, body; floats where all have the same, None where none has any."""
-        distinct = {id(a): a.centre_of_mass for a in airframes}
-        if not any(np.any(centre) for centre in distinct.values()):
+        centres = _of_each(airframes, lambda a: np.asarray(a.centre_of_mass))
+        if not np.any(centres):
             return None
-        if len(distinct) == 1:
-            return airframes[0].offset
-        return [self._array(c) for c in np.stack([distinct[id(a)] for a in airframes]).T]
+        return airframes[0].offset if len(centres) == 1 else [self._array(c) for c in centres.T]
 
     def _array(self, values: Any) -> torch.Tensor:
         return torch.as_tensor(np.ascontiguousarray(values), dtype=self.like.dtype, device=self.like.device)
@@ -230,3 +228,11 @@ class BatchWorld:
         v = [a.index_put((pick,), a[pick] + b) for a, b in zip(v, some.velocity, strict=True)]
         w = [a.index_put((pick,), a[pick] + b) for a, b in zip(w, some.rates, strict=True)]
         return v, w
+
+
+def _of_each(airframes: Sequence[Airframe], of: Callable[[Airframe], np.ndarray]) -> np.ndarray:
+    """Something of every airframe, stacked; computed once for each that differs, and one row where all are the same."""
+    distinct = {id(a): a for a in airframes}
+    rows = np.stack([of(a) for a in distinct.values()])
+    which = {key: k for k, key in enumerate(distinct)}
+    return rows if len(rows) == 1 else rows[[which[id(a)] for a in airframes]]
