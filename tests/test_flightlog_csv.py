@@ -281,6 +281,40 @@ def test_a_table_that_is_mostly_holes_is_refused_with_its_first(tmp_path: Path) 
         read(tmp_path, header, rows)
 
 
+@pytest.mark.parametrize("zone", ["", "Z", "+02:00"])
+@pytest.mark.parametrize("between", ["T", " "])
+def test_times_by_the_calendar_become_seconds(tmp_path: Path, zone: str, between: str) -> None:
+    header, rows = table()
+    expected = read(tmp_path, header, rows)
+    for k, row in enumerate(rows):
+        row[0] = f"2026-03-01{between}23:59:59.{500_000 + 10_000 * k % 500_000:06d}{zone}"
+        if k >= 50:
+            row[0] = f"2026-03-02{between}00:00:00.{10_000 * (k - 50):06d}{zone}"
+    log = read(tmp_path, header, rows)
+    np.testing.assert_allclose(log.t, expected.t, atol=1e-9)
+    np.testing.assert_array_equal(log.position, expected.position)
+    rows[30][0] = "no time"
+    assert len(read(tmp_path, header, rows).t) == len(rows) - 1
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_table_is_text_in_whatever_windows_writes(tmp_path: Path, encoding: str, end: str) -> None:
+    header, rows = table()
+    expected = read(tmp_path, header, rows)
+    path = tmp_path / "log.csv"
+    path.write_bytes((end.join([header, *(",".join(row) for row in rows)]) + end).encode(encoding))
+    assert_same_numbers(read_log(path), expected)
+
+
+def test_half_a_character_of_utf_16_is_named(tmp_path: Path) -> None:
+    header, rows = table()
+    path = tmp_path / "log.csv"
+    path.write_bytes("\n".join([header, *(",".join(row) for row in rows)]).encode("utf-16")[:-1])
+    with pytest.raises(UserError, match="is no text in UTF-16"):
+        read_csv(path)
+
+
 def merged(period: dict[str, int], n: int = 400) -> tuple[str, list[list[str]], FlightLog]:
     """A table at 200 Hz whose fields have a cell every so many records only, as merged sources do; and the truth."""
     t = 0.005 * np.arange(n)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Sequence
+from datetime import datetime
 
 import numpy as np
 
@@ -16,6 +17,31 @@ MOST_LEFT_OUT = 0.2  # of the records: where more are bad it is another table; a
 LONGEST_STEP_BACK = 1.0  # s: reordered on the way; beyond it the clock was set, and the rest is another log; a guess
 COMMENT = "#"
 _DECIMAL_COMMA = re.compile(r"\s*-?\d+,\d+([eE][-+]?\d+)?\s*")
+
+
+UTF_16 = "utf-16"
+
+
+def encoding_of(content: bytes) -> str:
+    """UTF-8, or UTF-16 by its mark, as Windows' shell writes what is redirected into a file."""
+    return UTF_16 if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+
+
+def lines_of(content: bytes, source: str) -> list[str]:
+    """The text's lines, whatever ends them.
+
+    Raises
+    ------
+    UserError
+        Where it is no text, with the first byte that is none.
+    """
+    encoding = encoding_of(content)
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as error:
+        name = "UTF-16" if encoding == UTF_16 else "UTF-8"
+        raise UserError(f"{source} is no text in {name}: byte {error.start} is {content[error.start]:#04x}") from error
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
 def find_header(lines: Sequence[str]) -> tuple[str, int]:
@@ -42,6 +68,32 @@ def with_decimal_points(body: Sequence[str], delimiter: str, source: str) -> lis
     if delimiter == ",":
         raise UserError(f'{source}: decimal = "," needs columns that are separated by semicolon or tab')
     return [line.replace(",", ".") for line in body]
+
+
+def with_seconds(body: list[str], delimiter: str, index: int) -> list[str]:
+    """Lines whose times by the calendar (ISO 8601) have become seconds since the first; others as they are."""
+
+    def cells(line: str) -> list[str]:
+        return next(csv.reader([line], delimiter=delimiter), [])
+
+    top = cells(next((line for line in body if line.strip()), ""))
+    first = _calendar(top[index]) if len(top) > index else None
+    if first is None:
+        return body
+    rows = []
+    for row in map(cells, body):
+        at = _calendar(row[index]) if len(row) > index else None
+        if at is not None and (at.tzinfo is None) == (first.tzinfo is None):
+            row[index] = repr((at - first).total_seconds())
+        rows.append(delimiter.join(f'"{cell}"' if delimiter in cell else cell for cell in row))
+    return rows
+
+
+def _calendar(cell: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(cell.strip()) if not cell.strip().isdecimal() else None
+    except ValueError:
+        return None
 
 
 def read_numbers(

@@ -20,10 +20,13 @@ from neural_lander.flightlog.column_map import EULER, FIELD_OF, FIELDS, Column, 
 from neural_lander.flightlog.csv_cells import (
     DELIMITERS,
     MOST_LEFT_OUT,
+    encoding_of,
     find_header,
     in_order,
+    lines_of,
     read_numbers,
     with_decimal_points,
+    with_seconds,
 )
 from neural_lander.flightlog.differentiate import VELOCITY_FROM, WORDS, differentiated
 from neural_lander.flightlog.files import PART, Progress, replacing, unseen
@@ -49,12 +52,13 @@ class Csv:
 
     def recognises(self, head: bytes) -> bool:
         """A first line of text, but for comments, with at least one delimiter, and nothing that is no text."""
+        encoding = encoding_of(head)
         try:
-            text = head.decode("utf-8-sig")
+            text = head.decode(encoding)
         except UnicodeDecodeError as error:
             if error.start < len(head) - 3:  # only a character that the head cuts is allowed
                 return False
-            text = head[: error.start].decode("utf-8-sig")
+            text = head[: error.start].decode(encoding)
         first, _ = find_header(text.split("\n"))
         return any(d in first for d in DELIMITERS) and all(c.isprintable() or c in "\t\r\n" for c in text)
 
@@ -112,13 +116,7 @@ class CsvTable:
 def read_table(path: str | os.PathLike[str], column_map: ColumnMap | None = None) -> CsvTable:
     """As :func:`read_csv`, without the limits of a flight log."""
     source = str(path)
-    try:
-        text = Path(path).read_text("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{source} is no text in UTF-8: byte {error.start} is {error.object[error.start]:#04x}"
-        ) from error
-    lines = text.split("\n")
+    lines = lines_of(Path(path).read_bytes(), source)
     heading, start = find_header(lines)
     delimiter = max(DELIMITERS, key=heading.count)
     header = [name.strip() for name in next(csv.reader([heading], delimiter=delimiter), [])]
@@ -131,6 +129,7 @@ def read_table(path: str | os.PathLike[str], column_map: ColumnMap | None = None
     indices = [_index(columns[name].name, header, source) for name in wanted]
     fields = [FIELD_OF[name] for name in wanted]
     names = [columns[name].name for name in wanted]
+    body = with_seconds(body, delimiter, indices[wanted.index("t")])
     numbers, said = read_numbers(body, start + 1, delimiter, indices, names, fields, source)
     said += _ragged(body, delimiter, source)
     numbers = (numbers + [columns[name].offset for name in wanted]) * [columns[name].factor for name in wanted]
