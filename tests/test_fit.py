@@ -98,6 +98,14 @@ def test_the_best_attempt_is_kept_and_a_bound_that_was_asked_for_stays(
     assert len(seen) == sum(longer for longer, _ in GO_ON) and seen[-1] == 1.0 and min(seen) > 0.0
 
 
+def test_where_longer_training_does_not_help_no_more_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    shares = iter([0.05, 0.045])
+    monkeypatch.setattr(fit_module, "shortfall", lambda h, e, v: Shortfall(0.0, BIN, next(shares)))
+    monkeypatch.setattr(fit_module, "DEFAULT_EPOCHS", 1)
+    best = fitted(samples(0.0, n=1000), TrainingOptions(gamma=4.0))
+    assert best.options.epochs == GO_ON[1][0] and next(shares, None) is None
+
+
 def test_who_left_the_training_to_us_is_told_what_it_did_not_reach() -> None:
     data = samples(0.0, n=1000)
     poor = replace(fitted(data, TrainingOptions(gamma=4.0, epochs=1)), shortfall=Shortfall(0.02, 0.025, 0.02))

@@ -25,6 +25,14 @@ GO_ON = ((1, 1), (4, 1), (8, 2))
 more."""
 
 
+WORTH = 0.8  # share of a shortfall that may be left after four times the training for still more to be tried; guess
+
+
+def _no_better(later: Fitted, earlier: Fitted) -> bool:
+    """Whether longer training did not help: what stands in the way is something else, a bound or an input."""
+    return later.shortfall.share > WORTH * earlier.shortfall.share
+
+
 def train_to_fit(
     data: TrainingData,
     height: np.ndarray,
@@ -56,6 +64,6 @@ def train_to_fit(
         fitted = train_network(data, features, vehicle, chosen, told)
         missed = data.label[:, 2] - fitted.network(data.zeta, data.rotor_thrust)[:, 2]
         found.append(replace(fitted, shortfall=shortfall(height, missed, vehicle)))
-        if not found[-1].shortfall.matters:
+        if not found[-1].shortfall.matters or (before and _no_better(found[-1], found[-2])):
             break
     return min(found, key=lambda fitted: fitted.shortfall.share)
