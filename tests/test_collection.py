@@ -119,6 +119,9 @@ def test_a_collection_that_was_stopped_goes_on_where_it_was(tmp_path: Path, caps
     assert set(logs) == {path.name for path in tmp_path.iterdir()}
     kept = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir() if path.name != last}
     assert kept == {name: time for name, time in times.items() if name != last}
+    (tmp_path / min(logs)).write_bytes(logs[min(logs)][:-2000])
+    assert main(line) == 2  # a damaged one is not taken for a flight that ended early
+    assert "damaged" in capsys.readouterr().err
     again, before = (read_log(path) for path in (tmp_path / last, write(tmp_path / "before", logs[last])))
     assert np.array_equal(again.position, before.position) and again.metadata["seed"] == before.metadata["seed"]
 

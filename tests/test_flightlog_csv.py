@@ -307,6 +307,49 @@ def test_a_table_is_text_in_whatever_windows_writes(tmp_path: Path, encoding: st
     assert_same_numbers(read_log(path), expected)
 
 
+@pytest.mark.parametrize("note", ['"mode ""pos"", armed"', "'a, b'", '"{""x"": 2}"', "plain"])
+def test_calendar_times_leave_the_cells_beside_them_where_they_are(tmp_path: Path, note: str) -> None:
+    header, rows = table()
+    quoted = note if note.startswith('"') else f'"{note}"'
+    expected = read(tmp_path, header, rows)
+    rows = [[f"2026-03-01T12:00:00.{10 * k:03d}", quoted, *row[1:]] for k, row in enumerate(rows)]
+    path = write(tmp_path, header.replace("t,", "t,note,", 1), *(",".join(row) for row in rows))
+    assert_same_numbers(read_csv(path), expected)
+
+
+@pytest.mark.parametrize("zone", [" UTC", " +0000", "+0000", "-03:30"])
+def test_zones_are_read_as_data_frames_write_them(tmp_path: Path, zone: str) -> None:
+    header, rows = table()
+    for k, row in enumerate(rows):
+        row[0] = f"2026-03-01 12:00:00.{10 * k:03d}{zone}"
+    rows[0][0] = ""
+    np.testing.assert_allclose(read(tmp_path, header, rows).t, 0.01 * np.arange(99), atol=1e-9)
+
+
+def test_numbers_are_no_dates_and_dates_have_no_unit(tmp_path: Path) -> None:
+    header, rows = table()
+    for k, row in enumerate(rows):
+        row[0] = f"{10101212 + 10 * k}.00"
+    own = ColumnMap.from_table({"columns": {n: n for n in header.split(",")} | {"t": {"column": "t", "unit": "ms"}}})
+    path = write(tmp_path, header, *(",".join(row) for row in rows))
+    assert read_csv(path, own).duration == pytest.approx(0.99)
+    for k, row in enumerate(rows):
+        row[0] = f"2026-03-01T12:00:00.{10 * k:03d}"
+    path = write(tmp_path, header, *(",".join(row) for row in rows))
+    with pytest.raises(UserError, match="by the calendar: leave unit"):
+        read_csv(path, own)
+
+
+def test_the_byte_that_is_no_text_is_named_where_it_is(tmp_path: Path) -> None:
+    header, rows = table()
+    content = "\n".join([header, *(",".join(row) for row in rows)]).encode()
+    for mark in (b"", b"\xef\xbb\xbf"):
+        bad = mark + content[:17] + b"\xff" + content[17:]
+        (tmp_path / "log").write_bytes(bad)
+        with pytest.raises(UserError, match=f"no text in UTF-8: byte {17 + len(mark)} is 0xff"):
+            read_csv(tmp_path / "log")
+
+
 def test_half_a_character_of_utf_16_is_named(tmp_path: Path) -> None:
     header, rows = table()
     path = tmp_path / "log.csv"
@@ -366,10 +409,41 @@ def test_of_joined_sources_a_damaged_record_is_left_out_and_velocity_made_where_
     np.testing.assert_allclose(log.velocity[20:-20], truth.velocity[at][20:-20], atol=0.02)
 
 
-def test_a_source_with_two_records_only_is_no_source(tmp_path: Path) -> None:
+def test_a_source_with_one_record_is_no_source(tmp_path: Path) -> None:
     header, rows, _ = merged({"position": 400})
-    with pytest.raises(UserError, match="position"):
+    with pytest.raises(UserError, match="'position': it holds fewer than 2 records"):
         read(tmp_path, header, rows)
+
+
+def test_a_wrong_time_is_left_out_before_velocity_is_made_of_what_is_beside_it(tmp_path: Path) -> None:
+    header, rows, truth = merged({"position": 4, "attitude": 2})
+    rows[200][0] = repr(float(rows[200][0]) - 1.0)
+    header = ",".join(name for name in header.split(",") if not name.startswith("velocity"))
+    log = read(tmp_path, header, [[*row[:4], *row[7:]] for row in rows])
+    at = np.rint(log.t / 0.005).astype(int)
+    np.testing.assert_allclose(log.velocity[20:-20], truth.velocity[at][20:-20], atol=0.03)
+    assert any("position: 1 of 100 records come no later than one before them" in warning for warning in log.warnings)
+
+
+def test_positions_that_are_too_rare_are_differentiated_from_no_table(tmp_path: Path) -> None:
+    header, rows, _ = merged({"position": 20})
+    header = ",".join(name for name in header.split(",") if not name.startswith("velocity"))
+    with pytest.raises(UserError, match="position comes at 10 Hz"):
+        read(tmp_path, header, [[*row[:4], *row[7:]] for row in rows])
+
+
+def test_angles_beside_a_quaternion_in_our_own_header_say_the_same_and_must_have_a_unit(tmp_path: Path) -> None:
+    header, rows = table()
+    expected = read(tmp_path, header, rows)
+    for column in ("euler_yaw [deg]", "euler_yaw"):
+        assert_same_numbers(read(tmp_path, f"{header},{column}", [[*row, "3"] for row in rows]), expected)
+    without = header.replace("attitude_w,attitude_x,attitude_y,attitude_z", "euler_roll,euler_pitch,euler_yaw")
+    with pytest.raises(UserError, match=re.escape("'euler_roll [rad]' or 'euler_roll [deg]'")):
+        read(tmp_path, without, [row[:-1] for row in rows])
+    degrees = without.replace(",euler", " [deg],euler", 3).replace("velocity_z [deg]", "velocity_z") + " [deg]"
+    assert len(read(tmp_path, degrees, [row[:-1] for row in rows]).t) == len(rows)
+    with pytest.raises(UserError, match="unit '' does not fit euler"):
+        ColumnMap.from_table({"columns": {"euler": ["r", "p", "y"]}})
 
 
 @pytest.mark.parametrize("world", ["ENU", "NED"])

@@ -76,10 +76,10 @@ def _fly(plant: Plant, seed: int, duration: float, mark: str) -> FlightLog:
 def _flown_before(path: Path, mark: str) -> FlightLog:
     """A flight of this very collection, which was stopped before its end; another one is not written over."""
     log = read_log(path)
-    if log.metadata.get(COLLECTION) != mark:
+    if log.metadata.get(COLLECTION) != mark or log.warnings:
         raise UserError(
-            f"--out {path.parent} holds {path.name} of another collection (its plant, duration or code differ): name "
-            "another folder or --seed, or remove it"
+            f"--out {path.parent} holds {path.name} of another collection (its plant, duration or code differ), or a "
+            "damaged one: name another folder or --seed, or remove it"
         )
     return log
 

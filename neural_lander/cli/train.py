@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,7 +36,7 @@ def train(
         float | None,
         typer.Option(
             help="Lipschitz bound over the whole input, in vehicle weights per metre; "
-            f"default: {DEFAULT_GAMMA:g}, more where the flights are steep in height."
+            f"default: {DEFAULT_GAMMA:g}, more where the flights are steep in height or the network falls short."
         ),
     ] = None,
     thrust_slope: Annotated[
@@ -129,7 +128,7 @@ def train(
         "flights": len(logs),
         "training_samples": result.training_samples,
         "optimisation_s": result.optimisation_s,
-        "shortfall": asdict(result.shortfall),
+        "shortfall": result.shortfall.to_json(),
         "options_used": result.used.to_json(),
         "split": result.split,
         "fit_report": result.fit_report,
@@ -138,7 +137,7 @@ def train(
         "datasets": result.datasets,
         "certificate": bundle.certificate,
     }
-    emit(summary, as_json, lambda: _render(bundle, summary))
+    emit(summary, as_json, lambda: _render(bundle, summary, result.shortfall))
 
 
 def _sizes(text: str) -> tuple[int, ...]:
@@ -148,7 +147,7 @@ def _sizes(text: str) -> tuple[int, ...]:
         raise UserError(f"--hidden '{text}' must be layer sizes like 25,30,15") from error
 
 
-def _render(bundle: Bundle, summary: dict[str, Any]) -> Group:
+def _render(bundle: Bundle, summary: dict[str, Any], missed: Shortfall) -> Group:
     report = summary["fit_report"]
     excluded: dict[str, int] = {}
     for entry in summary["datasets"]:
@@ -174,7 +173,6 @@ def _render(bundle: Bundle, summary: dict[str, Any]) -> Group:
             Text(slope_line(report["thrust_slope"])),
         ]
     parts.append(Text(evidence_line(summary["thrust_slope_evidence"])))
-    missed = Shortfall(**summary["shortfall"])
     if missed.matters:
         parts.append(Text(f"in the mean the network misses f_a,z of its own flights by {missed}", style="yellow"))
     return Group(*parts, certificate_table(bundle.certificate))

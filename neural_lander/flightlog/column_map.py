@@ -158,7 +158,7 @@ def _entry(key: str, entry: Any, order: str, where: str) -> dict[str, Column]:
     offset = table.get("offset", 0.0)
     if isinstance(offset, bool) or not isinstance(offset, (int, float)) or not abs(offset) < float("inf"):
         raise UserError(f"{where}: {key} has offset = {offset!r}, expected a number")
-    default = "" if field == "rotor_command" else FIELDS[field][1]
+    default = "" if field in ("rotor_command", EULER) else FIELDS[field][1]
     unit, factor = si_unit(field, str(table.get("unit", default)), f"{where}, {key}")
     columns = zip(targets, names, strict=True)
     return {target: Column(name, factor * float(scale), unit, float(offset)) for target, name in columns}

@@ -16,6 +16,9 @@ DELIMITERS = ",;\t"
 MOST_LEFT_OUT = 0.2  # of the records: where more are bad it is another table; a guess, above cameras' occlusions
 LONGEST_STEP_BACK = 1.0  # s: reordered on the way; beyond it the clock was set, and the rest is another log; a guess
 COMMENT = "#"
+LOOKED_AT = 100  # lines, among which there is a time
+_ZONE = re.compile(r"\s*(UTC|GMT|[+-]\d\d:?\d\d)$")  # as data frames and shells write it, with a blank before
+_ZONES = {"UTC": "+00:00", "GMT": "+00:00"}
 _DECIMAL_COMMA = re.compile(r"\s*-?\d+,\d+([eE][-+]?\d+)?\s*")
 
 
@@ -40,7 +43,8 @@ def lines_of(content: bytes, source: str) -> list[str]:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
         name = "UTF-16" if encoding == UTF_16 else "UTF-8"
-        raise UserError(f"{source} is no text in {name}: byte {error.start} is {content[error.start]:#04x}") from error
+        at = error.start + len(content) - len(error.object)  # the mark at its begin is counted or not
+        raise UserError(f"{source} is no text in {name}: byte {at} is {content[at]:#04x}") from error
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
@@ -70,30 +74,32 @@ def with_decimal_points(body: Sequence[str], delimiter: str, source: str) -> lis
     return [line.replace(",", ".") for line in body]
 
 
-def with_seconds(body: list[str], delimiter: str, index: int) -> list[str]:
-    """Lines whose times by the calendar (ISO 8601) have become seconds since the first; others as they are."""
-
-    def cells(line: str) -> list[str]:
-        return next(csv.reader([line], delimiter=delimiter), [])
-
-    top = cells(next((line for line in body if line.strip()), ""))
-    first = _calendar(top[index]) if len(top) > index else None
+def with_seconds(body: list[str], delimiter: str, index: int) -> tuple[list[str], bool]:
+    """Lines whose times by the calendar (ISO 8601) have become seconds since the first, and whether there were any."""
+    rows = [next(csv.reader([line], delimiter=delimiter), []) for line in body[:LOOKED_AT]]
+    first = next((at for row in rows if len(row) > index and (at := _calendar(row[index])) is not None), None)
     if first is None:
-        return body
-    rows = []
-    for row in map(cells, body):
+        return body, False
+    lines = []
+    for row in csv.reader(body, delimiter=delimiter):
         at = _calendar(row[index]) if len(row) > index else None
         if at is not None and (at.tzinfo is None) == (first.tzinfo is None):
             row[index] = repr((at - first).total_seconds())
-        rows.append(delimiter.join(f'"{cell}"' if delimiter in cell else cell for cell in row))
-    return rows
+        lines.append(delimiter.join(_quoted(cell, delimiter) for cell in row))
+    return lines, True
 
 
 def _calendar(cell: str) -> datetime | None:
+    if np.isfinite(_number(cell)):  # such as 20260301.12, which would pass for a date
+        return None
     try:
-        return datetime.fromisoformat(cell.strip()) if not cell.strip().isdecimal() else None
+        return datetime.fromisoformat(_ZONE.sub(lambda m: _ZONES.get(m[1], m[1]), cell.strip()))
     except ValueError:
         return None
+
+
+def _quoted(cell: str, delimiter: str) -> str:
+    return '"' + cell.replace('"', '""') + '"' if delimiter in cell or '"' in cell else cell
 
 
 def read_numbers(

@@ -38,6 +38,8 @@ from neural_lander.flightlog.units import si_unit
 from neural_lander.frames import swap_attitude, swap_body, swap_world
 from neural_lander.rotation import quaternion_from_euler
 
+UNIT_NEEDED = {"rotor_command": ("rad/s", "pwm"), EULER: ("rad", "deg")}
+"""Fields whose unit no table lets one guess, and examples of it."""
 NEEDED = ("t", "position", "attitude")
 LEAST_NORM = 0.5  # of a quaternion
 HOLE_PERIODS, SHORTEST_HOLE = 10.0, 0.1  # times the median period, and s: shorter ones are a logger's jitter
@@ -89,6 +91,7 @@ def read_csv(path: str | os.PathLike[str], column_map: ColumnMap | None = None) 
     """
     table = read_table(path, column_map)
     rate = 1 / float(np.median(np.diff(table.fields["t"]))) if len(table.fields["t"]) > 1 else 0.0
+    rate = table.metadata.get("source_rates_Hz", {}).get("position", rate)
     if VELOCITY_FROM in table.metadata and 0 < rate < LEAST_RATE:
         raise UserError(
             f"{path}: the log lacks the field 'velocity' (m/s), and position comes at {rate:.3g} Hz: at least "
@@ -129,7 +132,9 @@ def read_table(path: str | os.PathLike[str], column_map: ColumnMap | None = None
     indices = [_index(columns[name].name, header, source) for name in wanted]
     fields = [FIELD_OF[name] for name in wanted]
     names = [columns[name].name for name in wanted]
-    body = with_seconds(body, delimiter, indices[wanted.index("t")])
+    body, by_calendar = with_seconds(body, delimiter, indices[wanted.index("t")])
+    if by_calendar and (columns["t"].factor, columns["t"].offset) != (1.0, 0.0):
+        raise UserError(f"{source}: times by the calendar: leave unit, scale and offset out of t in the column map")
     numbers, said = read_numbers(body, start + 1, delimiter, indices, names, fields, source)
     said += _ragged(body, delimiter, source)
     numbers = (numbers + [columns[name].offset for name in wanted]) * [columns[name].factor for name in wanted]
@@ -171,17 +176,18 @@ def _at_one_rate(fields: Mapping[str, np.ndarray], source: str) -> Found:
 def _at_their_own_rates(fields: Mapping[str, np.ndarray], source: str) -> Found:
     """Fields whose cells are empty where they have no record, joined at the times of the fastest."""
     t, metadata = fields["t"], {}
-    streams = {}
+    streams, said = {}, list[str]()
     for field, values in fields.items():
         there = np.isfinite(values.reshape(len(t), -1)).all(axis=1)
         if field != "t":
-            streams[field] = Stream(t[there], values[there])
+            kept, words = in_order(t[there], f"{source}, {field}")
+            streams[field], said = Stream(t[there][kept], values[there][kept]), [*said, *words]
     if "velocity" not in streams and len(streams["position"].t) > 1:
         position = streams["position"]
         streams["velocity"] = Stream(position.t, differentiated(position.t, position.values))
         metadata[VELOCITY_FROM] = WORDS
     joined = join(streams, source)
-    return {"t": joined.t, **joined.fields}, {**metadata, **joined.metadata}, joined.warnings
+    return {"t": joined.t, **joined.fields}, {**metadata, **joined.metadata}, (*said, *joined.warnings)
 
 
 def write_csv(log: FlightLog, path: str | os.PathLike[str], progress: Progress = unseen) -> None:
@@ -211,18 +217,19 @@ def write_csv(log: FlightLog, path: str | os.PathLike[str], progress: Progress =
 
 def _own_columns(header: Sequence[str], source: str) -> dict[str, Column]:
     """Columns that our own header names; others are passed over."""
+    matches = [_HEADING.fullmatch(heading) for heading in header]
+    named = {match[1] for match in matches if match}
+    angles_too = named.issuperset(component_names("attitude"))  # they say the same as the quaternion
     columns = {}
-    for heading in header:
-        match = _HEADING.fullmatch(heading)
+    for heading, match in zip(header, matches, strict=True):
         field = FIELD_OF.get(match[1]) if match else None
-        if match is None or field is None:
+        if match is None or field is None or (field == EULER and angles_too):
             continue
         unit = match[2]
         if unit is None:
-            if field == "rotor_command":
-                raise UserError(
-                    f"{source}: column '{heading}' has no unit: write '{heading} [rad/s]' or '{heading} [pwm]'"
-                )
+            if field in UNIT_NEEDED:
+                written = " or ".join(f"'{heading} [{unit}]'" for unit in UNIT_NEEDED[field])
+                raise UserError(f"{source}: column '{heading}' has no unit: write {written}")
             unit = FIELDS[field][1]
         si, factor = si_unit(field, unit.strip(), f"{source}, column '{heading}'")
         columns[match[1]] = Column(heading, factor, si)

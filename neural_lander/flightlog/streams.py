@@ -85,7 +85,7 @@ def join(streams: Mapping[str, Stream], source: str, resets: Sequence[tuple[floa
     said += [f"{name}: there for less than half of the flight, left out" for name in uncovered]
     clean = {name: stream for name, stream in clean.items() if name not in uncovered}
     if "specific_force" not in clean:
-        said.append("specific_force: not readable, so that acceleration has to be differentiated from velocity")
+        said.append("specific_force: none is readable, so that acceleration has to be differentiated from velocity")
     first, last = min(s.t[0] for s in clean.values()), max(s.t[-1] for s in clean.values())
     if (start - first) + (last - stop) > APART:
         said.append(f"all sources are there for {stop - start:.3g} of {last - first:.3g} s only; the rest is left out")

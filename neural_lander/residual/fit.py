@@ -8,29 +8,21 @@ certificate.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from neural_lander.residual.features import Features
-from neural_lander.residual.network import Fitted, TrainingData, train_network
+from neural_lander.residual.network import PLAIN, Effort, Fitted, TrainingData, train_network
 from neural_lander.residual.options import DEFAULT_EPOCHS, TrainingOptions
 from neural_lander.residual.shortfall import shortfall
 from neural_lander.vehicle import Vehicle
 
-GO_ON = ((1, 1), (4, 1), (8, 2))
-"""Attempts: times the default epochs, and times the bound gamma that the flights ask for. On a plant with suction of
-20 % of the weight in a layer of 1 cm the worst mean error was 9, 2.9 and 0.9 % of the weight; times 16 gained nothing
-more."""
-
-
-WORTH = 0.8  # share of a shortfall that may be left after four times the training for still more to be tried; guess
-
-
-def _no_better(later: Fitted, earlier: Fitted) -> bool:
-    """Whether longer training did not help: what stands in the way is something else, a bound or an input."""
-    return later.shortfall.share > WORTH * earlier.shortfall.share
+GO_ON: Sequence[Effort] = (PLAIN, Effort(4, 1), Effort(8, 2))
+"""Attempts. On a plant with suction of 20 % of the weight in a layer of 1 cm the worst mean error was 9, 2.9 and 0.9 %
+of the weight; times 16 gained nothing more."""
+WORTH = 0.8  # share of a shortfall that may be left after more training for it to be worth its looser bounds; guess
 
 
 def train_to_fit(
@@ -40,30 +32,41 @@ def train_to_fit(
     vehicle: Vehicle,
     options: TrainingOptions,
     gamma_free: bool,
+    efforts: Sequence[Effort] = GO_ON,
     progress: Callable[[float], None] = lambda fraction: None,
 ) -> Fitted:
-    """Train; where the epochs are left open, again and longer for as long as the fit falls short. The best is returned.
+    """Train; where the epochs are left open, again and longer for as long as the fit falls short and that helps.
 
     Parameters
     ----------
     height
-        (N,) m, of the gear, of each sample.
+        (N,) m, of the gear, of each sample, in the order of time.
     gamma_free
         Whether the bound over the whole input may grow, too.
+    efforts
+        That may be tried, in this order.
     """
-    found: list[Fitted] = []
-    for longer, steeper in ((1, 1),) if options.epochs is not None else GO_ON:
-        chosen = replace(options, epochs=options.epochs or longer * DEFAULT_EPOCHS)
+    if options.epochs is not None:
+        efforts = efforts[:1]
+    done, whole, took, best = 0, sum(effort.longer for effort in efforts), 0.0, None
+    for effort in efforts:
+        chosen = replace(options, epochs=options.epochs or effort.longer * DEFAULT_EPOCHS)
         if gamma_free and options.gamma is not None:
-            chosen = replace(chosen, gamma=steeper * options.gamma)
-        before = len(found)
+            chosen = replace(chosen, gamma=effort.steeper * options.gamma)
 
-        def told(fraction: float, before: int = before) -> None:
-            progress((before + fraction) / (before + 1))
+        def told(fraction: float, done: int = done, longer: int = effort.longer) -> None:
+            progress((done + fraction * longer) / whole)
 
         fitted = train_network(data, features, vehicle, chosen, told)
+        done, took = done + effort.longer, took + fitted.optimisation_s
         missed = data.label[:, 2] - fitted.network(data.zeta, data.rotor_thrust)[:, 2]
-        found.append(replace(fitted, shortfall=shortfall(height, missed, vehicle)))
-        if not found[-1].shortfall.matters or (before and _no_better(found[-1], found[-2])):
+        fitted = replace(fitted, effort=effort, shortfall=shortfall(height, missed, vehicle), optimisation_s=took)
+        if best is not None and fitted.shortfall.share > WORTH * best.shortfall.share:
+            best = replace(best, optimisation_s=took)
+            break  # what stands in the way is something else: a bound or an input
+        best = fitted
+        if not best.shortfall.matters:
             break
-    return min(found, key=lambda fitted: fitted.shortfall.share)
+    assert best is not None
+    progress(1.0)
+    return best

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -39,6 +40,18 @@ PATH_EVERY = 4  # steps from one penalty on paths to the next, that much heavier
 PATH_LEFT = 0.25  # share of that penalty that stays to the end: at 0 some paths cancel again, at 1 it biases the fit
 
 
+class Effort(NamedTuple):
+    """How hard a network is trained."""
+
+    longer: int
+    """Times the default epochs."""
+    steeper: int
+    """Times the bound gamma that the flights ask for."""
+
+
+PLAIN = Effort(1, 1)
+
+
 @dataclass(frozen=True)
 class Fitted:
     """A trained network and how its training went."""
@@ -47,8 +60,11 @@ class Fitted:
     loss: float
     """Mean weighted Huber loss over the last epoch, in units of (0.1 m g)^2."""
     optimisation_s: float
+    """Of all attempts."""
     options: TrainingOptions
     """That it was trained with, bounds and all."""
+    effort: Effort = PLAIN
+    """What it took."""
     shortfall: Shortfall = NONE
     """Where its mean error is largest, if that was looked for."""
 

@@ -15,7 +15,7 @@ DEFAULT_CUT_OFF = 8.0  # Hz, guess: above the 0.5 to 4 Hz of thrust dither, belo
 DEFAULT_GAMMA = 4.0
 """Weights per metre. Ground effect rises by 1 to 2 weights per metre in its last centimetres, and a product of layer
 norms exceeds the slope that a network really has; more gave worse fits near the ground (measured), not better."""
-LARGEST_GAMMA = 32.0  # weights per metre, whatever the flights show; guess
+LARGEST_GAMMA = 32.0  # weights per metre, whatever the flights show; twice that where the fit falls short; guess
 STEEP = DEFAULT_GAMMA / 1.5  # weights per metre that flights may show before the default bound is too tight for them
 GAMMA_OVER_SLOPE = 4.0
 """Over what steeper flights show: a network falls short of its product of norms. Where they showed 3.7 weights/m, the

@@ -19,8 +19,8 @@ from neural_lander.residual.domain import Domain
 from neural_lander.residual.domain_fit import FadeCalibration, calibrate_fade, fit_domain
 from neural_lander.residual.evaluation import Predictors, evaluate, predict
 from neural_lander.residual.features import features_named, to_heading
-from neural_lander.residual.fit import train_to_fit
-from neural_lander.residual.network import Fitted, TrainingData
+from neural_lander.residual.fit import GO_ON, train_to_fit
+from neural_lander.residual.network import Effort, Fitted, TrainingData
 from neural_lander.residual.options import DEFAULT_EPOCHS, TrainingOptions
 from neural_lander.residual.resample import SAMPLE_PERIOD
 from neural_lander.residual.samples import ResidualSamples, residual_samples
@@ -123,18 +123,19 @@ def train_residual(
         )
 
     split = _split(flights, options)
-    report = None
+    report, efforts = None, GO_ON
     if any(mask.any() for mask in split.held_out):
-        _, predictors, _ = fit_predictors(
+        fitted, predictors, _ = fit_predictors(
             flights, split.fitted, vehicle, options, lambda f: progress("held-out fit", f)
         )
+        efforts = (fitted.effort,)  # the report is of a network that was trained like the one that is delivered
         report = evaluate(predictors, flights, split.held_out)
         report["flights"] = [entry for entry in report["flights"] if entry["samples_scored"]]
         with_trim = evaluate(predictors, flights, split.held_out, trim=flight_trim, trim_above=trim_height(vehicle))
         report["flight_trim"] = {key: value for key, value in with_trim.items() if key != "flights"}
     everything = [np.ones(len(f), dtype=bool) for f in flights]
     fitted, predictors, slope = fit_predictors(
-        flights, everything, vehicle, options, lambda f: progress("final fit", f)
+        flights, everything, vehicle, options, lambda f: progress("final fit", f), efforts
     )
     warn_of_shortfall(fitted, options)
     progress("domain", 0.0)
@@ -188,6 +189,7 @@ def fit_predictors(
     vehicle: Vehicle,
     options: TrainingOptions,
     progress: Callable[[float], None] = lambda fraction: None,
+    efforts: Sequence[Effort] = GO_ON,
 ) -> tuple[Fitted, Predictors, SlopeEvidence]:
     """The network, its baselines and what the flights say of df_a/dT, from the usable samples among the chosen.
 
@@ -195,6 +197,8 @@ def fit_predictors(
     ----------
     chosen
         ``(N,)`` bool per flight.
+    efforts
+        How hard it may be trained where the options leave that open.
 
     Raises
     ------
@@ -223,7 +227,7 @@ def fit_predictors(
         data = replace(data, label=np.stack(to_heading(list(label.T), cosine, sine), axis=-1))
     height = gather(lambda f: f.height)
     bounded = options.with_evidence(slope.identified, steepest_slope(height, label[:, 2]), vehicle)
-    fitted = train_to_fit(data, height, features, vehicle, bounded, options.gamma is None, progress)
+    fitted = train_to_fit(data, height, features, vehicle, bounded, options.gamma is None, efforts, progress)
     law = fit_cheeseman_bennett(vehicle, gather(lambda f: f.centre_height), rotor_thrust.sum(-1), label[:, 2])
     return fitted, Predictors(fitted.network, law, label.mean(axis=0)), slope
 
@@ -232,9 +236,10 @@ def warn_of_shortfall(fitted: Fitted, asked: TrainingOptions) -> None:
     """Say where the network misses what its own flights show, though it was trained for as long as we would."""
     if fitted.shortfall.matters and asked.epochs is None:
         warnings.warn(
-            f"in the mean the network misses f_a,z of its own flights by {fitted.shortfall}; it had "
-            f"{fitted.options.epochs} epochs under gamma = {fitted.options.gamma:.3g}, its hidden layers are "
-            f"{', '.join(map(str, fitted.options.hidden))}: more of one of these may help",
+            f"in the mean the network misses f_a,z of its own flights by {fitted.shortfall}, after "
+            f"{fitted.options.epochs} epochs; longer training was tried as far as it helped. More --hidden than "
+            f"{','.join(map(str, fitted.options.hidden))} or more --gamma than {fitted.options.gamma:.3g} may help, or "
+            "the force there depends on what the network is not told",
             NeuralLanderWarning,
             stacklevel=3,
         )
