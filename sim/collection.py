@@ -92,7 +92,7 @@ class _Pilot:
     def __call__(self, t: float) -> Reference:
         """Reference at time t in s."""
         aim = self.tour(t)
-        lowered = aim.position - np.array([0.0, 0.0, self.depth]) if self.depth else aim.position
+        lowered = aim.position - np.array([0.0, 0.0, self.depth])
         if lowered[2] >= self.least:
             self.least = -math.inf
             return Reference(lowered, aim.velocity, aim.acceleration)

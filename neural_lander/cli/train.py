@@ -21,7 +21,6 @@ from neural_lander.errors import UserError
 from neural_lander.flightlog.fitness import without_useless
 from neural_lander.residual.features import FEATURES
 from neural_lander.residual.options import DEFAULT_EPOCHS, DEFAULT_GAMMA, DEFAULT_THRUST_SLOPE, TrainingOptions
-from neural_lander.residual.shortfall import Shortfall
 from neural_lander.vehicle import load_vehicle
 
 STAGES = ("samples", "held-out fit", "final fit", "domain", "certificate")
@@ -137,7 +136,7 @@ def train(
         "datasets": result.datasets,
         "certificate": bundle.certificate,
     }
-    emit(summary, as_json, lambda: _render(bundle, summary, result.shortfall))
+    emit(summary, as_json, lambda: _render(bundle, summary))
 
 
 def _sizes(text: str) -> tuple[int, ...]:
@@ -147,7 +146,7 @@ def _sizes(text: str) -> tuple[int, ...]:
         raise UserError(f"--hidden '{text}' must be layer sizes like 25,30,15") from error
 
 
-def _render(bundle: Bundle, summary: dict[str, Any], missed: Shortfall) -> Group:
+def _render(bundle: Bundle, summary: dict[str, Any]) -> Group:
     report = summary["fit_report"]
     excluded: dict[str, int] = {}
     for entry in summary["datasets"]:
@@ -173,6 +172,4 @@ def _render(bundle: Bundle, summary: dict[str, Any], missed: Shortfall) -> Group
             Text(slope_line(report["thrust_slope"])),
         ]
     parts.append(Text(evidence_line(summary["thrust_slope_evidence"])))
-    if missed.matters:
-        parts.append(Text(f"in the mean the network misses f_a,z of its own flights by {missed}", style="yellow"))
     return Group(*parts, certificate_table(bundle.certificate))

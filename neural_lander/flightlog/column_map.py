@@ -58,6 +58,8 @@ FIELDS: Mapping[str, tuple[tuple[str, ...], str, str]] = {
     EULER: (("roll", "pitch", "yaw"), UNITS[EULER], "body to world"),
 }
 """What a map may name: the fields of a log, and angles that give one of them."""
+UNIT_NEEDED: Mapping[str, tuple[str, str]] = {"rotor_command": ("rad/s", "pwm"), EULER: ("rad", "deg")}
+"""Fields whose unit no table lets one guess, and examples of it."""
 
 
 def component_names(field: str) -> tuple[str, ...]:
@@ -158,7 +160,7 @@ def _entry(key: str, entry: Any, order: str, where: str) -> dict[str, Column]:
     offset = table.get("offset", 0.0)
     if isinstance(offset, bool) or not isinstance(offset, (int, float)) or not abs(offset) < float("inf"):
         raise UserError(f"{where}: {key} has offset = {offset!r}, expected a number")
-    default = "" if field in ("rotor_command", EULER) else FIELDS[field][1]
+    default = "" if field in UNIT_NEEDED else FIELDS[field][1]
     unit, factor = si_unit(field, str(table.get("unit", default)), f"{where}, {key}")
     columns = zip(targets, names, strict=True)
     return {target: Column(name, factor * float(scale), unit, float(offset)) for target, name in columns}

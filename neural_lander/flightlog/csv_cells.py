@@ -76,12 +76,13 @@ def with_decimal_points(body: Sequence[str], delimiter: str, source: str) -> lis
 
 def with_seconds(body: list[str], delimiter: str, index: int) -> tuple[list[str], bool]:
     """Lines whose times by the calendar (ISO 8601) have become seconds since the first, and whether there were any."""
-    rows = [next(csv.reader([line], delimiter=delimiter), []) for line in body[:LOOKED_AT]]
+    rows = (_cells(line, delimiter) for line in body[:LOOKED_AT])
     first = next((at for row in rows if len(row) > index and (at := _calendar(row[index])) is not None), None)
     if first is None:
         return body, False
     lines = []
-    for row in csv.reader(body, delimiter=delimiter):
+    for line in body:
+        row = _cells(line, delimiter)
         at = _calendar(row[index]) if len(row) > index else None
         if at is not None and (at.tzinfo is None) == (first.tzinfo is None):
             row[index] = repr((at - first).total_seconds())
@@ -203,7 +204,7 @@ def _whole_or_empty(
     numbers: np.ndarray, body: list[str], delimiter: str, indices: Sequence[int], fields: Sequence[str]
 ) -> np.ndarray:
     """In which records each field has a number in every cell or none in any, and time is there."""
-    rows = [next(csv.reader([line], delimiter=delimiter)) for line in body if line.strip()]
+    rows = [_cells(line, delimiter) for line in body if line.strip()]
     empty = np.array([[k < len(cells) and not cells[k].strip() for k in indices] for cells in rows])
     there, good = np.isfinite(numbers), np.ones(len(numbers), dtype=bool)
     for field in dict.fromkeys(fields):
@@ -213,8 +214,12 @@ def _whole_or_empty(
     return good
 
 
+def _cells(line: str, delimiter: str) -> list[str]:
+    return next(csv.reader([line], delimiter=delimiter), [])
+
+
 def _row(line: str, delimiter: str, indices: Sequence[int]) -> list[float]:
-    cells = next(csv.reader([line], delimiter=delimiter))
+    cells = _cells(line, delimiter)
     return [_number(cells[k]) if k < len(cells) else np.nan for k in indices]
 
 
@@ -237,7 +242,7 @@ def _first_fault(
     for number, line in enumerate(body, start=first):
         if not line.strip():
             continue
-        cells = next(csv.reader([line], delimiter=delimiter))
+        cells = _cells(line, delimiter)
         for index, name in zip(indices, names, strict=True):
             if index >= len(cells):
                 return f"line {number} has {len(cells)} cells, and column '{name}' is cell {index + 1}"

@@ -16,7 +16,15 @@ from typing import Any
 import numpy as np
 
 from neural_lander.errors import UserError
-from neural_lander.flightlog.column_map import EULER, FIELD_OF, FIELDS, Column, ColumnMap, component_names
+from neural_lander.flightlog.column_map import (
+    EULER,
+    FIELD_OF,
+    FIELDS,
+    UNIT_NEEDED,
+    Column,
+    ColumnMap,
+    component_names,
+)
 from neural_lander.flightlog.csv_cells import (
     DELIMITERS,
     MOST_LEFT_OUT,
@@ -38,8 +46,6 @@ from neural_lander.flightlog.units import si_unit
 from neural_lander.frames import swap_attitude, swap_body, swap_world
 from neural_lander.rotation import quaternion_from_euler
 
-UNIT_NEEDED = {"rotor_command": ("rad/s", "pwm"), EULER: ("rad", "deg")}
-"""Fields whose unit no table lets one guess, and examples of it."""
 NEEDED = ("t", "position", "attitude")
 LEAST_NORM = 0.5  # of a quaternion
 HOLE_PERIODS, SHORTEST_HOLE = 10.0, 0.1  # times the median period, and s: shorter ones are a logger's jitter

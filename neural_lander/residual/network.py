@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -30,7 +29,6 @@ from neural_lander.residual.model import ReluNetwork
 from neural_lander.residual.norms import network_bounds, product_bounds
 from neural_lander.residual.optimiser import Adam, one_cycle
 from neural_lander.residual.options import DEFAULT_EPOCHS, TrainingOptions
-from neural_lander.residual.shortfall import NONE, Shortfall
 from neural_lander.vehicle import Vehicle
 
 FORCE_SCALE = 0.1  # of the weight: size of the effect near the ground, so that targets are of order one
@@ -38,18 +36,6 @@ THRUST_SCALE = 0.05  # of the weight per rotor: spread of a rotor's thrust in sl
 EXPORT_MARGIN = 1e-5  # relative; float32 rounding moves a spectral norm by less than 1e-6
 PATH_EVERY = 4  # steps from one penalty on paths to the next, that much heavier: each costs half as much as a step
 PATH_LEFT = 0.25  # share of that penalty that stays to the end: at 0 some paths cancel again, at 1 it biases the fit
-
-
-class Effort(NamedTuple):
-    """How hard a network is trained."""
-
-    longer: int
-    """Times the default epochs."""
-    steeper: int
-    """Times the bound gamma that the flights ask for."""
-
-
-PLAIN = Effort(1, 1)
 
 
 @dataclass(frozen=True)
@@ -60,13 +46,8 @@ class Fitted:
     loss: float
     """Mean weighted Huber loss over the last epoch, in units of (0.1 m g)^2."""
     optimisation_s: float
-    """Of all attempts."""
     options: TrainingOptions
     """That it was trained with, bounds and all."""
-    effort: Effort = PLAIN
-    """What it took."""
-    shortfall: Shortfall = NONE
-    """Where its mean error is largest, if that was looked for."""
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from neural_lander.residual.domain import Domain
 from neural_lander.residual.domain_fit import FadeCalibration, calibrate_fade, fit_domain
 from neural_lander.residual.evaluation import Predictors, evaluate, predict
 from neural_lander.residual.features import features_named, to_heading
-from neural_lander.residual.fit import GO_ON, train_to_fit
-from neural_lander.residual.network import Effort, Fitted, TrainingData
+from neural_lander.residual.fit import GO_ON, Effort, Fit, train_to_fit
+from neural_lander.residual.network import TrainingData
 from neural_lander.residual.options import DEFAULT_EPOCHS, TrainingOptions
 from neural_lander.residual.resample import SAMPLE_PERIOD
 from neural_lander.residual.samples import ResidualSamples, residual_samples
@@ -190,7 +190,7 @@ def fit_predictors(
     options: TrainingOptions,
     progress: Callable[[float], None] = lambda fraction: None,
     efforts: Sequence[Effort] = GO_ON,
-) -> tuple[Fitted, Predictors, SlopeEvidence]:
+) -> tuple[Fit, Predictors, SlopeEvidence]:
     """The network, its baselines and what the flights say of df_a/dT, from the usable samples among the chosen.
 
     Parameters
@@ -232,7 +232,7 @@ def fit_predictors(
     return fitted, Predictors(fitted.network, law, label.mean(axis=0)), slope
 
 
-def warn_of_shortfall(fitted: Fitted, asked: TrainingOptions) -> None:
+def warn_of_shortfall(fitted: Fit, asked: TrainingOptions) -> None:
     """Say where the network misses what its own flights show, though it was trained for as long as we would."""
     if fitted.shortfall.matters and asked.epochs is None:
         warnings.warn(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from neural_lander.residual.evaluation import Predictors
+from neural_lander.residual.fit import GO_ON, Effort
 from neural_lander.residual.options import TrainingOptions
 from neural_lander.residual.retraining.gates import Compared, compare
 from neural_lander.residual.samples import ResidualSamples
@@ -41,6 +42,7 @@ def compare_cross_fitted(
     options: TrainingOptions,
     old: Predictors | None = None,
     progress: Callable[[float], None] = lambda fraction: None,
+    efforts: Sequence[Effort] = GO_ON,
 ) -> tuple[list[Compared], int]:
     """Every judge with the errors of both stand-ins, each of its samples judged once, and the number of folds.
 
@@ -49,6 +51,8 @@ def compare_cross_fitted(
     old
         The old model, to stand for itself where it is not known what it was fitted on; having seen what judges, it is
         then hard to beat.
+    efforts
+        How hard each stand-in may be trained.
 
     Raises
     ------
@@ -72,7 +76,7 @@ def compare_cross_fitted(
         models = [] if old is None else [old]
         for use in ([d.by_old for d in dealt], [d.by_new for d in dealt])[len(models) :]:
             chosen = [rest & used for (_, rest), used in zip(parts, use, strict=True)]
-            models.append(fit_predictors(flights, chosen, vehicle, options)[1])
+            models.append(fit_predictors(flights, chosen, vehicle, options, efforts=efforts)[1])
             progress((fold + len(models) / 2) / folds)
         for k, before in found.items():
             here = compare(models[0], models[1], flights[k], parts[k][0], above)

@@ -218,8 +218,9 @@ def refit(
         dealt += [Dealt(f.samples, by_old=False, by_new=True, judges=True) for f in new]
         dealt += [Dealt(f.samples, by_old=True, by_new=False, judges=False) for f in withdrawn]
         itself = before if lost else None
-        alike = replace(options, epochs=fitted.options.epochs, gamma=fitted.options.gamma)
-        compared, folds = compare_cross_fitted(dealt, vehicle, alike, itself, lambda done: progress("judging", done))
+        compared, folds = compare_cross_fitted(
+            dealt, vehicle, options, itself, lambda done: progress("judging", done), (fitted.effort,)
+        )
         how = f"every flight, by {folds} pairs of models fitted like the old and the new one without it"
         how += ", and blocks of 5 s of the new" if new else ""
         warnings.warn(
