@@ -164,7 +164,7 @@ class Fitted:
     def __init__(self, model: Predictors) -> None:
         self.model, self.fits = model, []  # type: ignore[var-annotated]
 
-    def __call__(self, flights: list[ResidualSamples], chosen: list[np.ndarray], *_: object) -> tuple:
+    def __call__(self, flights: list[ResidualSamples], chosen: list[np.ndarray], *_: object, **__: object) -> tuple:
         self.fits.append([m.copy() for m in chosen])
         return None, self.model, None
 
@@ -186,7 +186,9 @@ def test_cross_fitting_judges_every_sample_once_by_models_that_saw_neither_it_no
 
     monkeypatch.setattr(cross_fitting, "compare", noted)
     monkeypatch.setattr(
-        cross_fitting, "fit_predictors", lambda *a: (judged.append([]) if len(fitted.fits) % 2 else None, fitted(*a))[1]
+        cross_fitting,
+        "fit_predictors",
+        lambda *a, **_: (judged.append([]) if len(fitted.fits) % 2 else None, fitted(*a))[1],
     )
     compared, folds = compare_cross_fitted(seen, VEHICLE, TrainingOptions(epochs=1))
     assert folds == 3 and len(fitted.fits) == 6 and len(compared) == 5
