@@ -86,6 +86,10 @@ class Reference:
     """Second time derivative of p_d."""
     yaw: float = 0.0  # rad
     """Desired heading about world z."""
+    jerk: Array | None = None  # (..., 3) m/s^3
+    """Third time derivative of p_d; None where it is zero or not known."""
 
-    def __init__(self, position: Array, velocity: Array, acceleration: Array, yaw: float = 0.0) -> None:
-        vars(self).update(position=position, velocity=velocity, acceleration=acceleration, yaw=yaw)
+    def __init__(
+        self, position: Array, velocity: Array, acceleration: Array, yaw: float = 0.0, jerk: Array | None = None
+    ) -> None:
+        vars(self).update(position=position, velocity=velocity, acceleration=acceleration, yaw=yaw, jerk=jerk)

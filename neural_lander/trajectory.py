@@ -87,16 +87,18 @@ class Run:
         """Time in s to the end."""
         return self.distance / self.speed + self.ramp
 
-    def __call__(self, t: float) -> tuple[float, float, float]:
-        """Distance from the start, and its first and second derivatives, at time t in s."""
+    def __call__(self, t: float) -> tuple[float, float, float, float]:
+        """Distance from the start, and its first to third derivatives, at time t in s."""
         if t > self.duration / 2:  # the end is the start, turned round
-            way, speed, acceleration = self(self.duration - t)
-            return self.distance - way, speed, -acceleration
+            way, speed, acceleration, jerk = self(self.duration - t)
+            return self.distance - way, speed, -acceleration, jerk
+        if t <= 0:
+            return 0.0, 0.0, 0.0, 0.0
         if t >= self.ramp:
-            return self.speed * (t - self.ramp / 2), self.speed, 0.0
-        x = max(t, 0.0) / self.ramp  # speed rises as 3 x^2 - 2 x^3
+            return self.speed * (t - self.ramp / 2), self.speed, 0.0, 0.0
+        x, rate = t / self.ramp, self.speed / self.ramp  # speed rises as 3 x^2 - 2 x^3
         way = self.speed * self.ramp * (x**3 - x**4 / 2)
-        return way, self.speed * x * x * (3 - 2 * x), self.speed / self.ramp * 6 * x * (1 - x)
+        return way, self.speed * x * x * (3 - 2 * x), rate * 6 * x * (1 - x), rate / self.ramp * 6 * (1 - 2 * x)
 
 
 @dataclass(frozen=True)
@@ -116,8 +118,8 @@ class Crossing:
     def __call__(self, t: float) -> Reference:
         """Reference at time t in s."""
         along = (self.end - self.start) / self.run.distance
-        way, speed, acceleration = self.run(t)
-        return Reference(self.start + way * along, speed * along, acceleration * along)
+        way, speed, acceleration, jerk = self.run(t)
+        return Reference(self.start + way * along, speed * along, acceleration * along, jerk=jerk * along)
 
 
 @dataclass(frozen=True)
@@ -138,10 +140,15 @@ class FigureEight:
 
     def __call__(self, t: float) -> Reference:
         """Reference at time t in s."""
-        phi, rate, acceleration = self.run(t)
+        phi, rate, acceleration, jerk = self.run(t)
         order, size = np.array([1.0, 2.0, 0.0]), np.array([self.length / 2, self.width / 2, 0.0])
         sine, cosine = size * np.sin(order * phi), size * order * np.cos(order * phi)
-        return Reference(self.centre + sine, cosine * rate, cosine * acceleration - order**2 * sine * rate**2)
+        return Reference(
+            self.centre + sine,
+            cosine * rate,
+            cosine * acceleration - order**2 * sine * rate**2,
+            jerk=cosine * (jerk - order**2 * rate**3) - 3 * order**2 * sine * rate * acceleration,
+        )
 
 
 @dataclass(frozen=True)
@@ -155,7 +162,8 @@ class Riding:
     def __call__(self, t: float) -> Reference:
         """Reference at time t in s."""
         r, g = self.still(t), self.ground(t)
-        return Reference(r.position + g.position, r.velocity + g.velocity, r.acceleration + g.acceleration, r.yaw)
+        position, velocity = r.position + g.position, r.velocity + g.velocity
+        return Reference(position, velocity, r.acceleration + g.acceleration, r.yaw, r.jerk)  # ground's: turns nothing
 
 
 GO_AROUND_ACCELERATION = 3.0  # m/s^2, upwards: a third of g, which a thrust-to-weight ratio of 1.5 still has; guess

@@ -17,6 +17,7 @@ from neural_lander.control.attitude import (
     AttitudeLaw,
     attitude_error,
     desired_attitude,
+    desired_rates,
 )
 from neural_lander.vehicle import load_vehicle
 
@@ -126,6 +127,51 @@ def test_batches_of_forces_give_what_each_gives() -> None:
         one = np.array(desired_attitude(split(force), 0.7, WEIGHT))
         assert_allclose(batch[..., k], one, atol=1e-13)
         assert_allclose(tensors[..., k], one, atol=1e-13)
+
+
+@given(
+    st.floats(0, 0.55), st.floats(-np.pi, np.pi), st.floats(4, 40), st.floats(-np.pi, np.pi),
+    st.lists(st.floats(-20, 20), min_size=3, max_size=3),
+)  # fmt: skip
+def test_rates_are_those_at_which_the_desired_attitude_turns(
+    tilt: float, side: float, size: float, yaw: float, turning: list[float]
+) -> None:
+    """R' = S(omega) R with omega in the world, by finite differences."""
+    force = size * np.array([np.sin(tilt) * np.cos(side), np.sin(tilt) * np.sin(side), np.cos(tilt)])
+    h = 1e-5
+    before, here, after = (np.array(desired_attitude((force + k * h * np.array(turning)).tolist(), yaw, WEIGHT))
+                           for k in (-1, 0, 1))  # fmt: skip
+    S = (after - before) / (2 * h) @ here.T
+    found = desired_rates(force.tolist(), rows(here), turning, yaw, WEIGHT)
+    assert_allclose(found, vee(S), atol=2e-5 * (1 + np.abs(turning).max()))
+
+
+def test_batches_of_rates_are_what_each_gives() -> None:
+    forces, turning = RNG.normal(size=(9, 3)) + [0, 0, 12], RNG.normal(size=(9, 3))
+    batch = desired_rates(split(forces), desired_attitude(split(forces), 0.7, WEIGHT), split(turning), 0.7, WEIGHT)
+    for k, (f, d) in enumerate(zip(forces, turning, strict=True)):
+        one = desired_rates(split(f), desired_attitude(split(f), 0.7, WEIGHT), split(d), 0.7, WEIGHT)
+        assert_allclose(np.array(batch)[:, k], one, atol=1e-14)
+
+
+def test_with_its_rates_an_attitude_that_turns_is_followed_without_lag() -> None:
+    """J omega' = J omega x omega + tau towards an attitude that turns at a constant rate, world."""
+    law, turn = AttitudeLaw(VEHICLE), np.array([0.3, -0.2, 0.1])
+
+    def behind(fed_forward: bool) -> float:
+        def flow(t: float, y: np.ndarray) -> np.ndarray:
+            R, omega = y[:9].reshape(3, 3), y[9:]
+            S = np.array([[0, -omega[2], omega[1]], [omega[2], 0, -omega[0]], [-omega[1], omega[0], 0]])
+            R_d = rows(Rotation.from_rotvec(t * turn).as_matrix())
+            tau = law(rows(R), split(omega), R_d, turn.tolist() if fed_forward else None)
+            return np.concatenate([(R @ S).ravel(), np.linalg.solve(J, np.cross(J @ omega, omega) + tau)])
+
+        y = solve_ivp(flow, (0, 4), np.concatenate([np.eye(3).ravel(), np.zeros(3)]), rtol=1e-8, atol=1e-9).y[:, -1]
+        return float((Rotation.from_rotvec(4 * turn).inv() * Rotation.from_matrix(y[:9].reshape(3, 3))).magnitude())
+
+    lag = np.linalg.norm((law.gains.k_omega / law.gains.k_R * turn)[:2])  # rad: k_R e_R = k_omega omega
+    assert behind(False) > lag > 0.02
+    assert behind(True) < 0.02 * lag
 
 
 def closed_loop(

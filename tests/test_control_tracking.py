@@ -153,7 +153,8 @@ def flights(rng: np.random.Generator, spread: float) -> tuple[list[np.ndarray], 
     q = normalise(LEVEL + 0.3 * spread * rng.normal(size=(N, 4)))
     p, v, w = spread * rng.normal(size=(3, N, 3))
     contact = rng.random(N) < 0.3
-    return [p, v, q, w, rng.random(N), contact], Reference(0.1 * rng.normal(size=3), ZERO, ZERO, yaw=0.4)
+    reference = Reference(0.1 * rng.normal(size=3), ZERO, ZERO, 0.4, rng.normal(size=3))
+    return [p, v, q, w, rng.random(N), contact], reference
 
 
 def repeated(
@@ -162,7 +163,8 @@ def repeated(
     """Rotor speeds after three calls: trim and the warm start of the fixed point take part."""
     controller = Controller(VEHICLE, residual, uncertified="random weights")
     state = State(*(convert(f) for f in fields))
-    wanted = Reference(*(convert(f) for f in (reference.position, reference.velocity, reference.acceleration)), 0.4)
+    parts = (convert(f) for f in (reference.position, reference.velocity, reference.acceleration))
+    wanted = Reference(*parts, 0.4, convert(reference.jerk))
     speeds = None
     for k in range(3):
         speeds = controller(0.005 * k, state, wanted)
@@ -204,6 +206,21 @@ def test_two_batch_axes_are_as_good_as_one() -> None:
     speeds, _ = repeated(MODELS["network"], [f.reshape(4, 6, *f.shape[1:]) for f in fields], reference)
     assert speeds.shape == (4, 6, 4)
     assert_allclose(speeds.reshape(N, 4), expected, atol=1e-9)
+
+
+def test_the_references_jerk_turns_the_vehicle_as_its_acceleration_turns_the_force() -> None:
+    """Pitch follows jerk along x: about k_omega m j / (m g), beside none of a reference without."""
+    moments = []
+    for jerk in (None, ZERO, np.array([2.0, 0.0, 0.0]), np.array([0.0, 0.0, 2.0])):
+        controller = Controller(VEHICLE)
+        controller(0.0, at(ZERO), Reference(ZERO, ZERO, ZERO, jerk=jerk))
+        assert controller.wanted is not None
+        moments.append(controller.wanted.moment)
+    none, zero, forward, up = moments
+    assert_allclose(none, zero, atol=1e-15)
+    assert_allclose(up, none, atol=1e-12)  # changes the force, and not where it points
+    expected = [0.0, controller.attitude.gains.k_omega[1] * 2.0 / 9.81, 0.0]
+    assert_allclose(forward - none, expected, rtol=1e-3, atol=1e-9)
 
 
 def test_hover_asks_for_hover_speed() -> None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
@@ -60,10 +60,10 @@ MOVING = [
 
 @given(st.floats(-1, 20))
 def test_a_run_goes_from_rest_to_rest_and_never_back(t: float) -> None:
-    way, speed, _ = RUN(t)
+    way, speed, *_ = RUN(t)
     assert 0 <= way <= RUN.distance and 0 <= speed <= RUN.speed
-    assert RUN(0.0) == (0.0, 0.0, 0.0)
-    assert_allclose(RUN(RUN.duration), (3.0, 0.0, 0.0), atol=1e-12)
+    assert RUN(0.0) == (0.0, 0.0, 0.0, 0.0)
+    assert_allclose(RUN(RUN.duration), (3.0, 0.0, 0.0, 0.0), atol=1e-12)
     assert RUN.duration == 7.0
 
 
@@ -79,6 +79,16 @@ def test_derivatives_of_smooth_references_are_those_of_finite_differences(trajec
     before, here, after = trajectory(t - h), trajectory(t), trajectory(t + h)
     assert_allclose(here.velocity, (after.position - before.position) / (2 * h), atol=1e-6)
     assert_allclose(here.acceleration, (after.velocity - before.velocity) / (2 * h), atol=2e-3)
+
+
+@pytest.mark.parametrize("trajectory", MOVING)
+@given(t=st.floats(-0.5, 18.5))
+def test_jerk_is_that_of_finite_differences_but_where_a_ramp_begins_or_ends(trajectory: Trajectory, t: float) -> None:
+    h, end = 1e-4, trajectory.run.duration  # type: ignore[attr-defined]
+    assume(min(abs(t - knot) for knot in (0.0, 1.0, end - 1.0, end)) > 2 * h)
+    before, here, after = trajectory(t - h), trajectory(t), trajectory(t + h)
+    assert here.jerk is not None
+    assert_allclose(here.jerk, (after.acceleration - before.acceleration) / (2 * h), atol=1e-5)
 
 
 def test_a_crossing_is_level_and_ends_where_it_should() -> None:

@@ -8,7 +8,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from neural_lander.arrays import Array, constant
-from neural_lander.components import Rows, Vector, columns, cross, dot, join, maximum, minimum, minus, sqrt, times, unit
+from neural_lander.components import (
+    Rows,
+    Vector,
+    columns,
+    cross,
+    dot,
+    join,
+    maximum,
+    minimum,
+    minus,
+    plus,
+    rotate_back,
+    scaled,
+    sqrt,
+    times,
+    unit,
+)
 from neural_lander.vehicle import Vehicle
 
 MAX_TILT = math.radians(35.0)  # guess: beyond it a landing is not a landing
@@ -49,10 +65,25 @@ def desired_attitude(force: Vector, yaw: float, weight: float) -> Rows:
     return columns((x, y, z))
 
 
-class AttitudeLaw:
-    """tau_d = -k_R e_R - k_omega e_omega + omega x J omega - tau_hat, desired body rates zero.
+def desired_rates(force: Vector, R_d: Rows, turning: Vector, yaw: float, weight: float) -> Vector:
+    """Angular velocity of R_d in rad/s, world, while ``force`` in N changes by ``turning`` in N/s and yaw stays.
 
-    The rates of R_d are left out: they are derivatives of noise, and a landing turns slowly.
+    From R_d' = omega_d x R_d with z along the force and x without a part to the side of the heading (after Mellinger
+    and Kumar, ICRA 2011). Where the tilt is held at its limit it is that of the force all the same.
+    """
+    x, y, z = columns(R_d)
+    h = scaled(z[2] / maximum(force[2], LEAST_LIFT * weight), turning)  # over |f|; what is along z turns nothing
+    p, q = -dot(y, h), dot(x, h)
+    level_y = (-math.sin(yaw), math.cos(yaw), 0.0)
+    r = q * dot(z, level_y) / dot(y, level_y)
+    return plus(plus(scaled(p, x), scaled(q, y)), scaled(r, z))
+
+
+class AttitudeLaw:
+    """tau_d = -k_R e_R - k_omega (omega - R^T omega_d) + omega x J omega - tau_hat.
+
+    omega_d is what the reference's jerk turns R_d by. What errors turn it by is left out, since that is a derivative of
+    noise, and so is the moment for omega_d'.
     """
 
     def __init__(self, vehicle: Vehicle, gains: AttitudeGains | None = None) -> None:
@@ -62,11 +93,15 @@ class AttitudeLaw:
         self.tau_hat: Array = np.zeros(3)  # (..., 3) N m, body
         self._e_R: Vector = (0.0, 0.0, 0.0)
 
-    def __call__(self, R: Rows, omega: Vector, R_d: Rows) -> Array:
-        """Moment (..., 3) in N m, body, from attitude, body rates in rad/s and desired attitude."""
+    def __call__(self, R: Rows, omega: Vector, R_d: Rows, omega_d: Vector | None = None) -> Array:
+        """Moment (..., 3) in N m, body, from attitude, body rates in rad/s and desired attitude.
+
+        ``omega_d`` is the angular velocity of R_d in rad/s, world; None where it stands still.
+        """
         e_R = self._e_R = attitude_error(R, R_d)
         gyroscopic = cross(omega, times(self._J, omega))
-        moment = join(minus(minus(gyroscopic, times(self._k_R, e_R)), times(self._k_omega, omega)))
+        e_omega = omega if omega_d is None else minus(omega, rotate_back(R, omega_d))
+        moment = join(minus(minus(gyroscopic, times(self._k_R, e_R)), times(self._k_omega, e_omega)))
         return moment - constant(self.tau_hat, moment)
 
     def learn_trim(self, dt: float) -> None:

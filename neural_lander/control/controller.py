@@ -9,9 +9,21 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from neural_lander.arrays import Array, along, clip, constant, namespace
-from neural_lander.components import Rows, Scalar, Vector, choose, choose_rows, columns, dot, finite, minus, split
+from neural_lander.components import (
+    Rows,
+    Scalar,
+    Vector,
+    choose,
+    choose_rows,
+    columns,
+    dot,
+    finite,
+    minus,
+    scaled,
+    split,
+)
 from neural_lander.control.allocation import Allocation
-from neural_lander.control.attitude import AttitudeGains, AttitudeLaw, desired_attitude
+from neural_lander.control.attitude import AttitudeGains, AttitudeLaw, desired_attitude, desired_rates
 from neural_lander.control.certified import why_not_certified
 from neural_lander.control.estimate import ForceEstimate
 from neural_lander.control.tracking import TrackingGains, TrackingLaw
@@ -125,7 +137,7 @@ class Controller:
         f_bar_d = self.tracking(state, reference)
         f_d = minus(f_bar_d, split(constant(self._f_a_hat, state.velocity)))
         R_d = desired_attitude(f_d, reference.yaw, self.vehicle.weight)
-        tau_d = self.attitude(R, split(state.body_rates), R_d)
+        tau_d = self.attitude(R, split(state.body_rates), R_d, self._omega_d(f_d, R_d, reference))
         moment_part = self.allocation.moment_part(tau_d)
         thrust, estimate, asked = self._solve_thrust(f_bar_d, f_a_hat, f_d, columns(R)[2], moment_part)
         u, saturated = self.allocation(thrust, tau_d, moment_part)
@@ -134,6 +146,13 @@ class Controller:
         self._f_a_hat = choose_rows(whole, estimate, self._f_a_hat)
         self.wanted = Wanted(thrust, R_d, tau_d, estimate, asked)
         return namespace(u).sqrt(u)
+
+    def _omega_d(self, f_d: Vector, R_d: Rows, reference: Reference) -> Vector | None:
+        """What the reference's jerk turns R_d by, rad/s, world; None where it has none."""
+        if reference.jerk is None:
+            return None
+        turning = scaled(self.vehicle.mass, split(reference.jerk))
+        return desired_rates(f_d, R_d, turning, reference.yaw, self.vehicle.weight)
 
     def remember(self, rotor_thrust: Array) -> bool | Array:
         """Keep what the rotors are told, ``(..., 4)`` N, where it is finite; and where that is, ``(...)``."""

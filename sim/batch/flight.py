@@ -145,7 +145,10 @@ class Flights:
         self.reference[k] = r.position
         if self.forecast is not None:
             seen = self.forecast(seen)
-        reference = Reference(self._vector(r.position), self._vector(r.velocity), self._vector(r.acceleration), r.yaw)
+        jerk = None if r.jerk is None else self._vector(r.jerk)
+        reference = Reference(
+            self._vector(r.position), self._vector(r.velocity), self._vector(r.acceleration), r.yaw, jerk
+        )
         if len(self.controllers) == 1:
             command = self.controllers[0][1](t, seen, reference)
         else:
@@ -226,4 +229,7 @@ def _reference_of(reference: Reference, rows: slice) -> Reference:
     """That of some of the vehicles, where each has its own."""
     if reference.position.ndim == 1:
         return reference
-    return Reference(reference.position[rows], reference.velocity[rows], reference.acceleration[rows], reference.yaw)
+    r, jerk = reference, reference.jerk
+    return Reference(
+        r.position[rows], r.velocity[rows], r.acceleration[rows], r.yaw, None if jerk is None else jerk[rows]
+    )
