@@ -210,6 +210,7 @@ def tracked(vertical: float, across: float, **changes: Any) -> dict[str, float]:
 
 def test_tracking_is_scored_by_root_mean_square_and_worst_up_and_across() -> None:
     row = tracked(0.02, 0.05)
+    assert row["tracking_rms_error_m"] == pytest.approx(np.hypot(0.02, 0.05))
     assert row["vertical_rms_error_m"] == pytest.approx(0.02)
     assert row["vertical_worst_error_m"] == pytest.approx(0.02)
     assert row["horizontal_rms_error_m"] == pytest.approx(0.05)

@@ -38,6 +38,7 @@ METRICS: Mapping[str, Metric] = {
     "lateness_s": Metric("Lateness", "s", until_touchdown=True),
     "low_hover_error_m": Metric("Low-hover error", "mm", 1e3),
     "touchdown_speed_m_s": Metric("Touchdown speed", "m/s", target=LANDING_SPEED),
+    "tracking_rms_error_m": Metric("Tracking error, RMS", "mm", 1e3),
     "vertical_rms_error_m": Metric("Vertical error, RMS", "mm", 1e3),
     "vertical_worst_error_m": Metric("Vertical error, worst", "mm", 1e3),
     "horizontal_rms_error_m": Metric("Sideways error, RMS", "mm", 1e3),

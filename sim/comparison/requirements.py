@@ -12,7 +12,7 @@ from sim.comparison.ranking import distance, is_oracle, is_ours, kind_of, known
 OURS, ORACLE = "neural-lander-trim", "oracle-trim"
 APART = (
     "arrival_error_m", "low_descent_error_m", "lateness_s", "touchdown_speed_m_s", "low_hover_error_m",
-    "vertical_rms_error_m",
+    "tracking_rms_error_m", "vertical_rms_error_m",
 )  # fmt: skip
 """Figures in which nobody's interval may overlap with ours."""
 

@@ -109,7 +109,7 @@ def score_low_hover(truth: Truth, trajectory: Trajectory) -> dict[str, float]:
 
 
 def score_tracking(truth: Truth, trajectory: Trajectory) -> dict[str, float]:
-    """Root of the mean square and worst of the tracking error from time 0 on, vertical and horizontal.
+    """Root of the mean square and worst of the tracking error p - p_d from time 0 on: whole, vertical and horizontal.
 
     Of the centre of mass, which is what the reference leads: over the edge of a table the height of the gear jumps, and
     whoever passes it a centimetre late would be charged with the table's height.
@@ -122,6 +122,7 @@ def score_tracking(truth: Truth, trajectory: Trajectory) -> dict[str, float]:
     vertical, horizontal = np.abs(error[:, 2]), np.linalg.norm(error[:, :2], axis=-1)
     touched, tipped = bool(np.any(truth.contact[after])), bool(np.max(truth.tilt[after]) > TIP_OVER)
     return {
+        "tracking_rms_error_m": float(np.sqrt(np.mean(vertical**2 + horizontal**2))),
         "vertical_rms_error_m": float(np.sqrt(np.mean(vertical**2))),
         "vertical_worst_error_m": float(np.max(vertical)),
         "horizontal_rms_error_m": float(np.sqrt(np.mean(horizontal**2))),

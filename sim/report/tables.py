@@ -192,7 +192,7 @@ def _losses(scenario: str, ours: Mapping[str, Any], rivals: Sequence[Mapping[str
             yield f"{metric.label.lower()} of {ours['label']}, {where} ({values} of {best['label']}{more})"
 
 
-GAINS = ("final_error_m", "arrival_error_m", "lateness_s", "low_hover_error_m", "vertical_rms_error_m")
+GAINS = ("final_error_m", "arrival_error_m", "lateness_s", "low_hover_error_m", "tracking_rms_error_m")
 """Figures that the headline tells, those of them that the scenario has."""
 
 
