@@ -4,7 +4,7 @@ import pytest
 from report_results import controller
 
 from sim.comparison.campaign import Failure, Outcome
-from sim.comparison.requirements import apart_requirements, landing_requirements, robust_requirements
+from sim.comparison.requirements import apart_requirements, robust_requirements, task_requirements
 from sim.comparison.summary import summarise
 
 
@@ -42,10 +42,19 @@ def test_flights_without_a_result_are_no_successes_and_no_touchdowns() -> None:
     found = summarise({"neural-lander-trim": Outcome([row] * 5, failures), "pd": Outcome([], failures)})
     assert found["neural-lander-trim"]["success"]["rate"] == 0.05 and found["neural-lander-trim"]["n"] == 5
     assert found["neural-lander-trim"]["success"]["ci95"][1] < 0.12 and found["pd"]["success"]["rate"] == 0.0
-    downs, *_ = landing_requirements({"land-1d": {"controllers": found}})
+    downs, *_ = task_requirements({"land-1d": {"controllers": found}})
     assert downs["value"] == 5 and downs["bound"] == 95 + 5 and not downs["met"]
     lost = apart_requirements({"land-1d": {"controllers": found}})[-1]
     assert lost["name"].endswith("without a result") and lost["value"] == 95 and not lost["met"]
+
+
+@pytest.mark.parametrize("pd, ours, met", [(0.080, 0.0081, False), (0.080, 0.0079, True), (0.008, 0.0029, True)])
+def test_a_low_hover_is_held_against_a_tenth_of_pds_or_three_millimetres(pd: float, ours: float, met: bool) -> None:
+    errors = {"pd": pd, "neural-lander": ours}
+    controllers = {n: {"n": 9, "metrics": {"low_hover_error_m": {"median": e}}} for n, e in errors.items()}
+    (row,) = task_requirements({"hover-low": {"controllers": controllers}})
+    assert row["met"] is met and row["bound"] == pytest.approx(max(pd / 10, 0.003))
+    assert not task_requirements({"hover-low": {"controllers": {"pd": controllers["pd"]}}})
 
 
 def test_robustness_is_held_against_the_best_baseline_and_no_oracle() -> None:

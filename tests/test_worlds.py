@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from neural_lander.errors import UserError
+from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.vehicle import load_vehicle
 from sim.comparison import worlds
 from sim.comparison.campaign import Campaign, run_campaign
@@ -36,7 +36,8 @@ def test_the_batched_world_flies_what_is_written_for_arrays() -> None:
 def test_what_is_written_for_one_vehicle_flies_in_pybullet() -> None:
     copy = Copy(replace(COPY.plant, effects=(for_one_vehicle,)), None)
     for _ in range(2):
-        assert fitting_world(["pd"], [LANDING], copy) == "pybullet"
+        with pytest.warns(NeuralLanderWarning, match="one flight after the other: an effect is not written for arrays"):
+            assert fitting_world(["pd"], [LANDING], copy) == "pybullet"
 
 
 class ForOneVehicle:
@@ -58,7 +59,10 @@ def test_a_controller_that_a_batch_cannot_fly_is_refused_by_it_with_the_remedy()
         UserError, match=r"cannot fly '.*ForOneVehicle' in this plant: .*a law of one .* takes --world pybullet"
     ):
         Batched().check(name, LANDING, COPY)
-    assert fitting_world([name], [LANDING], COPY) == "pybullet"
+    with pytest.warns(
+        NeuralLanderWarning, match="flown in PyBullet, .*: the batched world cannot fly '.*ForOneVehicle'"
+    ):
+        assert fitting_world([name], [LANDING], COPY) == "pybullet"
 
 
 def test_an_unknown_world_is_refused_with_the_known_ones() -> None:

@@ -22,9 +22,9 @@ from sim.comparison.pool import LocalPool, Pool
 from sim.comparison.ranking import ranking
 from sim.comparison.requirements import (
     apart_requirements,
-    landing_requirements,
     learning_requirements,
     robust_requirements,
+    task_requirements,
 )
 from sim.comparison.shards import write_rows
 from sim.comparison.summary import summarise
@@ -124,7 +124,7 @@ def compare(
     uncertified = [copy.learned.uncertified for copy in c.copies if copy.learned and copy.learned.uncertified]
     if uncertified:
         results["uncertified"] = uncertified
-    requirements = landing_requirements(results["scenarios"]) + apart_requirements(results["scenarios"])
+    requirements = task_requirements(results["scenarios"]) + apart_requirements(results["scenarios"])
     if c.changes:
         results["plants"] = []
     for change in c.changes:
@@ -133,7 +133,7 @@ def compare(
             outcomes = fly(_changed(c, s, change), f"{s}, {change.name}", plant=change.name)
             scenarios[s] = {"controllers": summarise(outcomes, c.seed)}
         results["plants"].append({"name": change.name, "scenarios": scenarios})
-        requirements += [row for row in landing_requirements(scenarios, f", {change.name}") if "trim" in row["name"]]
+        requirements += [row for row in task_requirements(scenarios, f", {change.name}") if "trim" in row["name"]]
     if c.tuned:
         results["tuned"] = _tuned(c, fly)
         requirements += apart_requirements(results["tuned"]["scenarios"], ", tuned")

@@ -18,18 +18,32 @@ APART = (
 
 RATIO_COUNTS_ABOVE = 0.020  # m: a ratio to PD counts where PD's error exceeds it
 SMALLEST_BOUND = 0.003  # m: elsewhere the bound is the larger of the ratio and this
-HANG_SHARE, TRIM_SHARE, DRIFT_SHARE, ORACLE_FACTOR = 1 / 20, 1 / 10, 0.34, 1.2
+HANG_SHARE, HOVER_SHARE, TRIM_SHARE, DRIFT_SHARE, ORACLE_FACTOR = 1 / 20, 1 / 10, 1 / 10, 0.34, 1.2
 SPEED_TOLERANCE = 20.0  # %
 SLOPE_TOLERANCE = 0.3
 
 
-def landing_requirements(scenarios: Mapping[str, Any], where: str = "") -> list[dict[str, Any]]:
-    """Rows for every landing scenario that flew the controllers a requirement needs."""
+def task_requirements(scenarios: Mapping[str, Any], where: str = "") -> list[dict[str, Any]]:
+    """Rows for every landing and low hover that flew the controllers a requirement needs."""
     rows = []
     for name, scenario in scenarios.items():
         if name.startswith("land"):
             rows += list(_landing(f"{name}{where}", scenario["controllers"]))
+        if name.startswith("hover"):
+            rows += list(_low_hover(f"{name}{where}", scenario["controllers"]))
     return rows
+
+
+def _low_hover(name: str, controllers: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    mine, pd = (controllers.get(c, {"n": 0}) for c in ("neural-lander", "pd"))
+    if mine["n"] and pd["n"]:
+        value, theirs = (c["metrics"]["low_hover_error_m"]["median"] for c in (mine, pd))
+        yield _row(f"{name}: low-hover error of Neural-Lander, 1/10 of PD's", value, _length(HOVER_SHARE, theirs))
+
+
+def _length(share: float, baseline: float) -> float:
+    """Bound in m that a ratio to a baseline in m gives."""
+    return share * baseline if baseline > RATIO_COUNTS_ABOVE else max(share * baseline, SMALLEST_BOUND)
 
 
 def _landing(name: str, controllers: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -37,12 +51,9 @@ def _landing(name: str, controllers: Mapping[str, Any]) -> Iterator[dict[str, An
         value = controllers[controller]["metrics"][metric]["median"]
         return float("nan") if value is None else float(value)
 
-    def length(share: float, baseline: float) -> float:
-        return share * baseline if baseline > RATIO_COUNTS_ABOVE else max(share * baseline, SMALLEST_BOUND)
-
     have = {name for name, controller in controllers.items() if controller["n"]}
     if {"pd", "neural-lander"} <= have:
-        bound = length(HANG_SHARE, median("pd", "final_error_m"))
+        bound = _length(HANG_SHARE, median("pd", "final_error_m"))
         yield _row(
             f"{name}: final error of Neural-Lander, 1/20 of PD's", median("neural-lander", "final_error_m"), bound
         )
@@ -54,7 +65,7 @@ def _landing(name: str, controllers: Mapping[str, Any]) -> Iterator[dict[str, An
             yield {"name": title, "value": count, "bound": n, "unit": f"of {n}", "met": count == n}
     if {"pd-trim", "neural-lander-trim"} <= have:
         mine, theirs = "neural-lander-trim", "pd-trim"
-        bound = length(TRIM_SHARE, median(theirs, "arrival_error_m"))
+        bound = _length(TRIM_SHARE, median(theirs, "arrival_error_m"))
         yield _row(f"{name}: arrival error with trim, 1/10 of PD's", median(mine, "arrival_error_m"), bound)
         bound = TRIM_SHARE * median(theirs, "lateness_s")
         yield _row(f"{name}: lateness with trim, 1/10 of PD's", median(mine, "lateness_s"), bound, "s")
@@ -63,7 +74,7 @@ def _landing(name: str, controllers: Mapping[str, Any]) -> Iterator[dict[str, An
     for suffix in ("", "-trim"):
         mine, pd, oracle = f"neural-lander{suffix}", f"pd{suffix}", f"oracle{suffix}"
         if {mine, pd, oracle} <= have:
-            bound = max(length(DRIFT_SHARE, median(pd, "drift_m")), ORACLE_FACTOR * median(oracle, "drift_m"))
+            bound = max(_length(DRIFT_SHARE, median(pd, "drift_m")), ORACLE_FACTOR * median(oracle, "drift_m"))
             title = f"{name}: drift of {controllers[mine]['label']}, 34 % of PD's or 1.2 times the oracle's"
             yield _row(title, median(mine, "drift_m"), bound)
 

@@ -228,16 +228,21 @@ def world_named(name: str) -> FlightWorld:
 
 
 def fitting_world(controllers: Sequence[str], scenarios: Sequence[Scenario], copy: Copy) -> str:
-    """The batched world where it can fly all of that and gains by it, else PyBullet."""
+    """The batched world where it can fly all of that and gains by it, else PyBullet, and a warning says why."""
     if _one_by_one(copy.plant):
-        return "pybullet"
+        return _one_at_a_time("an effect is not written for arrays of vehicles")
     try:
         for scenario in scenarios:
             for name in controllers:
                 WORLDS["batched"].check(name, scenario, replace(copy, plant=scenario.over(copy.plant)))
-    except UserError:
-        return "pybullet"
+    except UserError as error:
+        return _one_at_a_time(str(error))
     return "batched"
+
+
+def _one_at_a_time(reason: str) -> str:
+    warnings.warn(f"flown in PyBullet, one flight after the other: {reason}", NeuralLanderWarning, stacklevel=3)
+    return "pybullet"
 
 
 def _one_by_one(plant: Plant) -> bool:
