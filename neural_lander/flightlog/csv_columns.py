@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import csv
 import os
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,6 @@ from neural_lander.flightlog.column_map import (
     EULER,
     FIELD_OF,
     FIELDS,
-    UNIT_NEEDED,
-    Column,
     ColumnMap,
     component_names,
 )
@@ -36,20 +33,18 @@ from neural_lander.flightlog.csv_cells import (
     with_decimal_points,
     with_seconds,
 )
+from neural_lander.flightlog.csv_header import column_index, own_columns, require_whole_fields, rotor_command_unit
 from neural_lander.flightlog.differentiate import VELOCITY_FROM, WORDS, differentiated
 from neural_lander.flightlog.files import PART, Progress, replacing, unseen
 from neural_lander.flightlog.fitness import LEAST_RATE
 from neural_lander.flightlog.gaps import gap_words
 from neural_lander.flightlog.log import COLUMNS, FlightLog
 from neural_lander.flightlog.streams import Stream, join
-from neural_lander.flightlog.units import si_unit
 from neural_lander.frames import swap_attitude, swap_body, swap_world
 from neural_lander.rotation import quaternion_from_euler
 
-NEEDED = ("t", "position", "attitude")
 LEAST_NORM = 0.5  # of a quaternion
 HOLE_PERIODS, SHORTEST_HOLE = 10.0, 0.1  # times the median period, and s: shorter ones are a logger's jitter
-_HEADING = re.compile(r"\s*(\w+)\s*(?:\[([^\]]*)\])?\s*")
 
 
 class Csv:
@@ -132,10 +127,10 @@ def read_table(path: str | os.PathLike[str], column_map: ColumnMap | None = None
     body = lines[start:]
     if column_map is not None and column_map.decimal == ",":
         body = with_decimal_points(body, delimiter, source)
-    columns = _own_columns(header, source) if column_map is None else column_map.columns
-    _require_whole_fields(columns, column_map is None, source)
+    columns = own_columns(header, source) if column_map is None else column_map.columns
+    require_whole_fields(columns, column_map is None, source)
     wanted = list(columns)
-    indices = [_index(columns[name].name, header, source) for name in wanted]
+    indices = [column_index(columns[name].name, header, source) for name in wanted]
     fields = [FIELD_OF[name] for name in wanted]
     names = [columns[name].name for name in wanted]
     body, by_calendar = with_seconds(body, delimiter, indices[wanted.index("t")])
@@ -160,7 +155,7 @@ def read_table(path: str | os.PathLike[str], column_map: ColumnMap | None = None
         found, metadata, more = _at_one_rate(found, source)
     if column_map is not None and column_map.world == "NED":
         found = {field: _from_ned(field, values) for field, values in found.items()}
-    return CsvTable(found, _rotor_command_unit(columns, source), (*said, *more), metadata)
+    return CsvTable(found, rotor_command_unit(columns, source), (*said, *more), metadata)
 
 
 Found = tuple[dict[str, np.ndarray], dict[str, Any], tuple[str, ...]]
@@ -221,50 +216,6 @@ def write_csv(log: FlightLog, path: str | os.PathLike[str], progress: Progress =
             progress(min(first + PART, len(rows)) / len(rows))
 
 
-def _own_columns(header: Sequence[str], source: str) -> dict[str, Column]:
-    """Columns that our own header names; others are passed over."""
-    matches = [_HEADING.fullmatch(heading) for heading in header]
-    named = {match[1] for match in matches if match}
-    angles_too = named.issuperset(component_names("attitude"))  # they say the same as the quaternion
-    columns = {}
-    for heading, match in zip(header, matches, strict=True):
-        field = FIELD_OF.get(match[1]) if match else None
-        if match is None or field is None or (field == EULER and angles_too):
-            continue
-        unit = match[2]
-        if unit is None:
-            if field in UNIT_NEEDED:
-                written = " or ".join(f"'{heading} [{unit}]'" for unit in UNIT_NEEDED[field])
-                raise UserError(f"{source}: column '{heading}' has no unit: write {written}")
-            unit = FIELDS[field][1]
-        si, factor = si_unit(field, unit.strip(), f"{source}, column '{heading}'")
-        columns[match[1]] = Column(heading, factor, si)
-    return columns
-
-
-def _require_whole_fields(columns: Mapping[str, Column], own: bool, source: str) -> None:
-    remedy = "add it to the column map"
-    if own:
-        remedy = "add it, or give a column map that names the columns (--columns); for --mocap it is --mocap-columns"
-    angles = any(name in columns for name in component_names(EULER))
-    if angles and any(name in columns for name in component_names("attitude")):
-        raise UserError(f"{source}: attitude is given as quaternion and as Euler angles: leave one out")
-    for field in FIELDS:
-        names = component_names(field)
-        missing = [name for name in names if name not in columns]
-        needed = field in NEEDED and not (field == "attitude" and angles)
-        if missing and (needed or len(missing) < len(names)):
-            raise UserError(f"{source}: the log lacks the needed field '{missing[0]}' ({FIELDS[field][1]}): {remedy}")
-
-
-def _index(name: str, header: Sequence[str], source: str) -> int:
-    count = header.count(name)
-    if count != 1:
-        found = "is missing" if not count else f"is there {count} times"
-        raise UserError(f"{source}: column '{name}' {found}; the header has: {', '.join(header)}")
-    return header.index(name)
-
-
 def _rotations(attitude: np.ndarray, source: str) -> tuple[np.ndarray, tuple[str, ...]]:
     """Which quaternions are no zero, as cameras write where they see nothing, and what is said of the others."""
     sound = np.linalg.norm(attitude, axis=1) > LEAST_NORM
@@ -304,10 +255,3 @@ def _from_ned(field: str, values: np.ndarray) -> np.ndarray:
     if frame == "world":
         return np.asarray(swap_world(values))
     return np.asarray(swap_body(values)) if frame == "body" else values
-
-
-def _rotor_command_unit(columns: Mapping[str, Column], source: str) -> str:
-    units = {columns[c].unit for c in component_names("rotor_command") if c in columns}
-    if len(units) > 1:
-        raise UserError(f"{source}: rotor_command is given in {' and in '.join(sorted(units))}; use one for all rotors")
-    return units.pop() if units else "rad/s"
