@@ -24,7 +24,7 @@ from sim.world import PyBulletWorld
 
 STEPS = 2400  # 10 s of flight
 REPEATS = 7
-REQUIRED = 6000.0  # steps/s with the network
+REQUIRED = 10_000.0  # steps/s with the network
 
 
 def default_network(vehicle: Vehicle, seed: int = 0) -> ReluNetwork:

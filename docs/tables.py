@@ -22,9 +22,9 @@ TASKS = {
     "moving deck, arrival": ("deck", "arrival_error_m"),
     "low hover, error": ("hover-low", "low_hover_error_m"),
     "past a table, rms": ("cross-table", "tracking_rms_error_m"),
-    "its vertical part": ("cross-table", "vertical_rms_error_m"),
+    "past a table, vertical rms": ("cross-table", "vertical_rms_error_m"),
     "low figure of eight, rms": ("figure-8-low", "tracking_rms_error_m"),
-    "vertical part of it": ("figure-8-low", "vertical_rms_error_m"),
+    "low figure of eight, vertical rms": ("figure-8-low", "vertical_rms_error_m"),
 }
 DESCENT_SPEED = 0.3  # m/s, of the landing reference: the best touchdown is the one at its speed
 
