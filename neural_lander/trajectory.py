@@ -157,13 +157,16 @@ class Riding:
 
     still: Trajectory
     ground: Trajectory
-    """How far the ground is from where it would be, with velocity and acceleration."""
+    """How far the ground is from where it would be, with velocity and acceleration; up and down alone.
+
+    Its jerk is left out: a vertical one turns no attitude.
+    """
 
     def __call__(self, t: float) -> Reference:
         """Reference at time t in s."""
         r, g = self.still(t), self.ground(t)
         position, velocity = r.position + g.position, r.velocity + g.velocity
-        return Reference(position, velocity, r.acceleration + g.acceleration, r.yaw, r.jerk)  # ground's: turns nothing
+        return Reference(position, velocity, r.acceleration + g.acceleration, r.yaw, r.jerk)
 
 
 GO_AROUND_ACCELERATION = 3.0  # m/s^2, upwards: a third of g, which a thrust-to-weight ratio of 1.5 still has; guess

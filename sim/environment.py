@@ -1,7 +1,8 @@
 """The comparison's world as a Gymnasium environment: what an agent is given is what a controller is given.
 
 An agent takes the place of the tracking law: its action is the force f_d that the rotors should produce. The attitude
-law, the allocation, the touchdown detector, the sensors and the figures at the end are those of every other controller.
+law, the allocation, the touchdown detector, the sensors and the figures at the end are those of every other controller;
+but an action says nothing of how its force goes on, so that the desired attitude stands still until the next.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from random_network import random_network
 
 from neural_lander.control.learned import Learned
 from neural_lander.residual.analytic import CheesemanBennett
+from neural_lander.trajectory import Riding
 from neural_lander.vehicle import load_vehicle
 from sim.batch.flight import Flights, Task, fly_batch
 from sim.comparison.worlds import Copy
@@ -95,6 +96,21 @@ def test_each_seed_has_its_moment_of_the_swell_in_either_world(name: str) -> Non
             assert above == pytest.approx(scenario.trajectory(plant.pad)(0.0).position[2] - plant.terrain.mean().z)
     phases = [scenario.drawn(seed).terrain for seed in seeds]
     assert len({(deck.heave_phase, deck.roll_phase) for deck in phases if isinstance(deck, Deck)}) == 3
+
+
+def test_laws_of_several_kinds_follow_a_smooth_way_over_decks_of_their_own_phase() -> None:
+    """Position is each flight's own then, and jerk one for all."""
+
+    class OverDeck(Scenario):
+        def drawn(self, seed):
+            deck = self.terrain.drawn(seed)
+            return replace(self, terrain=deck, trajectory=lambda pad: Riding(eight(pad), deck.ride))
+
+    eight = scenario_named("figure-8-low").trajectory
+    deck = scenario_named("deck").terrain
+    scenario = OverDeck("eight over a deck", "", eight, -2.9, False, lambda truth, way: {}, deck)
+    together = short([task("indi"), task("pd")], scenario=scenario)
+    assert_allclose(together[2:], short([task("pd")], scenario=scenario), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["neural-lander-trim", "neural-lander-adaptive"])

@@ -223,6 +223,15 @@ def test_a_batch_in_either_library_is_guarded_as_single_vehicles() -> None:
     assert_allclose(found, expected, rtol=1e-9, atol=1e-4)
 
 
+def test_a_reference_whose_jerk_is_missing_is_flown_without_it() -> None:
+    wrong = Reference(np.array([0.3, 0.0, 1.0]), ZERO, ZERO, jerk=np.full(3, np.nan))
+    here = state(0.9, ZERO)
+    assert np.all(np.isnan(Controller(VEHICLE)(0.0, here, wrong)))
+    guarded = Guarded(Controller(VEHICLE))
+    found = guarded(0.0, here, wrong)
+    assert np.all(np.isfinite(found)) and guarded.intervention is not None and guarded.intervention.active
+
+
 @pytest.mark.parametrize(
     "change, message",
     [({"brake": 0.0}, "guard: brake = 0.0 must be a positive number"), ({"tilt_low": 1.0}, "guard: tilt_low = 1.0")],

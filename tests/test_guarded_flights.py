@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
+from neural_lander.control.attitude import MAX_TILT
 from neural_lander.control.controller import Controller
 from neural_lander.control.guard import Guarded, Limits
 from neural_lander.control.touchdown import TouchdownDetector
 from neural_lander.errors import UserError
 from neural_lander.state import Reference, State
-from neural_lander.trajectory import GoAround, Landing, Trajectory
+from neural_lander.trajectory import FigureEight, GoAround, Landing, Trajectory
 from neural_lander.vehicle import load_vehicle
 from sim.controllers import build_controller, controller_named
 from sim.flight import Truth, fly
@@ -136,3 +137,15 @@ def test_an_abort_at_any_height_climbs_and_touches_only_where_it_cannot_stop(cha
         assert np.all(climb[up : up + 120] > -0.05)
         if height > speed**2 / (2 * MOST) + REACTION * speed:
             assert heights.min() > 0
+
+
+@pytest.mark.parametrize("guarded", [False, True])
+def test_a_way_that_asks_for_too_much_tilt_is_flown_within_the_limit(guarded: bool) -> None:
+    """52 degrees are wanted at its ends; told of all of its turning, the vehicle would swing to 44."""
+    fast = FigureEight(np.array([0.0, 0.0, 1.5]), 2.0, 1.0, 2.6, 2, 1.0)
+    controller = Guarded(Controller(VEHICLE)) if guarded else Controller(VEHICLE)
+    plant = plant_of("nominal", 0)
+    with plant.build() as world:
+        world.reset(fast(0.0).position, seed=0)
+        _, truth = fly(world, controller, fast, Sensors(plant.noise, 0), start=0.0, end=fast.run.duration)
+    assert np.radians(30) < truth.tilt.max() < MAX_TILT + np.radians(3)

@@ -10,7 +10,9 @@ import numpy as np
 from neural_lander.arrays import Array, constant
 from neural_lander.components import (
     Rows,
+    Scalar,
     Vector,
+    choose,
     columns,
     cross,
     dot,
@@ -55,9 +57,7 @@ def desired_attitude(force: Vector, yaw: float, weight: float) -> Rows:
     A quadrotor cannot pull down: where less than LEAST_LIFT of the ``weight`` in N is wanted upwards, the tilt is that
     of the horizontal force over so much lift, which goes to level with it.
     """
-    up = 1.0 / maximum(force[2], LEAST_LIFT * weight)
-    a, b = force[0] * up, force[1] * up
-    shrink = minimum(STEEPEST / sqrt(a * a + b * b + 1e-12), 1.0)
+    _, a, b, shrink = _slope(force, weight)
     z = unit((a * shrink, b * shrink, 1.0 + 0.0 * a))
     level_y = (-math.sin(yaw), math.cos(yaw), 0.0)
     x = unit(cross(level_y, z))
@@ -65,14 +65,29 @@ def desired_attitude(force: Vector, yaw: float, weight: float) -> Rows:
     return columns((x, y, z))
 
 
+def _slope(force: Vector, weight: float) -> tuple[Scalar, Scalar, Scalar, Scalar]:
+    """1 / lift in 1/N, the tangents f_x / lift and f_y / lift, and what the limit of the tilt leaves of both."""
+    up = 1.0 / maximum(force[2], LEAST_LIFT * weight)
+    a, b = force[0] * up, force[1] * up
+    return up, a, b, minimum(STEEPEST / sqrt(a * a + b * b + 1e-12), 1.0)
+
+
 def desired_rates(force: Vector, R_d: Rows, turning: Vector, yaw: float, weight: float) -> Vector:
     """Angular velocity of R_d in rad/s, world, while ``force`` in N changes by ``turning`` in N/s and yaw stays.
 
-    From R_d' = omega_d x R_d with z along the force and x without a part to the side of the heading (after Mellinger
-    and Kumar, ICRA 2011). Where the tilt is held at its limit it is that of the force all the same.
+    From R_d' = omega_d x R_d, with R_d = :func:`desired_attitude`: z along the force within its limits, x without a
+    part to the side of the heading (after Mellinger and Kumar, ICRA 2011). From half the largest tilt on less and less
+    of what tilts it further is told, so that no momentum carries the vehicle past the limit, where R_d stops at once.
     """
     x, y, z = columns(R_d)
-    h = scaled(z[2] / maximum(force[2], LEAST_LIFT * weight), turning)  # over |f|; what is along z turns nothing
+    up, a, b, shrink = _slope(force, weight)
+    rise = choose(force[2] > LEAST_LIFT * weight, turning[2], 0.0 * up)
+    da, db = up * (turning[0] - a * rise), up * (turning[1] - b * rise)
+    square = a * a + b * b + 1e-12
+    outward = (a * da + b * db) / square
+    told = maximum(minimum(2.0 - 2.0 * sqrt(square) / STEEPEST, 1.0), 0.0)
+    outward = outward * choose((shrink < 1.0) | (outward > 0.0), 1.0 - told, 0.0 * told)  # what is not told
+    h = scaled(z[2] * shrink, (da - a * outward, db - b * outward, 0.0 * up))  # z' but for what is along z
     p, q = -dot(y, h), dot(x, h)
     level_y = (-math.sin(yaw), math.cos(yaw), 0.0)
     r = q * dot(z, level_y) / dot(y, level_y)

@@ -161,11 +161,11 @@ class Guarded:
         return self._act(state, reference, speeds, wanted, safe, thrust, active)
 
     def _force(self, wanted: Wanted, state: State) -> tuple[Vector, bool | Array]:
-        """f_d in N, world, as it follows from T = f_d . k and the desired direction, and whether it is finite."""
+        """f_d in N, world, by T = f_d . k and the desired direction, and whether all that is wanted is finite."""
         direction, k = [row[2] for row in wanted.R_d], [row[2] for row in state.rows]
         T = _scalar(wanted.thrust)
         along = T / maximum(dot(direction, k), LEAST_UPRIGHT)
-        whole = finite(T, *direction)
+        whole = finite(T, *direction, *split(wanted.moment))
         weight = self.controller.vehicle.weight
         x, y, z = (choose(whole & (T > 0.0), along * d, 0.0 * k[2]) for d in direction)
         return (x, y, choose(whole, choose(T > 0.0, z, T), weight + 0.0 * k[2])), whole

@@ -225,11 +225,10 @@ RECORDED = ("x", "y", "z", "v_x", "v_y", "v_z", "height", "upright")
 """Columns of the truth that scores need: m, m/s, m and the cosine of the tilt."""
 
 
-def _reference_of(reference: Reference, rows: slice) -> Reference:
-    """That of some of the vehicles, where each has its own."""
-    if reference.position.ndim == 1:
-        return reference
-    r, jerk = reference, reference.jerk
-    return Reference(
-        r.position[rows], r.velocity[rows], r.acceleration[rows], r.yaw, None if jerk is None else jerk[rows]
-    )
+def _reference_of(r: Reference, rows: slice) -> Reference:
+    """That of some of the vehicles; what is one vector for all stays one."""
+
+    def own(x: Any) -> Any:
+        return x if x is None or x.ndim == 1 else x[rows]
+
+    return Reference(own(r.position), own(r.velocity), own(r.acceleration), r.yaw, own(r.jerk))

@@ -37,7 +37,7 @@ def task_requirements(scenarios: Mapping[str, Any], where: str = "") -> list[dic
 def _low_hover(name: str, controllers: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     mine, pd = (controllers.get(c, {"n": 0}) for c in ("neural-lander", "pd"))
     if mine["n"] and pd["n"]:
-        value, theirs = (c["metrics"]["low_hover_error_m"]["median"] for c in (mine, pd))
+        value, theirs = (_median(c, "low_hover_error_m") for c in (mine, pd))
         yield _row(f"{name}: low-hover error of Neural-Lander, 1/10 of PD's", value, _length(HOVER_SHARE, theirs))
 
 
@@ -46,10 +46,15 @@ def _length(share: float, baseline: float) -> float:
     return share * baseline if baseline > RATIO_COUNTS_ABOVE else max(share * baseline, SMALLEST_BOUND)
 
 
+def _median(controller: Mapping[str, Any], metric: str) -> float:
+    """NaN where there is none, which is within no bound."""
+    value = controller["metrics"][metric]["median"]
+    return float("nan") if value is None else float(value)
+
+
 def _landing(name: str, controllers: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     def median(controller: str, metric: str) -> float:
-        value = controllers[controller]["metrics"][metric]["median"]
-        return float("nan") if value is None else float(value)
+        return _median(controllers[controller], metric)
 
     have = {name for name, controller in controllers.items() if controller["n"]}
     if {"pd", "neural-lander"} <= have:

@@ -99,6 +99,10 @@ def _fly_alone(part: Part, seed: int, scenario: Scenario, omega_n: float, restin
         return f"controller '{part.controller}' failed with {type(error).__name__}: {error}"
 
 
+class _FailsAlone(UserError):
+    """It fails in any world."""
+
+
 class Batched:
     """Thousands of vehicles at once in torch; an effect that does not take arrays is asked for each in turn."""
 
@@ -121,7 +125,7 @@ class Batched:
                 unscored = replace(brief, score=lambda truth, trajectory: {})
                 alone = _fly_alone(part, 0, unscored, DEFAULT_NATURAL_FREQUENCY, 1.0)
                 if isinstance(alone, str):
-                    raise UserError(alone) from error
+                    raise _FailsAlone(alone) from error
             reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
             raise UserError(
                 f"the batched world cannot fly '{controller}' in this plant: {reason}; a law of one vehicle, with "
@@ -235,6 +239,8 @@ def fitting_world(controllers: Sequence[str], scenarios: Sequence[Scenario], cop
         for scenario in scenarios:
             for name in controllers:
                 WORLDS["batched"].check(name, scenario, replace(copy, plant=scenario.over(copy.plant)))
+    except _FailsAlone:  # as its flights will say
+        return "pybullet"
     except UserError as error:
         return _one_at_a_time(str(error))
     return "batched"
