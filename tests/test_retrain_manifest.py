@@ -1,17 +1,21 @@
 """Flights are known again wherever they are and in whatever format, and none is lost or used twice."""
 
+import json
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flights import full_log
 from learning_flights import flight
+from numpy.testing import assert_allclose
 
 from neural_lander.errors import UserError
-from neural_lander.flightlog import FlightLog, read_log, write_csv, write_mcap
+from neural_lander.flightlog import ColumnMap, FlightLog, read_log, write_csv, write_mcap
 from neural_lander.residual.digest import file_sha256, identity, log_sha256, recorded
-from neural_lander.residual.retraining.manifest import active, find_logs, role, withdraw
+from neural_lander.residual.retraining.manifest import active, find_logs, read_again, role, withdraw
 from neural_lander.residual.retraining.retrain import unknown_logs
 from neural_lander.vehicle import load_vehicle
 
@@ -88,6 +92,47 @@ def test_old_logs_are_found_where_they_were_beside_the_bundle_or_by_hash(
     found = find_logs(entries, bundle, [tmp_path / "archive"])
     assert [log_sha256(x) for x in found] == [e["sha256"] for e in entries]
     assert Path(found[0].source).name == "renamed.bin"
+
+
+def foreign(path: Path, log: FlightLog, height: str, lowered: float) -> ColumnMap:
+    """The log as a table of somebody else's, whose sonar reads cm and so many of them too little, and its map."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    frame = log.to_dataframe()
+    frame[height] = 100 * frame.pop("height") - lowered
+    frame.to_csv(path, index=False)
+    columns = {name: name for name in frame.columns if not name.startswith("rotor") and name != height}
+    sonar = {"column": height, "unit": "cm", "offset": lowered}
+    return ColumnMap.from_table({"columns": columns | {"height": sonar}})
+
+
+def test_tables_are_read_again_by_the_map_that_each_was_read_with(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    flights = [flight(VEHICLE, 3.0, seed=k) for k in range(3)]
+    maps = [foreign(tmp_path / f"logs/f{k}.csv", log, f"sonar{k}", k) for k, log in enumerate(flights)]
+    logs = [read_log(f"logs/f{k}.csv", column_map=column_map) for k, column_map in enumerate(maps)]
+    write_csv(flights[0], tmp_path / "logs/ours.csv")
+    logs.append(read_log("logs/ours.csv", column_map=maps[0]))
+    assert "column_map" not in logs[-1].metadata
+    entries = json.loads(json.dumps([entry(log) for log in logs[1:]]))
+
+    def heights(found: list[FlightLog]) -> None:
+        for log, true in zip(found, [*flights[1:], flights[0]], strict=True):
+            assert_allclose(log.height, true.height, atol=1e-12)
+
+    heights(find_logs(entries, tmp_path / "B", []))
+    shutil.move(tmp_path / "logs", tmp_path / "archive")
+    heights(find_logs(entries, tmp_path / "B", [tmp_path / "archive"]))
+    for path in (tmp_path / "archive").glob("f*.csv"):
+        path.write_text(path.read_text() + "\n")  # another file of the same flight
+    heights(find_logs(entries, tmp_path / "B", [tmp_path / "archive"]))
+
+
+def test_an_entry_of_old_is_read_by_the_map_of_today(tmp_path: Path) -> None:
+    column_map = foreign(tmp_path / "f.csv", flight(VEHICLE, 3.0), "sonar", 2.0)
+    old = entry(read_log(tmp_path / "f.csv", column_map=column_map))
+    del old["column_map"]
+    read = partial(read_again, column_map=column_map)
+    assert_allclose(find_logs([old], tmp_path / "B", [], read)[0].height, flight(VEHICLE, 3.0).height, atol=1e-12)
 
 
 def test_a_log_that_is_gone_or_changed_is_named_with_the_remedy(tmp_path: Path) -> None:

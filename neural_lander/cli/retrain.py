@@ -21,7 +21,7 @@ from neural_lander.cli.log_options import Columns, load_map
 from neural_lander.cli.output import console, emit, progress
 from neural_lander.cli.retrain_tables import history_table, retraining
 from neural_lander.errors import NeuralLanderWarning, UserError
-from neural_lander.flightlog import ColumnMap, FlightLog, read_log, read_logs
+from neural_lander.flightlog import ColumnMap, FlightLog, read_logs
 from neural_lander.flightlog.fitness import fit_for_learning, without_useless
 
 GATE_FAILED = 1  # exit code: the input was sound, the new model or a new log was not good enough
@@ -145,7 +145,7 @@ def _learn(
     if paths and not new_logs and not without:
         raise UserError("nothing new to learn from: the bundle knows every flight that was given")
 
-    read = partial(read_log, column_map=column_map)
+    read = partial(manifest.read_again, column_map=column_map)
     old = learning.old_flights(bundle, in_use, manifest.find_logs(in_use, bundle.path, folders, read), options, stage)
     number = len(past.entries) + 1
     new, gate, rows = learning.check_new(bundle, old, new_logs, options, number, stage)
@@ -192,7 +192,7 @@ def _withdrawn(
     folders: Sequence[Path],
     learning: Any,
     options: Any,
-    read: Callable[[Path], FlightLog],
+    read: Callable[[Path, Mapping[str, Any]], FlightLog],
     stage: Stage,
 ) -> tuple[list[Any], bool]:
     """Flights that are taken out now, and whether they cannot be found."""

@@ -37,7 +37,7 @@ import json
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,8 @@ WORLDS = ("ENU", "NED")
 QUATERNION_ORDERS = ("wxyz", "xyzw")
 DECIMALS = (".", ",")
 KEYS = ("world", "quaternion", "decimal", "columns")
+COLUMN_MAP = "column_map"
+"""Metadata: the map that a table was read with, as :meth:`ColumnMap.to_json` gives it."""
 ENTRY_KEYS = ("column", "columns", "unit", "offset", "scale")
 
 
@@ -127,6 +129,19 @@ class ColumnMap:
         for key, entry in entries.items():
             columns.update(_entry(key, entry, order, where))
         return cls(columns, world, _choice(table, "decimal", DECIMALS, where))
+
+    def to_json(self) -> dict[str, Any]:
+        """What a log's metadata keeps under ``COLUMN_MAP``, so that its file can be read again."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> ColumnMap:
+        """Inverse of :meth:`to_json`. Raises UserError where it is none."""
+        try:
+            columns = {str(name): Column(**column) for name, column in kept["columns"].items()}
+            return cls(columns, str(kept["world"]), str(kept["decimal"]))
+        except (LookupError, TypeError, AttributeError) as error:
+            raise UserError(f"{COLUMN_MAP} = {kept!r} of a log is no column map") from error
 
 
 def _choice(table: Mapping[str, Any], key: str, allowed: tuple[str, ...], where: str) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 
 from neural_lander.errors import UserError
 from neural_lander.flightlog.column_map import (
+    COLUMN_MAP,
     EULER,
     FIELD_OF,
     FIELDS,
@@ -33,7 +34,13 @@ from neural_lander.flightlog.csv_cells import (
     with_decimal_points,
     with_seconds,
 )
-from neural_lander.flightlog.csv_header import column_index, own_columns, require_whole_fields, rotor_command_unit
+from neural_lander.flightlog.csv_header import (
+    column_index,
+    own_columns,
+    passes_over,
+    require_whole_fields,
+    rotor_command_unit,
+)
 from neural_lander.flightlog.differentiate import VELOCITY_FROM, WORDS, differentiated
 from neural_lander.flightlog.files import PART, Progress, replacing, unseen
 from neural_lander.flightlog.fitness import LEAST_RATE
@@ -114,7 +121,7 @@ class CsvTable:
     rotor_command_unit: str
     warnings: tuple[str, ...]
     metadata: Mapping[str, Any]
-    """``velocity_from``, where it is not in the table."""
+    """``velocity_from``, where it is not in the table; ``column_map``, where it was read with one."""
 
 
 def read_table(path: str | os.PathLike[str], column_map: ColumnMap | None = None) -> CsvTable:
@@ -125,6 +132,7 @@ def read_table(path: str | os.PathLike[str], column_map: ColumnMap | None = None
     delimiter = max(DELIMITERS, key=heading.count)
     header = [name.strip() for name in next(csv.reader([heading], delimiter=delimiter), [])]
     body = lines[start:]
+    column_map = None if column_map is None or passes_over(column_map, header) else column_map
     if column_map is not None and column_map.decimal == ",":
         body = with_decimal_points(body, delimiter, source)
     columns = own_columns(header, source) if column_map is None else column_map.columns
@@ -155,6 +163,8 @@ def read_table(path: str | os.PathLike[str], column_map: ColumnMap | None = None
         found, metadata, more = _at_one_rate(found, source)
     if column_map is not None and column_map.world == "NED":
         found = {field: _from_ned(field, values) for field, values in found.items()}
+    if column_map is not None:
+        metadata[COLUMN_MAP] = column_map.to_json()
     return CsvTable(found, rotor_command_unit(columns, source), (*said, *more), metadata)
 
 

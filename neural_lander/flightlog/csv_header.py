@@ -6,11 +6,17 @@ import re
 from collections.abc import Mapping, Sequence
 
 from neural_lander.errors import UserError
-from neural_lander.flightlog.column_map import EULER, FIELD_OF, FIELDS, UNIT_NEEDED, Column, component_names
+from neural_lander.flightlog.column_map import EULER, FIELD_OF, FIELDS, UNIT_NEEDED, Column, ColumnMap, component_names
 from neural_lander.flightlog.units import si_unit
 
+OURS = ("t [s]", "position_x [m]")  # as we write them, and hardly anybody else
 NEEDED = ("t", "position", "attitude")
 _HEADING = re.compile(r"\s*(\w+)\s*(?:\[([^\]]*)\])?\s*")
+
+
+def passes_over(column_map: ColumnMap, header: Sequence[str]) -> bool:
+    """Whether the table is one of ours among others, which the map is about and it is not."""
+    return set(OURS) <= set(header) and any(column.name not in header for column in column_map.columns.values())
 
 
 def own_columns(header: Sequence[str], source: str) -> dict[str, Column]:

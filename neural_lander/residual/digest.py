@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from neural_lander.errors import NeuralLanderWarning
+from neural_lander.flightlog.column_map import COLUMN_MAP
 from neural_lander.flightlog.log import FlightLog
 
 RESOLUTION = 1e-6  # m and m/s, to which values are hashed; every format of ours holds them exactly
@@ -36,9 +37,13 @@ def file_sha256(path: str | Path) -> str | None:
 
 
 def identity(log: FlightLog) -> dict[str, Any]:
-    """What a bundle keeps to know a log again: its path as given (a hint), the flight's hash and the file's."""
+    """What a bundle keeps to know a log again, and to read it again as it was read.
+
+    Its path as given (a hint), the flight's hash and the file's, and the column map, if it was read with one.
+    """
     found = file_sha256(log.source) if log.source else None
-    return {"path": log.source or None, "sha256": log_sha256(log), "file_sha256": found}
+    kept = log.metadata.get(COLUMN_MAP)
+    return {"path": log.source or None, "sha256": log_sha256(log), "file_sha256": found, COLUMN_MAP: kept}
 
 
 def unique_logs(logs: Iterable[FlightLog]) -> list[FlightLog]:

@@ -7,18 +7,20 @@ history under which it came. ``train``: the network was fitted on it. ``validati
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from neural_lander.errors import NeuralLanderWarning, UserError
-from neural_lander.flightlog import FlightLog, read_log
+from neural_lander.flightlog import ColumnMap, FlightLog, read_log
+from neural_lander.flightlog.column_map import COLUMN_MAP
 from neural_lander.residual.digest import file_sha256, recorded
 
 TRAIN, VALIDATION, WITHDRAWN = "train", "validation", "withdrawn"
 Entry = Mapping[str, Any]
-Read = Callable[[Path], FlightLog]
+Read = Callable[[Path, Entry], FlightLog]
 
 
 def role(entry: Entry) -> str:
@@ -52,12 +54,23 @@ def withdraw(entries: Sequence[Entry], names: Sequence[str]) -> list[Entry]:
     return withdrawn
 
 
+def read_again(path: Path, entry: Entry, column_map: ColumnMap | None = None) -> FlightLog:
+    """The flight of a file, by the column map that the entry's was read with.
+
+    ``column_map`` is for bundles of old, which did not keep it.
+    """
+    if COLUMN_MAP in entry:
+        kept = entry[COLUMN_MAP]
+        column_map = None if kept is None else ColumnMap.from_json(kept)
+    return read_log(path, column_map=column_map)
+
+
 def find_logs(
-    entries: Sequence[Entry], bundle: Path, folders: Sequence[Path], read: Read = read_log
+    entries: Sequence[Entry], bundle: Path, folders: Sequence[Path], read: Read = read_again
 ) -> list[FlightLog]:
     """The flights of entries, in their order: from where they were, else by hash from anywhere in the folders.
 
-    ``read`` gives the flight of a file, by a column map where there is one.
+    ``read`` gives the flight of a file as that of an entry was read.
 
     Raises
     ------
@@ -106,8 +119,8 @@ def _matching(path: Path, entry: Entry, read: Read) -> FlightLog | None:
     if not path.is_file():
         return None
     if file_sha256(path) in (entry.get("file_sha256"), entry["sha256"]):
-        return read(path)
-    log = _readable(path, read)
+        return read(path, entry)
+    log = _readable(path, entry, read)
     return log if log is not None and recorded(log, [entry]) else None
 
 
@@ -120,20 +133,26 @@ def _search(entries: Mapping[int, Entry], folders: Sequence[Path], read: Read) -
         digest = file_sha256(path)
         hits = [k for k, e in entries.items() if k not in found and digest in (e.get("file_sha256"), e["sha256"])]
         if hits:
-            found[hits[0]] = read(path)
+            found[hits[0]] = read(path, entries[hits[0]])
         else:
             others.append(path)
     for path in others:
-        if len(found) == len(entries):
-            break
-        if (log := _readable(path, read)) is not None:
-            found |= {k: log for k, e in entries.items() if k not in found and recorded(log, [e])}
+        tried: dict[str, FlightLog | None] = {}  # by column map: few logs were read with different ones
+        for k, entry in entries.items():
+            if k in found:
+                continue
+            how = json.dumps(entry.get(COLUMN_MAP), sort_keys=True)
+            if how not in tried:
+                tried[how] = _readable(path, entry, read)
+            log = tried[how]
+            if log is not None and recorded(log, [entry]):
+                found[k] = log
     return found
 
 
-def _readable(path: Path, read: Read) -> FlightLog | None:
+def _readable(path: Path, entry: Entry, read: Read) -> FlightLog | None:
     try:
-        return read(path)
+        return read(path, entry)
     except UserError:
         return None
 
