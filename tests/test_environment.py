@@ -71,6 +71,15 @@ def test_what_is_asked_outside_of_a_flight_says_what_to_call() -> None:
         env.reset()
 
 
+@pytest.mark.parametrize("scenario", ["hover-low", "figure-8-low", "cross-table"])
+def test_who_flies_away_has_not_done_the_task(scenario: str) -> None:
+    with LanderEnv(scenario=scenario) as env:
+        env.reset(seed=1)
+        up = np.array([0.0, 0.0, 1.0], np.float32)
+        *_, info = next(out for _ in range(600) if (out := env.step(up))[2])
+    assert info["figures"]["success"] == 0.0
+
+
 def test_a_contact_flag_that_lies_in_the_air_is_no_landing(env: LanderEnv, monkeypatch: pytest.MonkeyPatch) -> None:
     """The detector asks whether anything carries, as in the comparison: thrust is taken away, and it falls."""
     seen, _ = env.reset(seed=4)

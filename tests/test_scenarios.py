@@ -218,8 +218,15 @@ def test_tracking_is_scored_by_root_mean_square_and_worst_up_and_across() -> Non
     assert row["success"] == 1.0 and row["touched"] == row["tipped_over"] == 0.0
 
 
-def test_a_flight_that_touches_something_or_tips_over_is_no_success() -> None:
+def test_a_flight_that_touches_something_strays_or_tips_over_is_no_success() -> None:
     n = len(flown(perfect).t)
+    assert tracked(0.6, 0.7)["success"] == 1.0 and tracked(0.8, 0.7)["success"] == 0.0
+    away = flown(lambda t: LOW_HOVER_HEIGHT + np.maximum(t, 0.0), end=10.0)
+    there = flown(lambda t: LOW_HOVER_HEIGHT + 0.0 * t, end=10.0, position=away.reference)
+    climbing = replace(away, position=away.reference + np.maximum(away.t, 0.0)[:, None] * [0.0, 0.0, 1.0])
+    hover = SCENARIOS["hover-low"]
+    for flight, success in ((there, 1.0), (climbing, 0.0)):
+        assert hover.score(flight, Hover(np.array([0.0, 0.0, 0.16])))["success"] == success
     assert tracked(0.0, 0.0, contact=np.arange(n) == n - 9)["success"] == 0.0
     assert tracked(0.0, 0.0, tilt=np.where(np.arange(n) == n - 9, 1.2, 0.0))["success"] == 0.0
 

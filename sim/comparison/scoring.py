@@ -9,6 +9,7 @@ from sim.flight import Truth
 
 TIP_OVER = np.deg2rad(60.0)  # rad
 HARD = 1.0  # m/s at the first contact, guess: three times the descent's, a fall from 5 cm
+STRAYED = 1.0  # m off the reference, where none is landed: that is another task; guess, some ten times what PD is off
 LOW_DESCENT = 0.2  # m: the part of a descent where the ground acts, of a vehicle of 0.3 m; guess
 LOW_HOVER_HEIGHT = 0.05  # m
 LOW_HOVER_TIME = 10.0  # s, of which the last 5 are scored
@@ -95,7 +96,7 @@ def _still(trajectory: Trajectory) -> Landing:
 
 
 def score_low_hover(truth: Truth, trajectory: Trajectory) -> dict[str, float]:
-    """Mean |h - h_ref| and horizontal offset over the last half; success is not to tip over."""
+    """Mean |h - h_ref| and horizontal offset over the last half; success is not to tip over nor to stray."""
     del trajectory
     last = truth.t > truth.t[-1] - LOW_HOVER_TIME / 2
     offset = np.linalg.norm(truth.position[last, :2] - truth.reference[last, :2], axis=-1)
@@ -104,7 +105,7 @@ def score_low_hover(truth: Truth, trajectory: Trajectory) -> dict[str, float]:
         "low_hover_error_m": float(np.mean(np.abs(truth.height[last] - LOW_HOVER_HEIGHT))),
         "drift_m": float(np.mean(offset)),
         "tipped_over": float(tipped),
-        "success": float(not tipped),
+        "success": float(not tipped and not _strayed(truth)),
     }
 
 
@@ -114,7 +115,7 @@ def score_tracking(truth: Truth, trajectory: Trajectory) -> dict[str, float]:
     Of the centre of mass, which is what the reference leads: over the edge of a table the height of the gear jumps, and
     whoever passes it a centimetre late would be charged with the table's height.
 
-    Success is to touch nothing and not to tip over.
+    Success is to touch nothing, not to tip over and not to stray.
     """
     del trajectory
     after = truth.t >= 0
@@ -129,5 +130,12 @@ def score_tracking(truth: Truth, trajectory: Trajectory) -> dict[str, float]:
         "horizontal_worst_error_m": float(np.max(horizontal)),
         "touched": float(touched),
         "tipped_over": float(tipped),
-        "success": float(not touched and not tipped),
+        "success": float(not touched and not tipped and not _strayed(truth)),
     }
+
+
+def _strayed(truth: Truth) -> bool:
+    """Whether it was ever further than ``STRAYED`` from the reference, from time 0 on."""
+    after = truth.t >= 0
+    off = np.linalg.norm(truth.position[after] - truth.reference[after], axis=-1)
+    return bool(np.any(off > STRAYED))
