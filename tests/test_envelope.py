@@ -128,6 +128,31 @@ def test_the_page_explains_every_number_and_plots_flights_under_the_envelope(cer
             assert escape(text) in html
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [[], ["--landings", "2", "--effect", "no_such:Thing"]], ids=["network", "typo"])
+def test_what_was_measured_stays_until_other_landings_are(
+    certified: Path, bundle: Path, options: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("neural_lander.certificate.steepest.ROUNDS", 10)
+    before = load_bundle(bundle).certificate["tracking"]
+    assert main(["certify", str(bundle), *options]) == (2 if options else 0)
+    assert len(before) == 2 and load_bundle(bundle).certificate["tracking"] == before
+
+
+@pytest.mark.slow
+def test_what_was_measured_stays_where_landings_are_stopped(
+    certified: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("neural_lander.certificate.steepest.ROUNDS", 10)
+    monkeypatch.setattr("sim.envelope.fly_descents", stopped)
+    before = load_bundle(bundle).certificate["tracking"]
+    assert main(["certify", str(bundle), "--landings", "2"]) == 130
+    assert load_bundle(bundle).certificate["tracking"] == before
+
+
 def test_each_number_of_a_certificate_has_a_sentence() -> None:
     bare = {name for name in check.LABELS if not name.endswith("_reached") and "_rotors_" not in name}
     assert bare | set(TRACKING) == set(SAYS)
@@ -139,6 +164,8 @@ def test_each_number_of_a_certificate_has_a_sentence() -> None:
     "options, message",
     [
         (["--verify", "5"], "--landings"),
+        (["--effect", "sim.aerodynamics:GroundEffect"], "--effect is about the landings"),
+        (["--landings", "2", "--effect", "no_such:Thing"], "module 'no_such' cannot be imported"),
         (["--world", "foo"], "world 'foo' is not known"),
         (["--out", "."], "--out . is a folder: name a file"),
     ],

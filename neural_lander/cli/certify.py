@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Group
 from rich.text import Text
 
-from neural_lander.bundle import load_uncertified, replace_certificate
+from neural_lander.bundle import load_bundle, load_uncertified, replace_certificate
 from neural_lander.bundle_files import check_bundle_destination
 from neural_lander.certificate.document import certified_slopes
 from neural_lander.certificate.document import certify as certificate_of
@@ -18,7 +20,7 @@ from neural_lander.certificate.lipsdp import lipschitz_bound
 from neural_lander.certificate.meaning import tracking_lines
 from neural_lander.cli.output import emit, progress
 from neural_lander.cli.tables import certificate_table
-from neural_lander.errors import UserError
+from neural_lander.errors import NeuralLanderWarning, UserError
 
 PYBULLET = "pybullet"
 
@@ -35,7 +37,7 @@ def certify(
     airframe: Annotated[int, typer.Option(min=0, help="Copy of the vehicle that flies them; as in collect.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes, of the PyBullet world.")] = 2,
     world: Annotated[
-        str, typer.Option(help="World of these landings: pybullet, or batched, which flies a thousand in a minute.")
+        str, typer.Option(help="World of these landings: pybullet, or batched for hundreds of them and more.")
     ] = PYBULLET,
     out: Annotated[
         Path | None, typer.Option(help="Page that explains each number, and plots envelope and landings.")
@@ -50,10 +52,18 @@ def certify(
 ) -> None:
     """Prove the tightest bounds we know, search for what is reached, and put the certificate into the bundle.
 
+    What was measured on landings stays in it until others are.
+
     Check it without this program: python -m neural_lander.certificate.check BUNDLE
     """
     if verify and not landings:
         raise UserError("--verify holds landings against what others measured: give --landings as well")
+    if effect and not landings:
+        raise UserError("--effect is about the landings that are flown: give --landings as well")
+    if landings:
+        from sim.plant import load_effects
+
+        load_effects(effect or [])  # before anything is changed
     if world != PYBULLET:
         from sim.comparison.worlds import world_named  # the simulator's, which a network alone does without
 
@@ -68,7 +78,8 @@ def certify(
         slopes, thrusts = certified_slopes(
             network, vehicle, seed, lambda done: bars.update(task, completed=done), solve
         )
-    certificate = replace_certificate(bundle, certificate_of(network, vehicle, slopes, thrusts=thrusts)).certificate
+    kept = _measured_before(bundle, certificate_of(network, vehicle, slopes, thrusts=thrusts))
+    certificate = replace_certificate(bundle, certificate_of(network, vehicle, slopes, kept, thrusts)).certificate
     measured = []
     if landings and certificate["contracts"]:
         from neural_lander.cli.results import stages  # the simulator's, as what follows
@@ -92,6 +103,24 @@ def certify(
             *(Text(line) for entry in certificate["tracking"] for line in tracking_lines(entry)),
         ),
     )
+
+
+def _measured_before(bundle: Path, after: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What the bundle's certificate says of the closed loop, where the network is asked for the same thrusts after."""
+    try:
+        certificate = load_bundle(bundle).certificate
+    except UserError:  # of a certificate that does not hold nothing is kept
+        return []
+    was, now = ([c["entries"][f"rotor_thrust_{end}"]["value"] for end in ("low", "high")] for c in (certificate, after))
+    if certificate["tracking"] and was != now:
+        warnings.warn(
+            "what was measured of the closed loop is about a network that was asked for other thrusts, and is gone "
+            "from the certificate: --landings N measures this one",
+            NeuralLanderWarning,
+            stacklevel=2,
+        )
+        return []
+    return list(certificate["tracking"])
 
 
 def _solver(name: str) -> Solver:
