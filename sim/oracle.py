@@ -14,7 +14,7 @@ from neural_lander.control.tracking import TrackingGains
 from neural_lander.errors import UserError
 from neural_lander.state import State
 from neural_lander.vehicle import G_VECTOR, Vehicle
-from sim.aerodynamics import AerodynamicEffect, known_part, ours
+from sim.aerodynamics import AerodynamicEffect, known_part, name_of, ours
 from sim.airframe import Airframe
 from sim.rigid_body import TIME_STEP
 from sim.terrain import Flat, Lifted, Still, Surface, Terrain, clearance
@@ -51,8 +51,9 @@ class Oracle:
                 try:
                     total = total + self._asked(k, effect, state)(state, speeds, self.true, surface)[0]
                 except Exception as error:
-                    name = getattr(effect, "__name__", type(effect).__name__)
-                    raise UserError(f"effect '{name}' failed with {type(error).__name__}: {error}") from error
+                    raise UserError(
+                        f"effect '{name_of(effect)}' failed with {type(error).__name__}: {error}"
+                    ) from error
             return total
 
         return force

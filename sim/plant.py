@@ -136,7 +136,7 @@ def _answers_differ(effect: AerodynamicEffect, name: str) -> bool:
 
     try:
         first, _, again = (answer(*where) for where in ((0.05, -0.1), (0.3, 0.2), (0.05, -0.1)))
-        return not all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+        return not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(first, again, strict=True))
     except UserError:
         raise
     except Exception:  # noqa: BLE001 (a stranger's code may raise anything)

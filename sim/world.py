@@ -16,7 +16,7 @@ from neural_lander.components import Vector, cross, dot, minus, plus, quaternion
 from neural_lander.errors import UserError
 from neural_lander.state import State
 from neural_lander.vehicle import GEAR_FRICTION, GRAVITY, Vehicle
-from sim.aerodynamics import AerodynamicEffect, RandomEffect, ours
+from sim.aerodynamics import AerodynamicEffect, RandomEffect, name_of, ours
 from sim.airframe import Airframe
 from sim.motors import FirstOrderMotors
 from sim.rigid_body import TIME_STEP, gyroscopic, net_moment
@@ -26,10 +26,6 @@ FOOT_RADIUS = 0.1  # of the gear's height: spheres as feet
 NO_LOAD = 1e-9  # of the weight: less than any foot carries, more than rounding
 GEAR_SAG = 0.0015  # m, how far legs and rubber feet give way under the weight, guess
 GEAR_DAMPING_RATIO = 0.5  # of the vehicle on its gear, guess: rubber
-
-
-def _name(effect: AerodynamicEffect) -> str:
-    return str(getattr(effect, "__name__", type(effect).__name__))
 
 
 @contextlib.contextmanager
@@ -239,7 +235,7 @@ class PyBulletWorld:
                 raise
             except Exception as error:
                 self._name_culprit(found)
-                raise UserError(f"effect '{_name(effect)}' failed with {type(error).__name__}: {error}") from error
+                raise UserError(f"effect '{name_of(effect)}' failed with {type(error).__name__}: {error}") from error
         if not math.isfinite(sum(force) + sum(moment)):
             self._blame(state, found)
         if self._offset is not None:  # effects give their moments about the frame's origin
@@ -276,7 +272,7 @@ class PyBulletWorld:
                 speeds = self.rotor_speeds.round(1).tolist()
                 where = f"at height {float(self.state.height):.4g} m, rotor speeds {speeds} rad/s"
                 wanted = "both must be arrays of three finite numbers"
-                raise UserError(f"effect '{_name(effect)}' returned force, moment = {parts} {where}: {wanted}")
+                raise UserError(f"effect '{name_of(effect)}' returned force, moment = {parts} {where}: {wanted}")
 
     def _torque(self, w: Vector, tau: Vector) -> Vector:
         """Moment that makes Bullet's explicit Euler step of the rotation the mid-point step.

@@ -16,6 +16,7 @@ from sim.comparison.compare import Comparison, PlantChange, compare
 from sim.comparison.worlds import Copy
 from sim.plant import Plant
 from sim.report.page import write_report
+from sim.report.tables import warnings
 from tests.cheap_world import CheapWorld
 
 pytest.importorskip("pybullet", reason="the PyBullet world needs pybullet, which has wheels up to Python 3.11")
@@ -52,6 +53,26 @@ def test_every_flight_is_a_row_of_one_table(tmp_path: Path) -> None:
     first = table[(table["scenario"] == "land-1d") & (table["controller"] == "pd") & (table["plant"] == "nominal")]
     assert list(first["index"].unique()) == list(range(6))
     assert first["arrival_error_m"].dtype == np.float64
+
+
+class Remembers:
+    """An effect of a user's with a state of its own."""
+
+    def reset(self, seed, dt) -> None:
+        """Nothing to start from."""
+
+    def __call__(self, state, rotor_speeds, vehicle, terrain):
+        return np.zeros(3), np.zeros(3)
+
+
+def test_no_requirement_is_held_against_an_oracle_that_does_not_know_the_plant() -> None:
+    known = compare(COMPARISON)
+    plants = [replace(copy.plant, effects=(*copy.plant.effects, Remembers())) for copy in COMPARISON.copies]
+    unknown = compare(replace(COMPARISON, copies=[Copy(plant, None) for plant in plants]))
+    assert "unknown_to_oracle" not in known and unknown["unknown_to_oracle"] == ["Remembers"]
+    assert "oracle" in unknown["scenarios"]["land-1d"]["controllers"]
+    assert not any("oracle" in row["name"] for row in unknown.get("requirements", []))
+    assert warnings(unknown)[0].startswith("No oracle knows Remembers, ") and not warnings(known)
 
 
 def test_the_same_comparison_again_gives_the_same_results_and_flies_nothing(

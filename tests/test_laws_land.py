@@ -48,11 +48,11 @@ class Doubled:
 def test_a_user_s_law_flies_beside_ours_from_the_command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Two ways to write PD with trim give its numbers."""
+    """Two ways to write PD with trim give its numbers, and the guard lets them pass."""
     (tmp_path / "mine_laws.py").write_text(USERS, "utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    names = ["pd-trim", "mine_laws:Mine", "mine_laws:Doubled"]
+    names = ["pd-trim", "mine_laws:Mine", "mine_laws:Doubled", "mine_laws:Mine+guard"]
     arguments = ["compare", "--controllers", ",".join(names), "--scenario", "land-1d", "-n", "2", "--airframes", "1"]
     assert main([*arguments, "--workers", "1", "--out", str(tmp_path / "out"), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["scenarios"]["land-1d"]["controllers"]

@@ -3,7 +3,14 @@
 from sim.aerodynamics.battery import BatterySag
 from sim.aerodynamics.cheeseman_bennett import CheesemanBennett
 from sim.aerodynamics.drag import RotorDrag
-from sim.aerodynamics.effect import AerodynamicEffect, RandomEffect, known_part, ours
+from sim.aerodynamics.effect import (
+    AerodynamicEffect,
+    RandomEffect,
+    known_part,
+    name_of,
+    ours,
+    unknown_to_oracle,
+)
 from sim.aerodynamics.ground_effect import GroundEffect
 from sim.aerodynamics.lagged import Lagged, LaggedGroundEffect
 from sim.aerodynamics.measured import MeasuredGroundEffect
@@ -27,5 +34,7 @@ __all__ = [
     "RotorDrag",
     "Wind",
     "known_part",
+    "name_of",
     "ours",
+    "unknown_to_oracle",
 ]

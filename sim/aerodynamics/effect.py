@@ -45,6 +45,17 @@ def known_part(effects: Sequence[AerodynamicEffect]) -> list[AerodynamicEffect]:
     return [effect for effect in known if effect is not None]
 
 
+def name_of(effect: object) -> str:
+    """Of the class or function."""
+    return str(getattr(effect, "__name__", type(effect).__name__))
+
+
+def unknown_to_oracle(effects: Sequence[AerodynamicEffect]) -> list[str]:
+    """Names of strangers' effects with a state of their own and no part that is known; our own turbulence is noise."""
+    random = [e for e in effects if isinstance(e, RandomEffect) and not ours(e)]
+    return [name_of(effect) for effect in random if getattr(effect, "known", None) is None]
+
+
 def ours(effect: object) -> bool:
     """Whether an effect is of this package, and with it all that it holds: none of these writes into what it is given.
 

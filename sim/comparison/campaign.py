@@ -69,7 +69,8 @@ class Campaign:
 
 def _identity(name: str) -> str:
     """Of a controller; a user's own counts with its source."""
-    return fingerprint([controller_named(name), load_named(name, "controller", EXAMPLE) if ":" in name else None])
+    kind = controller_named(name)
+    return fingerprint([kind, load_named(kind.bare.name, "controller", EXAMPLE) if ":" in name else None])
 
 
 @dataclass(frozen=True)

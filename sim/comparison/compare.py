@@ -15,11 +15,12 @@ from neural_lander.certificate.meaning import explained
 from neural_lander.control.touchdown import CONTACT_TIME, RESTING_SHARE, SPOOL_TIME
 from neural_lander.control.tracking import DEFAULT_NATURAL_FREQUENCY, DEFAULT_TRIM_RATE, TrackingGains
 from neural_lander.flightlog import FlightLog
+from sim.aerodynamics import unknown_to_oracle
 from sim.comparison.campaign import Campaign, Outcome, run_campaign
 from sim.comparison.contribution import contribution
 from sim.comparison.insight import coverage, learned_curve, thrust_slope
 from sim.comparison.pool import LocalPool, Pool
-from sim.comparison.ranking import ranking
+from sim.comparison.ranking import is_oracle, kind_of, ranking
 from sim.comparison.requirements import (
     apart_requirements,
     learning_requirements,
@@ -124,7 +125,10 @@ def compare(
     uncertified = [copy.learned.uncertified for copy in c.copies if copy.learned and copy.learned.uncertified]
     if uncertified:
         results["uncertified"] = uncertified
-    requirements = task_requirements(results["scenarios"]) + apart_requirements(results["scenarios"])
+    if unknown := unknown_to_oracle(c.copies[0].plant.effects):
+        results["unknown_to_oracle"] = unknown
+    judged = _without_oracles(results["scenarios"]) if unknown else results["scenarios"]
+    requirements = task_requirements(judged) + apart_requirements(judged)
     if c.changes:
         results["plants"] = []
     for change in c.changes:
@@ -133,7 +137,8 @@ def compare(
             outcomes = fly(_changed(c, s, change), f"{s}, {change.name}", plant=change.name)
             scenarios[s] = {"controllers": summarise(outcomes, c.seed)}
         results["plants"].append({"name": change.name, "scenarios": scenarios})
-        requirements += [row for row in task_requirements(scenarios, f", {change.name}") if "trim" in row["name"]]
+        judged = _without_oracles(scenarios) if unknown else scenarios
+        requirements += [row for row in task_requirements(judged, f", {change.name}") if "trim" in row["name"]]
     if c.tuned:
         results["tuned"] = _tuned(c, fly)
         requirements += apart_requirements(results["tuned"]["scenarios"], ", tuned")
@@ -237,6 +242,14 @@ def _settings(c: Comparison) -> dict[str, Any]:
     }
 
 
+def _without_oracles(scenarios: Mapping[str, Any]) -> dict[str, Any]:
+    """What is held against nobody who does not know the plant."""
+    return {
+        s: {**found, "controllers": {n: o for n, o in found["controllers"].items() if not is_oracle(kind_of(n, o))}}
+        for s, found in scenarios.items()
+    }
+
+
 def _hang(c: Comparison, scenarios: dict[str, Any]) -> dict[str, Any]:
     flown = [s["controllers"]["pd"] for n, s in scenarios.items() if SCENARIOS[n].lands and "pd" in s["controllers"]]
     if not flown or not flown[0]["n"]:
@@ -244,9 +257,9 @@ def _hang(c: Comparison, scenarios: dict[str, Any]) -> dict[str, Any]:
     plant = c.copies[0].plant
     gains = TrackingGains.critically_damped(plant.vehicle, c.omega_n, 0.0)
     measured = flown[0]["metrics"]["final_error_m"]["median"]
-    return {
-        "hang": {"pd_measured_m": measured, "pd_closed_form_m": closed_form_hang(plant.vehicle, plant.effects, gains)}
-    }
+    known = not unknown_to_oracle(plant.effects)
+    closed_form = closed_form_hang(plant.vehicle, plant.effects, gains) if known else None
+    return {"hang": {"pd_measured_m": measured, "pd_closed_form_m": closed_form}}
 
 
 def _sweep(c: Comparison, scenario: str, fly: _Flown) -> dict[str, Any]:

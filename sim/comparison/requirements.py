@@ -71,16 +71,17 @@ def _landing(name: str, controllers: Mapping[str, Any]) -> Iterator[dict[str, An
     if {"pd-trim", "neural-lander-trim"} <= have:
         mine, theirs = "neural-lander-trim", "pd-trim"
         bound = _length(TRIM_SHARE, median(theirs, "arrival_error_m"))
-        yield _row(f"{name}: arrival error with trim, 1/10 of PD's", median(mine, "arrival_error_m"), bound)
+        yield _row(f"{name}: arrival error with trim, 1/10 of PD + trim's", median(mine, "arrival_error_m"), bound)
         bound = TRIM_SHARE * median(theirs, "lateness_s")
-        yield _row(f"{name}: lateness with trim, 1/10 of PD's", median(mine, "lateness_s"), bound, "s")
+        yield _row(f"{name}: lateness with trim, 1/10 of PD + trim's", median(mine, "lateness_s"), bound, "s")
         off = 100 * abs(median(mine, "touchdown_speed_m_s") / LANDING_SPEED - 1)
         yield _row(f"{name}: touchdown speed with trim off the reference's", off, SPEED_TOLERANCE, "%")
     for suffix in ("", "-trim"):
         mine, pd, oracle = f"neural-lander{suffix}", f"pd{suffix}", f"oracle{suffix}"
         if {mine, pd, oracle} <= have:
             bound = max(_length(DRIFT_SHARE, median(pd, "drift_m")), ORACLE_FACTOR * median(oracle, "drift_m"))
-            title = f"{name}: drift of {controllers[mine]['label']}, 34 % of PD's or 1.2 times the oracle's"
+            known = f"{controllers[pd]['label']}'s or 1.2 times the oracle's"
+            title = f"{name}: drift of {controllers[mine]['label']}, 34 % of {known}"
             yield _row(title, median(mine, "drift_m"), bound)
 
 

@@ -147,8 +147,13 @@ def headline(results: Mapping[str, Any]) -> list[str]:
 
 
 def warnings(results: Mapping[str, Any]) -> list[str]:
-    """What must be read before anything else: networks that flew uncertified, and flights without a result."""
+    """What must be read before anything else: who flew uncertified, flights without a result, what no oracle knows."""
     found = [f"FLOWN WITHOUT A CERTIFICATE, for research: {why}." for why in results.get("uncertified", [])]
+    if unknown := results.get("unknown_to_oracle"):
+        found.append(
+            f"No oracle knows {', '.join(unknown)}, which has a state of its own and no part 'known': there is no "
+            "closed form of PD's hang, and what is called the oracle's or the plant's leaves it out."
+        )
     for name, scenario in results.get("scenarios", {}).items():
         found += [_lost(name, c) for c in scenario["controllers"].values() if c.get("failures")]
     return found
