@@ -280,7 +280,8 @@ class Session:
         if self.wishes.stop:
             self._stopped = now if self._stopped is None else self._stopped
             over = not record.decision.memory.followed or now - self._stopped > LAST_WORDS
-            return (locked or self._over or "ended by the user") if over else ""
+            why = locked or self._over if self._flown else self._over or locked
+            return (why or "ended by the user") if over else ""
         if self.duration is not None and t >= self.duration:
             self.wishes.stop, self._over = True, "the duration is over"
         only_looking = permission.observe or self.loop.dry_run

@@ -711,7 +711,7 @@ def test_a_flight_that_does_not_end_in_our_landing_has_another_exit_code(
 ) -> None:
     arguments = ["fly", "--link", "mavlink:fake", "--vehicle", "intel-aero", "--duration", "3", "--json"]
     assert main([*arguments, "--log", str(tmp_path / "log")]) == 1
-    assert json.loads(capsys.readouterr().out)["outcome"] == "aborted by the user before the take-off"
+    assert json.loads(capsys.readouterr().out)["outcome"] == "the duration is over"
 
 
 def test_without_json_people_get_lines_and_a_table(

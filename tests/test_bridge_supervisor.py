@@ -290,7 +290,7 @@ def test_the_abort_key_before_the_take_off_ends_it() -> None:
         ({"armed": False}, Phase.OBSERVING, "disarmed in the air"),
         ({"restarted": True}, Phase.OBSERVING, "booted anew"),
         ({"connected": False}, Phase.DISCONNECTED, "the port is gone"),
-        ({"stop": True}, Phase.HANDING_BACK, "the user"),
+        ({"stop": True}, Phase.HANDING_BACK, "the program ends"),
         ({"controller_alive": False}, Phase.HANDING_BACK, "no finite setpoint"),
         ({"tilt": 1.0}, Phase.HANDING_BACK, "tilt 1.00 rad"),
         ({"tilt": math.nan}, Phase.HANDING_BACK, "tilt"),

@@ -182,8 +182,10 @@ def _left(status: StatusReport) -> str:
 
 def _before_flight(limits: Limits, memory: Memory, s: Situation, status: StatusReport) -> _Move | None:
     armed = memory.phase is Phase.ARMED
-    if s.abort or s.stop:
-        return _Move(Phase.OBSERVING, "aborted by the user before the take-off", lock=True)
+    if s.abort:
+        return _Move(Phase.OBSERVING, "aborted by the user before setpoints were followed", lock=True)
+    if s.stop:
+        return _Move(Phase.OBSERVING, "the program ends before setpoints were followed", lock=True)
     if armed and not status.armed:
         return _Move(Phase.OBSERVING, "disarmed before the take-off", lock=True)
     if not armed and _mode_withdrawn(memory, status):

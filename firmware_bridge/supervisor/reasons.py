@@ -27,7 +27,7 @@ def obstacle(limits: Limits, memory: Memory, s: Situation) -> str:
         (bool(fault), f"the autopilot reports a fault: {fault}"),
         (not s.outside <= 0.0, "outside of the flight volume"),
         (not s.tilt <= limits.tilt, "tilted"),
-        (s.stop, "the user ends the program"),
+        (s.stop, "the program ends"),
     )
     return next((text for applies, text in obstacles if applies), "")
 
@@ -42,7 +42,7 @@ def already_flying(s: Situation) -> str:
 def failure(limits: Limits, memory: Memory, s: Situation) -> str:
     """What our controller must not fly on with, in words."""
     if s.stop:
-        return "the user ends the program"
+        return "the program ends"
     if not s.controller_alive:
         return "the controller gives no finite setpoint"
     if s.now - memory.fresh > limits.stale_time:

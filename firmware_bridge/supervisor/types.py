@@ -74,7 +74,7 @@ class Situation:
     abort: bool = False
     """The abort key was pressed since the last tick."""
     stop: bool = False
-    """The user ends the program."""
+    """The program ends: by the user's key, or when its time is over."""
     checks_passed: bool = True
     controller_alive: bool = True
     """The last step of the controller returned finite numbers."""
