@@ -125,6 +125,32 @@ def test_a_column_map_in_toml_or_json_brings_in_a_foreign_table(tmp_path: Path) 
     np.testing.assert_allclose(read_csv(path, ColumnMap.load(tmp_path / "map.toml")).position[0], [1, 2000, -3000])
 
 
+@pytest.mark.parametrize("world", ["ENU", "NED"])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_an_accelerometer_is_turned_into_the_worlds_axes(tmp_path: Path, world: str, sparse: bool) -> None:
+    """In hover, tilted and turned, it feels gravity alone: upwards, whatever its axes are called."""
+    up = 1.0 if world == "ENU" else -1.0
+    turns = Rotation.from_euler("ZYX", [[0.5 + 0.1 * k, 0.2, -0.3] for k in range(40)])
+    felt = turns.inv().apply([0.0, 0.0, up])
+    rows = []
+    for k, (q, a) in enumerate(zip(turns.as_quat(), felt, strict=True)):
+        often = ",".join(map(repr, a.tolist()))
+        seldom = ",".join(map(repr, q.tolist())) if k % 2 == 0 or not sparse else ",,,"
+        rows.append(f"{0.01 * k},0,0,{up},0,0,0,{seldom},{often}")
+    path = write(tmp_path, "t,x,y,z,u,v,w,qx,qy,qz,qw,ax,ay,az", *rows)
+    columns = {
+        "t": "t", "position": ["x", "y", "z"], "velocity": ["u", "v", "w"], "attitude": ["qx", "qy", "qz", "qw"],
+        "accelerometer": {"columns": ["ax", "ay", "az"], "unit": "g"},
+    }  # fmt: skip
+    column_map = ColumnMap.from_table({"world": world, "quaternion": "xyzw", "columns": columns})
+    log = read_log(path, column_map=column_map)
+    inside = slice(None, -1)  # the last record has no attitude after it
+    np.testing.assert_allclose(log.specific_force[inside], np.tile([0, 0, 9.80665], (len(log.t) - 1, 1)), atol=2e-3)
+    both = ColumnMap.from_table({"columns": columns | {"specific_force": ["ax", "ay", "az"]}})
+    with pytest.raises(UserError, match="specific_force .world axes. and accelerometer .body axes. are given"):
+        read_log(path, column_map=both)
+
+
 def test_pulses_become_shares_of_full_throttle_by_an_offset(tmp_path: Path) -> None:
     table = foreign_map()
     table["columns"]["rotor_command"] = {

@@ -163,14 +163,16 @@ def test_the_example_map_reads_a_foreign_table(tmp_path: Path) -> None:
     text = re.search(r"# map\.toml.*?\n\n", TEXT, re.S)
     assert text is not None
     (tmp_path / "map.toml").write_text(re.sub(r"(?m)^    ", "", text.group()), "utf-8")
-    header = "time,x,y,z,vx,vy,vz,qw,qx,qy,qz,m1,m2,m3,m4"
-    rows = [f"{10 * k},1,2,-3,0,0,0,1,0,0,0,6508,6508,6508,6508" for k in range(5)]
+    header = "time,x,y,z,vx,vy,vz,qw,qx,qy,qz,m1,m2,m3,m4,ax,ay,az"
+    rows = [f"{10 * k},1,2,-3,0,0,0,1,0,0,0,6508,6508,6508,6508,0,0,-1" for k in range(5)]
     (tmp_path / "flight.csv").write_text("\n".join([header, *rows, ""]), "utf-8")
     log = read_log(tmp_path / "flight.csv", column_map=ColumnMap.load(tmp_path / "map.toml"))
     assert log.t[-1] == pytest.approx(0.04)
     assert log.position[0].tolist() == [2, 1, 3]  # north, east, down as east, north, up
     assert log.rotor_speed is not None
     assert log.rotor_speed[0, 0] == pytest.approx(681.5, abs=0.05)
+    assert log.specific_force is not None
+    assert log.specific_force[0].tolist() == pytest.approx([0, 0, 9.80665])
 
 
 def test_the_example_constant_is_one_that_a_profile_takes() -> None:

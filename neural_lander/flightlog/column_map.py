@@ -15,7 +15,9 @@ A map is a TOML or JSON file::
     # pulses of 1000 to 2000 us: rotor_command = { columns = [...], unit = "pwm", offset = -1000, scale = 1e-3 }
     height = { column = "sonar_down", unit = "cm", scale = -1 }
     # instead of attitude: euler = { columns = ["roll", "pitch", "yaw"], unit = "deg" }
-    specific_force_x = "ax"                                  # components one by one work as well
+    accelerometer = { columns = ["ax", "ay", "az"], unit = "g" }   # in body axes, turned into specific_force
+    battery_voltage = "volts"
+    # components one by one work as well: position_x = "north"
 
 Rotors are to stand in the order of the vehicle's profile.
 
@@ -54,12 +56,13 @@ COLUMN_MAP = "column_map"
 ENTRY_KEYS = ("column", "columns", "unit", "offset", "scale")
 
 
-EULER = "euler"
+EULER, ACCELEROMETER = "euler", "accelerometer"
 FIELDS: Mapping[str, tuple[tuple[str, ...], str, str]] = {
     **COLUMNS,
     EULER: (("roll", "pitch", "yaw"), UNITS[EULER], "body to world"),
+    ACCELEROMETER: (("x", "y", "z"), UNITS[ACCELEROMETER], "body"),
 }
-"""What a map may name: the fields of a log, and angles that give one of them."""
+"""What a map may name: the fields of a log, and what attitude and specific force are made of."""
 UNIT_NEEDED: Mapping[str, tuple[str, str]] = {"rotor_command": ("rad/s", "pwm"), EULER: ("rad", "deg")}
 """Fields whose unit no table lets one guess, and examples of it."""
 

@@ -166,7 +166,9 @@ def _pushed_elsewhere(said: str, felt: np.ndarray, up: np.ndarray, velocity: np.
     thrust = felt[:, 2:] * up / np.maximum(up[:, 2:], UPRIGHT)
     near_fall = np.convolve(up[:, 2] < UPRIGHT, np.ones(2 * EDGE + 1), "same") > 0  # one who lies there does not fly
     judged = np.flatnonzero(~near_fall)[EDGE:-EDGE]
-    axes = ", that it is turned into the world's axes" if said == "specific_force" else ""
+    axes = ""
+    if said == "specific_force":
+        axes = ", that it is turned into the world's axes (a column map does so with what it calls accelerometer)"
     for k, axis in enumerate("xy"):
         if len(judged) * PERIOD < LEAST_MOVING:
             return

@@ -16,6 +16,7 @@ import numpy as np
 
 from neural_lander.errors import UserError
 from neural_lander.flightlog.column_map import (
+    ACCELEROMETER,
     COLUMN_MAP,
     EULER,
     FIELD_OF,
@@ -46,7 +47,7 @@ from neural_lander.flightlog.files import PART, Progress, replacing, unseen
 from neural_lander.flightlog.fitness import LEAST_RATE
 from neural_lander.flightlog.gaps import gap_words
 from neural_lander.flightlog.log import COLUMNS, FlightLog
-from neural_lander.flightlog.streams import Stream, join
+from neural_lander.flightlog.streams import Stream, join, to_world
 from neural_lander.frames import swap_attitude, swap_body, swap_world
 from neural_lander.rotation import quaternion_from_euler
 
@@ -157,10 +158,14 @@ def read_table(path: str | os.PathLike[str], column_map: ColumnMap | None = None
     }
     if EULER in found:
         found["attitude"] = np.asarray(quaternion_from_euler(*found.pop(EULER).T))
+    if in_body := ACCELEROMETER in found:
+        found["specific_force"] = found.pop(ACCELEROMETER)
     if np.isnan(numbers).any():
         found, metadata, more = _at_their_own_rates(found, source)
     else:
         found, metadata, more = _at_one_rate(found, source)
+    if in_body:
+        found = to_world(found)
     if column_map is not None and column_map.world == "NED":
         found = {field: _from_ned(field, values) for field, values in found.items()}
     if column_map is not None:

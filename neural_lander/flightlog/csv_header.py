@@ -6,7 +6,16 @@ import re
 from collections.abc import Mapping, Sequence
 
 from neural_lander.errors import UserError
-from neural_lander.flightlog.column_map import EULER, FIELD_OF, FIELDS, UNIT_NEEDED, Column, ColumnMap, component_names
+from neural_lander.flightlog.column_map import (
+    ACCELEROMETER,
+    EULER,
+    FIELD_OF,
+    FIELDS,
+    UNIT_NEEDED,
+    Column,
+    ColumnMap,
+    component_names,
+)
 from neural_lander.flightlog.units import si_unit
 
 OURS = ("t [s]", "position_x [m]")  # as we write them, and hardly anybody else
@@ -48,6 +57,9 @@ def require_whole_fields(columns: Mapping[str, Column], own: bool, source: str) 
     angles = any(name in columns for name in component_names(EULER))
     if angles and any(name in columns for name in component_names("attitude")):
         raise UserError(f"{source}: attitude is given as quaternion and as Euler angles: leave one out")
+    felt = (component_names(field)[0] in columns for field in ("specific_force", ACCELEROMETER))
+    if all(felt):
+        raise UserError(f"{source}: specific_force (world axes) and accelerometer (body axes) are given: leave one out")
     for field in FIELDS:
         names = component_names(field)
         missing = [name for name in names if name not in columns]

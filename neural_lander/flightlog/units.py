@@ -24,8 +24,12 @@ TO_SI: Mapping[str, Mapping[str, float]] = {
 """SI unit -> unit -> factor. ``pwm`` is the fraction of full scale, ``thrust`` that of the largest."""
 
 
-UNITS: Mapping[str, str] = {**{field: unit for field, (_, unit, _) in COLUMNS.items()}, "euler": "rad"}
-"""SI unit of a field, and of the angles that a table may hold in place of a quaternion."""
+UNITS: Mapping[str, str] = {
+    **{field: unit for field, (_, unit, _) in COLUMNS.items()},
+    "euler": "rad",
+    "accelerometer": "m/s^2",
+}
+"""SI unit of a field, and of what a table may hold in the place of one."""
 
 
 def si_unit(field: str, unit: str, where: str) -> tuple[str, float]:
