@@ -130,6 +130,19 @@ def test_what_reaches_above_the_trim_height_is_no_bias_of_a_flight_that_was_low_
     assert np.abs(found).max() < 2e-3 * VEHICLE.weight
 
 
+def test_a_level_that_was_never_seen_is_no_bias() -> None:
+    """Of flights up to 0.25 m above the trim height, which a gust of 1 % of the weight met at their highest."""
+    rng, flights = np.random.default_rng(0), []
+    for k, bias in enumerate((0.3, 0.2, 0.4)):
+        s = residual_samples(flight(VEHICLE, 12.0, seed=k, top=2.0), VEHICLE)
+        over = np.where(rng.random(len(s)) < 0.02, rng.uniform(0.2, 0.25, len(s)), rng.uniform(0.0, 0.2, len(s)))
+        vertical = bias + 0.01 * VEHICLE.weight * (over > 0.2) + 0.01 * rng.normal(size=len(s))
+        label = vertical[:, None] * np.array([0.0, 0.0, 1.0])
+        flights.append(replace(s, label=label, centre_height=1.0 + over))
+    found = flight_biases(flights, [f.usable for f in flights], 1.0)
+    np.testing.assert_allclose(found[:, 2], (0.3, 0.2, 0.4), atol=2e-3 * VEHICLE.weight)
+
+
 def test_the_trim_height_is_the_data_sets_own_or_in_rotor_radii() -> None:
     assert trim_height(load_vehicle("crazyflie-21")) == 0.28
     assert trim_height(VEHICLE) == pytest.approx(VEHICLE.gear_clearance + 8 * VEHICLE.rotor_radius)

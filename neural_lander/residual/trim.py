@@ -73,6 +73,7 @@ def online_trim(missing: np.ndarray, high: np.ndarray, low: np.ndarray) -> np.nd
 
 
 REACHED = (0.0, 0.05, 0.1, 0.2, 0.4)  # m above the trim height, over which what is left of a ground effect ends; guess
+LEAST_BEYOND = 500  # samples of all flights beyond a height, for it to be where the effect has ended: 5 s, guess
 
 TRIMS: Mapping[str, Trim] = {"none": no_trim, "flight": flight_trim, "online": online_trim}
 
@@ -94,8 +95,9 @@ def flight_biases(flights: Sequence[ResidualSamples], masks: Sequence[np.ndarray
 
     Least squares of the label on velocity and height, one law for all flights and one offset for each: a flight that
     drifted one way on the whole met drag on the whole, and one that was low for long met what reaches up there; neither
-    is a bias. Training takes the offsets' differences off its labels and leaves their mean. A flight with less than a
-    second up there counts as average.
+    is a bias. Where the effect is taken to have ended is the last height of ``REACHED`` that was flown beyond for long
+    enough: an offset is a level that was seen, and no extrapolation. Training takes the offsets' differences off its
+    labels and leaves their mean. A flight with less than a second up there counts as average.
 
     Parameters
     ----------
@@ -109,7 +111,10 @@ def flight_biases(flights: Sequence[ResidualSamples], masks: Sequence[np.ndarray
     if not any(known):
         return np.zeros((len(flights), 3))
     label = [f.label[m] for f, m, k in zip(flights, high, known, strict=True) if k]
-    common = [_common(f, m, above) for f, m, k in zip(flights, high, known, strict=True) if k]
+    over = [f.centre_height[m] - above for f, m, k in zip(flights, high, known, strict=True) if k]
+    knots = _ended(np.concatenate(over))
+    velocity = [f.velocity[m] for f, m, k in zip(flights, high, known, strict=True) if k]
+    common = [_common(v, h, knots) for v, h in zip(velocity, over, strict=True)]
     moved, felt = (np.concatenate([x - x.mean(axis=0) for x in part]) for part in (common, label))
     law = np.linalg.lstsq(moved, felt, rcond=None)[0]
     offsets = np.array([y.mean(axis=0) - x.mean(axis=0) @ law for y, x in zip(label, common, strict=True)])
@@ -123,8 +128,13 @@ def bias_known(flights: Sequence[ResidualSamples], masks: Sequence[np.ndarray], 
     return [int((m & (f.centre_height > above)).sum()) >= LEAST_SAMPLES for f, m in zip(flights, masks, strict=True)]
 
 
-def _common(samples: ResidualSamples, chosen: np.ndarray, above: float) -> np.ndarray:
-    """Velocity, and hats over the height beyond ``above`` that leave 0 at the last knot and further up, (n, 3 + K)."""
-    over = samples.centre_height[chosen] - above
-    hats = [np.interp(over, REACHED, row) for row in np.eye(len(REACHED))[:-1]]
-    return np.column_stack([samples.velocity[chosen], *hats])
+def _ended(over: np.ndarray) -> tuple[float, ...]:
+    """Knots of ``REACHED`` up to the last one beyond which enough of the heights (n,) m lie; the first at least."""
+    enough = sum(int((over > knot).sum()) >= LEAST_BEYOND for knot in REACHED)
+    return REACHED[: max(enough, 1)]
+
+
+def _common(velocity: np.ndarray, over: np.ndarray, knots: tuple[float, ...]) -> np.ndarray:
+    """Velocity (n, 3), and hats over the height (n,) that leave 0 at the last knot and further up, (n, 3 + K)."""
+    hats = [np.interp(over, knots, row) for row in np.eye(len(knots))[:-1]]
+    return np.column_stack([velocity, *hats])
