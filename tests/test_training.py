@@ -1,11 +1,13 @@
 """From logs to a fit report: flights are held out whole, and the report is about them alone."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from learning_flights import flight
 
+from neural_lander.cli.main import main
 from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.flightlog import read_logs
 from neural_lander.residual.options import TrainingOptions
@@ -15,6 +17,7 @@ from neural_lander.vehicle import load_vehicle
 DATA = Path(__file__).parents[2] / "shared/data/crazyflie_near_ground"
 VEHICLE = load_vehicle("intel-aero")
 QUICK = TrainingOptions(epochs=3)
+FLIGHTS = ("random_walk", "takeoff_landing")
 
 
 def test_the_report_is_made_on_whole_flights_that_did_not_train() -> None:
@@ -99,6 +102,24 @@ def test_on_real_flights_it_beats_the_fitted_law_over_several_splits(folder: str
         for row, errors in enumerate((report, report["baselines"]["cheeseman_bennett"])):
             squares[row] += np.square([errors["rmse_fa_z_N"], errors["rmse_fa_z_low_N"]])
     assert np.all(squares[0] < squares[1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("folder, name", [("large_67g", "crazyflie-parrot"), ("small_32g", "crazyflie-21")])
+@pytest.mark.skipif(not DATA.is_dir(), reason="needs the real flights in ../shared/data/crazyflie_near_ground")
+def test_on_real_landings_what_is_faded_out_is_no_worse_than_nothing(
+    folder: str, name: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    walks, landing, bundle = (str(p) for p in (*(DATA / folder / d for d in FLIGHTS), tmp_path / "B"))
+    assert main(["train", walks, "--vehicle", name, "--out", bundle, "--epochs", "10", "--held-out", "0"]) == 0
+    capsys.readouterr()
+    for trim in ("flight", "online"):
+        assert main(["evaluate", bundle, landing, "--trim", trim, "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        domain, law = found["domain"], found["baselines"]["cheeseman_bennett"]
+        assert domain["samples_outside"] > 100 and domain["rmse_faded_N"] < domain["rmse_none_N"]
+        assert domain["as_flown"]["rmse_fa_z_N"] < law["rmse_fa_z_N"]
+        assert domain["as_flown"]["rmse_fa_z_low_N"] < law["rmse_fa_z_low_N"]
 
 
 def test_a_flight_given_twice_is_trained_on_once_and_said() -> None:
