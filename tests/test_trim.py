@@ -109,8 +109,11 @@ def test_a_flights_bias_is_its_label_at_rest_whatever_way_it_drifted() -> None:
         flights.append(replace(s, label=label, velocity=velocity, centre_height=np.full(len(s), 2.0)))
     usable = [f.usable for f in flights]
     np.testing.assert_allclose(flight_biases(flights, usable, 1.0), biases, atol=0.01)
-    low = [replace(f, centre_height=0 * f.centre_height) for f in flights]
-    assert not flight_biases(low, usable, 1.0).any()
+    heights = [np.linspace(0.1, 0.9, len(f)) for f in flights]
+    low = [replace(f, centre_height=h) for f, h in zip(flights, heights, strict=True)]
+    top = np.concatenate([f.label[f.usable & (f.centre_height > 0.85)] for f in low]).mean(axis=0)
+    np.testing.assert_allclose(flight_biases(low, usable, 1.0), np.tile(top, (3, 1)), atol=0.1)
+    assert not flight_biases(low, [0 * u > 0 for u in usable], 1.0).any()
     mixed = flight_biases([*flights[:2], low[2]], usable, 1.0)
     np.testing.assert_allclose(mixed[2], mixed[:2].mean(axis=0))
 

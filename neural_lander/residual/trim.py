@@ -73,6 +73,7 @@ def online_trim(missing: np.ndarray, high: np.ndarray, low: np.ndarray) -> np.nd
 
 
 REACHED = (0.0, 0.05, 0.1, 0.2, 0.4)  # m above the trim height, over which what is left of a ground effect ends; guess
+TOP = 0.1  # of the samples by height, whose level stands in for one far from the ground that was never seen; guess
 LEAST_BEYOND = 500  # samples of all flights beyond a height, for it to be where the effect has ended: 5 s, guess
 
 TRIMS: Mapping[str, Trim] = {"none": no_trim, "flight": flight_trim, "online": online_trim}
@@ -97,7 +98,8 @@ def flight_biases(flights: Sequence[ResidualSamples], masks: Sequence[np.ndarray
     drifted one way on the whole met drag on the whole, and one that was low for long met what reaches up there; neither
     is a bias. Where the effect is taken to have ended is the last height of ``REACHED`` that was flown beyond for long
     enough: an offset is a level that was seen, and no extrapolation. Training takes the offsets' differences off its
-    labels and leaves their mean. A flight with less than a second up there counts as average.
+    labels and leaves their mean. A flight with less than a second up there counts as average; where all have, the level
+    of the highest tenth of all samples is everybody's.
 
     Parameters
     ----------
@@ -109,7 +111,7 @@ def flight_biases(flights: Sequence[ResidualSamples], masks: Sequence[np.ndarray
     high = [m & (f.centre_height > above) for f, m in zip(flights, masks, strict=True)]
     known = bias_known(flights, masks, above)
     if not any(known):
-        return np.zeros((len(flights), 3))
+        return np.tile(_level_at_the_top(flights, masks), (len(flights), 1))
     label = [f.label[m] for f, m, k in zip(flights, high, known, strict=True) if k]
     over = [f.centre_height[m] - above for f, m, k in zip(flights, high, known, strict=True) if k]
     knots = _ended(np.concatenate(over))
@@ -126,6 +128,15 @@ def flight_biases(flights: Sequence[ResidualSamples], masks: Sequence[np.ndarray
 def bias_known(flights: Sequence[ResidualSamples], masks: Sequence[np.ndarray], above: float) -> list[bool]:
     """Of each flight, whether it was long enough far from the ground to have a bias of its own."""
     return [int((m & (f.centre_height > above)).sum()) >= LEAST_SAMPLES for f, m in zip(flights, masks, strict=True)]
+
+
+def _level_at_the_top(flights: Sequence[ResidualSamples], masks: Sequence[np.ndarray]) -> np.ndarray:
+    """Mean label (3,) N of the highest tenth of all samples; 0 without any."""
+    height = np.concatenate([f.centre_height[m] for f, m in zip(flights, masks, strict=True)])
+    if not len(height):
+        return np.zeros(3)
+    label = np.concatenate([f.label[m] for f, m in zip(flights, masks, strict=True)])
+    return np.asarray(label[height >= np.quantile(height, 1 - TOP)].mean(axis=0))
 
 
 def _ended(over: np.ndarray) -> tuple[float, ...]:
