@@ -133,6 +133,10 @@ def test_an_entry_of_old_is_read_by_the_map_of_today(tmp_path: Path) -> None:
     del old["column_map"]
     read = partial(read_again, column_map=column_map)
     assert_allclose(find_logs([old], tmp_path / "B", [], read)[0].height, flight(VEHICLE, 3.0).height, atol=1e-12)
+    (tmp_path / "f.csv").write_text((tmp_path / "f.csv").read_text() + "\n")  # another file of the same flight
+    ours = entry(written(tmp_path / "gone", 1)[0], path=None, file_sha256=None)
+    found = find_logs([ours, old | {"path": None}], tmp_path / "B", [tmp_path], read)
+    assert_allclose(found[1].height, flight(VEHICLE, 3.0).height, atol=1e-12)
 
 
 def test_a_log_that_is_gone_or_changed_is_named_with_the_remedy(tmp_path: Path) -> None:

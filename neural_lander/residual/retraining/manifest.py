@@ -141,7 +141,7 @@ def _search(entries: Mapping[int, Entry], folders: Sequence[Path], read: Read) -
         for k, entry in entries.items():
             if k in found:
                 continue
-            how = json.dumps(entry.get(COLUMN_MAP), sort_keys=True)
+            how = json.dumps(entry.get(COLUMN_MAP, "that of today"), sort_keys=True)
             if how not in tried:
                 tried[how] = _readable(path, entry, read)
             log = tried[how]
