@@ -18,10 +18,11 @@ from neural_lander.control.tracking import DEFAULT_NATURAL_FREQUENCY, DEFAULT_TR
 from neural_lander.pages.certificate_page import certificate_sections
 from neural_lander.pages.html_page import Page, section
 from neural_lander.vehicle import Vehicle
+from sim.aerodynamics import AerodynamicEffect
 from sim.comparison.compare import Stage
 from sim.comparison.worlds import Copy
 from sim.descents import CALIBRATION_STREAM, VERIFICATION_STREAM, fly_descents
-from sim.plant import Plant, load_effects
+from sim.plant import Plant
 from sim.rigid_body import TIME_STEP
 
 CASES = (("neural-lander-trim", DEFAULT_TRIM_RATE, "with trim"), ("neural-lander", 0.0, "without trim"))
@@ -41,7 +42,7 @@ class Envelope:
 
 def measure_envelope(
     bundle: Path,
-    effects: Sequence[str],
+    effects: Sequence[AerodynamicEffect],
     airframe: int,
     landings: int,
     verify: int,
@@ -55,7 +56,7 @@ def measure_envelope(
     Calibration, verification and tests of ``compare`` draw from streams of seeds of their own.
     """
     loaded = load_bundle(bundle)
-    copy = Copy(Plant(loaded.vehicle, load_effects(effects)).with_airframe(airframe), loaded.learned)
+    copy = Copy(Plant(loaded.vehicle, tuple(effects)).with_airframe(airframe), loaded.learned)
     where = f"simulated landings, {' and '.join(SCENARIOS)}, airframe {airframe}, seed {seed}, {world} world"
     found = []
     for name, Gamma, label in CASES:

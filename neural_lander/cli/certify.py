@@ -60,10 +60,11 @@ def certify(
         raise UserError("--verify holds landings against what others measured: give --landings as well")
     if effect and not landings:
         raise UserError("--effect is about the landings that are flown: give --landings as well")
+    effects = None
     if landings:
         from sim.plant import load_effects
 
-        load_effects(effect or [])  # before anything is changed
+        effects = load_effects(effect or [])  # before anything is changed
     if world != PYBULLET:
         from sim.comparison.worlds import world_named  # the simulator's, which a network alone does without
 
@@ -81,12 +82,12 @@ def certify(
     kept = _measured_before(bundle, certificate_of(network, vehicle, slopes, thrusts=thrusts))
     certificate = replace_certificate(bundle, certificate_of(network, vehicle, slopes, kept, thrusts)).certificate
     measured = []
-    if landings and certificate["contracts"]:
+    if effects is not None and certificate["contracts"]:
         from neural_lander.cli.results import stages  # the simulator's, as what follows
         from sim.envelope import measure_envelope
 
         with stages() as stage:
-            measured = measure_envelope(bundle, effect or [], airframe, landings, verify, seed, workers, stage, world)
+            measured = measure_envelope(bundle, effects, airframe, landings, verify, seed, workers, stage, world)
         document = certificate_of(network, vehicle, slopes, [m.tracking for m in measured], thrusts)
         certificate = replace_certificate(bundle, document).certificate
     if out is not None:

@@ -12,7 +12,7 @@ from neural_lander.components import Scalar, Vector, join, split
 from neural_lander.state import State
 from neural_lander.vehicle import Vehicle
 from sim.aerodynamics.drag import RotorDrag
-from sim.aerodynamics.effect import AerodynamicEffect, RandomEffect, known_part
+from sim.aerodynamics.effect import AerodynamicEffect, RandomEffect, known_part, name_of
 from sim.aerodynamics.ground_effect import GroundEffect
 from sim.draws import WhiteNoise
 from sim.rigid_body import TIME_STEP
@@ -119,7 +119,7 @@ class InWind:
     def __init__(self, effects: Sequence[AerodynamicEffect] | None = None, wind: Wind | None = None) -> None:
         self.effects = (GroundEffect(), RotorDrag()) if effects is None else tuple(effects)
         self.wind: Wind = wind or Dryden()
-        names = (str(getattr(effect, "__name__", type(effect).__name__)) for effect in self.effects)
+        names = (name_of(effect) for effect in self.effects)
         self.__name__ = f"{' + '.join(names)} in wind"  # what errors call it
 
     @property

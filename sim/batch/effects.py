@@ -19,7 +19,7 @@ from neural_lander.errors import NeuralLanderWarning
 from neural_lander.rotation import normalise
 from neural_lander.state import State
 from neural_lander.vehicle import Vehicle
-from sim.aerodynamics import AerodynamicEffect, RandomEffect, ours
+from sim.aerodynamics import AerodynamicEffect, RandomEffect, name_of, ours
 from sim.terrain import Surface
 
 TRIED = 5  # states; no vector of theirs has as many components
@@ -99,7 +99,7 @@ def for_batch(effect: AerodynamicEffect, vehicle: Vehicle, terrain: Surface, dt:
         found = _tried(candidate, vehicle, terrain, dt)
         if found is not None and np.allclose(found, expected, rtol=AGREED, atol=1e-12, equal_nan=True):
             return candidate
-    name = getattr(effect, "__name__", type(effect).__name__)
+    name = name_of(effect)
     if name not in _told:
         _told.add(name)
         what = f"effect '{name}' is written for one vehicle: the batched world calls it for each, which is slow"

@@ -27,7 +27,7 @@ from neural_lander.components import (
 from neural_lander.errors import UserError
 from neural_lander.state import State
 from neural_lander.vehicle import GRAVITY, Vehicle
-from sim.aerodynamics import AerodynamicEffect, RandomEffect, ours
+from sim.aerodynamics import AerodynamicEffect, RandomEffect, name_of, ours
 from sim.airframe import Airframe
 from sim.batch.contact import Contact
 from sim.batch.effects import for_batch, writes
@@ -195,7 +195,7 @@ class BatchWorld:
         before = writes(state, speeds)
         found = effect(state, speeds, self.vehicle, self.surface)
         if writes(state, speeds) != before:
-            name = getattr(effect, "__name__", type(effect).__name__)
+            name = name_of(effect)
             raise UserError(
                 f"effect '{name}' writes into the state or the rotor speeds that it is given: they are read-only"
             )

@@ -15,7 +15,7 @@ from neural_lander.certificate.meaning import explained
 from neural_lander.control.touchdown import CONTACT_TIME, RESTING_SHARE, SPOOL_TIME
 from neural_lander.control.tracking import DEFAULT_NATURAL_FREQUENCY, DEFAULT_TRIM_RATE, TrackingGains
 from neural_lander.flightlog import FlightLog
-from sim.aerodynamics import unknown_to_oracle
+from sim.aerodynamics import name_of, unknown_to_oracle
 from sim.comparison.campaign import Campaign, Outcome, run_campaign
 from sim.comparison.contribution import contribution
 from sim.comparison.insight import coverage, learned_curve, thrust_slope
@@ -127,8 +127,8 @@ def compare(
         results["uncertified"] = uncertified
     if unknown := unknown_to_oracle(c.copies[0].plant.effects):
         results["unknown_to_oracle"] = unknown
-    judged = _without_oracles(results["scenarios"]) if unknown else results["scenarios"]
-    requirements = task_requirements(judged) + apart_requirements(judged)
+    judged = _without_oracles if unknown else dict
+    requirements = task_requirements(judged(results["scenarios"])) + apart_requirements(judged(results["scenarios"]))
     if c.changes:
         results["plants"] = []
     for change in c.changes:
@@ -137,8 +137,8 @@ def compare(
             outcomes = fly(_changed(c, s, change), f"{s}, {change.name}", plant=change.name)
             scenarios[s] = {"controllers": summarise(outcomes, c.seed)}
         results["plants"].append({"name": change.name, "scenarios": scenarios})
-        judged = _without_oracles(scenarios) if unknown else scenarios
-        requirements += [row for row in task_requirements(judged, f", {change.name}") if "trim" in row["name"]]
+        rows = task_requirements(judged(scenarios), f", {change.name}")
+        requirements += [row for row in rows if "trim" in row["name"]]
     if c.tuned:
         results["tuned"] = _tuned(c, fly)
         requirements += apart_requirements(results["tuned"]["scenarios"], ", tuned")
@@ -226,7 +226,7 @@ def _settings(c: Comparison) -> dict[str, Any]:
             f"Lambda = omega_n I, K_v = m omega_n I, trim Gamma = {DEFAULT_TRIM_RATE:g} 1/s, the same for every "
             "controller"
         ),
-        "effects": [getattr(e, "__name__", type(e).__name__) for e in plant.effects],
+        "effects": [name_of(effect) for effect in plant.effects],
         "sensor_noise": plant.noise.to_json(),
         "controller_step_s": TIME_STEP,
         "world": c.world,

@@ -33,6 +33,7 @@ from neural_lander.control.kinds import Parameter, default_parameters, free_para
 from neural_lander.control.tuned import FORMAT, FORMAT_VERSION
 from neural_lander.errors import UserError
 from neural_lander.flightlog.files import replacing
+from sim.aerodynamics import name_of
 from sim.comparison.campaign import moment_trims
 from sim.comparison.pool import LocalPool, Pool
 from sim.comparison.worlds import Copy
@@ -241,7 +242,7 @@ def _document(tuning: Tuning) -> dict[str, Any]:
         "complete": False,
         "vehicle": plant.vehicle.name,
         "vehicle_sha256": plant.vehicle.sha256,
-        "effects": [getattr(effect, "__name__", type(effect).__name__) for effect in plant.effects],
+        "effects": [name_of(effect) for effect in plant.effects],
         "airframes": len(tuning.copies),
         "seed": tuning.seed,
         "flight_seeds": tuning.seeds,
