@@ -68,6 +68,7 @@ def test_some_records_are_a_log_of_their_own() -> None:
     assert_allclose(part.t, SECONDS[1:] - SECONDS[1])
     assert_allclose(part.battery_voltage, [11.0, 12.0, 13.0])
     assert part.height is None and part.source == "a" and part.attitude.shape == (3, 4)
+    assert part.metadata == {"source": "a", "derived_from": "a"}
 
 
 @pytest.mark.parametrize(

@@ -148,7 +148,7 @@ def test_a_floor_with_a_step_turns_no_height_round(log: FlightLog) -> None:
 def test_the_band_holds_what_moves_within_it_alone() -> None:
     t = np.arange(0, 20, 0.01)
     flying = np.ones(len(t), dtype=bool)
-    for frequency, expected in ((2.0, 0.1 / np.sqrt(2)), (0.1, 0.0), (12.0, 0.0)):
+    for frequency, expected in ((2.0, 0.1 / np.sqrt(2)), (0.1, 0.0), (20.0, 0.0)):
         thrust = 5.0 * (1 + 0.1 * np.sin(2 * np.pi * frequency * t))
         assert band_rms(t, thrust, flying) == pytest.approx(expected, abs=2e-3)
     assert band_rms(t[:300], thrust[:300], flying[:300]) is None
@@ -251,7 +251,7 @@ def test_random_walks_are_fit_and_landings_lack_excitation() -> None:
             fit_for_learning(log, vehicle)
             for log in read_logs([DATA / "crazyflie_near_ground" / folder / "random_walk"])
         ]
-        assert np.mean([not walk.reasons for walk in walks]) > 0.9
+        assert np.mean([not walk.reasons for walk in walks]) > 0.85
         (landing,) = read_logs([DATA / "crazyflie_near_ground" / folder / "takeoff_landing"])
         assert [reason.split(" by ")[0] for reason in fit_for_learning(landing, vehicle).reasons] == ["thrust moves"]
 

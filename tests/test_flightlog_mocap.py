@@ -67,6 +67,31 @@ def test_pose_comes_from_the_cameras_and_the_rest_from_the_log(log: FlightLog, t
     assert joined.metadata["height_source"] == "motion capture"
 
 
+def test_what_is_known_in_the_logs_world_goes_over_to_that_of_the_cameras(log: FlightLog, tmp_path: Path) -> None:
+    """Their origin is elsewhere, 1 m higher, and they are turned by 90 degrees against the autopilot."""
+    away, force = np.array([0.1, 0.2, -0.05]), np.array([0.3, -0.1, 0.5])
+    applied, wanted = np.tile(force, (len(log.t), 1)), log.position + away
+    words = {"source": "drone", "height_source": "sonar", "height_error_m": 0.01, "height_is": "gear"}
+    own = replace(log, f_a_applied=applied, guard_force=2 * applied, position_reference=wanted, metadata=words)
+    quarter = np.array([np.sqrt(0.5), 0.0, 0.0, np.sqrt(0.5)])
+    x, y, z = log.position.T
+    seen = FlightLog.from_arrays(
+        log.t,
+        np.column_stack([4.0 - y, x - 2.0, z + 1.0]),
+        np.column_stack([-log.velocity[:, 1], log.velocity[:, 0], log.velocity[:, 2]]),
+        quaternion_multiply(quarter, log.attitude),
+    )
+    write_csv(seen, tmp_path / "cameras.csv")
+    joined = join_motion_capture(own, tmp_path / "cameras.csv", offset=0.0)
+    assert_allclose(
+        joined.position_reference - joined.position, np.tile([-0.2, 0.1, -0.05], (len(joined.t), 1)), atol=2e-3
+    )
+    assert_allclose(joined.f_a_applied, np.tile([0.1, 0.3, 0.5], (len(joined.t), 1)), atol=2e-3)
+    assert_allclose(joined.guard_force, 2 * joined.f_a_applied, atol=1e-9)
+    assert {key for key in joined.metadata if key.startswith("height_")} == {"height_source"}
+    assert joined.metadata["derived_from"] == "drone"
+
+
 def test_velocity_is_differentiated_where_the_cameras_give_none(log: FlightLog, tmp_path: Path) -> None:
     cameras = mocap(log, 0.0, 20.0)
     rows = np.column_stack([cameras.t * 1e3, cameras.position * 1e3, cameras.attitude])

@@ -74,6 +74,21 @@ def test_an_entry_of_old_is_known_by_its_files_hash(tmp_path: Path) -> None:
     assert role(old) == "train"
 
 
+def test_a_part_of_a_file_is_not_taken_for_the_whole_or_for_another_part(tmp_path: Path) -> None:
+    (whole,) = written(tmp_path, 0)
+    first, second = whole.where(whole.t < 1.0), whole.where(whole.t >= 1.0)
+    entries = [entry(first), entry(second)]
+    assert recorded(first, entries) is entries[0] and recorded(second, entries) is entries[1]
+    assert recorded(second, entries[:1]) is None and recorded(whole, entries) is None
+    for folders in ([], [tmp_path]):
+        with pytest.raises(UserError, match="2 are not found: f0.mcap .*is another flight, or was changed"):
+            find_logs(entries, tmp_path / "B", folders)
+    write_mcap(second, tmp_path / "second.mcap")  # on its own it can be found
+    (found,) = find_logs(entries[1:], tmp_path / "B", [tmp_path])
+    assert log_sha256(found) == log_sha256(second)
+    assert entry(found)["file_sha256"] == file_sha256(tmp_path / "second.mcap")
+
+
 def test_old_logs_are_found_where_they_were_beside_the_bundle_or_by_hash(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

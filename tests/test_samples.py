@@ -11,7 +11,9 @@ from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.flightlog import FlightLog, read_log
 from neural_lander.flightlog.resampling import first_order_lag
 from neural_lander.residual.plausibility import check_units
-from neural_lander.residual.samples import residual_samples
+from neural_lander.residual.quality.coverage import covered
+from neural_lander.residual.quality.flight_quality import contact
+from neural_lander.residual.samples import MIN_FLIGHT_THRUST, residual_samples
 from neural_lander.rotation import quaternion_exp
 from neural_lander.rotor_order import AUTOPILOT_X, CRAZYFLIE, as_json
 from neural_lander.vehicle import Vehicle, load_vehicle
@@ -304,6 +306,10 @@ def test_what_may_touch_follows_from_the_heights_stated_error(name: str, error: 
     near = samples.height < 0.02
     in_air = samples.usable | (samples.height <= margin)
     assert not samples.usable[samples.height <= margin].any()
+    assert samples.floor == margin and np.array_equal(samples.contact, samples.height <= margin)
+    assert covered([samples], vehicle).floor == margin
+    turning = samples.rotor_thrust.sum(-1) >= MIN_FLIGHT_THRUST * vehicle.weight
+    assert contact(samples, vehicle)["samples"] == int((samples.contact & turning).sum())
     assert in_air[near & (samples.t > 1.0) & (samples.t < samples.t[-1] - 1.0)].mean() > 0.9
 
 

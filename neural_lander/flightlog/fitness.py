@@ -24,7 +24,7 @@ from neural_lander.vehicle import Vehicle
 
 LEAST_RATE = 10 * BAND[1]  # Hz: ten records per period of the band's upper end; a guess
 LEAST_EXCITATION = 0.015  # of the mean thrust, rms within the band: as much as the label's noise in the Neural-Swarm2
-# flights (1.06 g of 67 g, 0.51 g of 32 g); their random walks have 1.3 to 4 %, their landings 0.8 to 1.3 %
+# flights (1.06 g of 67 g, 0.51 g of 32 g); their random walks have 1.1 to 4 %, their landings 0.8 to 1.1 %
 LEAST_NEAR = 1.0  # s
 NEAR_RADII = 4.0  # rotor radii of gear height: beyond it little ground effect is left (Cheeseman and Bennett 1955)
 NEAR = 0.3  # m above the log's lowest point, where the vehicle is not named; a guess

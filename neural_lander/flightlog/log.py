@@ -32,6 +32,7 @@ COLUMNS: Mapping[str, tuple[tuple[str, ...], str, str]] = {
 }
 """Field -> (component names, unit, frame)."""
 
+DERIVED_FROM = "derived_from"  # key in a log's metadata: the source that holds another flight than this one
 REQUIRED = ("t", "position", "velocity", "attitude")
 ROTOR_COMMAND_UNITS = ("rad/s", "pwm", "thrust")
 
@@ -157,7 +158,8 @@ class FlightLog:
         if mask.dtype != bool or mask.shape != self.t.shape:
             raise UserError(f"where() takes {len(self.t)} truth values, not {mask.dtype} of shape {mask.shape}")
         columns = {name: getattr(self, name)[mask] for name in COLUMNS if getattr(self, name) is not None}
-        return replace(self, **{**columns, "t": columns["t"] - columns["t"][:1]})
+        metadata = {**self.metadata, DERIVED_FROM: self.source}
+        return replace(self, **{**columns, "t": columns["t"] - columns["t"][:1], "metadata": metadata})
 
     def to_dataframe(self) -> pandas.DataFrame:
         """One row per record; columns ``name_component``, units and frames in ``COLUMNS``."""

@@ -3,7 +3,7 @@
 The offset is the lag at which angular speed and vertical speed correlate best, by the mean of both: that of the
 cameras' attitude with the gyroscopes' (the norm needs no common frame), and vertical speed with vertical speed. Where
 the log lacks body rates, or nothing climbs, the other one decides alone. Then position, velocity and attitude come from
-motion capture; rotors, battery and inertial data from the flight log.
+motion capture; rotors, battery, inertial data and what the controller asked for from the flight log.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from neural_lander.errors import UserError
 from neural_lander.flightlog.column_map import ColumnMap
 from neural_lander.flightlog.csv_columns import read_table
 from neural_lander.flightlog.differentiate import VELOCITY_FROM
-from neural_lander.flightlog.log import FlightLog
+from neural_lander.flightlog.log import DERIVED_FROM, FlightLog
 from neural_lander.flightlog.streams import Stream, join
 from neural_lander.rotation import quaternion_conjugate, quaternion_multiply, quaternion_to_matrix
 
@@ -32,6 +32,11 @@ PROMINENCE = 0.1  # by which the best lag must beat all that are more than ``APA
 APART = 1.0  # s
 MOCAP_FIELDS = ("position", "velocity", "attitude")
 ROTORS = ("rotor_speed", "rotor_command")
+KEPT = ("body_rates", *ROTORS, "battery_voltage")
+REFERENCE = "position_reference"
+TURNED = ("specific_force", "f_a_applied", "guard_force", REFERENCE)
+"""Vectors in the log's world, which is another one than that of the cameras: they go through the body's frame, the
+reference as its way from the position."""
 REMEDY = "if it is the same flight, say with --mocap-offset when it begins on the log's clock"
 
 
@@ -69,11 +74,12 @@ def join_motion_capture(
         offset, correlation, by = clock_offset(log, mocap)
     t = mocap.t + offset
     streams = {name: Stream(t, getattr(mocap, name)) for name in MOCAP_FIELDS}
-    kept = ("body_rates", "rotor_speed", "rotor_command", "battery_voltage", "f_a_applied", "position_reference")
-    streams |= {name: Stream(log.t, values) for name in kept if (values := getattr(log, name)) is not None}
-    if log.specific_force is not None:  # measured in the body; the log's own attitude had taken it to its world
-        body = np.einsum("nji,nj->ni", quaternion_to_matrix(log.attitude), log.specific_force)
-        streams["specific_force"] = Stream(log.t, body)
+    streams |= {name: Stream(log.t, values) for name in KEPT if (values := getattr(log, name)) is not None}
+    out_of_world = quaternion_to_matrix(log.attitude).swapaxes(1, 2)
+    for name in TURNED:
+        if (values := getattr(log, name)) is not None:
+            vector = values - log.position if name == REFERENCE else values
+            streams[name] = Stream(log.t, _rotated(out_of_world, vector))
     joined = join(streams, f"{log.source} with {path}")
     fields = dict(joined.fields)
     lost = [name for name in ROTORS if name in streams and name not in fields]
@@ -82,9 +88,11 @@ def join_motion_capture(
             f"{path}: beginning at t = {offset:.3f} s of {log.source} ({by}), less than half of it has {lost[0]}: no "
             f"thrust would be left; {REMEDY}"
         )
-    if "specific_force" in fields:
-        attitude = fields["attitude"] / np.linalg.norm(fields["attitude"], axis=1, keepdims=True)
-        fields["specific_force"] = np.einsum("nij,nj->ni", quaternion_to_matrix(attitude), fields["specific_force"])
+    attitude = fields["attitude"] / np.linalg.norm(fields["attitude"], axis=1, keepdims=True)
+    for name in set(TURNED) & fields.keys():
+        fields[name] = _rotated(quaternion_to_matrix(attitude), fields[name])
+    if REFERENCE in fields:
+        fields[REFERENCE] = fields["position"] + fields[REFERENCE]
     starts = round(float(joined.t[0]), 4)
     aligned = {
         "source": str(path),
@@ -93,8 +101,15 @@ def join_motion_capture(
         "by": by,
         "starts_at_s": starts,
     }
-    kept_words = {key: value for key, value in log.metadata.items() if key != VELOCITY_FROM}
-    metadata = {**kept_words, **joined.metadata, "height_source": "motion capture", "motion_capture": aligned}
+    gone = {key for key in log.metadata if key == VELOCITY_FROM or key.startswith("height_")}
+    kept_words = {key: value for key, value in log.metadata.items() if key not in gone}
+    metadata = {
+        **kept_words,
+        **joined.metadata,
+        DERIVED_FROM: log.source,
+        "height_source": "motion capture",
+        "motion_capture": aligned,
+    }
     metadata |= {key: value for key, value in mocap.metadata.items() if key == VELOCITY_FROM}
     said = (*log.warnings, *mocap.warnings, *joined.warnings)
     result = FlightLog.from_arrays(joined.t, **fields, rotor_command_unit=log.rotor_command_unit, metadata=metadata)
@@ -145,6 +160,11 @@ def clock_offset(log: FlightLog, mocap: FlightLog) -> tuple[float, float, str]:
             f"in both? Turn the vehicle by hand before take-off; {REMEDY}"
         )
     return float(_vertex(lags, score, best) / RATE), peak, by
+
+
+def _rotated(R: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """R v of each record."""
+    return np.einsum("nij,nj->ni", R, vectors)
 
 
 def _clipped(speed: np.ndarray) -> np.ndarray:

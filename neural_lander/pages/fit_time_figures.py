@@ -95,7 +95,7 @@ def reasons(flight: JudgedFlight, rule: ScoringRule) -> dict[str, np.ndarray]:
     idle = thrust <= MIN_LANDING_THRUST * rule.weight
     possible = {
         "motors idle": idle,
-        "contact": rule.contact(samples.height, samples.centre_height, samples.lands),
+        "contact": samples.contact,
         "outlier": rule.outlier(samples.centre_height, samples.label[:, 2]),
         "start or end": rule.edges(len(samples)),
     }

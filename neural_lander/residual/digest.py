@@ -12,7 +12,7 @@ import numpy as np
 
 from neural_lander.errors import NeuralLanderWarning
 from neural_lander.flightlog.column_map import COLUMN_MAP
-from neural_lander.flightlog.log import FlightLog
+from neural_lander.flightlog.log import DERIVED_FROM, FlightLog
 
 RESOLUTION = 1e-6  # m and m/s, to which values are hashed; every format of ours holds them exactly
 
@@ -39,9 +39,11 @@ def file_sha256(path: str | Path) -> str | None:
 def identity(log: FlightLog) -> dict[str, Any]:
     """What a bundle keeps to know a log again, and to read it again as it was read.
 
-    Its path as given (a hint), the flight's hash and the file's, and the column map, if it was read with one.
+    Its path as given (a hint), the flight's hash and the file's, and the column map, if it was read with one. The file
+    has no hash where it holds another flight, of which this one is a part or which was joined with something.
     """
-    found = file_sha256(log.source) if log.source else None
+    whole = log.source and log.metadata.get(DERIVED_FROM) != log.source
+    found = file_sha256(log.source) if whole else None
     kept = log.metadata.get(COLUMN_MAP)
     return {"path": log.source or None, "sha256": log_sha256(log), "file_sha256": found, COLUMN_MAP: kept}
 

@@ -29,7 +29,7 @@ from neural_lander.residual.resample import (
     zero_phase,
 )
 from neural_lander.residual.rotors import in_profile_order
-from neural_lander.residual.scoring import scoring_rule
+from neural_lander.residual.scoring import gear_floor, scoring_rule
 from neural_lander.rotation import normalise, quaternion_to_matrix
 from neural_lander.state import Oriented
 from neural_lander.vehicle import Vehicle
@@ -67,6 +67,10 @@ class ResidualSamples(Oriented):
     """For training."""
     scored: np.ndarray  # (N,) bool
     """For judging: the data set's own rule where there is one."""
+    contact: np.ndarray  # (N,) bool
+    """What may touch the ground: neither learned from nor judged."""
+    floor: float  # m
+    """Height at or below which samples count as contact, so that none can be had there."""
     low: np.ndarray  # (N,) bool
     """Near the ground by the rule's threshold."""
     exclusions: Mapping[str, int]
@@ -133,8 +137,10 @@ def residual_samples(log: FlightLog, vehicle: Vehicle, *, cut_off: float = DEFAU
     lands = bool(idle[0] or idle[-1])
     if logged_height is None:
         contact = rule.contact(height, height + drop, lands)
+        floor = rule.floor(vehicle.gear_clearance, lands)
     else:  # thresholds on the centre of mass are for logs that lack it
-        contact = rule.gear_contact(height, log.metadata.get("height_error_m"))
+        floor = gear_floor(log.metadata.get("height_error_m"))
+        contact = height <= floor
     outlier = rule.outlier(height + drop, label[:, 2])
     reasons = {  # in the order in which samples are counted
         "start_or_end": rule.edges(len(t)) & (not lands),
@@ -158,6 +164,8 @@ def residual_samples(log: FlightLog, vehicle: Vehicle, *, cut_off: float = DEFAU
         label=label,
         usable=~np.logical_or.reduce(list(reasons.values())),
         scored=rule.scored(contact, outlier, gaps(t, log.t, rule.longest_gap), total, lands),
+        contact=contact,
+        floor=floor,
         low=height + drop < rule.low_below,
         exclusions=_first_reason_counts(reasons),
         acceleration=acceleration,

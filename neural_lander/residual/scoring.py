@@ -57,9 +57,9 @@ class ScoringRule:
         """Samples that may touch the ground: by the gear, or where the log's own height says so."""
         return (height <= self.gear_margin) | (centre_height <= (self.landing_floor if lands else self.walk_floor))
 
-    def gear_contact(self, height: np.ndarray, error: float | None) -> np.ndarray:
-        """The same where the gear's own height is logged; ``error`` is its standard deviation in m, where known."""
-        return np.asarray(height <= (CONTACT_MARGIN if error is None else MARGIN_OVER_ERROR * error))
+    def floor(self, gear_clearance: float, lands: bool) -> float:
+        """Height of the gear in m at or below which a level vehicle is in contact by this rule."""
+        return max(self.gear_margin, (self.landing_floor if lands else self.walk_floor) - gear_clearance)
 
     def scored(
         self, contact: np.ndarray, outlier: np.ndarray, gap: np.ndarray, thrust: np.ndarray, lands: bool
@@ -68,6 +68,11 @@ class ScoringRule:
         if lands:
             return (thrust > MIN_LANDING_THRUST * self.weight) & ~contact & ~gap
         return ~contact & ~outlier & ~gap & ~self.edges(len(thrust))
+
+
+def gear_floor(error: float | None) -> float:
+    """The same in m where the gear's own height is logged; ``error`` is its standard deviation in m, where known."""
+    return CONTACT_MARGIN if error is None else MARGIN_OVER_ERROR * error
 
 
 _NEURAL_SWARM: Mapping[str, tuple[float, float]] = {"crazyflie-parrot": (0.07, 0.085), "crazyflie-21": (0.06, 0.06)}

@@ -13,16 +13,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy.signal import butter, sosfiltfilt
 
-from neural_lander.flightlog.excitation import BAND
+from neural_lander.flightlog.excitation import BAND, in_band
 from neural_lander.flightlog.fitness import LEAST_EXCITATION
 from neural_lander.residual.resample import SAMPLE_PERIOD
 from neural_lander.residual.samples import ResidualSamples
 from neural_lander.residual.trim import trim_height
 from neural_lander.vehicle import Vehicle
 
-ORDER = 2  # Butterworth, run forwards and backwards
 LEAST_RUN = 2.0  # s without a break: one period of the band's lower end
 TRANSIENT = 0.5  # s at either end of a run, where the filter has not settled
 BLOCK = 5.0  # s, the unit in which errors count as independent, and in which a lone flight is held out
@@ -97,13 +95,12 @@ def _blocks(samples: ResidualSamples, mask: np.ndarray) -> Iterator[tuple[np.nda
     signals = np.column_stack(
         [samples.rotor_thrust.sum(-1), samples.velocity[:, 2], samples.height, samples.label[:, 2]]
     )
-    sections = butter(ORDER, BAND, "bandpass", fs=1 / SAMPLE_PERIOD, output="sos")
     edge, block = round(TRANSIENT / SAMPLE_PERIOD), round(BLOCK / SAMPLE_PERIOD)
     steps = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8)))
     for begin, end in zip(steps[::2], steps[1::2], strict=True):
         if end - begin < round(LEAST_RUN / SAMPLE_PERIOD):
             continue
-        filtered = sosfiltfilt(sections, signals[begin:end], axis=0)[edge:-edge]
+        filtered = in_band(signals[begin:end], SAMPLE_PERIOD)[edge:-edge]
         for k in range(0, len(filtered), block):
             part = filtered[k : k + block]
             yield part[:, :3], part[:, 3]

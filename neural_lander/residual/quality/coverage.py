@@ -8,12 +8,11 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from scipy.signal import butter, sosfiltfilt
 
-from neural_lander.flightlog.excitation import BAND
+from neural_lander.flightlog.excitation import in_band
 from neural_lander.residual.resample import SAMPLE_PERIOD
 from neural_lander.residual.samples import ResidualSamples
-from neural_lander.residual.scoring import CONTACT_MARGIN, scoring_rule
+from neural_lander.residual.scoring import scoring_rule
 from neural_lander.rotation import quaternion_to_matrix
 from neural_lander.vehicle import Vehicle
 
@@ -40,7 +39,7 @@ class Covered:
     excitation: np.ndarray  # (N,)
     """Part of the thrust between 0.5 and 4 Hz, over the weight; NaN in stretches too short for it."""
     floor: float  # m
-    """Gear height at or below which samples count as contact, so that none can be had there."""
+    """Gear height at or below which samples of every flight count as contact, so that none can be had there."""
 
 
 def covered(flights: Sequence[ResidualSamples], vehicle: Vehicle) -> Covered:
@@ -50,7 +49,6 @@ def covered(flights: Sequence[ResidualSamples], vehicle: Vehicle) -> Covered:
         chosen = [v[f.usable] for v, f in zip(values, flights, strict=True)]
         return np.concatenate(chosen) if chosen else np.empty(0)
 
-    rule = scoring_rule(vehicle)
     upright = [np.clip(quaternion_to_matrix(f.attitude)[:, 2, 2], -1, 1) for f in flights]
     return Covered(
         height=gather([f.height for f in flights]),
@@ -59,7 +57,7 @@ def covered(flights: Sequence[ResidualSamples], vehicle: Vehicle) -> Covered:
         tilt=gather([np.arccos(u) for u in upright]),
         thrust=gather([f.rotor_thrust.sum(axis=1) / vehicle.weight for f in flights]),
         excitation=gather([excitation(f) / vehicle.weight for f in flights]),
-        floor=max(CONTACT_MARGIN, rule.walk_floor - vehicle.gear_clearance),
+        floor=min((f.floor for f in flights), default=scoring_rule(vehicle).floor(vehicle.gear_clearance, lands=False)),
     )
 
 
@@ -67,11 +65,10 @@ def excitation(flight: ResidualSamples) -> np.ndarray:
     """Collective thrust between 0.5 and 4 Hz in N, ``(N,)``; NaN outside stretches of at least 2 s of flight."""
     total = flight.rotor_thrust.sum(axis=1)
     flies = total > 0.5 * np.quantile(total, 0.9)
-    sections = butter(2, BAND, "band", fs=1 / SAMPLE_PERIOD, output="sos")
     result = np.full(len(total), np.nan)
     for stretch in np.split(np.arange(len(total)), np.flatnonzero(np.diff(flies.astype(np.int8))) + 1):
         if flies[stretch[0]] and len(stretch) * SAMPLE_PERIOD >= SETTLE:
-            result[stretch] = sosfiltfilt(sections, total[stretch])
+            result[stretch] = in_band(total[stretch], SAMPLE_PERIOD)
     return result
 
 

@@ -120,15 +120,14 @@ def outliers(samples: ResidualSamples, vehicle: Vehicle) -> dict[str, Any]:
 
 
 def contact(samples: ResidualSamples, vehicle: Vehicle) -> dict[str, Any]:
-    """Samples with turning rotors that may touch the ground, by the scoring rule, and how deep they go."""
-    rule = scoring_rule(vehicle)
+    """Samples with turning rotors that may touch the ground, and how deep they go."""
     turning = samples.rotor_thrust.sum(axis=1) >= MIN_FLIGHT_THRUST * vehicle.weight
-    touches = rule.contact(samples.height, samples.centre_height, samples.lands) & turning
+    touches = samples.contact & turning
     events = _events(touches)
     return {
         "samples": int(touches.sum()),
         "events": len(events),
-        "below_centre_height_m": rule.landing_floor if samples.lands else rule.walk_floor,
+        "below_height_m": samples.floor,
         "lowest_centre_height_m": float(samples.centre_height[touches].min()) if touches.any() else None,
         "first_s": float(samples.t[events[0][0]]) if events else None,
         "longest_s": max((b - a + 1) * SAMPLE_PERIOD for a, b in events) if events else 0.0,
@@ -170,9 +169,8 @@ def _hang(log: FlightLog, samples: ResidualSamples) -> float | None:
 
 
 def _in_the_air(samples: ResidualSamples, vehicle: Vehicle) -> np.ndarray:
-    rule = scoring_rule(vehicle)
     turning = samples.rotor_thrust.sum(axis=1) >= MIN_FLIGHT_THRUST * vehicle.weight
-    return turning & ~rule.contact(samples.height, samples.centre_height, samples.lands)
+    return turning & ~samples.contact
 
 
 def _events(mask: np.ndarray) -> list[tuple[int, int]]:
