@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
-import select
-import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -195,47 +191,3 @@ def _age(seconds: float) -> str:
     if math.isinf(seconds):
         return ""
     return f"{1e3 * seconds:.0f} ms old" if seconds < 1.0 else f"{seconds:.1f} s old"
-
-
-class Keys:
-    """Single keys from stdin."""
-
-    def __init__(self) -> None:
-        self._ended = False
-
-    def pressed(self) -> str:
-        """What has been typed since the last call; never blocks."""
-        if self._ended or not select.select([sys.stdin], [], [], 0.0)[0]:
-            return ""
-        data = os.read(sys.stdin.fileno(), 64)
-        self._ended = not data
-        return data.decode("ascii", "ignore")
-
-
-@contextlib.contextmanager
-def keys(even_piped: bool) -> Iterator[Callable[[], str]]:
-    """Function that returns the keys pressed since its last call.
-
-    From a terminal they come without Enter. A pipe is read only where ``even_piped``.
-    """
-    try:
-        import termios
-        import tty
-
-        file = sys.stdin.fileno()
-        before = termios.tcgetattr(file)
-    except (ImportError, AttributeError, OSError, ValueError, termios.error):
-        yield Keys().pressed if even_piped and _has_file() else lambda: ""
-        return
-    try:
-        tty.setcbreak(file)
-        yield Keys().pressed
-    finally:
-        termios.tcsetattr(file, termios.TCSADRAIN, before)
-
-
-def _has_file() -> bool:
-    try:
-        return sys.stdin.fileno() >= 0
-    except (AttributeError, OSError, ValueError):  # replaced by an object of another kind, or closed
-        return False

@@ -178,8 +178,8 @@ class Capabilities:
     """What a link can carry."""
 
     name: str
-    attitude_setpoints: bool
     rates_setpoints: bool
+    """Whether it takes body rates, beside the attitude that every link takes."""
     rotor_speed: bool
     position: bool
     """False where position must come from elsewhere (motion capture)."""

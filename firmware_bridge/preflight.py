@@ -43,12 +43,18 @@ def check_vehicle(heard: Heard, limits: Limits, now: float) -> list[CheckResult]
     return results + _arming(heard)
 
 
-def check_request(capabilities: Capabilities, arm: bool) -> list[CheckResult]:
-    """Whether the link can arm, where the user asked for it by ``--arm``."""
-    if not arm:
-        return []
-    words = "the link can arm" if capabilities.arming else "the pilot's radio alone arms: leave --arm out, arm by it"
-    return [CheckResult("arming by us", capabilities.arming, words)]
+def check_request(capabilities: Capabilities, arm: bool, rates: bool) -> list[CheckResult]:
+    """Whether the link can arm, and takes body rates, where the user asked for it by ``--arm`` and ``--body-rates``."""
+    results = []
+    if arm:
+        can = capabilities.arming
+        words = "the link can arm" if can else "the pilot's radio alone arms: leave --arm out, arm by it"
+        results.append(CheckResult("arming by us", can, words))
+    if rates:
+        can = capabilities.rates_setpoints
+        words = "the link takes them" if can else "this link takes attitudes alone: leave --body-rates out"
+        results.append(CheckResult("body rates", can, words))
+    return results
 
 
 def check_controller(guidance: Guidance) -> list[CheckResult]:

@@ -26,7 +26,7 @@ from neural_lander.vehicle import G_VECTOR, Vehicle
 
 UPRIGHT = np.array([1.0, 0.0, 0.0, 0.0])
 STEP = 0.0025  # s
-CAPABILITIES = Capabilities("fake", True, True, False, True, keeps_mode=True)
+CAPABILITIES = Capabilities("fake", True, False, True, keeps_mode=True)
 
 
 @dataclass

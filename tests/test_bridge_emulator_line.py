@@ -2,6 +2,7 @@
 
 import math
 import os
+import sys
 import time
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 import serial
 
 from firmware_bridge.emulator.line import Line, LinePort, Wire
-from firmware_bridge.emulator.pty import PENDING, PseudoTerminal, Server, TcpServer, keys
+from firmware_bridge.emulator.pty import PENDING, PseudoTerminal, Server, TcpServer
+from firmware_bridge.keyboard import keys
 from firmware_bridge.link import LinkLost
 from neural_lander.errors import UserError
 
@@ -169,17 +171,32 @@ class TestServer:
         assert peer.heard == b"01"
 
 
-def test_keys_are_read_one_by_one_from_a_terminal_only():
+def test_keys_are_read_one_by_one_from_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     ours, theirs = os.openpty()
-    with keys(theirs) as read:
-        assert read() == ""
-        os.write(ours, b"ag")
-        time.sleep(0.01)
-        assert read() == "ag"
+    with os.fdopen(theirs) as terminal:
+        monkeypatch.setattr(sys, "stdin", terminal)
+        with keys(even_piped=False) as read:
+            assert read() == ""
+            os.write(ours, b"ag")
+            time.sleep(0.01)
+            assert read() == "ag"
     os.close(ours)
-    os.close(theirs)
-    with open(os.devnull) as file, keys(file.fileno()) as read:
-        assert read() == ""
+
+
+@pytest.mark.parametrize("has_terminals", [True, False])
+@pytest.mark.parametrize("even_piped", [True, False])
+def test_keys_of_a_pipe_are_read_where_that_is_wanted(
+    has_terminals: bool, even_piped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not has_terminals:
+        monkeypatch.setitem(sys.modules, "termios", None)
+    theirs, ours = os.pipe()
+    os.write(ours, b"a")
+    with os.fdopen(theirs) as pipe:
+        monkeypatch.setattr(sys, "stdin", pipe)
+        with keys(even_piped) as read:
+            assert read() == ("a" if even_piped else "")
+    os.close(ours)
 
 
 def test_a_server_that_comes_late_steps_through_what_it_missed():

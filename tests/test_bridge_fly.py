@@ -206,6 +206,15 @@ def test_a_check_that_does_not_pass_ends_the_run_with_its_finding() -> None:
     assert any("not passed  GUID_OPTIONS" in line for line in lines)
 
 
+def test_body_rates_are_refused_over_a_link_that_takes_none() -> None:
+    link = FakeLink(VEHICLE, capabilities=replace(CAPABILITIES, rates_setpoints=False))
+    s = session(link, arm=True)
+    s.loop.guidance.rates = True
+    s.wishes.arm = True
+    assert fly(s) == "check not passed: body rates: this link takes attitudes alone: leave --body-rates out"
+    assert link.sent == [] and link.requests == []
+
+
 def test_arming_is_refused_where_the_pilots_radio_alone_can_arm() -> None:
     link = FakeLink(VEHICLE, capabilities=replace(CAPABILITIES, arming=False))
     s = session(link, arm=True)

@@ -269,7 +269,7 @@ def test_a_controller_that_fails_before_the_take_off_is_not_tried_again_and_agai
         [fresh(3 * DT, True, controller_alive=False)] + [fresh(k * DT, True) for k in range(4, 10)], memory=memory
     )
     assert {d.phase for d in after} == {Phase.OBSERVING}
-    assert "no finite setpoint" in after[-1].memory.locked
+    assert "no setpoint that can be sent" in after[-1].memory.locked
 
 
 def test_the_abort_key_before_the_take_off_ends_it() -> None:
@@ -291,7 +291,7 @@ def test_the_abort_key_before_the_take_off_ends_it() -> None:
         ({"restarted": True}, Phase.OBSERVING, "booted anew"),
         ({"connected": False}, Phase.DISCONNECTED, "the port is gone"),
         ({"stop": True}, Phase.HANDING_BACK, "the program ends"),
-        ({"controller_alive": False}, Phase.HANDING_BACK, "no finite setpoint"),
+        ({"controller_alive": False}, Phase.HANDING_BACK, "no setpoint that can be sent"),
         ({"tilt": 1.0}, Phase.HANDING_BACK, "tilt 1.00 rad"),
         ({"tilt": math.nan}, Phase.HANDING_BACK, "tilt"),
         ({"conflict": 0.2}, Phase.HANDING_BACK, "differ by 11 degrees in attitude"),

@@ -102,9 +102,7 @@ class CrazyflieLink:
         With a method ``fraction`` of full PWM; without one the link can only observe.
     """
 
-    capabilities = Capabilities(
-        "crazyflie", attitude_setpoints=True, rates_setpoints=False, rotor_speed=True, position=True
-    )
+    capabilities = Capabilities("crazyflie", rates_setpoints=False, rotor_speed=True, position=True)
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ import select
 import socket
 import time
 import tty
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -206,27 +206,6 @@ class Server:
         if self._end is not None:
             self._end.close()
             self._end = None
-
-
-@contextlib.contextmanager
-def keys(file: int) -> Iterator[Callable[[], str]]:
-    """Keys pressed on a terminal, one by one and without waiting; none where ``file`` is no terminal."""
-    if not os.isatty(file):
-        yield lambda: ""
-        return
-    import termios
-
-    saved = termios.tcgetattr(file)
-
-    def read() -> str:
-        ready, _, _ = select.select([file], [], [], 0)
-        return os.read(file, 64).decode("utf-8", "ignore") if ready else ""
-
-    try:
-        tty.setcbreak(file)
-        yield read
-    finally:
-        termios.tcsetattr(file, termios.TCSADRAIN, saved)
 
 
 def run(step: Callable[[float], bool], period: float = PERIOD) -> None:

@@ -92,7 +92,7 @@ class Guidance:
         self._law, self._estimate = law, law.tracking.estimate
         self.touchdown = TouchdownDetector()
         self.contact, self.probe = GroundContact(self.vehicle.weight), GroundProbe()
-        self._rates = rates
+        self.rates = rates
         self._thrust_max = 4.0 * self.vehicle.thrust_coefficient * self.vehicle.u_max
         self._thrust = 0.0
         self._touching = False
@@ -217,7 +217,7 @@ class Guidance:
         return np.asarray(intervention.force)
 
     def _setpoint(self, state: State, attitude: np.ndarray, thrust: float) -> Setpoint:
-        if not self._rates:
+        if not self.rates:
             return AttitudeSetpoint(attitude, thrust)
         error = attitude_error(state.rows, quaternion_rows(split(attitude)))
         return RatesSetpoint(np.array([-RATE_GAIN * e for e in error]), thrust)

@@ -98,7 +98,9 @@ class MavlinkLink:
         throttle_rate: float = 0.0,
         declared_floor: bool = False,
     ) -> None:
-        self.capabilities = Capabilities("mavlink", True, True, rotor_speed=False, position=True, keeps_mode=True)
+        self.capabilities = Capabilities(
+            "mavlink", rates_setpoints=True, rotor_speed=False, position=True, keeps_mode=True
+        )
         self.sync = TimeSync()
         self.parser = FrameParser()
         self.identity = Identity(system)

@@ -70,7 +70,7 @@ class MspLink:
         Lets the sticks go where this process cannot; closed with the link.
     """
 
-    capabilities = Capabilities("msp", attitude_setpoints=True, rates_setpoints=False, rotor_speed=True, position=False)
+    capabilities = Capabilities("msp", rates_setpoints=False, rotor_speed=True, position=False)
 
     def __init__(
         self,

@@ -21,7 +21,7 @@ def obstacle(limits: Limits, memory: Memory, s: Situation) -> str:
     fault = "" if s.status is None else s.status.fault
     obstacles = (
         (not s.checks_passed, "a pre-flight check has not passed"),
-        (not s.controller_alive, "the controller gives no finite setpoint"),
+        (not s.controller_alive, "the controller gives no setpoint that can be sent"),
         (not s.height_age <= limits.height_loss, "no height above the ground"),
         (s.battery_low, "battery low"),
         (bool(fault), f"the autopilot reports a fault: {fault}"),
@@ -44,7 +44,7 @@ def failure(limits: Limits, memory: Memory, s: Situation) -> str:
     if s.stop:
         return "the program ends"
     if not s.controller_alive:
-        return "the controller gives no finite setpoint"
+        return "the controller gives no setpoint that can be sent"
     if s.now - memory.fresh > limits.stale_time:
         return f"no fresh state for {_ms(limits.stale_time)}"
     if not s.tilt <= limits.tilt:

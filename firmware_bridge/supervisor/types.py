@@ -77,7 +77,7 @@ class Situation:
     """The program ends: by the user's key, or when its time is over."""
     checks_passed: bool = True
     controller_alive: bool = True
-    """The last step of the controller returned finite numbers."""
+    """The last step of the controller gave a setpoint that the link took."""
     disobedience: float = 0.0  # m/s^2
     """Thrust that is felt beyond the one that was sent, where that lasts; see ``obedience``."""
     touchdown: bool = False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from enum import StrEnum
@@ -23,12 +22,13 @@ from firmware_bridge.emulator.mocap import RATE, Mocap, PoseSender
 from firmware_bridge.emulator.modes import TICK
 from firmware_bridge.emulator.msp import MspAutopilot
 from firmware_bridge.emulator.pilot import Keyboard, Pilot
-from firmware_bridge.emulator.pty import Endpoint, PseudoTerminal, Server, TcpServer, keys, run
+from firmware_bridge.emulator.pty import Endpoint, PseudoTerminal, Server, TcpServer, run
 from firmware_bridge.emulator.receiver import BETAFLIGHT, INAV
 from firmware_bridge.emulator.session import Emulation, MavlinkEmulation, MspEmulation, Session, Trouble
 from firmware_bridge.emulator.sticks import StickAutopilot, betaflight_default_sticks, inav_default_sticks
 from firmware_bridge.emulator.vehicle import EmulatedVehicle
 from firmware_bridge.emulator.world import RigidBodyWorld, SimulatedVehicle
+from firmware_bridge.keyboard import keys
 from neural_lander.cli.output import console, emit
 from neural_lander.cli.plant_options import Effects
 from neural_lander.errors import UserError
@@ -198,7 +198,7 @@ def _pilot(kind: PilotKind, emulation: Emulation, stack: ExitStack) -> Pilot | N
     if kind is PilotKind.KEYBOARD:
         bound = emulation.keys()
         console.print("keys:", ", ".join(f"{key} {what}" for key, (what, _) in bound.items()), highlight=False)
-        return Keyboard(bound, stack.enter_context(keys(sys.stdin.fileno())), emulation.note)
+        return Keyboard(bound, stack.enter_context(keys(even_piped=False)), emulation.note)
     if kind is PilotKind.HOVER:
         return emulation.hovering()
     return emulation.scripted(arms_only=kind is PilotKind.ARMS)

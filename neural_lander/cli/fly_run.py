@@ -7,8 +7,9 @@ import signal
 from collections.abc import Iterator
 from typing import Any
 
-from firmware_bridge.display import Display, keys
+from firmware_bridge.display import Display
 from firmware_bridge.estimation.pose import PoseReceiver, open_pose
+from firmware_bridge.keyboard import keys
 from firmware_bridge.link import Link, LinkLost
 from firmware_bridge.links import open_link
 from firmware_bridge.loop import FlightLoop
