@@ -121,11 +121,12 @@ def recover(path: Path) -> None:
     if path.exists():
         return
     place = path.resolve()
-    for staging in _abandoned(place):
-        if (staging / OLD).is_dir():
-            with contextlib.suppress(OSError):  # somebody else put something there first, or nothing can be written
-                _clear(staging, place)
-            return
+    with _alone_in(place.parent):
+        for staging in _abandoned(place):
+            if (staging / OLD).is_dir():
+                with contextlib.suppress(OSError):  # somebody else put something there first, or nothing can be written
+                    _clear(staging, place)
+                return
 
 
 def _put(new: Path, path: Path, aside: Path) -> None:
@@ -169,10 +170,11 @@ def _exchange(a: Path, b: Path) -> bool:
 @contextlib.contextmanager
 def _staging(path: Path) -> Iterator[Path]:
     """A folder beside ``path`` to write in; locked while its process lives, and gone after it."""
-    for left in _abandoned(path):
-        _clear(left, path)
-    staging = Path(tempfile.mkdtemp(prefix=_prefix(path), dir=path.parent))
-    lock = _lock(staging)
+    with _alone_in(path.parent):
+        for left in _abandoned(path):
+            _clear(left, path)
+        staging = Path(tempfile.mkdtemp(prefix=_prefix(path), dir=path.parent))
+        lock = _lock(staging)
     try:
         yield staging
     finally:
@@ -206,7 +208,28 @@ def _is_staging(folder: Path, path: Path) -> bool:
     suffix = folder.name.removeprefix(_prefix(path))
     if len(suffix) != SUFFIX or "-" in suffix or not folder.name.startswith(_prefix(path)) or not folder.is_dir():
         return False
-    return {entry.name for entry in folder.iterdir()} <= {NEW, OLD}
+    try:
+        return {entry.name for entry in folder.iterdir()} <= {NEW, OLD}
+    except FileNotFoundError:  # its process has just ended
+        return False
+
+
+@contextlib.contextmanager
+def _alone_in(parent: Path) -> Iterator[None]:
+    """While staging folders in ``parent`` are made or looked for: a new one is not locked for a moment.
+
+    Who looks takes its lock for a moment as well, and its maker must not find it taken.
+    """
+    lock = None
+    with contextlib.suppress(OSError):  # no such folder, or no locks there
+        if sys.platform != "win32":
+            lock = os.open(parent, os.O_RDONLY)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        if lock is not None:
+            os.close(lock)
 
 
 def _lock(folder: Path) -> int | None:

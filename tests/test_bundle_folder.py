@@ -154,6 +154,25 @@ def test_whoever_reads_during_replacements_gets_one_whole_folder(tmp_path: Path,
     assert all(contents in (OLD, NEW) for contents in seen)
 
 
+def test_several_may_replace_it_at_the_same_time(tmp_path: Path) -> None:
+    path, failures = tmp_path / "B", list[Exception]()
+
+    def write(contents: dict[str, bytes]) -> None:
+        for _ in range(150):
+            try:
+                replace_folder(path, contents, NAMES)
+            except (UserError, OSError) as error:
+                failures.append(error)
+
+    threads = [threading.Thread(target=write, args=(contents,)) for contents in (OLD, NEW, OLD)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert read_folder(path, NAMES) in (OLD, NEW) and litter(tmp_path) == []
+
+
 def test_without_an_exchange_an_interrupt_between_the_renames_puts_the_old_folder_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -87,6 +87,15 @@ def test_a_height_that_is_no_number_leaves_none_of_the_force() -> None:
     assert np.isnan(FadingResidual(ConstantResidual((0.0, 0.0, 2.0)), DOMAIN).at(nowhere)(np.full(4, 3.0))).all()
 
 
+@pytest.mark.parametrize("axis", range(3))
+def test_a_velocity_that_is_no_number_has_no_score_in_one_vehicle_as_in_a_batch(axis: int) -> None:
+    v = np.where(np.arange(3) == axis, np.nan, 0.1)
+    one, zeros = state(0.5, tuple(v)), np.zeros((1, 3))
+    assert np.isnan(DOMAIN.score(one))
+    batch = State(zeros, v[None], np.array([[1.0, 0.0, 0.0, 0.0]]), zeros, np.array([0.5]))
+    assert np.isnan(DOMAIN.score(batch)).all()
+
+
 def test_inside_nothing_is_faded_and_beyond_its_end_the_bias_of_the_flights_is_left() -> None:
     model = FadingResidual(ConstantResidual(np.array([0.0, 0.0, 2.0])), DOMAIN)
     thrust = np.full(4, 3.0)

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from neural_lander.errors import UserError
 from neural_lander.pages.html_page import number
+from sim.report.details import robustness_table
 from sim.report.figures import MAX_POINTS, colours, coverage, landings, thin
 from sim.report.page import terminal_tables, write_report
 from sim.report.replay_view import replay
@@ -261,3 +262,13 @@ def test_flights_without_a_result_are_said_first_with_the_reason_of_one() -> Non
     assert warnings(results) == [
         "Law, land-1d: 2 of 4 flights without a result. Seed 7: it failed in update: division by zero"
     ]
+
+
+def test_a_users_law_with_oracle_in_its_name_counts_among_the_robust() -> None:
+    def flown(label: str, count: int) -> dict[str, Any]:
+        rate = count / 20
+        return {"label": label, "success": {"count": count, "n": 20, "rate": rate, "ci95": [rate, rate]}}
+
+    controllers = {"pd": flown("PD", 3), "my_oracles:Law": flown("Mine", 20), "oracle-trim": flown("Oracle", 20)}
+    table = robustness_table({"plants": [{"name": "thrust -15 %", "controllers": controllers}]})
+    assert table.count("<b>20/20</b>") == 1 and "<b>3/20</b>" not in table

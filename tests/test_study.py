@@ -45,6 +45,9 @@ def test_it_learns_from_the_flights_that_there_are_and_says_which_failed(failing
     assert len(first.logs) == study.FLIGHTS - 1
     again = study.study_airframe(PLANT, 0, 0, tmp_path)
     assert [log.t.tolist() for log in again.logs] == [log.t.tolist() for log in first.logs]
+    next((tmp_path / "logs").iterdir()).unlink()  # what the report shows of them would lack one
+    failing.clear()
+    assert len(study.study_airframe(PLANT, 0, 0, tmp_path).logs) == study.FLIGHTS
 
 
 def test_where_every_flight_fails_the_reason_is_given(failing: set[int], tmp_path: Path) -> None:

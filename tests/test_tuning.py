@@ -231,6 +231,18 @@ def test_a_candidate_flies() -> None:
     assert 55 < cost < 80
 
 
+def test_gains_by_which_a_users_part_fails_are_bad_gains_but_for_its_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: Any) -> Any:
+        raise UserError("controller 'mine:Law': d_hat = [inf] N: not finite")
+
+    monkeypatch.setattr(module, "fly_once", failing)
+    default, tuning = default_parameters(CONTROLLERS["pd"]), Tuning([COPY], ["pd"], 1, 1)
+    other = default | {"Lambda_1_s": 5.0}
+    assert module._cost(module._Candidate(3, "pd", other, tuning, [np.zeros(3)])) == (3, FAILURE)
+    with pytest.raises(UserError, match="not finite"):
+        module._cost(module._Candidate(0, "pd", default, tuning, [np.zeros(3)]))
+
+
 @pytest.mark.slow
 def test_tuning_by_flights_beats_the_defaults_and_does_not_depend_on_the_workers(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from neural_lander.cli.output import progress, to_json
 from neural_lander.errors import UserError
+from neural_lander.flightlog.files import replacing
 from sim.comparison.compare import Stage
 from sim.report.page import terminal_tables, write_report
 from sim.report.tables import warnings
@@ -41,9 +42,8 @@ def write_results(results: Mapping[str, Any], out: Path) -> None:
     document = to_json(results)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        partial = out / "results.json.partial"
-        partial.write_text(json.dumps(document, allow_nan=False), "utf-8")
-        partial.replace(out / "results.json")
+        with replacing(out / "results.json") as part:
+            part.write_text(json.dumps(document, allow_nan=False), "utf-8")
         write_report(document, out / "report.html")
     except OSError as error:
         raise UserError(f"results cannot be written to {out}: {error}") from error

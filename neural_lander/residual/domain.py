@@ -100,6 +100,8 @@ class Domain:
         lateral2, tilt2 = vx * vx + vy * vy, axis_x**2 + axis_y**2
         low, high = float(self.height[0]), float(self.height[-1])
         if isinstance(vx, float):
+            if math.isnan(lateral2 + tilt2):  # which max() drops
+                return math.nan
             h = float(state.height)
             middle, half, lateral, tilt = self._ranges_at((h - low) / TABLE_STEP)
             outside = 1 + max((low - h) / BELOW, (h - high) / (high - low))

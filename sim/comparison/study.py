@@ -49,7 +49,8 @@ def study_airframe(plant: Plant, airframe: int, seed: int, folder: Path) -> Stud
     if marker.exists() and marker.read_text("utf-8") == json.dumps(question):
         logs = [read_log(path) for path in sorted((folder / "logs").glob("collection_*.mcap"))]
         bundle = load_bundle(folder / "bundle")
-        return Study(Copy(plant, bundle.learned), bundle, logs)
+        if len(logs) == len(bundle.info["datasets"]):  # not where somebody took logs away
+            return Study(Copy(plant, bundle.learned), bundle, logs)
     from neural_lander.residual.training import train_residual  # torch: only where something is learned
 
     (folder / "logs").mkdir(parents=True, exist_ok=True)

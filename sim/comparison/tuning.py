@@ -224,6 +224,10 @@ def _cost(candidate: _Candidate) -> tuple[int, float]:
                     *_, rows[name] = fly_once(world, plant, controller, scenario, seed, trim)
             except ArithmeticError:  # the gains are unstable: that is an answer
                 return candidate.index, FAILURE
+            except UserError:  # so are those by which a user's part fails, where the defaults do not
+                if dict(candidate.values) == default_parameters(kind):
+                    raise
+                return candidate.index, FAILURE
         costs.append(flight_cost(rows))
     return candidate.index, float(np.mean(costs))
 

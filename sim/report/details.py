@@ -8,6 +8,7 @@ from typing import Any
 
 from neural_lander.pages.html_page import MISSING, number, plain_table, row
 from sim.comparison.metrics import metric_keys, metric_named
+from sim.comparison.ranking import is_oracle, kind_of
 from sim.report.tables import succeeded
 
 WORDS = {"nothing": "nothing", "Cheeseman-Bennett": "fitted Cheeseman–Bennett", "network": "network"}
@@ -88,7 +89,7 @@ def robustness_table(robustness: Mapping[str, Any]) -> str:
     heads = ("Plant", *(labels[name] for name in names))
     rows = []
     for plant in plants:
-        rates = {n: c["success"]["rate"] for n, c in plant["controllers"].items() if "oracle" not in n}
+        rates = {n: c["success"]["rate"] for n, c in plant["controllers"].items() if not is_oracle(kind_of(n, c))}
         best = max((rate for rate in rates.values() if rate is not None), default=None)
         cells = []
         for name in names:
