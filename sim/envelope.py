@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from neural_lander.bundle import load_bundle
-from neural_lander.certificate.check_tracking import envelopes
+from neural_lander.certificate.check_tracking import asked_sha256, envelopes
 from neural_lander.certificate.meaning import explained, tracking_lines
 from neural_lander.certificate.tracking import LoopFlight, measure_tracking, values_of, verify_tracking
 from neural_lander.control.tracking import DEFAULT_NATURAL_FREQUENCY, DEFAULT_TRIM_RATE, TrackingGains
@@ -58,7 +58,7 @@ def measure_envelope(
     loaded = load_bundle(bundle)
     copy = Copy(Plant(loaded.vehicle, tuple(effects)).with_airframe(airframe), loaded.learned)
     where = f"simulated landings, {' and '.join(SCENARIOS)}, airframe {airframe}, seed {seed}, {world} world"
-    found = []
+    asked, found = asked_sha256(loaded.certificate, loaded.info["domain"]), []
     for name, Gamma, label in CASES:
         gains = TrackingGains.critically_damped(loaded.vehicle, DEFAULT_NATURAL_FREQUENCY, Gamma)
 
@@ -77,7 +77,7 @@ def measure_envelope(
             )
 
         calibration = fly(landings, CALIBRATION_STREAM, f"closed loop {label}")
-        tracking = measure_tracking(calibration, gains, loaded.vehicle, TIME_STEP, where)
+        tracking = measure_tracking(calibration, gains, loaded.vehicle, TIME_STEP, where, asked)
         others = fly(verify, VERIFICATION_STREAM, f"other landings {label}") if verify else []
         if others:
             tracking = verify_tracking(others, tracking, loaded.vehicle)

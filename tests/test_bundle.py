@@ -331,9 +331,9 @@ def test_the_check_before_a_flight_looks_at_what_will_fly_and_not_at_the_bundle_
     bundle = load_bundle(tmp_path / "B")
     chosen = choose_controller("neural-lander", bundle.vehicle, bundle, None, guard=True)
     guidance = Guidance(chosen.controller, FlightPlan(bundle.vehicle, 1.0))
-    assert check_certificate(bundle, guidance, "Neural-Lander", 240.0).passed
+    assert check_certificate(bundle, guidance, chosen.kind, 240.0).passed
     guidance.vehicle = VEHICLE.with_(mass=1.1 * VEHICLE.mass)
-    found = check_certificate(bundle, guidance, "Neural-Lander", 240.0)
+    found = check_certificate(bundle, guidance, chosen.kind, 240.0)
     assert not found.passed and "about another vehicle" in found.finding
 
 
@@ -372,9 +372,9 @@ def test_the_check_before_a_flight_says_for_which_gains_the_closed_loop_is_bound
     flights = [LoopFlight(0, s, s, np.zeros(601))]
 
     def said(rate: float = 240.0, *gains: TrackingGains) -> str:
-        loops = [measure_tracking(flights, g, VEHICLE, 1 / 240, "made up") for g in gains]
+        loops = [measure_tracking(flights, g, VEHICLE, 1 / 240, "made up", "0" * 64) for g in gains]
         certified = replace(bundle, certificate={**bundle.certificate, "tracking": loops})
-        return check_certificate(certified, guidance, "Neural-Lander", rate).finding.rpartition("; ")[2]
+        return check_certificate(certified, guidance, chosen.kind, rate).finding.rpartition("; ")[2]
 
     own, other = chosen.controller.tracking.gains, TrackingGains.critically_damped(VEHICLE, 2.0)
     assert said() == "no bound on the closed loop's errors"

@@ -1,10 +1,12 @@
 """The checker: it stands alone, and every forged bundle whose claim is no longer true is named, however well sealed."""
 
 import cmath
+import contextlib
 import copy
 import hashlib
 import json
 import math
+import re
 import shutil
 import subprocess
 import sys
@@ -51,7 +53,7 @@ FOLLOWING = [
 GAMMAS = (1.5, 0.0)
 
 
-def closed_loop(Gamma: float) -> dict[str, Any]:
+def closed_loop(Gamma: float, asked: str) -> dict[str, Any]:
     """A tracking bound measured on flights that were made up, held against others."""
     gains = TrackingGains.critically_damped(VEHICLE, 3.0, Gamma)
     flights = []
@@ -60,7 +62,7 @@ def closed_loop(Gamma: float) -> dict[str, Any]:
         walk = rng.normal(size=(601, 3)).cumsum(axis=0)
         s = np.array([0.0, 0.0, 0.3]) * np.exp(-3 * np.arange(601) / 240)[:, None] + 1e-3 * walk
         flights.append(LoopFlight(seed, s, s / 3, np.full(601, 1e-3)))
-    bound = measure_tracking(flights[:2], gains, VEHICLE, 1 / 240, "made up")
+    bound = measure_tracking(flights[:2], gains, VEHICLE, 1 / 240, "made up", asked)
     return verify_tracking(flights[2:], bound, VEHICLE)
 
 
@@ -76,7 +78,9 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
             path = folder / f"B{seed}"
             bundle = save_bundle(path, train_residual([flight(VEHICLE, 12.0, seed=seed)], VEHICLE, options))
             slopes = proved_slopes(bundle.model, bundle.vehicle)
-            replace_certificate(path, certify(bundle.model, bundle.vehicle, slopes, [closed_loop(g) for g in GAMMAS]))
+            asked = check_tracking.asked_sha256(certify(bundle.model, bundle.vehicle, slopes), bundle.info["domain"])
+            loops = [closed_loop(g, asked) for g in GAMMAS]
+            replace_certificate(path, certify(bundle.model, bundle.vehicle, slopes, loops))
             paths.append(path)
     return paths
 
@@ -116,6 +120,9 @@ class Forgery:
         for tracking in self.document["tracking"]:
             gains = [tracking["entries"].get(name, {"value": 0.0})["value"] for name in ("Lambda", "K_v", "Gamma")]
             tracking["gains_sha256"] = check_tracking.gains_sha256(*gains)
+            if {"rotor_thrust_low", "rotor_thrust_high"} <= self.entries.keys():
+                asked = check_tracking.asked_sha256(self.document, self.info["domain"])
+                tracking["measured_on"]["asked_sha256"] = asked
         contents = {
             "residual.safetensors": safetensors.numpy.save(self.tensors),
             "vehicle.toml": self.profile.encode(),
@@ -198,9 +205,9 @@ def margins(v: dict[str, float], mass: float) -> dict[str, float]:
     bounds["height"] += left
     bounds["vertical_speed"] += Lam * left
     true = {
-        "decay_rate": -math.log(abs(1 - dt * (lam if Gamma == 0 else slow))) / dt,
+        "decay_rate": -math.log(max(abs(1 - dt * (lam if Gamma == 0 else slow)), f)) / dt,
         "gain_of_size": size,
-        "gain_of_rate": rate if Gamma else 0.0,
+        **({"gain_of_rate": rate} if Gamma else {}),
         "s_ball": ball,
         "p_ball": ball / Lam,
         "height_ball": balls["height"],
@@ -213,9 +220,9 @@ def margins(v: dict[str, float], mass: float) -> dict[str, float]:
     return {n: (v[n] - t) * (-1 if n == "decay_rate" else 1) / (t or 1.0) for n, t in true.items()}
 
 
-def follows(entries: dict[str, Any], original: dict[str, Any], of: float, true: float) -> bool | None:
-    """Whether a tracking bound follows from its gains and sizes; ``of``, ``true``: its mass and the original's."""
-    if entries == original and of == true:
+def follows(entries: dict[str, Any], original: dict[str, Any], of: Vehicle, true: Vehicle) -> bool | None:
+    """Whether a tracking bound follows from its gains and sizes; ``of``, ``true``: its vehicle and the original's."""
+    if entries == original and (of.mass, of.u_max) == (true.mass, true.u_max):
         return True
     optional = {n for n in check_tracking.LABELS if n.startswith("verified")}
     if (set(entries) ^ set(original)) - optional or set(entries) - set(check_tracking.LABELS):
@@ -236,18 +243,22 @@ def follows(entries: dict[str, Any], original: dict[str, Any], of: float, true: 
         and v["disturbance_vertical"] <= v["start_level"] * (1 + 1e-9)
         and ("split_time_constant" in v or v["start_level"] <= v["disturbance"] * (1 + 1e-9))
         and optional & set(v) in (set(), optional)
+        and (v["Gamma"] > 0 or not {"split_time_constant", "gain_of_rate"} & set(v))
+        and v["input_gap"] <= 2 * of.thrust_coefficient * of.u_max
     )
     if sane and optional <= set(v):
         counts = [v[f"verified_{n}"] for n in ("violations", "height_violations", "outside_domain", "flights")]
         shares = [v[f"verified_time_above_{n}"] for n in ("disturbance", "quantile")]
         sane &= all(n == round(n) for n in counts) and max(counts) == counts[-1] and shares == sorted(shares)
-        sane &= shares[-1] <= 1
-    if not sane:
+        sane &= shares[-1] <= 1 and counts[-1] >= 1
+        room = min(v["verified_envelope_over_worst_s"], v["verified_envelope_over_worst_s_settled"])
+        sane &= counts[0] > 0 or room >= 1
+    if not sane or (v["Gamma"] > 0) != ("gain_of_rate" in v):
         return False
-    now, before = margins(v, of), margins({n: e["value"] for n, e in original.items()}, true)
-    if min(now.values()) < -2e-9:
+    now, before = margins(v, of.mass), margins({n: e["value"] for n, e in original.items()}, true.mass)
+    if min(now.values()) < -1e-10:
         return False
-    return None if any(m < min(before[n], 1e-8) - 1e-10 for n, m in now.items()) else True  # the checker rounds up
+    return None if any(m < min(before[n], 3e-9) - 1e-10 for n, m in now.items()) else True  # the checker rounds up
 
 
 def truth(f: Forgery, original: Forgery) -> bool | None:
@@ -269,14 +280,26 @@ def truth(f: Forgery, original: Forgery) -> bool | None:
     low, high = value["rotor_thrust_low"], value["rotor_thrust_high"]
     if not low < high <= full * (1 + UNCLEAR) or np.any(network.state_low >= network.state_high):
         return False
-    dead = never_active(network, low, high)
-    for name, E in check.input_maps(W[0].shape[1], direction).items():
-        layers, gain = unit_layers(thinned([W[0] @ E, *W[1:]], dead))
+    dead, maps = never_active(network, low, high), check.input_maps(W[0].shape[1], direction)
+
+    def margin_of(name: str, bound: float) -> float:
+        """By how much it is proved that a slope is at most ``bound``."""
+        layers, gain = unit_layers(thinned([W[0] @ maps[name], *W[1:]], dead))
         t = np.asarray(f.document["multipliers"].get(name, []), dtype=np.float64)
-        margin = value[name] / gain - 1.0
+        margin = bound / gain - 1.0
         if len(t) == sum(len(w) for w in layers[:-1]) and np.all(t >= 0):  # NaN is not
-            least = np.linalg.eigvalsh(constraint(layers, (value[name] / gain) ** 2, np.diag(t)))[0]
+            least = np.linalg.eigvalsh(constraint(layers, (bound / gain) ** 2, np.diag(t)))[0]
             margin = max(margin, float(least)) if least < 0 else max(margin, 1.0)
+        return margin
+
+    def at_most(name: str, bound: float) -> bool:
+        nonlocal unclear
+        margin = max(bound / value[name] - 1.0, margin_of(name, bound))
+        unclear |= 0 < abs(margin) <= 1e-11 or (margin < 0 and margin >= -UNCLEAR)
+        return margin >= 0
+
+    for name, E in maps.items():
+        margin = margin_of(name, value[name])
         if margin < -UNCLEAR:
             return False
         unclear |= abs(margin) <= UNCLEAR
@@ -293,28 +316,30 @@ def truth(f: Forgery, original: Forgery) -> bool | None:
             return False
         unclear |= reached > slope * (1 + 1e-14)
     patterns = [name for name in value if name.startswith("lipschitz_collective") and not name.endswith("reached")]
-    L_u, factor, column = value["lipschitz_rotor_thrust"], value["contraction_factor"], np.linalg.norm(direction)
-    start = 2 * (high - low) * L_u
+    L_u, factor, column = "lipschitz_rotor_thrust", value["contraction_factor"], np.linalg.norm(direction)
     pairs = zip(f.document["tracking"], original.document["tracking"], strict=True)
-    loops = [
-        follows(forged["entries"], first["entries"], vehicle.mass, original.vehicle.mass) for forged, first in pairs
-    ]
+    loops = [follows(forged["entries"], first["entries"], vehicle, original.vehicle) for forged, first in pairs]
     if False in loops:
         return False
-    return None if unclear or None in loops else bool(
-        factor >= min(column * L_u, max(value[name] for name in patterns))
+    norms = [float(np.linalg.svd(w, compute_uv=False)[0]) for w in W]
+    verdict = bool(
+        (at_most(L_u, factor / column) or all(at_most(name, factor) for name in patterns))
         and value["thrust_column"] >= column
-        and value["lipschitz_rotor_speed_squared"] >= vehicle.thrust_coefficient * L_u
+        and value["lipschitz_product"] >= math.prod(norms)
+        and at_most(L_u, value["lipschitz_rotor_speed_squared"] / vehicle.thrust_coefficient)
         and value.get("contraction_factor_reached", 0.0) <= max(value.get(f"{name}_reached", 0.0) for name in patterns)
         and f.document["contracts"] is True
         and factor < 1
-        and 0 < value["thrust_tolerance"] <= 1e-3 * 9.81 * vehicle.mass
+        and 1e-4 - 1e-15 <= value["thrust_tolerance"] / (9.81 * vehicle.mass) <= 1e-3
         and value["iterations_to_tolerance"] >= 1
-        and factor ** value["iterations_to_tolerance"] * start <= value["thrust_tolerance"]
+        and at_most(
+            L_u, value["thrust_tolerance"] / (factor ** value["iterations_to_tolerance"] * 2 * (high - low))
+        )
         and value["rotor_speed_max"] == vehicle.rotor_speed_max
         and value["attitude_and_torque_held"] is True
         and f.document["vehicle_name"] == vehicle.name
     )  # fmt: skip
+    return None if unclear or None in loops else verdict
 
 
 Edit = Callable[[Forgery, np.random.Generator], None]
@@ -469,7 +494,7 @@ def spoil_multiplier(f: Forgery, rng: np.random.Generator) -> None:
 def loosen_tracking(f: Forgery, rng: np.random.Generator) -> None:
     """Claim a larger error, or leave out how other flights did."""
     entries = any_tracking(f, rng)
-    for name in rng.choice(FOLLOWING, 4):
+    for name in rng.choice(sorted(set(FOLLOWING) & entries.keys()), 4):
         entries[name]["value"] *= 1 - 0.1 * rng.random() if name == "decay_rate" else 1 + rng.random()
     if rng.random() < 0.5:
         for name in check_tracking.VERIFIED:
@@ -708,13 +733,77 @@ def test_numbers_that_are_none_are_refused_wherever_they_stand(bundles: list[Pat
 @pytest.mark.parametrize("key", check_files.VEHICLE_NUMBERS)
 def test_a_vehicle_in_another_unit_is_refused(bundles: list[Path], key: str) -> None:
     f = Forgery(bundles[0])
-    contents, unit = f.sealed(), f'unit = "{check_files.VEHICLE_NUMBERS[key]}"'
+    contents, unit = f.sealed(), f'unit = "{check_files.VEHICLE_NUMBERS[key][0]}"'
     lines = [
         line.replace(unit, 'unit = "in"') if line.startswith(f"{key} =") else line for line in f.profile.splitlines()
     ]
     del contents["bundle.json"]
     found = list(check.problems(f.hashed({**contents, "vehicle.toml": "\n".join(lines).encode()})))
     assert found and f"gives {key} in 'in'" in found[0]
+
+
+@pytest.mark.parametrize(
+    "key, value",
+    [
+        ("torque_ratio", "0.0"), ("torque_ratio", "nan"), ("torque_ratio", '"0.016"'), ("mass", "inf"),
+        ("mass", "1470.0"),
+        ("inertia", "[0.0085, -0.0085, 0.0135]"), ("inertia", "0.0085"), ("rotor_directions", "[1, 1, true, -1]"),
+    ],
+)  # fmt: skip
+def test_a_vehicle_that_is_none_is_refused(bundles: list[Path], key: str, value: str) -> None:
+    """By the checker alone, whatever a loader does; every hash fits."""
+    f = Forgery(bundles[0])
+    contents = f.sealed()
+    text = re.sub(rf"^({key} = {{ value = ).*?(, unit)", rf"\g<1>{value}\g<2>", f.profile, flags=re.M)
+    assert text != f.profile
+    values = tomllib.loads(text)
+    document = json.loads(contents["certificate.json"])
+    with contextlib.suppress(TypeError, ValueError):
+        numbers = (np.asarray(values[name]["value"], dtype="<f8").tobytes() for name in check_files.VEHICLE_NUMBERS)
+        document["vehicle_sha256"] = f.info["vehicle"]["sha256"] = hashlib.sha256(b"".join(numbers)).hexdigest()
+    del contents["bundle.json"]
+    changed = {"vehicle.toml": text.encode(), "certificate.json": json.dumps(document).encode()}
+    found = list(check.problems(f.hashed({**contents, **changed})))
+    assert any(key in problem or "no number" in problem or "do not lift" in problem for problem in found), found
+
+
+@pytest.mark.parametrize(
+    "name", ["lipschitz_rotor_thrust", "the worst pattern", "lipschitz_product", "thrust_tolerance"]
+)
+def test_a_single_number_that_is_looser_stays_true(bundles: list[Path], name: str) -> None:
+    """What follows from it still follows from the multipliers that prove the tighter one."""
+    f = Forgery(bundles[0])
+    names = [n for n in f.entries if n.startswith("lipschitz_collective") and not n.endswith("reached")]
+    chosen = max(names, key=lambda n: f.entries[n]["value"]) if name == "the worst pattern" else name
+    f.entries[chosen]["value"] *= 1.01
+    assert list(check.problems(f.sealed())) == []
+
+
+def test_a_finer_tolerance_than_what_flies_iterates_to_is_refused(bundles: list[Path]) -> None:
+    f = Forgery(bundles[0])
+    f.entries["thrust_tolerance"]["value"] *= 0.1
+    f.entries["iterations_to_tolerance"]["value"] += 20
+    assert any("thrust_tolerance" in problem for problem in check.problems(f.sealed()))
+
+
+@pytest.mark.parametrize("what", ["another network", "another range", "another domain"])
+def test_a_closed_loop_that_was_measured_with_something_else_is_refused(bundles: list[Path], what: str) -> None:
+    f, other = Forgery(bundles[0]), Forgery(bundles[1])
+    if what == "another network":
+        f.document["tracking"] = other.document["tracking"]
+    elif what == "another range":
+        f.entries["rotor_thrust_low"]["value"] += 0.1
+        for name in [name for name in f.entries if name.endswith("_reached")]:
+            del f.entries[name]  # whose inputs may lie outside
+    else:
+        f.info["domain"]["rest_N"] = [0.0, 0.0, 500.0]
+    measured = copy.deepcopy(f.document["tracking"])
+    contents = f.sealed()  # with the right hashes
+    document = json.loads(contents["certificate.json"])
+    document["tracking"] = measured
+    del contents["bundle.json"]
+    found = list(check.problems(f.hashed({**contents, "certificate.json": json.dumps(document).encode()})))
+    assert found and all("asked_sha256" in problem for problem in found)
 
 
 def test_a_key_that_comes_twice_is_refused(bundles: list[Path]) -> None:
@@ -761,6 +850,7 @@ def test_bounds_on_the_closed_loop_are_a_list_of_one_for_each_choice_of_gains(bu
 @pytest.mark.parametrize("key, value", [
     ("format", "a bundle"), ("format_version", 99), ("format_version", 2.0), ("features", "paper"),
     ("features", "none"), ("sizes", [1, 2, 3]), ("inputs", ["v_z", "h"]), ("name", "another"), ("sha256", "0" * 64),
+    ("input_units", ["mm", "m/s", "m/s", "m/s", "1", "1", "kN", "kN", "kN", "kN"]), ("output", "lbf, body"),
 ])  # fmt: skip
 def test_a_description_of_another_network_or_vehicle_is_refused(bundles: list[Path], key: str, value: object) -> None:
     f = Forgery(bundles[0])

@@ -22,6 +22,7 @@ from test_retrain_poison import frozen, reversed_in_time, scaled_thrust
 from neural_lander import bundle_folder
 from neural_lander.bundle import load_bundle, replace_certificate
 from neural_lander.certificate import check, document, steepest
+from neural_lander.certificate.check_tracking import asked_sha256
 from neural_lander.certificate.document import certify
 from neural_lander.certificate.evidence import ThrustRange, product_slopes
 from neural_lander.cli import retrain as verb
@@ -260,7 +261,8 @@ def test_it_certifies_over_what_contracts_and_says_that_a_measured_envelope_is_g
     place: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bundle, steep = load_bundle("B"), product_slopes(load_bundle("B").model, VEHICLE)
-    replace_certificate("B", certify(bundle.model, VEHICLE, steep, [closed_loop(1.5)]))
+    asked = asked_sha256(certify(bundle.model, VEHICLE, steep), bundle.info["domain"])
+    replace_certificate("B", certify(bundle.model, VEHICLE, steep, [closed_loop(1.5, asked)]))
     narrow, proved = ThrustRange(1.0, 5.0), document.proved_slopes
 
     def over_all_too_steep(network: Any, vehicle: Any, *given: Any) -> Any:
@@ -451,6 +453,7 @@ def test_flights_with_and_without_a_model_on_board_teach_the_same_model() -> Non
 
 KILLED_RUN = """
 import os, signal, sys
+from neural_lander.certificate.check_tracking import asked_sha256
 from neural_lander.certificate import steepest
 steepest.ROUNDS, steepest.SAMPLES = 2, 200
 from neural_lander.residual.options import TrainingOptions

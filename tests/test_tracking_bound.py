@@ -3,6 +3,7 @@
 import copy
 import json
 import time
+import tomllib
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -40,6 +41,7 @@ from neural_lander.vehicle import load_vehicle
 from tests.random_network import random_network
 
 VEHICLE = load_vehicle("intel-aero")
+PROFILE, ASKED = tomllib.loads(VEHICLE.text), "0" * 64
 MASS, LAM, DT = VEHICLE.mass, 3.0, 1 / 240
 SCHEMA = json.loads((Path(check.__file__).parent / "certificate.schema.json").read_text())
 
@@ -77,7 +79,7 @@ def flights(Gamma: float, n: int = 5, size: float = 0.5, seed: int = 0) -> list[
 @cache
 def measured_once(Gamma: float) -> dict[str, Any]:
     gains = TrackingGains.critically_damped(VEHICLE, LAM, Gamma)
-    return measure_tracking(flights(Gamma), gains, VEHICLE, DT, "synthetic")
+    return measure_tracking(flights(Gamma), gains, VEHICLE, DT, "synthetic", ASKED)
 
 
 def tracking(Gamma: float = 1.5) -> dict[str, Any]:
@@ -116,7 +118,17 @@ def test_gains_are_the_peak_to_peak_gains_of_the_continuous_loop() -> None:
 def test_a_wrong_start_dies_out_at_the_sampled_loops_rate(Gamma: float) -> None:
     numbers = tracking_numbers(values(Gamma), MASS)
     A = np.array([[1 - DT * LAM, -DT], [DT * Gamma * LAM, 1.0]])[: 2 if Gamma else 1, : 2 if Gamma else 1]
-    assert numbers["decay_rate"] == pytest.approx(-np.log(np.abs(np.linalg.eigvals(A)).max()) / DT, rel=1e-5)
+    slowest = max(np.abs(np.linalg.eigvals(A)).max(), 1 / (1 + DT * LAM))  # the latter of p~, which follows s
+    assert numbers["decay_rate"] == pytest.approx(-np.log(slowest) / DT, rel=1e-5)
+
+
+def test_a_position_that_follows_slowly_is_in_the_rate() -> None:
+    """Lambda a tenth of lambda: p~ outlasts s, and no start dies out faster than it."""
+    value = {**values(0.0), "Lambda": 0.3}
+    assert tracking_numbers(value, MASS)["decay_rate"] == pytest.approx(0.3, rel=1e-2)
+    p = responses(LAM, 0.3, 0.0, DT)["p"]
+    after = round(5.0 / DT)
+    assert -np.log(abs(p[after + 240] / p[after])) / (240 * DT) == pytest.approx(0.3, rel=1e-2)
 
 
 def alone(Gamma: float, **sizes: float) -> dict[str, float]:
@@ -141,7 +153,7 @@ def test_what_the_gap_does_is_in_the_disturbance_and_counts_once() -> None:
     """f_a_hat at other thrusts than those commanded is a part of w, which s shows whole."""
     gains = TrackingGains.critically_damped(VEHICLE, LAM, 0.0)
     wide = [replace(f, input_gap=np.full(len(f.s), 5.0)) for f in flights(0.0)]
-    bound = values_of(measure_tracking(wide, gains, VEHICLE, DT, "synthetic"))
+    bound = values_of(measure_tracking(wide, gains, VEHICLE, DT, "synthetic", ASKED))
     assert bound["input_gap"] == 5.0
     assert bound["s_ball"] == pytest.approx(bound["disturbance"] / (MASS * LAM), rel=1e-6)
 
@@ -183,7 +195,9 @@ def test_a_start_in_height_alone_keeps_to_the_bound_that_was_measured_on_it() ->
     s = loop(np.full((900, 3), 1e-5), 0.0, np.zeros(3))
     flight = LoopFlight(0, s, positions(s, 0.1), np.zeros(len(s)))
     gains = TrackingGains.critically_damped(VEHICLE, LAM, 0.0)
-    bound = values_of(verify_tracking([flight], measure_tracking([flight], gains, VEHICLE, DT, "itself"), VEHICLE))
+    bound = values_of(
+        verify_tracking([flight], measure_tracking([flight], gains, VEHICLE, DT, "itself", ASKED), VEHICLE)
+    )
     reached = np.abs(flight.p_error[round(SETTLED_TIME / DT) :, 2]).max()
     assert bound["verified_height_violations"] == 0
     assert reached <= bound["height_settled"] < 1.01 * reached
@@ -215,10 +229,10 @@ def test_a_slow_disturbance_counts_by_its_rate_where_that_says_more() -> None:
         w = np.outer(0.02 * DT * np.arange(14400), np.eye(3)[k])
         ramps.append(LoopFlight(k, loop(w, 1.5, np.zeros(3)), np.zeros((14401, 3)), np.zeros(14401)))
     gains = TrackingGains.critically_damped(VEHICLE, LAM, 1.5)
-    bound = values_of(measure_tracking(ramps, gains, VEHICLE, DT, "ramps"))
+    bound = values_of(measure_tracking(ramps, gains, VEHICLE, DT, "ramps", ASKED))
     assert "split_time_constant" in bound
     assert bound["s_ball"] < 0.2 * 1.2 * bound["gain_of_size"] / MASS
-    again = measure_tracking(ramps, gains, VEHICLE, DT, "ramps")
+    again = measure_tracking(ramps, gains, VEHICLE, DT, "ramps", ASKED)
     assert values_of(verify_tracking(ramps, again, VEHICLE))["verified_violations"] == 0
 
 
@@ -226,13 +240,13 @@ def test_gains_that_differ_between_axes_no_flights_and_short_ones_are_refused() 
     gains = TrackingGains(np.array([3.0, 3.0, 2.0]), 3 * MASS * np.ones(3))
     same = TrackingGains.critically_damped(VEHICLE)
     with pytest.raises(UserError, match="differ between axes"):
-        measure_tracking(flights(1.5), gains, VEHICLE, DT, "x")
+        measure_tracking(flights(1.5), gains, VEHICLE, DT, "x", ASKED)
     with pytest.raises(UserError, match="no descent"):
-        measure_tracking([], same, VEHICLE, DT, "x")
+        measure_tracking([], same, VEHICLE, DT, "x", ASKED)
     n = round(SETTLED_TIME / DT)
     brief = [replace(f, s=f.s[:n], p_error=f.p_error[:n], input_gap=f.input_gap[:n]) for f in flights(1.5)]
     with pytest.raises(UserError, match="over within 2 s"):
-        measure_tracking(brief, same, VEHICLE, DT, "x")
+        measure_tracking(brief, same, VEHICLE, DT, "x", ASKED)
     with pytest.raises(UserError, match="no descent"):
         verify_tracking([], tracking(), VEHICLE)
 
@@ -240,11 +254,11 @@ def test_gains_that_differ_between_axes_no_flights_and_short_ones_are_refused() 
 def test_the_checker_accepts_what_follows_and_weaker_claims() -> None:
     for Gamma in (0.0, 1.5):
         bound = verify_tracking(flights(Gamma, 3, seed=1), tracking(Gamma), VEHICLE)
-        assert list(tracking_problems(bound, MASS)) == []
+        assert list(tracking_problems(bound, PROFILE, ASKED)) == []
         weaker = copy.deepcopy(bound)
-        for name in FOLLOWING:
+        for name in set(FOLLOWING) & weaker["entries"].keys():
             weaker["entries"][name]["value"] *= 0.5 if name == "decay_rate" else 1.5
-        assert list(tracking_problems(weaker, MASS)) == []
+        assert list(tracking_problems(weaker, PROFILE, ASKED)) == []
 
 
 def scaled(name: str, factor: float) -> Any:
@@ -297,13 +311,48 @@ def gains_of_another_controller(bound: dict[str, Any]) -> None:
         lambda bound: bound["entries"]["quantile"].update(value=1.0),
         lambda bound: bound["measured_on"].update(flights=0),
         lambda bound: bound["measured_on"].update(what=None),
+        lambda bound: bound["measured_on"].update(seconds=float("nan")),
+        lambda bound: bound["measured_on"].update(asked_sha256="1" * 64),
+        lambda bound: bound.update(assumed=[0]),
+        lambda bound: bound["entries"]["s_ball"].update(upper=1e-9),
+        lambda bound: bound["entries"]["input_gap"].update(value=1e9),
         lambda bound: bound.update(assumed=[]),
     ],
 )  # fmt: skip
 def test_the_checker_names_a_claim_that_does_not_follow(change: Any) -> None:
     bound = tracking()
     change(bound)
-    assert list(tracking_problems(bound, MASS))
+    assert list(tracking_problems(bound, PROFILE, ASKED))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"verified_flights": 0.0},
+        {"verified_violations": 0.0, "verified_envelope_over_worst_s": 0.1},
+        {"verified_violations": 0.0, "verified_envelope_over_worst_s_settled": 0.9},
+    ],
+)
+def test_what_is_said_of_other_flights_must_agree_with_itself(change: dict[str, float]) -> None:
+    bound = verify_tracking(flights(1.5, 3, seed=1), tracking(), VEHICLE)
+    assert list(tracking_problems(bound, PROFILE, ASKED)) == []
+    for name, value in change.items():
+        bound["entries"][name]["value"] = value
+    assert any("contradict" in problem for problem in tracking_problems(bound, PROFILE, ASKED))
+
+
+def test_a_count_that_is_no_number_is_none() -> None:
+    bound = tracking()
+    bound["measured_on"]["flights"] = True
+    with pytest.raises(TypeError, match="True is no number"):  # which the checker calls malformed
+        list(tracking_problems(bound, PROFILE, ASKED))
+
+
+def test_a_gain_that_is_infinite_is_not_claimed() -> None:
+    assert "gain_of_rate" not in tracking(0.0)["entries"]
+    bound = tracking(0.0)
+    bound["entries"]["gain_of_rate"] = tracking(1.5)["entries"]["gain_of_rate"]
+    assert any("gain_of_rate stands beside Gamma = 0" in p for p in tracking_problems(bound, PROFILE, ASKED))
 
 
 @pytest.mark.parametrize("n, last", [(1, 1), (5, 1), (7, 3), (8, 4), (3, 9), (50, 7)])
@@ -326,10 +375,10 @@ def test_the_largest_response_within_a_long_window_takes_no_long_time() -> None:
 ])  # fmt: skip
 def test_what_other_flights_did_is_whole_and_does_not_contradict_itself(change: dict[str, Any]) -> None:
     bound = verify_tracking(flights(1.5, 3, seed=1), tracking(), VEHICLE)
-    assert list(tracking_problems(bound, MASS)) == []
+    assert list(tracking_problems(bound, PROFILE, ASKED)) == []
     for name, value in change.items():
         bound["entries"].pop(name) if value is None else bound["entries"][name].update(value=value)
-    assert list(tracking_problems(bound, MASS))
+    assert list(tracking_problems(bound, PROFILE, ASKED))
 
 
 @pytest.mark.parametrize("part, whole", [("disturbance", "start_level"), ("start_s", "start_s_vertical")])
@@ -340,7 +389,7 @@ def test_measured_sizes_that_contradict_each_other_are_refused(part: str, whole:
     assert numbers[part] > 0 and "split_time_constant" not in numbers
     numbers |= dict.fromkeys((part, "disturbance_quantile", *(["disturbance_vertical"] * (part == "disturbance"))), 0.0)
     bound["entries"] = tracking_entries(numbers | tracking_numbers(numbers, MASS))
-    assert any(f"{whole} =" in problem for problem in tracking_problems(bound, MASS))
+    assert any(f"{whole} =" in problem for problem in tracking_problems(bound, PROFILE, ASKED))
 
 
 def test_a_certificate_with_it_fits_the_schema() -> None:
@@ -349,7 +398,10 @@ def test_a_certificate_with_it_fits_the_schema() -> None:
     validator = jsonschema.Draft202012Validator(SCHEMA)
     validator.validate(document)
     required = SCHEMA["$defs"]["tracking"]["properties"]["entries"]["required"]
-    assert set(LABELS) - set(required) == {n for n in LABELS if n.startswith("verified")} | {"split_time_constant"}
+    assert set(LABELS) - set(required) == {n for n in LABELS if n.startswith("verified")} | {
+        "split_time_constant",
+        "gain_of_rate",
+    }
     for name in verified["entries"]:
         for key, to in (("unit", "furlong"), ("status", "hoped"), ("norm", "L7"), ("value", -1), ("source", "")):
             forged = copy.deepcopy(document)

@@ -20,6 +20,7 @@ from firmware_bridge.guidance.flight_plan import FlightPlan
 from firmware_bridge.guidance.guidance import Guidance
 from neural_lander.bundle import Bundle, load_bundle, load_for_research, replace_certificate, save_bundle
 from neural_lander.certificate import check
+from neural_lander.certificate.contraction import contraction_factor
 from neural_lander.certificate.document import certify
 from neural_lander.certificate.evidence import Slope, ThrustRange, contracting_range, product_slopes
 from neural_lander.cli.fly_controller import choose_controller
@@ -30,6 +31,7 @@ from neural_lander.errors import UserError
 from neural_lander.flightlog import read_log, write_mcap
 from neural_lander.residual.domain import FadingResidual
 from neural_lander.residual.model import ReluNetwork, WithinThrusts
+from neural_lander.residual.norms import network_bounds
 from neural_lander.residual.options import TrainingOptions
 from neural_lander.residual.training import train_residual
 from neural_lander.state import State
@@ -148,6 +150,54 @@ def test_a_controller_makes_no_fewer_passes_than_the_certificate_counts(certifie
         assert Controller(VEHICLE, bundle.flying, contraction_factor=factor, iterations=iterations).uncertified == ""
     with pytest.raises(UserError, match=f"must not fly: {count - 1} iterations are fewer than the {count}"):
         Controller(VEHICLE, bundle.flying, contraction_factor=factor, iterations=count - 1)
+
+
+@pytest.mark.parametrize("kind", ["Law", "Estimate"])
+def test_a_users_part_with_a_network_in_it_flies_by_its_word_alone(
+    kind: str, certified: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A whole law, or a force estimate, that subtracts what a network says which no certificate speaks of."""
+    (tmp_path / "networked.py").write_text(
+        "import numpy as np\nfrom neural_lander.bundle import load_uncertified, load_bundle\n"
+        f"PATH = {str(certified)!r}\n"
+        "class Law:\n"
+        "    def __init__(self, vehicle): self.network = self.load()\n"
+        "    def load(self): return load_uncertified(PATH)[0]\n"
+        "    def reset(self, trim=None): self.d_hat = np.zeros(3)\n"
+        "    def __call__(self, t, state, reference): return np.full(4, 600.0)\n"
+        "class Estimate(Law):\n"
+        "    def observe(self, t, state, rotor_thrust, f_a_hat): pass\n"
+        "    def update(self, t, s, hold): pass\n"
+        "    d_hat = np.zeros(3)\n"
+        "class AllTheSameLaw(Law): uncertified = 'a test'\n"
+        "class AllTheSameEstimate(Estimate): uncertified = 'a test'\n"
+        "class CertifiedLaw(Law):\n"
+        "    def load(self): return load_bundle(PATH).flying\n"
+        "class CertifiedEstimate(Estimate):\n"
+        "    def load(self): return load_bundle(PATH).flying\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError, match="must not fly: no certificate of this network"):
+        build_controller(controller_named(f"networked:{kind}"), Plant(VEHICLE), None)
+    assert build_controller(controller_named(f"networked:Certified{kind}"), Plant(VEHICLE), None).uncertified == ""
+    assert (
+        build_controller(controller_named(f"networked:AllTheSame{kind}"), Plant(VEHICLE), None).uncertified == "a test"
+    )
+
+
+def test_an_adapted_network_needs_the_factor_of_the_product(certified: Path) -> None:
+    """A last layer that moves is bounded by norms alone; the smaller factor of LipSDP speaks of the one that was."""
+    bundle = load_bundle(certified)
+    assert bundle.model.certified is not None
+    tight = replace(bundle.model.certified, contraction_factor=0.5 * bundle.contraction_factor)
+    network = replace(bundle.model, certified=tight)  # as if LipSDP had proved half of what the norms do
+    gains = Controller(VEHICLE).tracking.gains
+    adaptation = LastLayerAdaptation(VEHICLE, network, gains.K_v)
+    product = contraction_factor(network_bounds(network), VEHICLE)
+    Controller(VEHICLE, network, contraction_factor=tight.contraction_factor)
+    Controller(VEHICLE, adaptation, contraction_factor=product, estimate=adaptation)
+    with pytest.raises(UserError, match="is below the proved"):
+        Controller(VEHICLE, adaptation, contraction_factor=0.99 * product, estimate=adaptation)
 
 
 def test_the_weights_of_a_network_are_not_changed_in_place(certified: Path) -> None:

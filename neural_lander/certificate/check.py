@@ -17,6 +17,7 @@ from neural_lander.certificate.check_files import (
     FORMAT_VERSION,
     SCHEMA,
     labels,
+    numbers,
     read_json,
     read_network,
     read_profile,
@@ -38,12 +39,13 @@ from neural_lander.certificate.check_slopes import (
     thrust_direction,
     without_silent,
 )
-from neural_lander.certificate.check_tracking import tracking_problems
+from neural_lander.certificate.check_tracking import asked_sha256, tracking_problems
 
-FINE = 1e-3  # of the weight: an iteration that is counted to no finer a thrust promises nothing
+FINEST, FINE = 1e-4, 1e-3  # of the weight: what flies iterates to the first; counted to less, it promises nothing
 MOST_GAINS = 10  # that a closed loop is bounded at: more take the checker long
 MOST_ITERATIONS = 1000  # that an iteration may promise: a control step has time for no more, even of a small network
 
+L_U = "lipschitz_rotor_thrust"
 ENTRIES = SCHEMA["properties"]["entries"]
 LABELS = labels(ENTRIES)
 """Unit, norm and status of every number a certificate may hold."""
@@ -69,9 +71,11 @@ def problems(contents: Mapping[str, bytes]) -> Iterator[str]:
         ):
             yield f"tracking is no list of at most {MOST_GAINS} bounds, each for other gains"
             return
-        for entry in loops:
-            yield from tracking_problems(entry, profile["mass"]["value"])
-        yield from false_claims(document, {name: t.astype(np.float64) for name, t in tensors.items()}, profile)
+        found = list(false_claims(document, {name: t.astype(np.float64) for name, t in tensors.items()}, profile))
+        yield from found
+        if not found:
+            for entry in loops:
+                yield from tracking_problems(entry, profile, asked_sha256(document, info["domain"]))
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         yield f"the bundle is malformed: {type(error).__name__}: {error}"
 
@@ -94,36 +98,49 @@ def false_claims(document: Mapping[str, Any], tensors: Mapping[str, np.ndarray],
         yield "rotor_thrust_low and rotor_thrust_high, or state_low and state_high, leave no input between them"
         return
     alive, _ = without_silent(W, b, low, high)
+    maps = input_maps(W[0].shape[1], direction)
 
-    for name, E in input_maps(W[0].shape[1], direction).items():
-        t, F, rest = document["multipliers"].get(name), alive[0] @ E, alive[1:]
-        bound = value[name] - rounded(alive[0], E, rest)
-        if not product_bound(F, rest) <= bound and (t is None or not proves(t, bound, F, rest)):
+    def at_most(name: str, bound: float) -> bool:
+        """Whether the product of norms or the multipliers prove a slope to be no more."""
+        E, t = maps[name], document["multipliers"].get(name)
+        F, rest = alive[0] @ E, alive[1:]
+        bound -= rounded(alive[0], E, rest) + ("collective" in name) * off * value[L_U]
+        return product_bound(F, rest) <= bound or (t is not None and proves(numbers(t), bound, F, rest))
+
+    for name, E in maps.items():
+        if not at_most(name, value[name]):
             yield f"{name} = {value[name]!r} does not follow from the weights"
         if (reached := value.get(f"{name}_reached")) is not None:
-            at = np.asarray(document["reached_at"][name], dtype=np.float64)
+            at = numbers(document["reached_at"][name])
             saturated = [i for i in range(len(at) - ROTORS, len(at)) if "collective" in name and not E[i].any()]
             inside = np.all(low <= at) and np.all(at <= high) and all(at[i] in (low[i], high[i]) for i in saturated)
             if not inside or not reached <= slope_at(at, E, W, b) * (1 + ROUNDING):
                 yield f"{name}_reached = {reached!r} is not the slope at the input that it names"
 
     patterns = [pattern_name(p) for p in PATTERNS]
-    L_u = value["lipschitz_rotor_thrust"]
-    shown = min(column * L_u, max(value[name] for name in patterns) + off * L_u)
     found = max(value.get(f"{name}_reached", 0.0) for name in patterns)
     tolerance, factor = value["thrust_tolerance"], value["contraction_factor"]
-    spread = value["rotor_thrust_high"] - value["rotor_thrust_low"]
-    start = 2 * spread * L_u  # |T_0 - T*| <= L_u |u_0 - u*|, both clipped to this range in each of four rotors
-    count = value.get("iterations_to_tolerance")
+    spread = 2 * (value["rotor_thrust_high"] - value["rotor_thrust_low"])  # |u_0 - u*| of four rotors, both in there
+    count, one = value.get("iterations_to_tolerance"), 1 + ROUNDING
+
+    def follows(name: str, bound: float) -> bool:
+        """Whether a slope is at most ``bound`` by what is claimed of it, or by what proves that as well."""
+        return value[name] <= bound or at_most(name, bound)
+
     for name, true in {
-        "thrust_column": value["thrust_column"] >= column * (1 + ROUNDING),
-        "lipschitz_rotor_speed_squared": value["lipschitz_rotor_speed_squared"] >= L_u * c_T * (1 + ROUNDING),
-        "contraction_factor": factor >= shown * (1 + ROUNDING),
+        "thrust_column": value["thrust_column"] >= column * one,
+        "lipschitz_rotor_speed_squared": follows(L_U, value["lipschitz_rotor_speed_squared"] / (c_T * one)),
+        "lipschitz_product": value["lipschitz_product"] >= product_bound(W[0], W[1:]),
+        "contraction_factor": follows(L_U, factor / (column * one)) or all(follows(p, factor / one) for p in patterns),
         "contraction_factor_reached": value.get("contraction_factor_reached", 0.0) <= found,
         "contracts": document["contracts"] is (factor < 1) and (count is not None) is (factor < 1),
         "iterations_to_tolerance": count is None
-        or (count % 1 == 0 and 1 <= count <= MOST_ITERATIONS and factor**count * start <= tolerance),
-        "thrust_tolerance": 0 < tolerance <= FINE * profile["mass"]["value"] * 9.81,
+        or (
+            count % 1 == 0
+            and 1 <= count <= MOST_ITERATIONS
+            and follows(L_U, tolerance / max(factor**count * spread * one, 1e-300))  # |T_0 - T*| <= L_u |u_0 - u*|
+        ),
+        "thrust_tolerance": FINEST / one <= tolerance / (profile["mass"]["value"] * 9.81) <= FINE,
         "rotor_speed_max": value["rotor_speed_max"] == n_max,
         "rotor_thrust_high": value["rotor_thrust_high"] <= full * (1 + ROUNDING),
         "attitude_and_torque_held": value["attitude_and_torque_held"] is True,

@@ -20,12 +20,18 @@ FEATURES = {
     "paper-battery": "h v_x v_y v_z q_w q_x q_y q_z battery",
 }
 """Inputs of a network before its four rotor thrusts."""
+UNITS = {"h": "m", "v": "m/s", "q": "1", "lean": "1", "battery": "V", "T": "N"}
+"""By the first word of an input's name."""
+OUTPUT = "f_a, N, world"
 FILES = ("residual.safetensors", "bundle.json", "vehicle.toml", "certificate.json")
-VEHICLE_NUMBERS = {
-    "mass": "kg", "rotor_radius": "m", "thrust_coefficient": "N s^2/rad^2", "torque_ratio": "m",
-    "rotor_speed_max": "rad/s", "motor_time_constant": "s", "inertia": "kg m^2", "rotor_positions": "m",
-    "rotor_directions": "1", "gear_points": "m",
+PARTS = {"value", "unit", "norm", "status", "source"}  # of an entry
+VEHICLE_NUMBERS: dict[str, tuple[str, tuple[int, ...]]] = {
+    "mass": ("kg", ()), "rotor_radius": ("m", ()), "thrust_coefficient": ("N s^2/rad^2", ()), "torque_ratio": ("m", ()),
+    "rotor_speed_max": ("rad/s", ()), "motor_time_constant": ("s", ()), "inertia": ("kg m^2", (3,)),
+    "rotor_positions": ("m", (ROTORS, 3)), "rotor_directions": ("1", (ROTORS,)), "gear_points": ("m", (-1, 3)),
 }  # fmt: skip
+"""Unit and shape, -1 for any length. All but coordinates and directions are above 0."""
+ANYWHERE = ("rotor_positions", "rotor_directions", "gear_points")
 
 
 def strange_files(info: Mapping[str, Any], contents: Mapping[str, bytes]) -> Iterator[str]:
@@ -42,11 +48,18 @@ def strange_files(info: Mapping[str, Any], contents: Mapping[str, bytes]) -> Ite
 
 def strange_vehicle(document: Mapping[str, Any], info: Mapping[str, Any], profile: Mapping[str, Any]) -> Iterator[str]:
     """What makes the vehicle profile another one than the certificate's and the bundle's."""
-    for name, unit in VEHICLE_NUMBERS.items():
+    for name, (unit, shape) in VEHICLE_NUMBERS.items():
         if profile[name]["unit"] != unit:
             yield f"vehicle.toml gives {name} in {profile[name]['unit']!r}, expected {unit!r}"
-    numbers = (np.asarray(profile[name]["value"], dtype="<f8").tobytes() for name in VEHICLE_NUMBERS)
-    digest = hashlib.sha256(b"".join(numbers)).hexdigest()
+        values = numbers(profile[name]["value"])
+        fits = values.ndim == len(shape) and all(n in (m, -1) for n, m in zip(shape, values.shape, strict=True))
+        if not fits or not np.all(np.isfinite(values)) or (name not in ANYWHERE and not np.all(values > 0)):
+            yield f"vehicle.toml gives {name} = {profile[name]['value']!r}, expected positive numbers of shape {shape}"
+    mass, c_T, n_max = (profile[k]["value"] for k in ("mass", "thrust_coefficient", "rotor_speed_max"))
+    if not mass * 9.81 < ROTORS * c_T * n_max**2:
+        yield f"vehicle.toml describes a vehicle of {mass!r} kg that its rotors do not lift"
+    numbers_of = (np.asarray(profile[name]["value"], dtype="<f8").tobytes() for name in VEHICLE_NUMBERS)
+    digest = hashlib.sha256(b"".join(numbers_of)).hexdigest()
     if document["vehicle_sha256"] != digest:
         yield "certificate.json was made for another vehicle: vehicle_sha256 differs"
     if document["vehicle_name"] != profile["name"]:
@@ -66,8 +79,29 @@ def strange_network(
         yield "certificate.json was made for another network: network_sha256 differs"
     inputs = [*FEATURES[network["features"]].split(), *(f"T_{i + 1}" for i in range(ROTORS))]
     sizes = [len(inputs), *(len(tensors[name]) for name in tensor_names(tensors) if name.startswith("b"))]
+    units = [UNITS[name.split("_")[0]] for name in inputs]
     if network["inputs"] != inputs or network["sizes"] != sizes or tensors["W0"].shape[1] != len(inputs):
         yield f"bundle.json describes another network: expected inputs {inputs}, layers of {sizes}"
+    if network["input_units"] != units or network["output"] != OUTPUT:
+        yield f"bundle.json gives other units: expected {units} and {OUTPUT!r}"
+
+
+def numbers(values: Any) -> np.ndarray:
+    """Numbers of JSON or TOML, not what NumPy would also take for one: text, true, nothing.
+
+    Raises
+    ------
+    TypeError
+        Where there is something else.
+    """
+    pending = [values]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, list):
+            pending += value
+        elif isinstance(value, bool) or not isinstance(value, int | float):
+            raise TypeError(f"{value!r} is no number")
+    return np.asarray(values, dtype=np.float64)
 
 
 def labels(form: Mapping[str, Any]) -> dict[str, tuple[str, str, str]]:
@@ -82,6 +116,9 @@ def strange_entries(entries: Mapping[str, Any], form: Mapping[str, Any], where: 
         yield f"{where}{name} is missing"
     expected = labels(form)
     for name, entry in entries.items():
+        if entry.keys() != PARTS:
+            yield f"{where}{name} holds {sorted(entry)}, expected {sorted(PARTS)}"
+            continue
         label, value, source = (entry["unit"], entry["norm"], entry["status"]), entry["value"], entry["source"]
         if label != expected.get(name):
             yield f"{where}{name} is labelled {', '.join(map(str, label))}: expected {expected.get(name)}"

@@ -6,13 +6,15 @@ The sampled loop, with p~+ = p~ + dt v~+ and s = v~ + Lambda p~ (``certificate.t
 """
 
 import hashlib
+import json
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from neural_lander.certificate.check_files import SCHEMA, labels, strange_entries
+from neural_lander.certificate.check_files import SCHEMA, labels, numbers, strange_entries
+from neural_lander.certificate.check_slopes import ROTORS
 
 FILTERS = (3.0, 1.0, 0.3, 0.1)
 """s, time constants that a disturbance may be split by."""
@@ -33,6 +35,17 @@ AT_MOST = {
     "verified_time_above_disturbance": "verified_time_above_quantile",
 }
 """Number -> another that it is part of."""
+
+
+def asked_sha256(document: Mapping[str, Any], domain: Any) -> str:
+    """Hash of what was subtracted while a bound was measured.
+
+    That is a certificate's network, asked within its range of rotor thrusts, faded out by the ``domain`` of
+    ``bundle.json``.
+    """
+    low, high = (document["entries"][f"rotor_thrust_{end}"]["value"] for end in ("low", "high"))
+    asked = json.dumps([document["network_sha256"], low, high, domain], sort_keys=True)
+    return hashlib.sha256(asked.encode()).hexdigest()
 
 
 def gains_sha256(Lambda: float, K_v: float, Gamma: float) -> str:
@@ -67,15 +80,16 @@ def responses(lam: float, Lam: float, Gamma: float, dt: float, least: int = 1) -
     }  # fmt: skip
 
 
-def decay_rate(lam: float, Gamma: float, dt: float) -> float:
-    """Of s and the trim in 1/s: exp(-rate dt) is the size of the sampled loop's slowest pole.
+def decay_rate(lam: float, Lam: float, Gamma: float, dt: float) -> float:
+    """Of s, p~ and the trim in 1/s: exp(-rate dt) is the size of the sampled loop's slowest pole.
 
-    The poles are the roots of z^2 - (2 - a) z + 1 - a + b, with a = dt lambda and b = dt^2 Gamma lambda.
+    The poles are 1 / (1 + dt Lambda), by which p~ follows s, and the roots of z^2 - (2 - a) z + 1 - a + b, with
+    a = dt lambda and b = dt^2 Gamma lambda.
     """
     a, b = dt * lam, dt * dt * Gamma * lam
     apart = a * a - 4 * b
     size = (2 - a + math.sqrt(apart)) / 2 if apart > 0 else math.sqrt(1 - a + b)
-    return -math.log(size if Gamma > 0 else 1 - a) / dt
+    return -math.log(max(size if Gamma > 0 else 1 - a, 1 / (1 + dt * Lam))) / dt
 
 
 def kicked(response: np.ndarray, last: int) -> np.ndarray:
@@ -131,7 +145,7 @@ def _balls(value: Mapping[str, float], of: Mapping[str, np.ndarray], mass: float
     s_ball = (value["disturbance"] * s + slow) / mass
     return {
         "gain_of_size": s,
-        "gain_of_rate": rate if value["Gamma"] > 0 else 0.0,
+        **({"gain_of_rate": rate} if value["Gamma"] > 0 else {}),
         "s_ball": s_ball,
         "p_ball": s_ball / value["Lambda"],
         "height_ball": vertical * p / mass,
@@ -145,7 +159,7 @@ def tracking_numbers(value: Mapping[str, float], mass: float) -> dict[str, float
     bounds, settled = envelopes(value, mass), round(value["settled_time"] / dt)
     of = responses(lam, value["Lambda"], Gamma, dt)
     return {
-        "decay_rate": decay_rate(lam, Gamma, dt),
+        "decay_rate": decay_rate(lam, value["Lambda"], Gamma, dt),
         **_balls(value, of, mass, dt),
         "s_worst": float(bounds["s"].max()),
         "height_worst": float(bounds["height"].max()),
@@ -154,8 +168,12 @@ def tracking_numbers(value: Mapping[str, float], mass: float) -> dict[str, float
     }
 
 
-def tracking_problems(tracking: Mapping[str, Any], mass: float) -> Iterator[str]:
-    """Claims of a certificate's ``tracking`` that do not follow from its own measured numbers and gains."""
+def tracking_problems(tracking: Mapping[str, Any], profile: Mapping[str, Any], asked: str) -> Iterator[str]:
+    """Claims of a certificate's ``tracking`` that do not follow from its own measured numbers and gains.
+
+    ``profile`` is that of the vehicle, ``asked`` the :func:`asked_sha256` of what flies.
+    """
+    mass, c_T, n_max = (profile[name]["value"] for name in ("mass", "thrust_coefficient", "rotor_speed_max"))
     entries = tracking["entries"]
     if strange := list(strange_entries(entries, ENTRIES, "tracking.")):
         yield from strange
@@ -172,8 +190,8 @@ def tracking_problems(tracking: Mapping[str, Any], mass: float) -> Iterator[str]
         yield "tracking was made for other gains: gains_sha256 differs"
     if value.get("split_time_constant", FILTERS[0]) not in FILTERS:
         yield f"tracking.split_time_constant = {value['split_time_constant']!r} is not one of {FILTERS}"
-    if "split_time_constant" in value and not Gamma > 0:
-        yield "tracking.split_time_constant stands beside Gamma = 0: only a trim keeps what is slow from adding up"
+    for name in ({"split_time_constant", "gain_of_rate"} & value.keys()) if Gamma == 0 else ():
+        yield f"tracking.{name} stands beside Gamma = 0: only a trim keeps what is slow from adding up"
     if value["input_gap_per_s"] != 0:
         yield f"tracking.input_gap_per_s = {value['input_gap_per_s']!r}: all of the gap stands in input_gap"
     if not value["quantile"] < 1 or value.get("verified_time_above_quantile", 0) > 1:
@@ -188,11 +206,22 @@ def tracking_problems(tracking: Mapping[str, Any], mass: float) -> Iterator[str]
             yield f"tracking.{part} = {value[part]!r} exceeds tracking.{whole} = {value[whole]!r}"
         if whole == "verified_flights" and (value.get(part, 0) % 1 or value.get(whole, 0) % 1):
             yield f"tracking.{part} or tracking.{whole} is no count"
+    if value.get("verified_flights", 1) < 1 or (
+        value.get("verified_violations") == 0
+        and not min(value[f"verified_envelope_over_worst_s{end}"] for end in ("", "_settled")) >= 1 - ROUNDING
+    ):
+        yield "tracking: verified_violations of verified_flights contradict the room that the envelope left them"
+    if value["input_gap"] > math.sqrt(ROTORS) * c_T * n_max**2 * (1 + ROUNDING):
+        yield f"tracking.input_gap = {value['input_gap']!r} is more than the rotors can differ by"
     on, assumed = tracking["measured_on"], tracking["assumed"]
-    if not isinstance(on["what"], str) or not on["flights"] >= 1 or not isinstance(assumed, list) or not assumed:
-        yield f"tracking: measured_on or assumed says nothing: {on['what']!r}, {on['flights']!r}, {assumed!r}"
+    said = [on["what"], on["seeds_sha256"], *assumed]
+    if not assumed or not all(isinstance(words, str) and words.strip() for words in said):
+        yield f"tracking: measured_on or assumed says nothing: {said!r}"
+    if not np.all(numbers([on["flights"], on["seconds"]]) > 0):
+        yield f"tracking was measured on {on['flights']!r} flights in {on['seconds']!r} s"
+    if on["asked_sha256"] != asked:
+        yield "tracking was measured with another network, range of thrusts or domain: asked_sha256 differs"
     for name, true in tracking_numbers(value, mass).items():
         claimed = value[name]
-        holds = claimed <= true * (1 + ROUNDING) if name == "decay_rate" else claimed >= true * (1 - ROUNDING)
-        if not holds:
+        if not (claimed <= true if name == "decay_rate" else claimed >= true):
             yield f"tracking.{name} = {claimed!r} does not follow from measured numbers and gains ({true!r})"

@@ -12,7 +12,14 @@ import numpy as np
 
 from neural_lander.certificate.check import LABELS
 from neural_lander.certificate.check_files import FORMAT_VERSION
-from neural_lander.certificate.check_slopes import PATTERNS, ROUND_UP, pattern_name, thrust_direction
+from neural_lander.certificate.check_slopes import (
+    PATTERNS,
+    ROUND_UP,
+    norm_of,
+    pattern_name,
+    product_bound,
+    thrust_direction,
+)
 from neural_lander.certificate.contraction import farthest_start, iterations_for
 from neural_lander.certificate.evidence import (
     Slope,
@@ -87,7 +94,7 @@ def certify(
     patterns = [pattern_name(p) for p in PATTERNS]
     worst = max(patterns, key=bound.__getitem__)
     general = column * bound["lipschitz_rotor_thrust"]
-    factor = min(general, bound[worst] + off * bound["lipschitz_rotor_thrust"]) * ROUND_UP
+    factor = min(general, bound[worst]) * ROUND_UP
     tolerance = TOLERANCE * vehicle.weight
     start = farthest_start(bound["lipschitz_rotor_thrust"], thrusts.high - thrusts.low) * ROUND_UP
     numbers: dict[str, tuple[Any, str]] = {}
@@ -96,7 +103,13 @@ def certify(
         numbers[name] = (slope.bound, f"{ABOUT[name]}; {how}")
         if slope.reached is not None:
             numbers[f"{name}_reached"] = (slope.reached, f"{ABOUT[name]}; {BY_SEARCH}")
+    layers = [W.astype(np.float64) for W in network.weights]
+    norms, product = ", ".join(f"{norm_of(W):.4g}" for W in layers), product_bound(layers[0], layers[1:])
     numbers |= {
+        "lipschitz_product": (
+            product * ROUND_UP,
+            f"of the layers' spectral norms: {norms}",
+        ),
         "lipschitz_rotor_speed_squared": (
             bound["lipschitz_rotor_thrust"] * vehicle.thrust_coefficient * ROUND_UP,
             "L_u over u = n^2: lipschitz_rotor_thrust times c_T",
@@ -121,7 +134,7 @@ def certify(
             thrusts.high,
             "thrusts are clipped to it before the network sees them, whose slope is 0 above",
         ),
-        "rotor_speed_max": (vehicle.rotor_speed_max, "vehicle profile; it bounds how far off the iteration starts"),
+        "rotor_speed_max": (vehicle.rotor_speed_max, "vehicle profile"),
     }
     reached = [s.reached for n, s in slopes.items() if n in patterns and s.reached is not None]
     if reached:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -61,10 +61,17 @@ def product_slopes(network: ReluNetwork, vehicle: Vehicle) -> dict[str, Slope]:
     """Product bounds alone, all rotor thrusts: milliseconds."""
     W, b, low, high = network_layers(network, full_range(vehicle))
     maps = maps_of(W, vehicle)
-    W = without_silent(W, b, low, high)[0]
-    return {
-        name: Slope(product_bound(W[0] @ E, W[1:]) * ROUND_UP + 2 * rounded(W[0], E, W[1:])) for name, E in maps.items()
-    }
+    W, found = without_silent(W, b, low, high)[0], dict[str, Slope]()
+    for name, E in maps.items():
+        bound = product_bound(W[0] @ E, W[1:]) * ROUND_UP + 2 * rounded(W[0], E, W[1:])
+        found[name] = Slope(bound + _misdirected(name, found, vehicle))
+    return found
+
+
+def _misdirected(name: str, found: Mapping[str, Slope], vehicle: Vehicle) -> float:
+    """By how much a slope along collective thrust may be larger than along its direction as computed."""
+    _, off = thrust_direction(vehicle.rotor_positions, vehicle.rotor_directions)
+    return 2 * off * found["lipschitz_rotor_thrust"].bound if "collective" in name else 0.0
 
 
 def proved_slopes(
@@ -104,7 +111,7 @@ def proved_slopes(
     found: dict[str, Slope] = {}
     for name, E in maps.items():
         bound, t = solve(alive[0] @ E, alive[1:])
-        found[name] = Slope(bound + 2 * rounded(alive[0], E, alive[1:]), t)
+        found[name] = Slope(bound + 2 * rounded(alive[0], E, alive[1:]) + _misdirected(name, found, vehicle), t)
         step()
     starts: list[np.ndarray] = []  # what is steep along some inputs is a start for more of them
     worst = 0.0  # of all patterns of saturated rotors: the contraction factor

@@ -16,7 +16,15 @@ SAYS: Mapping[str, tuple[str, str]] = {
         NETWORK,
         "The same where height, velocity and attitude move and the rotor thrusts stand still.",
     ),
-    "lipschitz_height": (NETWORK, "A metre of height changes the predicted force by at most this much."),
+    "lipschitz_height": (
+        NETWORK,
+        "A metre of height changes the predicted force by at most this much. Where the network is faded out, outside "
+        "of its training, the fading adds to it and to the slope over the state.",
+    ),
+    "lipschitz_product": (
+        NETWORK,
+        "What follows for the whole input from the layers one by one; the first is tighter.",
+    ),
     "lipschitz_rotor_thrust": (
         NETWORK,
         "L_u: a newton of rotor thrust, in whatever mixture of rotors, changes the predicted force by at most this.",
@@ -34,7 +42,7 @@ SAYS: Mapping[str, tuple[str, str]] = {
     ),
     "iterations_to_tolerance": (
         ITERATION,
-        "After so many passes the thrust is within thrust_tolerance of the solution, wherever it began.",
+        "After a first pass and so many more the thrust is within thrust_tolerance of the solution, wherever it began.",
     ),
     "rotor_thrust_low": (
         ITERATION,
@@ -46,8 +54,8 @@ SAYS: Mapping[str, tuple[str, str]] = {
         "A rotor may give more than this, but the network is then asked for this: what it predicts stays the same, so "
         "that slopes and factor hold whatever the rotors do.",
     ),
-    "thrust_tolerance": (ITERATION, "How exactly the controller wants its thrust."),
-    "rotor_speed_max": (ITERATION, "As fast as the rotors turn; from it follows how far off the iteration can begin."),
+    "thrust_tolerance": (ITERATION, "How exactly the thrust is to be met; the controller goes on until it is."),
+    "rotor_speed_max": (ITERATION, "As fast as the rotors turn; how much thrust they give follows from it."),
     "attitude_and_torque_held": (
         ITERATION,
         "The controller keeps attitude and torque fixed while it iterates: if it did not, nothing here would hold.",
@@ -72,7 +80,8 @@ SAYS: Mapping[str, tuple[str, str]] = {
     "start_impulse_vertical": ("", "The vertical part of it."),
     "disturbance": (
         "",
-        "epsilon_m: largest unexplained force: wrong predictions, lag, wind. A maximum seen, no bound.",
+        "epsilon_m: largest unexplained force, the late answer at the start apart, and slow changes where "
+        "split_time_constant stands: wrong predictions, lag, wind. A maximum seen, no bound.",
     ),
     "disturbance_quantile": ("", "It was below this for the share of the time that 'quantile' says."),
     "disturbance_rate": ("", "How fast the slow part of it changed."),
@@ -132,8 +141,9 @@ def tracking_lines(tracking: Mapping[str, Any]) -> list[str]:
     lines = [
         f"Closed loop {trim}: a descent is off by at most {1e3 * of['height_worst']:.0f} mm in height at any moment "
         f"and {1e3 * of['height_settled']:.0f} mm from {of['settled_time']:g} s on, and touches down within "
-        f"{of['vertical_speed_settled']:.2f} m/s of its speed, while no unexplained force exceeds "
-        f"{of['disturbance']:.2g} N, the largest in {on['flights']} flights ({on['what']}).",
+        f"{of['vertical_speed_settled']:.2f} m/s of its speed, while the vertical force that nothing explains stays "
+        f"below {of['disturbance_vertical']:.2g} N, and in the first {of['start_time']:g} s exceeds it by no more than "
+        f"a push of {of['start_impulse_vertical']:.2g} N s: the largest in {on['flights']} flights ({on['what']}).",
     ]
     if "verified_flights" in of:
         lines.append(

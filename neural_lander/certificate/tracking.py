@@ -35,7 +35,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neural_lander.certificate.check_tracking import FILTERS, LABELS, envelopes, gains_sha256, tracking_numbers
+from neural_lander.certificate.check_tracking import (
+    FILTERS,
+    LABELS,
+    ROUNDING,
+    envelopes,
+    gains_sha256,
+    tracking_numbers,
+)
 from neural_lander.control.tracking import TrackingGains
 from neural_lander.errors import UserError
 from neural_lander.vehicle import Vehicle
@@ -74,9 +81,9 @@ SOURCES: Mapping[str, str] = {
     "disturbance_vertical": "largest |w_z| after start_time",
     "input_gap": "delta_u: largest distance of the rotor thrusts that f_a_hat was asked for from those commanded; "
     "what it does is in w already",
-    "decay_rate": "slowest pole of the loop, from the gains",
+    "decay_rate": "slowest pole of the loop of s, position error and trim, from the gains",
     "gain_of_size": "sup|s| over sup|w / m|: integral of the absolute impulse response",
-    "gain_of_rate": "sup|s| over sup|w' / m|; 0 without trim, where it is infinite",
+    "gain_of_rate": "sup|s| over sup|w' / m|; none without trim, where it is infinite",
     "s_ball": "follows: where |s| ends while the disturbance is no larger",
     "p_ball": "follows: s_ball / Lambda",
     "height_ball": "follows: where the height error ends",
@@ -163,7 +170,7 @@ def without_start(w: np.ndarray, level: float, steps: int) -> tuple[np.ndarray, 
 
 
 def measure_tracking(
-    flights: Sequence[LoopFlight], gains: TrackingGains, vehicle: Vehicle, dt: float, where: str
+    flights: Sequence[LoopFlight], gains: TrackingGains, vehicle: Vehicle, dt: float, where: str, asked: str
 ) -> dict[str, Any]:
     """The certificate's ``tracking``: sizes of the disturbance, and what follows from them.
 
@@ -175,6 +182,8 @@ def measure_tracking(
         Controller's step in s.
     where
         What was flown, for the reader.
+    asked
+        ``check_tracking.asked_sha256`` of the network that flew, its range of thrusts and its domain.
 
     Raises
     ------
@@ -220,7 +229,7 @@ def measure_tracking(
             "disturbance_rate": float(rate.max()),
         }
         candidate = {**value, **split, **sizes}
-        candidate |= tracking_numbers(candidate, vehicle.mass)
+        candidate |= _outward(tracking_numbers(candidate, vehicle.mass))
         if best is None or candidate["s_ball"] < best["s_ball"]:
             best = candidate
     assert best is not None
@@ -230,11 +239,17 @@ def measure_tracking(
             "what": where,
             "flights": len(flights),
             "seconds": sum(len(f.s) for f in flights) * dt,
+            "asked_sha256": asked,
             "seeds_sha256": hashlib.sha256(repr(sorted(f.seed for f in flights)).encode()).hexdigest(),
         },
         "entries": tracking_entries(best),
         "assumed": list(ASSUMED),
     }
+
+
+def _outward(value: Mapping[str, float]) -> dict[str, float]:
+    """A little weaker, so that they still follow where another library computes them."""
+    return {name: x * (1 - ROUNDING if name == "decay_rate" else 1 + ROUNDING) for name, x in value.items()}
 
 
 def tracking_entries(value: Mapping[str, float]) -> dict[str, dict[str, Any]]:

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from neural_lander.bundle import load_bundle, load_uncertified, replace_certificate
 from neural_lander.bundle_files import check_bundle_destination
+from neural_lander.certificate.check_tracking import asked_sha256
 from neural_lander.certificate.document import certified_slopes
 from neural_lander.certificate.document import certify as certificate_of
 from neural_lander.certificate.evidence import Solver
@@ -109,11 +110,11 @@ def certify(
 def _measured_before(bundle: Path, after: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What the bundle's certificate says of the closed loop, where the network is asked for the same thrusts after."""
     try:
-        certificate = load_bundle(bundle).certificate
+        loaded = load_bundle(bundle)
     except UserError:  # of a certificate that does not hold nothing is kept
         return []
-    was, now = ([c["entries"][f"rotor_thrust_{end}"]["value"] for end in ("low", "high")] for c in (certificate, after))
-    if certificate["tracking"] and was != now:
+    certificate, domain = loaded.certificate, loaded.info["domain"]
+    if certificate["tracking"] and asked_sha256(certificate, domain) != asked_sha256(after, domain):
         warnings.warn(
             "what was measured of the closed loop is about a network that was asked for other thrusts, and is gone "
             "from the certificate: --landings N measures this one",

@@ -99,15 +99,15 @@ def _short(value: Any) -> str:
     return "/".join(f"{x:.3g}" for x in value) if isinstance(value, list) else f"{value:.3g}"
 
 
-def check_certificate(bundle: Bundle | None, guidance: Guidance, label: str, rate: float) -> CheckResult:
+def check_certificate(bundle: Bundle | None, guidance: Guidance, kind: ControllerKind, rate: float) -> CheckResult:
     """Whether what flies is certified for the vehicle and the factor that the loop has at ``rate`` in Hz."""
     if guidance.controller.uncertified:
         return CheckResult("certificate", True, f"NONE, flown by --uncertified: {guidance.controller.uncertified}")
     factor = guidance.controller.contraction_factor
     if missing := why_not_certified(guidance.residual, guidance.vehicle, factor):
-        return CheckResult("certificate", False, f"{bundle.path if bundle else label}: {missing}")
-    if bundle is None or guidance.network is None:
-        return CheckResult("certificate", True, f"{label}: no network in it")
+        return CheckResult("certificate", False, f"{bundle.path if bundle else kind.label}: {missing}")
+    if bundle is None or kind.residual != "network":
+        return CheckResult("certificate", True, f"{kind.label}: no network in it")
     words = f"{bundle.path} is sealed and its certificate holds; contraction factor {factor:.3f}"
     return CheckResult("certificate", True, f"{words}; {_closed_loop(bundle, guidance.controller, rate)}")
 

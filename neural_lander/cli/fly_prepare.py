@@ -149,7 +149,7 @@ def prepare(options: Options) -> Prepared:
         bounds,
         source,
         opened_with,
-        (chosen.check, check_certificate(bundle, guidance, chosen.kind.label, options.rate)),
+        (chosen.check, check_certificate(bundle, guidance, chosen.kind, options.rate)),
         _metadata(options, bundle, vehicle, source) | chosen.metadata | _flown_by(opened_with),
     )
 
@@ -193,6 +193,7 @@ def _metadata(options: Options, bundle: Bundle | None, vehicle: Vehicle, source:
         "mass_kg": vehicle.mass,
         "bundle": None if bundle is None else str(bundle.path),
         "bundle_sha256": None if bundle is None else bundle.info["sha256"],
+        **({"uncertified": bundle.uncertified} if bundle is not None and bundle.uncertified else {}),
         "link": options.link,
         "height_source": source.name,
         "pose": options.pose,

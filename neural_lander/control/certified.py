@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import partial
 from types import CellType, FunctionType, MethodType, ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from neural_lander.certificate.contraction import contraction_factor
+from neural_lander.control.adaptation import LastLayerAdaptation
 from neural_lander.residual.model import ReluNetwork, WithinThrusts
+from neural_lander.residual.norms import network_bounds
 from neural_lander.vehicle import Vehicle
 
 ROUNDING = 1e-9
 
 
-def why_not_certified(model: Any, vehicle: Vehicle, contraction_factor: float, iterations: int | None = None) -> str:
+def why_not_certified(model: Any, vehicle: Vehicle, factor: float | None = None, iterations: int | None = None) -> str:
     """Why no certificate lets a residual model fly; empty where one does, or where there is no network in it.
 
     A certificate is about the network. What stands between it and the controller must not be steeper than it: of a
@@ -26,30 +29,42 @@ def why_not_certified(model: Any, vehicle: Vehicle, contraction_factor: float, i
     model
         A network, or what fades, clips or adapts one: it is found behind whatever attribute it stands, in containers
         and tables, and in what a function closes over or is called with; not in its module or in a class.
-    contraction_factor
-        That the thrust iteration reckons with.
+    factor
+        Of the contraction, that the thrust iteration reckons with; None where the model stands outside of it.
     iterations
-        The most passes that it makes; None where they are counted from the factor alone.
+        The most passes that it makes.
     """
-    whole = (0.0, vehicle.thrust_coefficient * vehicle.u_max)
-    reasons = (_why_not(*found, vehicle, contraction_factor, iterations) for found in _networks(model, *whole))
+    whole = Asked(0.0, vehicle.thrust_coefficient * vehicle.u_max)
+    reasons = (_why_not(network, asked, vehicle, factor, iterations) for network, asked in _networks(model, whole))
     return next(filter(None, reasons), "")
 
 
-def _networks(model: Any, low: float, high: float) -> Iterator[tuple[ReluNetwork, float, float]]:
-    """Networks within a model, each with the range of rotor thrusts in N in which it is asked."""
-    pending, seen = [(model, low, high)], set()
+class Asked(NamedTuple):
+    """How a network is asked."""
+
+    low: float  # N
+    high: float  # N
+    """Range of rotor thrusts."""
+    adapted: bool = False
+    """Whether its last layer moves, so that the product of norms alone bounds it."""
+
+
+def _networks(model: Any, asked: Asked) -> Iterator[tuple[ReluNetwork, Asked]]:
+    """Networks within a model, each with how it is asked."""
+    pending, seen = [(model, asked)], set()
     while pending:
-        found, low, high = pending.pop()
-        if (id(found), low, high) in seen:
+        found, asked = pending.pop()
+        if (id(found), asked) in seen:
             continue
-        seen.add((id(found), low, high))
+        seen.add((id(found), asked))
         if isinstance(found, ReluNetwork):
-            yield found, low, high
+            yield found, asked
             continue
         if isinstance(found, WithinThrusts):
-            low, high = max(low, found.low), min(high, found.high)
-        pending += [(held, low, high) for held in _held(found)]
+            asked = asked._replace(low=max(asked.low, found.low), high=min(asked.high, found.high))
+        if isinstance(found, LastLayerAdaptation):
+            asked = asked._replace(adapted=True)
+        pending += [(held, asked) for held in _held(found)]
 
 
 def _held(found: Any) -> Iterable[Any]:
@@ -92,18 +107,21 @@ def _slot(kind: type, name: str) -> str:
     return f"_{kind.__name__.lstrip('_')}{name}" if private else name
 
 
-def _why_not(
-    model: ReluNetwork, low: float, high: float, vehicle: Vehicle, contraction_factor: float, iterations: int | None
-) -> str:
+def _why_not(model: ReluNetwork, asked: Asked, vehicle: Vehicle, factor: float | None, iterations: int | None) -> str:
     known = model.certified
     if known is None or known.network_sha256 != model.sha256:
         return "no certificate of this network was checked"
     if known.vehicle_sha256 != vehicle.sha256:
         return f"the network's certificate is about another vehicle than '{vehicle.name}' as it is"
-    if contraction_factor < known.contraction_factor * (1 - ROUNDING):
-        return f"contraction factor {contraction_factor:.3g} is below the proved {known.contraction_factor:.3g}"
+    if known.contraction_factor >= 1:
+        return f"its thrust iteration is not shown to contract (factor {known.contraction_factor:.3g})"
+    proved = known.contraction_factor
+    if asked.adapted:
+        proved = max(proved, contraction_factor(network_bounds(model), vehicle))
+    if factor is not None and factor < proved * (1 - ROUNDING):
+        return f"contraction factor {factor:.3g} is below the proved {proved:.3g}"
     if iterations is not None and iterations < known.iterations:
         return f"{iterations} iterations are fewer than the {known.iterations} of its certificate"
-    if low < known.low - ROUNDING * high or high > known.high * (1 + ROUNDING):
+    if asked.low < known.low - ROUNDING * asked.high or asked.high > known.high * (1 + ROUNDING):
         return f"its certificate holds for rotor thrusts from {known.low:.3g} to {known.high:.3g} N alone"
     return ""

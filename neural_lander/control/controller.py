@@ -22,6 +22,7 @@ from neural_lander.components import (
     scaled,
     split,
 )
+from neural_lander.control.adaptation import LastLayerAdaptation
 from neural_lander.control.allocation import Allocation
 from neural_lander.control.attitude import AttitudeGains, AttitudeLaw, desired_attitude, desired_rates
 from neural_lander.control.certified import why_not_certified
@@ -97,16 +98,18 @@ class Controller:
             raise UserError(
                 f"contraction_factor = {contraction_factor!r} must lie in [0, 1): the thrust would not converge"
             )
-        missing = why_not_certified(self.residual, vehicle, contraction_factor, iterations)
-        if missing and not uncertified:
-            raise UserError(
-                f"the network must not fly: {missing}; take 'flying' and 'flown_factor' of a bundle from load_bundle, "
-                "or say in uncertified='...' why it flies all the same, which goes into every log"
-            )
         factor = max(contraction_factor, LEAST_FACTOR)
         start = 4 * vehicle.thrust_coefficient * vehicle.u_max  # N: it begins no further off than full thrust
         tolerance = FIXED_POINT_TOLERANCE * vehicle.weight
         self.iterations = iterations or math.ceil(math.log(tolerance * (1 - factor) / start) / math.log(factor))
+        missing = why_not_certified(self.residual, vehicle, contraction_factor, self.iterations)
+        if not isinstance(estimate, LastLayerAdaptation):  # which is the residual as well
+            missing = missing or why_not_certified(estimate, vehicle)
+        if missing and not uncertified:
+            raise UserError(
+                f"the network must not fly: {missing}; take 'flying', 'flown_factor' and 'iterations' of a bundle from "
+                "load_bundle, or say in uncertified='...' why it flies all the same, which goes into every log"
+            )
         self._step_tolerance = tolerance * (1 - factor) / factor
         # arrays without dimension: NumPy converts a Python number at every use
         self._c_T: Array = np.asarray(vehicle.thrust_coefficient)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from neural_lander.arrays import Array
+from neural_lander.control.certified import why_not_certified
 from neural_lander.control.controller import Controller, Wanted
 from neural_lander.control.kinds import EXAMPLE
 from neural_lander.control.tracking import TrackingGains
@@ -36,13 +37,19 @@ def user_controller(name: str, vehicle: Vehicle, gains: TrackingGains) -> Contro
     if isinstance(found, Controller):
         return found
     if all(hasattr(found, method) for method in ("reset", "observe", "update", "d_hat")):
-        return Controller(vehicle, gains=gains, estimate=UserEstimate(name, found))
+        words = _uncertified(found)
+        return Controller(vehicle, gains=gains, estimate=UserEstimate(name, found), uncertified=words)
     if callable(found) and hasattr(found, "reset"):
         return UserController(name, vehicle, found)
     raise UserError(
         f"controller '{name}' must have reset(moment_trim) and be callable as controller(t, state, reference) -> rotor "
         "speeds, or be a force estimate with reset, observe, update and d_hat (neural_lander.control.estimate)"
     )
+
+
+def _uncertified(own: Any) -> str:
+    """Why what a user wrote flies without a certificate, as its attribute ``uncertified`` says."""
+    return str(getattr(own, "uncertified", ""))
 
 
 class UserEstimate:
@@ -105,6 +112,13 @@ class UserController(Controller):
     def __init__(self, name: str, vehicle: Vehicle, law: Any) -> None:
         self.name, self._law = name, law
         super().__init__(vehicle, gains=TrackingGains.critically_damped(vehicle, Gamma=0.0))
+        self.uncertified = _uncertified(law)
+        missing = why_not_certified(law, vehicle)
+        if missing and not self.uncertified:
+            raise UserError(
+                f"controller '{name}': the network in it must not fly: {missing}; say in its attribute uncertified = "
+                "'...' why it flies all the same, which goes into every log"
+            )
 
     def reset(self, moment_trim: Array | None = None) -> None:
         """See :class:`~neural_lander.control.controller.Controller`."""
