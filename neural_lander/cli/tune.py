@@ -37,7 +37,7 @@ def tune(
     ] = ",".join(CONTROLLERS),
     budget: Annotated[int, typer.Option(min=1, help="Candidates of each controller, the default gains first.")] = 32,
     flights: Annotated[
-        int, typer.Option("-n", "--flights", min=1, help="Seeds per candidate; each flies four tasks.")
+        int, typer.Option("-n", "--flights", min=1, help="Seeds per candidate: a landing and a low hover each.")
     ] = 4,
     airframe: FirstAirframe = 0,
     airframes: Annotated[
