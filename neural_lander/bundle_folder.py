@@ -132,8 +132,14 @@ def recover(path: Path) -> None:
 def _put(new: Path, path: Path, aside: Path) -> None:
     """The folder ``new`` at ``path``; what was there is then at ``new`` or at ``aside``."""
     if not path.is_dir():
-        new.rename(path)
-    elif not _exchange(new, path):
+        try:
+            new.rename(path)
+        except OSError:
+            if not path.is_dir():
+                raise
+        else:
+            return  # else somebody else was the first to put one there
+    if not _exchange(new, path):
         _rename_twice(new, path, aside)
 
 
