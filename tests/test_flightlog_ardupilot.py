@@ -102,6 +102,17 @@ def test_slow_telemetry_gives_way_to_the_command(tmp_path: Path) -> None:
     assert log.metadata["thrust_from"] == "rotor_command at 50 Hz, rather than rotor_speed at 5 Hz"
 
 
+def test_a_battery_that_is_not_connected_hides_no_other(tmp_path: Path) -> None:
+    messages = dataflash_file.flight()
+    both = [m for m in messages if m[0] != "BAT"]
+    for name, values in messages:
+        if name == "BAT":
+            both += [("BAT", (values[0], 0, 0.0)), ("BAT", (values[0], 1, values[2]))]
+    both.sort(key=lambda m: m[1][0] if m[0] == "BAT" else 0)  # stable: the others stay in order
+    log = read(tmp_path, both)
+    assert log.battery_voltage is not None and log.battery_voltage.min() > 14.0
+
+
 def test_what_the_logger_itself_dropped_is_said(tmp_path: Path) -> None:
     messages = [*dataflash_file.flight(), ("DSF", (10_900_000, 17))]
     with pytest.warns(NeuralLanderWarning, match=r"dropped 17 messages, by its own count \(DSF\)"):

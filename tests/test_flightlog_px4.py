@@ -131,6 +131,15 @@ def test_several_resets_and_the_steps_of_each_are_said(tmp_path: Path) -> None:
     assert_allclose(log.position[:, 2], 1.5 - 0.5 * np.cos(log.t), atol=1e-4)
 
 
+def test_a_battery_that_is_not_connected_hides_no_other(tmp_path: Path) -> None:
+    topics = ulog_file.flight()
+    topics["battery_status#1"] = topics["battery_status"]
+    topics["battery_status"] = [{**row, "voltage_v": 0.0} for row in topics["battery_status"]]
+    with pytest.warns(NeuralLanderWarning, match="battery_status: instance 1 is read, one of 2"):
+        log = read(tmp_path, topics)
+    assert log.battery_voltage is not None and log.battery_voltage.min() > 14.0
+
+
 def test_of_several_instances_the_one_with_most_records_is_read_and_that_is_said(tmp_path: Path) -> None:
     topics = ulog_file.flight()
     topics["vehicle_local_position#1"] = topics["vehicle_local_position"]

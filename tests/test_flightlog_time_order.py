@@ -46,6 +46,17 @@ def test_a_log_that_runs_backwards_is_refused(told: FlightLog) -> None:
     assert "before its rotors are told to" in reason and "reverse order of time" in reason
 
 
+def test_a_film_of_fast_motors_is_told_by_their_own_lag() -> None:
+    """At 30 ms the force of a film leads by no more than clocks may differ by; it should follow by as much."""
+    fast = replace(VEHICLE, motor_time_constant=0.03)
+    log = collect_flight(Plant(fast).with_airframe(0), seed=3, duration=20.0)
+    assert log.rotor_speed is not None
+    command = log.rotor_speed + 0.03 * np.gradient(log.rotor_speed, log.t, axis=0)
+    told = replace(log, rotor_speed=None, rotor_command=np.maximum(command, 0.0))
+    assert why_useless(told, fast) == ""
+    assert "reverse order of time" in why_useless(backwards(told), fast)
+
+
 def test_the_lag_is_that_of_the_motors(told: FlightLog) -> None:
     assert fit_for_learning(told, VEHICLE).figures["force_follows_thrust_s"] == pytest.approx(0.06, abs=0.025)
     assert fit_for_learning(backwards(told), VEHICLE).figures["force_follows_thrust_s"] == pytest.approx(

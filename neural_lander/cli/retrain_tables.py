@@ -76,7 +76,7 @@ def _gate_table(gates: Sequence[Mapping[str, Any]]) -> Table:
 
 def history_table(versions: Sequence[Mapping[str, Any]]) -> Table:
     """One row per version; near ground: RMSE of f_a,z of the old and the new model and its 95 % interval."""
-    table = _table("version", "when, UTC", "what", "logs", "near ground, g", "difference, %")
+    table = _table("version", "when, UTC", "what", "logs", "near ground, g", "95 % of the difference, %")
     for entry in versions:
         gate = next((g for g in entry.get("gates", ()) if g["gate"] == "near ground"), None)
         rmse, interval = "-", "-"

@@ -203,10 +203,11 @@ def _battery(records: Records) -> dict[str, Stream]:
     for name in ("BAT", "CURR"):
         if records.has(name, "TimeUS", "Volt"):
             instance = "Inst" if records.has(name, "Inst") else "Instance"
-            rows = _instance(records, name, instance, 0.0)
-            volts = records.column(name, "Volt")[rows]
-            if volts.any():
-                return {"battery_voltage": Stream(records.time(name)[rows], volts)}
+            for k in np.unique(records.column(name, instance)) if records.has(name, instance) else (0.0,):
+                rows = _instance(records, name, instance, float(k))
+                volts = records.column(name, "Volt")[rows]
+                if volts.any():  # one that is not connected reads 0
+                    return {"battery_voltage": Stream(records.time(name)[rows], volts)}
     return {}
 
 

@@ -22,6 +22,7 @@ PARSER_ERRORS = (
 )  # fmt: skip
 """What pyulog raises for damaged files besides its own exception."""
 MANY_INSTANCES = "actuator_outputs"  # one instance per output driver: motors and servos apart
+BATTERY, LEAST_VOLTAGE = "battery_status", 2.0  # V: less is none; the emptiest single cell has more
 RANGEFINDER, DOWNWARD = "distance_sensor", 25  # and its orientation ROTATION_DOWNWARD_FACING
 
 
@@ -111,10 +112,12 @@ def load(path: Path, names: tuple[str, ...]) -> Topics:
 
 
 def _preference(instance: Any) -> tuple[float, ...]:
-    """The instance whose outputs move, as motors' do; that looks down; else of most records; else the first."""
+    """Whose outputs move, as motors' do; that looks down; that has a voltage; else of most records; else the first."""
     data = instance.data
     if instance.name == RANGEFINDER and "orientation" in data:
         return (float(np.mean(data["orientation"] == DOWNWARD)), len(data["timestamp"]), -instance.multi_id)
+    if instance.name == BATTERY and "voltage_v" in data:  # one that is not connected reads 0
+        return (float(np.median(data["voltage_v"]) > LEAST_VOLTAGE), len(data["timestamp"]), -instance.multi_id)
     moves = float(np.ptp(data["output[0]"])) if instance.name == MANY_INSTANCES and "output[0]" in data else 0.0
     count = 0 if instance.name == MANY_INSTANCES else len(data["timestamp"])
     return (moves, count, -instance.multi_id)

@@ -19,8 +19,8 @@ from neural_lander.vehicle import Vehicle
 BAND = (0.5, 10.0)  # Hz: above the battery and the bias, below the frame's vibration
 LONGEST = 20  # steps that either may lead by
 LEAST_TIME = 5.0  # s in flight
-EARLY = -0.04  # s: clocks of a log differ by as much at the most; a guess. In 31 real flights of two Crazyflies the
-# force follows the command by 50 to 110 ms, with a correlation of 0.78 to 0.93 ...
+EARLY = -0.04  # s beyond the motors' lag: clocks of a log differ by as much at the most; a guess. In 31 real flights
+# of two Crazyflies the force follows the command by 50 to 110 ms, with a correlation of 0.78 to 0.93 ...
 CLEARLY = 0.1  # ... and by that much less where it would lead by as much: 0.15 to 0.49 in those flights
 LATE = 0.07  # s beyond the motors' lag; up to 53 ms beyond it in those flights, 0 behind simulated telemetry
 FOLLOWS = 0.5  # correlation below which nothing is said
@@ -44,7 +44,7 @@ class ThrustAnswer:
     @property
     def reversed(self) -> bool:
         """Whether the force clearly comes before what causes it."""
-        return self.lag < EARLY and self.correlation > max(FOLLOWS, self.mirrored + CLEARLY)
+        return self.lag < self.expected + EARLY and self.correlation > max(FOLLOWS, self.mirrored + CLEARLY)
 
     @property
     def late(self) -> bool:
