@@ -232,6 +232,7 @@ def test_standing_on_the_ground_does_not_make_the_position_slow(log: FlightLog) 
         for name in ("position", "velocity", "attitude", "specific_force", "rotor_speed")
     }
     waiting["rotor_speed"][:n] = 0.0
+    waiting["position"][:, 2] += VEHICLE.gear_clearance - waiting["position"][0, 2]  # as if it stood there
     assert not fit_for_learning(replace(log, t=0.01 * np.arange(n + len(log.t)), **waiting), VEHICLE).useless
 
 
@@ -268,3 +269,28 @@ def test_autopilots_default_logging_is_told_what_it_lacks() -> None:
         (log,) = read_logs([DATA / "logs" / file])
         said = "; ".join(fit_for_learning(log).reasons)
         assert all(text in said for text in wanted), said
+
+
+@pytest.mark.parametrize(("raised", "useless"), [(0.0, False), (0.02, False), (0.05, True), (-0.05, True), (0.2, True)])
+def test_a_log_that_stands_on_the_ground_shows_the_zero_of_its_height(
+    log: FlightLog, raised: float, useless: bool
+) -> None:
+    """A second at rest with idle rotors before the flight; heights are off by as much in all of it."""
+    assert log.rotor_speed is not None
+    n, ground = 100, VEHICLE.gear_clearance
+
+    def before(values: np.ndarray, still: np.ndarray) -> np.ndarray:
+        return np.concatenate([np.tile(still, (n, 1)), values])
+
+    standing = FlightLog.from_arrays(
+        np.concatenate([np.arange(n) / 100, log.t + n / 100]),
+        before(log.position, np.array([*log.position[0, :2], ground])) + [0.0, 0.0, raised],
+        before(log.velocity, np.zeros(3)),
+        before(log.attitude, np.array([1.0, 0.0, 0.0, 0.0])),
+        rotor_speed=before(log.rotor_speed, np.full(4, 100.0)),
+        metadata={"source": "mine", "height_source": "motion capture"},
+    )
+    found = [reason for reason in fit_for_learning(standing, VEHICLE).useless if "zero of height" in reason]
+    assert bool(found) is useless, found
+    if useless:
+        assert f"{100 * raised:+.0f} cm" in found[0]
