@@ -232,8 +232,8 @@ def test_standing_on_the_ground_does_not_make_the_position_slow(log: FlightLog) 
         for name in ("position", "velocity", "attitude", "specific_force", "rotor_speed")
     }
     waiting["rotor_speed"][:n] = 0.0
-    waiting["position"][:, 2] += VEHICLE.gear_clearance - waiting["position"][0, 2]  # as if it stood there
-    assert not fit_for_learning(replace(log, t=0.01 * np.arange(n + len(log.t)), **waiting), VEHICLE).useless
+    found = fit_for_learning(replace(log, t=0.01 * np.arange(n + len(log.t)), **waiting), VEHICLE).useless
+    assert [reason for reason in found if "zero of height" not in reason] == []  # it stands in mid-air
 
 
 @real
