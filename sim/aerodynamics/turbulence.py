@@ -24,7 +24,7 @@ class NearGroundTurbulence:
     """
 
     def __init__(self, intensity: float = 0.1, correlation_time: float = 0.15, horizontal: float = 0.5) -> None:
-        self.intensity = intensity  # standard deviation over the ground effect's force, guess
+        self.intensity = intensity  # standard deviation over thrust times the ground effect's share of it, guess
         self.correlation_time = correlation_time  # s, guess: rotor diameter over the induced velocity, a few times
         self._axes = (horizontal, horizontal, 1.0)
         self._ground_effect = GroundEffect()
