@@ -246,12 +246,10 @@ class Session:
         if self._flown:
             return
         link = self.loop.link
-        found = (
-            []
-            if link is None
-            else [*link.preflight(), *check_request(link.capabilities, self.arm, self.loop.guidance.rates)]
-        )
-        checks = [*self.fixed_checks, *found, *check_vehicle(self.loop.heard, self.loop.limits, now)]
+        checks = list(self.fixed_checks)
+        if link is not None:
+            checks += [*link.preflight(), *check_request(link.capabilities, self.arm, self.loop.guidance.rates)]
+        checks += check_vehicle(self.loop.heard, self.loop.limits, now)
         checks += check_controller(self.loop.guidance)
         if self.tilt_check is not None:
             if record.estimate is not None:

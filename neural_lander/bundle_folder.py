@@ -131,16 +131,11 @@ def recover(path: Path) -> None:
 
 def _put(new: Path, path: Path, aside: Path) -> None:
     """The folder ``new`` at ``path``; what was there is then at ``new`` or at ``aside``."""
-    if not path.is_dir():
-        try:
+    with _alone_in(path.parent):  # nobody else is the first to put one there
+        if not path.is_dir():
             new.rename(path)
-        except OSError:
-            if not path.is_dir():
-                raise
-        else:
-            return  # else somebody else was the first to put one there
-    if not _exchange(new, path):
-        _rename_twice(new, path, aside)
+        elif not _exchange(new, path):
+            _rename_twice(new, path, aside)
 
 
 def _rename_twice(new: Path, path: Path, aside: Path) -> None:
@@ -222,9 +217,9 @@ def _is_staging(folder: Path, path: Path) -> bool:
 
 @contextlib.contextmanager
 def _alone_in(parent: Path) -> Iterator[None]:
-    """While staging folders in ``parent`` are made or looked for: a new one is not locked for a moment.
+    """While staging folders in ``parent`` are made, looked for, or put in place.
 
-    Who looks takes its lock for a moment as well, and its maker must not find it taken.
+    A new one is not locked for a moment, and who looks takes its lock for a moment.
     """
     lock = None
     with contextlib.suppress(OSError):  # no such folder, or no locks there

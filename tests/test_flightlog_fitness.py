@@ -148,7 +148,7 @@ def test_a_floor_with_a_step_turns_no_height_round(log: FlightLog) -> None:
 def test_the_band_holds_what_moves_within_it_alone() -> None:
     t = np.arange(0, 20, 0.01)
     flying = np.ones(len(t), dtype=bool)
-    for frequency, expected in ((2.0, 0.1 / np.sqrt(2)), (0.1, 0.0), (20.0, 0.0)):
+    for frequency, expected in ((2.0, 0.1 / np.sqrt(2)), (0.1, 0.0), (12.0, 0.0)):
         thrust = 5.0 * (1 + 0.1 * np.sin(2 * np.pi * frequency * t))
         assert band_rms(t, thrust, flying) == pytest.approx(expected, abs=2e-3)
     assert band_rms(t[:300], thrust[:300], flying[:300]) is None
@@ -246,13 +246,13 @@ def test_the_real_flights_are_learned_from_as_they_are() -> None:
 
 @real
 def test_random_walks_are_fit_and_landings_lack_excitation() -> None:
-    for folder, name in (("large_67g", "crazyflie-parrot"), ("small_32g", "crazyflie-21")):
+    for folder, name, unfit in (("large_67g", "crazyflie-parrot", 2), ("small_32g", "crazyflie-21", 1)):
         vehicle = load_vehicle(name)
         walks = [
             fit_for_learning(log, vehicle)
             for log in read_logs([DATA / "crazyflie_near_ground" / folder / "random_walk"])
         ]
-        assert np.mean([not walk.reasons for walk in walks]) > 0.85
+        assert sum(bool(walk.reasons) for walk in walks) == unfit  # of 16 and 13, by little excitation
         (landing,) = read_logs([DATA / "crazyflie_near_ground" / folder / "takeoff_landing"])
         assert [reason.split(" by ")[0] for reason in fit_for_learning(landing, vehicle).reasons] == ["thrust moves"]
 
@@ -294,3 +294,14 @@ def test_a_log_that_stands_on_the_ground_shows_the_zero_of_its_height(
     assert bool(found) is useless, found
     if useless:
         assert f"{100 * raised:+.0f} cm" in found[0]
+
+
+def test_a_hover_without_thrust_in_the_log_is_not_taken_for_standing(log: FlightLog) -> None:
+    still = np.zeros((200, 3))
+    hover = FlightLog.from_arrays(
+        np.arange(200 + len(log.t)) / 100,
+        np.concatenate([still + log.position[0] + [0.0, 0.0, 1.0], log.position]),
+        np.concatenate([still, log.velocity]),
+        np.concatenate([np.tile(log.attitude[0], (200, 1)), log.attitude]),
+    )
+    assert not any("zero of height" in reason for reason in fit_for_learning(hover, VEHICLE).reasons)

@@ -327,7 +327,7 @@ def test_fly_refuses_it_and_writes_the_override_into_its_log(
     assert main([*options, "--uncertified", "--log", str(log)]) == 0
     result = json.loads(capsys.readouterr().out)
     check = next(c for c in result["checks"] if c["name"] == "certificate")
-    assert check["finding"].startswith("NONE, flown by --uncertified")
+    assert check["finding"].startswith("NONE, flown by the user's word")
     assert "is not true" in result["uncertified"]
     assert "is not true" in read_log(log).metadata["uncertified"]
 

@@ -71,11 +71,9 @@ def problems(contents: Mapping[str, bytes]) -> Iterator[str]:
         ):
             yield f"tracking is no list of at most {MOST_GAINS} bounds, each for other gains"
             return
-        found = list(false_claims(document, {name: t.astype(np.float64) for name, t in tensors.items()}, profile))
-        yield from found
-        if not found:
-            for entry in loops:
-                yield from tracking_problems(entry, profile, asked_sha256(document, info["domain"]))
+        yield from false_claims(document, {name: t.astype(np.float64) for name, t in tensors.items()}, profile)
+        for entry in loops:
+            yield from tracking_problems(entry, profile, asked_sha256(document, info["domain"]))
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         yield f"the bundle is malformed: {type(error).__name__}: {error}"
 

@@ -106,10 +106,7 @@ def certify(
     layers = [W.astype(np.float64) for W in network.weights]
     norms, product = ", ".join(f"{norm_of(W):.4g}" for W in layers), product_bound(layers[0], layers[1:])
     numbers |= {
-        "lipschitz_product": (
-            product * ROUND_UP,
-            f"of the layers' spectral norms: {norms}",
-        ),
+        "lipschitz_product": (product * ROUND_UP, f"of the layers' spectral norms: {norms}"),
         "lipschitz_rotor_speed_squared": (
             bound["lipschitz_rotor_thrust"] * vehicle.thrust_coefficient * ROUND_UP,
             "L_u over u = n^2: lipschitz_rotor_thrust times c_T",

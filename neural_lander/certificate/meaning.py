@@ -23,7 +23,7 @@ SAYS: Mapping[str, tuple[str, str]] = {
     ),
     "lipschitz_product": (
         NETWORK,
-        "What follows for the whole input from the layers one by one; the first is tighter.",
+        "The same of the whole input, from the layers one by one: lipschitz_total is tighter.",
     ),
     "lipschitz_rotor_thrust": (
         NETWORK,

@@ -102,7 +102,7 @@ def _short(value: Any) -> str:
 def check_certificate(bundle: Bundle | None, guidance: Guidance, kind: ControllerKind, rate: float) -> CheckResult:
     """Whether what flies is certified for the vehicle and the factor that the loop has at ``rate`` in Hz."""
     if guidance.controller.uncertified:
-        return CheckResult("certificate", True, f"NONE, flown by --uncertified: {guidance.controller.uncertified}")
+        return CheckResult("certificate", True, f"NONE, flown by the user's word: {guidance.controller.uncertified}")
     factor = guidance.controller.contraction_factor
     if missing := why_not_certified(guidance.residual, guidance.vehicle, factor):
         return CheckResult("certificate", False, f"{bundle.path if bundle else kind.label}: {missing}")

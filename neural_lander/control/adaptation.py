@@ -110,7 +110,7 @@ class LastLayerAdaptation:
         self.network, self.gains = network, gains or AdaptationGains()
         self.flown: Scalar = 1.0
         """Share in [0, 1] of all of it that is subtracted: the bridge sets it before each step."""
-        self._thrusts = thrusts
+        self.thrusts = thrusts
         self._share, self._mass, self._limit = share, vehicle.mass, self.gains.limit * vehicle.weight
         self._W0 = np.array(network.weights[-1], dtype=np.float64)
         self._b = np.array(network.biases[-1], dtype=np.float64)
@@ -214,7 +214,7 @@ class LastLayerAdaptation:
         return namespace(A).concat([W - W0, bias], axis=-1)
 
     def _hidden(self, state: State) -> Callable[[Array], Array]:
-        hidden, (low, high) = self.network.hidden_at_features(self.network.features.of(state)), self._thrusts
+        hidden, (low, high) = self.network.hidden_at_features(self.network.features.of(state)), self.thrusts
         if low <= 0 and math.isinf(high):
             return hidden
         return lambda rotor_thrust: hidden(clip(rotor_thrust, low, high))

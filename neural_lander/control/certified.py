@@ -48,6 +48,10 @@ class Asked(NamedTuple):
     adapted: bool = False
     """Whether its last layer moves, so that the product of norms alone bounds it."""
 
+    def within(self, low: float, high: float) -> Asked:
+        """Where thrusts are clipped to these as well."""
+        return self._replace(low=max(self.low, low), high=min(self.high, high))
+
 
 def _networks(model: Any, asked: Asked) -> Iterator[tuple[ReluNetwork, Asked]]:
     """Networks within a model, each with how it is asked."""
@@ -61,9 +65,9 @@ def _networks(model: Any, asked: Asked) -> Iterator[tuple[ReluNetwork, Asked]]:
             yield found, asked
             continue
         if isinstance(found, WithinThrusts):
-            asked = asked._replace(low=max(asked.low, found.low), high=min(asked.high, found.high))
+            asked = asked.within(found.low, found.high)
         if isinstance(found, LastLayerAdaptation):
-            asked = asked._replace(adapted=True)
+            asked = asked.within(*found.thrusts)._replace(adapted=True)
         pending += [(held, asked) for held in _held(found)]
 
 

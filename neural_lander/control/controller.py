@@ -22,7 +22,6 @@ from neural_lander.components import (
     scaled,
     split,
 )
-from neural_lander.control.adaptation import LastLayerAdaptation
 from neural_lander.control.allocation import Allocation
 from neural_lander.control.attitude import AttitudeGains, AttitudeLaw, desired_attitude, desired_rates
 from neural_lander.control.certified import why_not_certified
@@ -103,8 +102,7 @@ class Controller:
         tolerance = FIXED_POINT_TOLERANCE * vehicle.weight
         self.iterations = iterations or math.ceil(math.log(tolerance * (1 - factor) / start) / math.log(factor))
         missing = why_not_certified(self.residual, vehicle, contraction_factor, self.iterations)
-        if not isinstance(estimate, LastLayerAdaptation):  # which is the residual as well
-            missing = missing or why_not_certified(estimate, vehicle)
+        missing = missing or why_not_certified(estimate, vehicle)
         if missing and not uncertified:
             raise UserError(
                 f"the network must not fly: {missing}; take 'flying', 'flown_factor' and 'iterations' of a bundle from "

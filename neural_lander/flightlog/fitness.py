@@ -17,6 +17,7 @@ from neural_lander.flightlog.frame import UPRIGHT, misread_frame
 from neural_lander.flightlog.gaps import longest_run
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.flightlog.moments import rotor_order_shown
+from neural_lander.flightlog.standing import RESTING, gear_height, wrong_zero
 from neural_lander.flightlog.thrust import NO_SIGNAL, relative_thrust, static_thrust
 from neural_lander.flightlog.time_order import thrust_answer
 from neural_lander.rotation import quaternion_to_matrix
@@ -29,9 +30,6 @@ LEAST_NEAR = 1.0  # s
 NEAR_RADII = 4.0  # rotor radii of gear height: beyond it little ground effect is left (Cheeseman and Bennett 1955)
 NEAR = 0.3  # m above the log's lowest point, where the vehicle is not named; a guess
 AIRBORNE = 0.5  # of the thrust that is exceeded in a tenth of the records
-RESTING = 0.05  # m/s: slower than this over the ground, a log without thrust may be standing
-LEAST_STANDING = 0.3  # s at rest before the first or after the last flight; a guess
-WRONG_ZERO = 0.04  # m of gear height at rest: two real landings have -3 and 0 mm, estimators drift by 1 to 2 cm; guess
 MOST_MISSING = 0.05  # of the duration
 LONGEST_STILL = 1.0  # s of flight without a change to the last digit; a guess: a hover shakes and its sensors are noisy
 NO_HEIGHT = ("barometer", "GPS")
@@ -81,8 +79,8 @@ def fit_for_learning(log: FlightLog, vehicle: Vehicle | None = None) -> Fitness:
     airborne = _airborne(log, vehicle)
     _check_rates(log, airborne, verdict)
     _check_height(log, verdict)
-    if vehicle is not None:
-        _check_zero(log, vehicle, airborne, verdict)
+    if vehicle is not None and (reason := wrong_zero(log, vehicle, airborne)):
+        verdict.refuse(reason)
     _check_thrust(log, vehicle, verdict)
     _check_coverage(log, vehicle, airborne, verdict)
     _check_excitation(log, vehicle, airborne, verdict)
@@ -174,26 +172,6 @@ def _check_height(log: FlightLog, verdict: Fitness) -> None:
         verdict.remarks.append("the log does not say where its height comes from")
 
 
-def _check_zero(log: FlightLog, vehicle: Vehicle, airborne: np.ndarray, verdict: Fitness) -> None:
-    """Where it begins or ends at rest with little thrust, the vehicle shows the zero of its height itself."""
-    heights = _gear_height(log, vehicle)
-    if heights is None or not airborne.any():
-        return
-    first, last = np.flatnonzero(airborne)[[0, -1]]
-    still = np.linalg.norm(log.velocity, axis=1) < RESTING
-    for what, rows in (("begins", slice(0, first)), ("ends", slice(last + 1, None))):
-        standing = heights[rows][still[rows]]
-        if len(standing) < LEAST_STANDING / float(np.median(np.diff(log.t))):
-            continue
-        zero = float(np.median(standing))
-        if abs(zero) > WRONG_ZERO:
-            verdict.refuse(
-                f"it {what} at rest with little thrust, and its gear {1e2 * zero:+.0f} cm above the ground: its zero "
-                "of height is wrong by as much, or it stands on something; correct the height, or cut that part off"
-            )
-            return
-
-
 def _check_thrust(log: FlightLog, vehicle: Vehicle | None, verdict: Fitness) -> None:
     if log.rotor_speed is None and log.rotor_command is None:
         verdict.reasons.append("neither rotor speed nor rotor command is logged: no thrust can be had")
@@ -264,20 +242,11 @@ def _check_time_order(log: FlightLog, vehicle: Vehicle, airborne: np.ndarray, ve
 
 def _near_ground(log: FlightLog, vehicle: Vehicle | None) -> tuple[np.ndarray, float]:
     """Which records are low, ``(N,)`` bool, and the gear's height in m below which they are."""
-    height = _gear_height(log, vehicle)
+    height = gear_height(log, vehicle)
     if height is None:
         height = log.position[:, 2] - log.position[:, 2].min()
     below = NEAR if vehicle is None else NEAR_RADII * vehicle.rotor_radius
     return np.asarray(height < below), below
-
-
-def _gear_height(log: FlightLog, vehicle: Vehicle | None) -> np.ndarray | None:
-    """Of the lowest gear point above the ground in m, ``(N,)``; None where it is not known."""
-    if log.height is not None:
-        return log.height
-    if vehicle is None:
-        return None
-    return np.asarray(vehicle.lowest_point(log.position, quaternion_to_matrix(log.attitude)))
 
 
 def _check_wholeness(log: FlightLog, verdict: Fitness) -> None:

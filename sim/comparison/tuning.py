@@ -215,11 +215,9 @@ def _cost(candidate: _Candidate) -> tuple[int, float]:
             try:
                 with plant.build() as world:
                     *_, rows[name] = fly_once(world, plant, controller, scenario, seed, trim)
-            except ArithmeticError:  # the gains are unstable: that is an answer
-                return candidate.index, FAILURE
-            except UserError:  # so are those by which a user's part fails, where the defaults do not
-                if dict(candidate.values) == default_parameters(kind):
-                    raise
+            except (ArithmeticError, UserError) as error:  # the gains are unstable: that is an answer
+                if isinstance(error, UserError) and dict(candidate.values) == default_parameters(kind):
+                    raise  # a user's part that fails at the defaults as well
                 return candidate.index, FAILURE
         costs.append(flight_cost(rows[LANDING], rows[LOW_HOVER]))
     return candidate.index, float(np.mean(costs))
