@@ -13,7 +13,8 @@ from neural_lander.bundle import load_bundle
 from neural_lander.certificate import check
 from neural_lander.certificate.check_tracking import LABELS as TRACKING
 from neural_lander.certificate.meaning import SAYS, explained
-from neural_lander.certificate.tracking import SOURCES, values_of
+from neural_lander.certificate.tracking import values_of
+from neural_lander.certificate.tracking_sources import SOURCES
 from neural_lander.cli.main import main
 from neural_lander.residual.retraining.manifest import find_logs
 from neural_lander.vehicle import load_vehicle

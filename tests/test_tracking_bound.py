@@ -31,10 +31,10 @@ from neural_lander.certificate.tracking import (
     LoopFlight,
     disturbance,
     measure_tracking,
-    tracking_entries,
     values_of,
     verify_tracking,
 )
+from neural_lander.certificate.tracking_sources import tracking_entries
 from neural_lander.control.tracking import TrackingGains
 from neural_lander.errors import UserError
 from neural_lander.vehicle import load_vehicle
