@@ -13,6 +13,7 @@ from neural_lander.cli.main import main
 from neural_lander.errors import NeuralLanderWarning
 from neural_lander.flightlog import FlightLog, read_log, write_mcap
 from neural_lander.flightlog.consistency import contradictions
+from neural_lander.flightlog.jumps import jump_words
 from neural_lander.vehicle import load_vehicle
 from sim.collection import collect_flight
 from sim.plant import Plant
@@ -23,6 +24,12 @@ LOG = collect_flight(Plant(load_vehicle("intel-aero")).with_airframe(0), seed=3,
 def turned(q: np.ndarray, v: np.ndarray | None) -> np.ndarray:
     assert v is not None
     return np.asarray(Rotation.from_quat(q, scalar_first=True).apply(v))
+
+
+def stepped(log: FlightLog, by: float, later: int = 0) -> np.ndarray:
+    """Position that from halfway on, or ``later`` records behind it, is higher by that many m."""
+    after = np.arange(len(log.t)) >= len(log.t) // 2 + later
+    return log.position + np.where(after, by, 0.0)[:, None] * [0, 0, 1]
 
 
 DATA = Path(__file__).parents[2] / "shared/data"
@@ -107,6 +114,26 @@ POISON: dict[str, tuple[Callable[[FlightLog], FlightLog], str]] = {
         lambda log: replace(log, specific_force=np.roll(log.specific_force, 100, axis=0)),
         "specific_force and velocity contradict each other in z",
     ),
+    "force late by a tenth of a second": (
+        lambda log: replace(log, specific_force=np.roll(log.specific_force, 12, axis=0)),
+        "specific_force follows what velocity does by 1[0-4]0 ms|specific_force and velocity contradict",
+    ),
+    "a clock that is half as fast again": (
+        lambda log: replace(log, t=1.5 * log.t),
+        r"position and velocity contradict .* ratio 0\.6",
+    ),
+    "knots": (
+        lambda log: replace(log, velocity=log.velocity / 0.5144),
+        r"position and velocity contradict .* ratio 0\.5",
+    ),
+    "one step of height": (
+        lambda log: replace(log, position=stepped(log, 0.06)),
+        r"position jumps once .* by \+6 cm in z",
+    ),
+    "a camera's glitch": (
+        lambda log: replace(log, position=stepped(log, -0.3) + stepped(log, 0.3, 200) - log.position),
+        "position jumps at 2 places",
+    ),
 }
 
 
@@ -122,6 +149,14 @@ def test_a_log_that_contradicts_itself_is_told_how(what: str) -> None:
     assert found
     with pytest.raises(AssertionError, match=words):
         raise AssertionError("; ".join(found))
+
+
+def test_noise_and_a_velocity_that_is_a_little_off_are_no_jump() -> None:
+    noisy = LOG.position + np.random.default_rng(0).normal(0.0, 0.01, LOG.position.shape)
+    assert jump_words(replace(LOG, position=noisy, velocity=1.1 * LOG.velocity)) == []
+    assert jump_words(replace(LOG, position=stepped(LOG, 0.02))) == []
+    across = LOG.where((LOG.t < 9.0) | (LOG.t > 10.5))
+    assert jump_words(across) == []  # nobody saw what it did there
 
 
 def test_a_fast_flight_against_drag_contradicts_nothing() -> None:

@@ -15,7 +15,7 @@ from neural_lander.cli import main as cli
 from neural_lander.flightlog import FlightLog, read_logs, write_mcap
 from neural_lander.flightlog.excitation import band_rms
 from neural_lander.flightlog.fitness import fit_for_learning, without_useless
-from neural_lander.rotation import quaternion_multiply
+from neural_lander.rotation import quaternion_multiply, quaternion_to_matrix
 from neural_lander.vehicle import load_vehicle
 
 VEHICLE = load_vehicle("intel-aero")
@@ -122,6 +122,28 @@ def still(log: FlightLog) -> FlightLog:
         ),
         (misordered, "more than 60 degrees from upright for .* order right"),
         (lambda log: replace(log, metadata={**log.metadata, "clock_jumps": 2}), "the clock jumps or stops at 2 places"),
+        (
+            lambda log: replace(log, specific_force=9.81 * quaternion_to_matrix(log.attitude)[:, :, 2]),
+            "specific_force stands still in the body for 30 s of flight",
+        ),
+        (
+            lambda log: replace(log, rotor_speed=log.rotor_speed[:, [0, 1, 2, 2]]),
+            "rotor_speed 3 and 4 are the same to the last digit",
+        ),
+        (
+            lambda log: replace(log, rotor_speed=log.rotor_speed * [1, 0, 1, 1]),
+            "rotor_speed 2 is 0 all the flight long, and others move",
+        ),
+        (
+            lambda log: replace(
+                log, rotor_speed=np.where((np.arange(len(log.t)) % 50 == 7)[:, None], 0, log.rotor_speed)
+            ),
+            r"rotor_speed falls away in \d+ single records of flight",
+        ),
+        (
+            lambda log: replace(log, battery_voltage=np.where(np.arange(len(log.t)) % 200 == 7, 0.0, 15.0)),
+            r"battery_voltage falls from 15 V to 0 V in \d+ records",
+        ),
     ],
 )
 def test_each_reason_alone_makes_it_unfit(

@@ -11,6 +11,7 @@ import numpy as np
 
 from neural_lander.flightlog.frame import UPRIGHT
 from neural_lander.flightlog.gaps import longest_run
+from neural_lander.flightlog.jumps import jump_words
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.flightlog.resampling import PERIOD, linear, zero_phase
 from neural_lander.rotation import normalise, quaternion_conjugate, quaternion_multiply, quaternion_to_matrix
@@ -23,7 +24,9 @@ LEAST_SPEED = 0.1  # m/s rms along an axis; below it estimators disagree by drif
 LEAST_RATE = 0.1  # rad/s rms
 LEAST_ACCELERATION = 0.2  # m/s^2 rms
 LEAST_CORRELATION = 0.5  # position with velocity: 0.99; attitude with body rates: 0.77 at least
-GAINS = (0.5, 2.0)  # of one against the other; 0.90 to 1.02 for velocity, 0.85 to 1.03 for acceleration
+GAINS = (0.5, 2.0)  # of one against the other ...
+CLOSE, CLOSE_GAINS = 0.9, (0.75, 1.33)  # ... and where they go together that well: 0.90 to 1.02 for velocity, 0.94 to
+# 1.03 for acceleration; a simulated ArduPilot has 1.21
 TURN_GAINS = (0.2, 5.0)  # of body rates, whose attitude may be smoothed; degrees for radians are 57; a guess
 LEAST_MOVING = 1.0  # s
 HEIGHT_JUMP, LEAST_ALIKE = 0.1, 3  # m from record to record, and how often to one number: an edge of the terrain is
@@ -36,6 +39,8 @@ SHIFTS = range(-50, 51, 2)  # samples by which one may follow the other
 MOST_LATE = 0.1  # s that an estimator's outputs may lie apart; a guess
 CLEARLY = 0.02  # of the correlation that shifting gains, from where it says something; a guess
 CLEAR_CORRELATION = 0.7  # of acceleration with velocity, from where their ratio means anything
+LEAST_FELT = 0.15  # of that correlation; 0.35 at least in real landings, whose shocks blur it; a dead sensor has 0
+MOST_LATE_FORCE = 0.08  # s, where the two are close: none in real flights, 0.06 by the shock of a simulated landing
 
 
 def contradictions(log: FlightLog) -> Iterator[str]:
@@ -45,7 +50,8 @@ def contradictions(log: FlightLog) -> Iterator[str]:
     t = np.arange(log.t[0], log.t[-1], PERIOD)
     position, velocity = (_smooth(linear(t, log.t, x)) for x in (log.position, log.velocity))
     moved = np.gradient(position, PERIOD, axis=0)
-    yield from _apart("position", moved, "velocity", velocity, LEAST_SPEED, GAINS)
+    moving_apart = list(_apart("position", moved, "velocity", velocity, LEAST_SPEED, GAINS))
+    yield from moving_apart or jump_words(log)
     if log.height is not None:
         rise = np.gradient(_smooth(linear(t, log.t, log.height)), PERIOD)
         yield from _height_apart(rise, velocity[:, 2])
@@ -89,28 +95,34 @@ def _apart(
             )
             return
         gain = float(x @ y) / (float(y @ y) + 1e-12)
-        if correlation < LEAST_CORRELATION or not gains[0] < gain < gains[1]:
+        limits = _limits(correlation, gains)
+        if correlation < LEAST_CORRELATION or not limits[0] < gain < limits[1]:
             yield (
                 f"{first} and {second} contradict each other in {axis} (correlation {correlation:.2f}, at least "
                 f"{LEAST_CORRELATION:g} is expected; ratio {gain:.3g}, 1 is expected): check units, axes{more}, and "
                 "that both are of one time base"
             )
             return
-        late = _late(x, y)
+        late, _ = _late(x, y)
         if abs(late) > MOST_LATE:
             behind = (first, second) if late < 0 else (second, first)
             yield f"{behind[0]} follows {behind[1]} by {1e3 * abs(late):.0f} ms: have both by one clock"
             return
 
 
-def _late(x: np.ndarray, y: np.ndarray) -> float:
-    """s by which y follows x, where that is clear; 0 otherwise."""
+def _limits(correlation: float, gains: tuple[float, float]) -> tuple[float, float]:
+    """Of the ratio of two columns: what goes together well is held to more."""
+    return CLOSE_GAINS if gains == GAINS and correlation > CLOSE else gains
+
+
+def _late(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """s by which y follows x where that is clear, 0 otherwise; and their correlation then."""
     n = len(x) - SHIFTS[-1]
     if n < SHIFTS[-1]:
-        return 0.0
+        return 0.0, 0.0
     found = {k: _correlation(x[max(-k, 0) : n + min(-k, 0)], y[max(k, 0) : n + min(k, 0)]) for k in SHIFTS}
     best = max(found, key=lambda k: found[k])
-    return best * PERIOD if found[best] > found[0] + CLEARLY else 0.0
+    return (best * PERIOD, found[best]) if found[best] > found[0] + CLEARLY else (0.0, found[0])
 
 
 def _height_apart(rise: np.ndarray, climb: np.ndarray) -> Iterator[str]:
@@ -154,11 +166,17 @@ def _force_apart(force: np.ndarray, climb: np.ndarray) -> Iterator[str]:
     if _rms(_inner(slope)) < LEAST_ACCELERATION:
         return
     correlation, gain = _correlation(force, slope), float(force @ slope) / float(slope @ slope)
-    if correlation < 0 or (correlation > CLEAR_CORRELATION and not GAINS[0] < gain < GAINS[1]):
+    low, high = _limits(correlation, GAINS)
+    if correlation < LEAST_FELT or (correlation > CLEAR_CORRELATION and not low < gain < high):
         yield (
             f"specific_force and velocity contradict each other in z (correlation {correlation:.2f}, ratio {gain:.3g}, "
-            "1 is expected): check the sign of z, units, and the order of the records"
+            "1 is expected): check the sign of z, units, clocks, the order of the records, and that the sensor lives"
         )
+        return
+    late, together = _late(slope, force)
+    if abs(late) > MOST_LATE_FORCE and together > CLOSE:
+        behind = "follows" if late > 0 else "comes before"
+        yield f"specific_force {behind} what velocity does by {1e3 * abs(late):.0f} ms: have both by one clock"
 
 
 def _pushed_elsewhere(said: str, felt: np.ndarray, up: np.ndarray, velocity: np.ndarray) -> Iterator[str]:

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from neural_lander.errors import NeuralLanderWarning, UserError
+from neural_lander.flightlog.broken_signals import LONGEST_STILL, broken_signals, still_for
 from neural_lander.flightlog.consistency import contradictions
 from neural_lander.flightlog.differentiate import VELOCITY_FROM
 from neural_lander.flightlog.excitation import BAND, GAP, LEAST_FLIGHT, band_rms
 from neural_lander.flightlog.frame import UPRIGHT, misread_frame
-from neural_lander.flightlog.gaps import longest_run
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.flightlog.moments import rotor_order_shown
 from neural_lander.flightlog.standing import RESTING, gear_height, wrong_zero
@@ -31,7 +31,6 @@ NEAR_RADII = 4.0  # rotor radii of gear height: beyond it little ground effect i
 NEAR = 0.3  # m above the log's lowest point, where the vehicle is not named; a guess
 AIRBORNE = 0.5  # of the thrust that is exceeded in a tenth of the records
 MOST_MISSING = 0.05  # of the duration
-LONGEST_STILL = 1.0  # s of flight without a change to the last digit; a guess: a hover shakes and its sensors are noisy
 NO_HEIGHT = ("barometer", "GPS")
 HERTZ = "Hz are needed"
 
@@ -86,7 +85,8 @@ def fit_for_learning(log: FlightLog, vehicle: Vehicle | None = None) -> Fitness:
     _check_excitation(log, vehicle, airborne, verdict)
     if vehicle is not None and _check_time_order(log, vehicle, airborne, verdict):
         _check_rotor_order(log, vehicle, airborne, verdict)  # by a wrong clock no rotor seems to turn the vehicle
-    for reason in (*misread_frame(log, vehicle, _periods(log) * airborne), *contradictions(log)):
+    of_frame = misread_frame(log, vehicle, _periods(log) * airborne)
+    for reason in (*of_frame, *broken_signals(log, airborne), *contradictions(log)):
         verdict.distrust(reason)
     _check_wholeness(log, verdict)
     _check_end(log, verdict)
@@ -141,10 +141,11 @@ def _check_rates(log: FlightLog, airborne: np.ndarray, verdict: Fitness) -> None
     for name, columns in told.items():
         if not columns:
             continue
-        changed = np.any(np.diff(np.concatenate(columns, axis=1), axis=0) != 0, axis=1)
+        values = np.concatenate(columns, axis=1)
+        changed = np.any(np.diff(values, axis=0) != 0, axis=1)
         changes = float(changed[flying].sum()) / float(np.diff(log.t)[flying].sum())
         rates[name] = own if name == "attitude" or (name == "thrust" and not airborne.any()) else min(own, changes)
-        held[name] = longest_run(flying & ~changed, np.minimum(np.diff(log.t), GAP))
+        held[name] = still_for(log, values, airborne if airborne.any() else np.ones(len(log.t), dtype=bool))
     for name, key in (("position", "position"), ("attitude", "attitude"), ("thrust", rotors)):
         if isinstance(stated.get(key), (int, float)):
             rates[name] = min(rates[name], float(stated[key]))
