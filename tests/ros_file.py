@@ -9,6 +9,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 RCOUT = "std_msgs/Header header\nuint16[] channels\n"
+ACTUATORS = "std_msgs/Header header\nfloat64[] position\nfloat64[] velocity\nfloat64[] normalized\n"
 
 
 def messages(seconds: float = 2.0, frame: str = "map", split: str = "") -> list[tuple[str, str, float, dict]]:
@@ -44,6 +45,7 @@ def write(folder: Path, container: str, content: list[tuple[str, str, float, dic
     ros1 = container == "ros1"
     store = get_typestore(Stores.ROS1_NOETIC if ros1 else Stores.ROS2_HUMBLE)
     store.register(get_types_from_msg(RCOUT, "mavros_msgs/msg/RCOut"))
+    store.register(get_types_from_msg(ACTUATORS, "actuator_msgs/msg/Actuators"))
     if ros1:
         writer: Any = Writer1(folder / "x.bag")
     else:
@@ -73,6 +75,8 @@ def message(store: Any, kind: str, t: float, values: dict) -> Any:
                 _fill(getattr(inner, part), "wxyz" if len(numbers) == 4 else "xyz", numbers)
         elif name == "voltage":
             message.voltage = value
+        elif name == "velocity":
+            message.velocity = np.array(value)
         elif name == "channels":
             message.channels = np.array(value, dtype=np.uint16)
         else:

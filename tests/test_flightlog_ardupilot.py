@@ -38,7 +38,7 @@ def test_a_flight_comes_out_in_our_frames_and_units(tmp_path: Path, quaternions:
     assert_allclose(log.body_rates, np.stack([0.4 * np.cos(2 * t), 0 * t - 0.01, 0 * t - 0.02], axis=-1), atol=1e-6)
     assert_allclose(log.specific_force, expected.apply([0.0, 0.0, 9.81]), atol=3e-3)
     assert_allclose(log.rotor_command[0], [0.25, 0.5, 0.6, 0.7])  # motor 1 is on channel 2
-    assert_allclose(log.rotor_speed[5], (3000 + 60 * np.arange(4)) * 2 * np.pi / 60)
+    assert_allclose(log.rotor_speed[5], (3000 + 60 * np.array([1, 0, 2, 3])) * 2 * np.pi / 60)  # so is its telemetry
     assert log.metadata["height_source"] == "range finder"
     assert log.metadata["rotor_quadrants"] == [[1, -1], [-1, 1], [1, 1], [-1, -1]]
     assert log.warnings == ()
@@ -92,6 +92,15 @@ def test_a_rangefinder_gives_gear_height_in_which_tilt_and_mounting_are_taken_ou
     assert log.metadata["height_source"] == "rangefinder"
     assert "RFND: vertical distance less 0.120 m" in log.metadata["height_is"]
     assert "assumed: RNGFND1_GNDCLEAR" in log.metadata["height_is"]
+
+
+def test_motors_on_the_auxiliary_outputs_have_telemetry_of_their_numbers(tmp_path: Path) -> None:
+    messages = [m for m in dataflash_file.flight() if m[0] not in ("PARM", "ESC")]
+    functions = [("PARM", (1000, f"SERVO{9 + m}_FUNCTION".encode(), 33 + m)) for m in range(4)]
+    speeds = [("ESC", (m[1][0] + k, 8 + k, 3000.0 + 60 * k)) for m in messages if m[0] == "ATT" for k in range(4)]
+    log = read(tmp_path, functions + messages + speeds)
+    assert log.rotor_speed is not None
+    assert_allclose(log.rotor_speed[5], (3000 + 60 * np.arange(4)) * 2 * np.pi / 60)
 
 
 def test_slow_telemetry_gives_way_to_the_command(tmp_path: Path) -> None:

@@ -91,6 +91,14 @@ def still(log: FlightLog) -> FlightLog:
     ("change", "reason"),
     [
         (lambda log: holding(log, 10), r"position comes at 9\.97 Hz; at least 40 Hz"),
+        (
+            lambda log: replace(log, position=log.position[np.arange(len(log.t)) // 10 * 10]),
+            r"position alone comes at 9\.\d+ Hz; at least 20 Hz",
+        ),
+        (
+            lambda log: replace(log, height=log.position[np.arange(len(log.t)) // 10 * 10, 2] - VEHICLE.gear_clearance),
+            r"height alone comes at (9|10)\.\d+ Hz",
+        ),
         (lambda log: replace(log, position=np.full_like(log.position, 0.2)), "^position never changes$"),
         (lambda log: thinned(log, 4), r"attitude comes at 25 Hz"),
         (
@@ -184,6 +192,25 @@ def test_info_gives_the_verdict(log: FlightLog, tmp_path: Path, capsys: pytest.C
     assert verdict["reasons"][0].startswith("neither rotor speed")
     assert cli.main(["logs", "info", str(tmp_path / "x.mcap")]) == 0
     assert "x.mcap is not fit for learning: neither rotor speed" in capsys.readouterr().out.replace("\n", " ")
+
+
+def test_info_says_what_could_not_be_judged_and_takes_the_height_that_was_measured(
+    log: FlightLog, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    height = log.position[:, 2] - VEHICLE.gear_clearance + 0.05
+    assumed = {
+        "height_source": "range finder",
+        "height_is": "RFND: less 0.100 m, its reading on the ground (assumed: x)",
+    }
+    for name, metadata in (("a", {}), ("b", {}), ("c", assumed)):
+        write_mcap(replace(log, height=height, metadata=metadata), tmp_path / f"{name}.mcap")
+    assert cli.main(["logs", "info", str(tmp_path), "--vehicle", "intel-aero"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "2 of 3 logs: the log does not say where its height comes from" in said
+    assert "c.mcap: the zero of its height is assumed, and shifts all of it where that is wrong: RFND" in said
+    assert cli.main(["logs", "info", str(tmp_path), "--vehicle", "intel-aero", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["logs"]
+    assert [one["gear_height_min_m"] for one in found] == pytest.approx([height.min()] * 3)
 
 
 def test_info_for_a_vehicle_says_what_training_would(

@@ -43,7 +43,7 @@ def test_frames_of_another_convention_are_refused(tmp_path: Path) -> None:
 def test_a_bag_without_a_pose_says_what_it_holds(tmp_path: Path) -> None:
     content = [m for m in ros_file.messages() if m[0] in ("/imu", "/battery")]
     with pytest.raises(
-        UserError, match="no pose with velocity; it holds: sensor_msgs/msg/BatteryState, sensor_msgs/msg/Imu"
+        UserError, match="so there is no pose; it holds: sensor_msgs/msg/BatteryState, sensor_msgs/msg/Imu"
     ):
         read_log(ros_file.write(tmp_path, "sqlite3", content))
 
@@ -54,6 +54,48 @@ def test_rotors_in_a_type_that_is_not_read_are_told_those_that_are(tmp_path: Pat
     said = r"no rotor command .* \(mavros_msgs/msg/RCOut, actuator_msgs/msg/Actuators, .* not read: /motors \(geometry"
     with pytest.warns(NeuralLanderWarning, match=said):
         assert read_log(ros_file.write(tmp_path, "mcap", content)).rotor_command is None
+
+
+def test_a_pose_alone_is_differentiated_and_what_was_asked_for_is_no_pose(tmp_path: Path) -> None:
+    posed = [m for m in ros_file.messages(split="local") if "velocity" not in m[0]]
+    asked = [("/setpoint_position/local", *m[1:]) for m in posed if m[0] == "/pose"]
+    log = read_log(ros_file.write(tmp_path, "mcap", [*posed, *asked, *asked]))
+    assert log.metadata["velocity_from"].startswith("positions, differentiated")
+    assert log.metadata["topics"]["pose"] == "/pose"
+    t = log.t[20:-20]
+    assert_allclose(log.velocity[20:-20], np.stack([0 * t + 1, 0 * t, 0.5 * np.sin(t)], axis=-1), atol=2e-3)
+    with pytest.raises(UserError, match="so there is no pose"):
+        read_log(ros_file.write(tmp_path / "x", "mcap", asked))
+
+
+def test_poses_that_come_faster_than_the_odometry_are_read_and_it_is_said(tmp_path: Path) -> None:
+    slow = [m for m in ros_file.messages() if m[0] == "/odom"][::4]
+    content = ros_file.messages(split="body") + slow
+    with pytest.warns(NeuralLanderWarning, match="/pose is read, and not /odom, which comes less often"):
+        log = read_log(ros_file.write(tmp_path, "mcap", content))
+    assert log.metadata["source_rates_Hz"]["position"] == pytest.approx(50)
+    assert "odometry" not in log.metadata["topics"]
+
+
+def test_a_bag_is_its_folder_where_it_is_in_one_file(tmp_path: Path) -> None:
+    path = ros_file.write(tmp_path, "sqlite3", ros_file.messages())
+    check(read_log(path.parent))
+    (path.parent / "bag_1.db3").write_bytes(path.read_bytes())
+    with pytest.raises(UserError, match="a ROS 2 bag in 2 files"):
+        read_log(path.parent)
+
+
+@pytest.mark.parametrize(("topic", "asked"), [("/motor_speed", False), ("/motor_speed_cmd", True), ("/desired", True)])
+def test_rotor_speed_that_was_asked_for_is_no_measurement(tmp_path: Path, topic: str, asked: bool) -> None:
+    content = [m for m in ros_file.messages() if m[0] != "/mavros/rc/out"]
+    content += [
+        (topic, "actuator_msgs/msg/Actuators", m[2], {"velocity": (500.0, 501, 502, 503)})
+        for m in content
+        if m[0] == "/odom"
+    ]
+    log = read_log(ros_file.write(tmp_path, "mcap", content))
+    assert (log.rotor_command is not None) is asked
+    assert (log.rotor_speed is not None) is not asked
 
 
 def test_the_choice_among_topics_of_one_type_is_said(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ from neural_lander.residual.evaluation import Predictors, evaluate
 from neural_lander.residual.options import TrainingOptions
 from neural_lander.residual.retraining import gates
 from neural_lander.residual.retraining import retrain as learning
-from neural_lander.residual.retraining.retrain import missed_by_flown_model
+from neural_lander.residual.retraining.new_flight import missed_by_flown_model
 from neural_lander.residual.samples import residual_samples
 from neural_lander.residual.training import fit_predictors
 from neural_lander.residual.trim import TRIMS, trim_height

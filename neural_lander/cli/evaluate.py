@@ -135,7 +135,7 @@ def _render(result: dict[str, Any]) -> Group:
         flight_table(result),
         Text(f"near ground: centre of mass below {result['low_below_m']:g} m"),
         *(Text(line) for line in _unexplained_lines(result["unexplained"])),
-        *(Text(line, style="yellow") for line in left_lines(result)),
+        *(Text(line, style="yellow") for line in (left_lines(result) if result["trim"] != "none" else ())),
         Text(slope_line(result["thrust_slope"])),
         *([] if evidence is None else [Text(f"training: {evidence_line(evidence)}")]),
         Text(_domain_line(result["domain"])),

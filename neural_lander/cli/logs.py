@@ -149,7 +149,7 @@ def _render(figures: list[dict[str, Any]]) -> Group:
             ratio = log.get("thrust_to_weight")
             row += [f"{log['gear_height_min_m']:.3f}", "-" if ratio is None else f"{ratio:.3f}"]
         table.add_row(*(Text(cell) for cell in row))
-    return Group(table, *_verdicts(figures), *_derived(figures), *_fields(figures))
+    return Group(table, *_verdicts(figures), *_remarks(figures), *_derived(figures), *_fields(figures))
 
 
 def _verdicts(figures: list[dict[str, Any]]) -> list[Text]:
@@ -158,6 +158,18 @@ def _verdicts(figures: list[dict[str, Any]]) -> list[Text]:
         Text(f"{Path(log['path']).name} is not fit for learning: {'; '.join(log['fit_for_learning']['reasons'])}")
         for log in figures
         if not log["fit_for_learning"]["fit"]
+    ]
+
+
+def _remarks(figures: list[dict[str, Any]]) -> list[Text]:
+    """One line for each thing that could not be judged, with the logs that it is of."""
+    logs: dict[str, list[str]] = {}
+    for log in figures:
+        for remark in log["fit_for_learning"]["remarks"]:
+            logs.setdefault(remark, []).append(Path(log["path"]).name)
+    return [
+        Text(f"{names[0] if len(names) == 1 else f'{len(names)} of {len(figures)} logs'}: {remark}")
+        for remark, names in logs.items()
     ]
 
 

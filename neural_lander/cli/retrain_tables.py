@@ -33,14 +33,17 @@ def retraining(report: Mapping[str, Any]) -> Group:
 
 def _flight_table(report: Mapping[str, Any]) -> Table:
     roles = {entry["log"]: entry["role"] for entry in report["datasets"] or ()}
-    table = _table("new flight", "duration, s", "samples", "near ground", "hover bias, %", "flown model missed, g")
+    table = _table(
+        "new flight", "duration, s", "samples", "near ground", "hover bias, %", "present model misses there, g",
+        "flown model missed, g",
+    )  # fmt: skip
     for row in report["new_flights"]:
         flown = row["flown_model"]
         missed = "-" if flown is None else _of(flown["rms_missed_fa_z_low_g"], flown["rms_total_fa_z_low_g"])
         table.add_row(
             f"{row['log']} ({roles[row['log']]})" if row["log"] in roles else row["log"],
             f"{row['duration_s']:.1f}", str(row["usable"]), str(row["samples_low"]),
-            f"{100 * row['hover_bias_of_weight']:+.1f}", missed,
+            f"{100 * row['hover_bias_of_weight']:+.1f}", _of(*row["present_model"].values()), missed,
         )  # fmt: skip
     return table
 

@@ -98,7 +98,7 @@ class ArduPilotDataflash:
             **_battery(records),
         }
         command, described = rotor_command(records, parameters)
-        rotors, chosen = choose_rotors(command | rotor_speed(records, said), said)
+        rotors, chosen = choose_rotors(command | rotor_speed(records, parameters, said), said)
         height, measured = rangefinder_height(records, parameters, streams, command, said)
         joined = join(streams | rotors | height, source, [(t[k - 1], t[k]) for k in after])
         return FlightLog.from_arrays(

@@ -23,8 +23,8 @@ USUAL_STANDING_RANGE = 0.1  # m, ArduPilot's default of it
 STOPPED = 0.02  # of full scale: below it no motor of an armed vehicle turns (MOT_SPIN_ARM is 0.1), a guess
 
 
-def rotor_speed(records: Records, said: list[str]) -> dict[str, Stream]:
-    """Measured rotor speed in rad/s at the times of the first motor's telemetry."""
+def rotor_speed(records: Records, parameters: dict[str, float], said: list[str]) -> dict[str, Stream]:
+    """Measured rotor speed in rad/s at the times of one motor's telemetry, which has its output's number."""
     column = "Instance" if records.has("ESC", "Instance") else "I"
     if not records.has("ESC", "TimeUS", column, "RPM"):
         return {}
@@ -33,11 +33,14 @@ def rotor_speed(records: Records, said: list[str]) -> dict[str, Stream]:
         records.column("ESC", column),
         RPM * records.column("ESC", "RPM"),
     )
-    parts = [(t[instance == k], speed[instance == k]) for k in range(ROTORS)]
+    told = [_channel(parameters, motor) - 1 for motor in range(ROTORS)]  # outputs are counted from 1, instances from 0
+    if not set(told) <= set(instance.tolist()):
+        told = list(range(ROTORS))
+    parts = [(t[instance == k], speed[instance == k]) for k in told]
     if any(len(part[0]) < 2 for part in parts) or not speed.any():
         said.append("ESC telemetry reports no rotor speed: left out")
         return {}
-    base = parts[0][0]
+    base = min((at for at, _ in parts), key=lambda at: float(at[0]))
     columns = []
     for at, values in parts:
         order = np.argsort(at, kind="stable")

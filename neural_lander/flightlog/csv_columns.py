@@ -44,9 +44,9 @@ from neural_lander.flightlog.csv_header import (
 )
 from neural_lander.flightlog.differentiate import VELOCITY_FROM, WORDS, differentiated
 from neural_lander.flightlog.files import PART, Progress, replacing, unseen
-from neural_lander.flightlog.fitness import LEAST_RATE
 from neural_lander.flightlog.gaps import gap_words
 from neural_lander.flightlog.log import COLUMNS, FlightLog
+from neural_lander.flightlog.rates import LEAST_RATE
 from neural_lander.flightlog.streams import Stream, join, to_world
 from neural_lander.frames import swap_attitude, swap_body, swap_world
 from neural_lander.rotation import quaternion_from_euler

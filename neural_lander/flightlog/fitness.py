@@ -10,20 +10,19 @@ from typing import Any
 import numpy as np
 
 from neural_lander.errors import NeuralLanderWarning, UserError
-from neural_lander.flightlog.broken_signals import LONGEST_STILL, broken_signals, still_for
+from neural_lander.flightlog.broken_signals import broken_signals
 from neural_lander.flightlog.consistency import contradictions
-from neural_lander.flightlog.differentiate import VELOCITY_FROM
 from neural_lander.flightlog.excitation import BAND, GAP, LEAST_FLIGHT, band_rms
 from neural_lander.flightlog.frame import UPRIGHT, misread_frame
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.flightlog.moments import rotor_order_shown
+from neural_lander.flightlog.rates import HERTZ, told_rates
 from neural_lander.flightlog.standing import RESTING, gear_height, wrong_zero
 from neural_lander.flightlog.thrust import NO_SIGNAL, relative_thrust, static_thrust
 from neural_lander.flightlog.time_order import thrust_answer
 from neural_lander.rotation import quaternion_to_matrix
 from neural_lander.vehicle import Vehicle
 
-LEAST_RATE = 10 * BAND[1]  # Hz: ten records per period of the band's upper end; a guess
 LEAST_EXCITATION = 0.015  # of the mean thrust, rms within the band: as much as the label's noise in the Neural-Swarm2
 # flights (1.06 g of 67 g, 0.51 g of 32 g); their random walks have 1.1 to 4 %, their landings 0.8 to 1.1 %
 LEAST_NEAR = 1.0  # s
@@ -32,7 +31,6 @@ NEAR = 0.3  # m above the log's lowest point, where the vehicle is not named; a 
 AIRBORNE = 0.5  # of the thrust that is exceeded in a tenth of the records
 MOST_MISSING = 0.05  # of the duration
 NO_HEIGHT = ("barometer", "GPS")
-HERTZ = "Hz are needed"
 
 
 @dataclass
@@ -124,45 +122,11 @@ def why_useless(log: FlightLog, vehicle: Vehicle) -> str:
 
 
 def _check_rates(log: FlightLog, airborne: np.ndarray, verdict: Fitness) -> None:
-    """Rates of what is behind the records, by how often values change in flight: on the ground they stand still.
-
-    Not that of the attitude: a compressed quaternion of ten bits changes in every other record of a hover.
-    """
-    stated = log.metadata.get("source_rates_Hz", {})
-    own = 1 / float(np.median(np.diff(log.t)))
-    flying = airborne[1:] if airborne[1:].any() else np.ones(len(log.t) - 1, dtype=bool)
-    rotors = "rotor_speed" if log.rotor_speed is not None else "rotor_command"
-    told = {
-        "position": [log.position] if VELOCITY_FROM in log.metadata else [log.position, log.velocity],
-        "attitude": [log.attitude],
-        "thrust": [x for x in (getattr(log, rotors),) if x is not None],
-    }
-    rates, held = {}, {}
-    for name, columns in told.items():
-        if not columns:
-            continue
-        values = np.concatenate(columns, axis=1)
-        changed = np.any(np.diff(values, axis=0) != 0, axis=1)
-        changes = float(changed[flying].sum()) / float(np.diff(log.t)[flying].sum())
-        rates[name] = own if name == "attitude" or (name == "thrust" and not airborne.any()) else min(own, changes)
-        held[name] = still_for(log, values, airborne if airborne.any() else np.ones(len(log.t), dtype=bool))
-    for name, key in (("position", "position"), ("attitude", "attitude"), ("thrust", rotors)):
-        if isinstance(stated.get(key), (int, float)):
-            rates[name] = min(rates[name], float(stated[key]))
-    verdict.figures["rates_Hz"] = rates
-    still = not np.any(np.diff(log.position, axis=0))
-    if still:
+    if not np.any(np.diff(log.position, axis=0)):
         verdict.reasons.append("position never changes")
-    for name, rate in rates.items():
-        if still and name == "position":
-            continue
-        if rate < LEAST_RATE:
-            verdict.refuse(f"{name} comes at {rate:.3g} Hz; at least {LEAST_RATE:g} {HERTZ}")
-        elif held[name] > LONGEST_STILL:
-            verdict.refuse(
-                f"{name} stands still for {held[name]:.3g} s in flight, to the last digit: its last value was repeated "
-                "where none came; leave such records out"
-            )
+    verdict.figures["rates_Hz"], slow = told_rates(log, airborne)
+    for reason in slow:
+        verdict.refuse(reason)
 
 
 def _check_height(log: FlightLog, verdict: Fitness) -> None:
@@ -171,6 +135,10 @@ def _check_height(log: FlightLog, verdict: Fitness) -> None:
         verdict.refuse(f"height is from {source}: no height above the ground; fly with a range finder or mocap")
     elif source is None:
         verdict.remarks.append("the log does not say where its height comes from")
+    if log.height is not None and "assumed" in str(log.metadata.get("height_is")):
+        verdict.remarks.append(
+            f"the zero of its height is assumed, and shifts all of it where that is wrong: {log.metadata['height_is']}"
+        )
 
 
 def _check_thrust(log: FlightLog, vehicle: Vehicle | None, verdict: Fitness) -> None:

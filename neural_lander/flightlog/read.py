@@ -19,6 +19,7 @@ from neural_lander.flightlog.mcap_read import Mcap
 from neural_lander.flightlog.px4_ulog import Px4Ulog
 from neural_lander.flightlog.ros_bag import RosBag
 
+BAG_METADATA, BAG_STORAGE = "metadata.yaml", (".mcap", ".db3")  # of the folder that 'ros2 bag record' writes
 HEAD_SIZE = 4096  # bytes of a file that a format is recognised by
 
 
@@ -59,7 +60,7 @@ def read_log(path: str | os.PathLike[str], *, column_map: ColumnMap | None = Non
     Parameters
     ----------
     path
-        A file of any format in ``FORMATS``.
+        A file of any format in ``FORMATS``, or the folder of a ROS 2 bag.
     column_map
         Names, units and frames of the columns of a CSV file that does not have our own header; a log of another format
         is read as what it is.
@@ -74,7 +75,7 @@ def read_log(path: str | os.PathLike[str], *, column_map: ColumnMap | None = Non
     NeuralLanderWarning
         For each entry of the log's ``warnings``: what was lost or repaired while reading.
     """
-    path = Path(path)
+    path = _in_bag(Path(path))
     found = _format(path)
     try:
         if column_map is not None and (found is None or isinstance(found, Csv)):
@@ -128,6 +129,19 @@ def _read_folder(folder: Path, column_map: ColumnMap | None) -> list[FlightLog]:
         within = f"; name one of the folders in it: {', '.join(folders)}" if folders else within
         raise UserError(f"{folder} holds no flight log{within}")
     return logs
+
+
+def _in_bag(path: Path) -> Path:
+    """The one storage file of a ROS 2 bag, whose folder names it; other paths as they are."""
+    if not (path / BAG_METADATA).is_file():
+        return path
+    parts = sorted(entry for entry in path.iterdir() if entry.is_file() and entry.suffix in BAG_STORAGE)
+    if len(parts) != 1:
+        raise UserError(
+            f"{path} is a ROS 2 bag in {len(parts)} files, and one flight is read from one: join them with 'ros2 bag "
+            "convert', or name one"
+        )
+    return parts[0]
 
 
 def _format(path: Path) -> LogFormat | None:

@@ -3,7 +3,8 @@
 Frames as REP-103 has them, which are ours: world ENU, body FLU; a topic whose frame is called NED or FRD is refused.
 PX4's own messages (px4_msgs) are read as those of a ULog, and before all others: they hold the rotors too.
 Odometry's twist is in the body frame (nav_msgs), a TwistStamped's is taken to be in the world unless its topic or frame
-says body or base. Of several topics of one type that with the most messages is read, and the choice is said.
+says body or base. Of several topics of one type that with the most messages is read, and the choice is said; one whose
+name says that it was asked for (setpoint, cmd ...) is no pose. Without a twist the velocity is differentiated.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from neural_lander.errors import UserError
+from neural_lander.flightlog.differentiate import VELOCITY_FROM, WORDS, differentiated
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.flightlog.mcap_read import Mcap
 from neural_lander.flightlog.px4_bag import PX4_KINDS, px4_topics
@@ -41,6 +43,12 @@ ROTORS = 4
 PULSE_LOW, PULSE_HIGH = 1000.0, 2000.0  # us, MAVLink's range of RCOut
 FOREIGN_FRAMES = ("ned", "frd")
 BODY_WORDS = ("body", "base")
+ASKED_WORDS = ("command", "cmd", "desired", "setpoint", "reference", "target")
+"""In the name of a topic: what was asked for, not what was measured."""
+FASTER = 2.0  # times as many poses as odometry, from where these are read: estimates of 30 Hz are too slow
+
+
+MOTION = ("odometry", "pose", "twist")
 
 
 class RosBag:
@@ -74,12 +82,12 @@ class RosBag:
             said = (*bag.warnings, *topics.said)
             log = px4_flight(replace(ours, warnings=said), self.name, source)
             return replace(log, metadata={**log.metadata, "topics": topics.read})
-        streams = _motion(topics)
+        streams, derived = _motion(topics)
         if not streams:
             held = ", ".join(sorted({channel.kind for channel in bag.channels})) or "nothing readable"
             raise UserError(
-                f"{source} holds no Odometry, no PoseStamped with TwistStamped and no px4_msgs pose, so there is no "
-                f"pose with velocity; it holds: {held}{''.join(f'; {text}' for text in topics.said)}"
+                f"{source} holds no Odometry, no PoseStamped and no px4_msgs pose, so there is no pose; it "
+                f"holds: {held}{''.join(f'; {text}' for text in topics.said)}"
             )
         streams |= _inertial(topics) | _battery(topics)
         rotors, unit, described = _rotors(topics)
@@ -93,6 +101,7 @@ class RosBag:
                 "source": source,
                 **joined.metadata,
                 **described,
+                **derived,
                 "topics": topics.read,
                 QUADRANTS_KEY: None,
             },
@@ -119,6 +128,8 @@ class _Topics:
     def _decode(self, role: str) -> list[tuple[int, Any]]:
         kind = (KINDS | PX4_KINDS)[role]
         channels = [c for c in self.bag.channels if c.kind == kind and c.messages]
+        if role in MOTION:
+            channels = [c for c in channels if not _asked(c.topic)]
         if not channels:
             return []
         chosen: Channel = max(channels, key=lambda c: len(c.messages))
@@ -151,8 +162,26 @@ class _Topics:
                 )
 
 
-def _motion(topics: _Topics) -> dict[str, Stream]:
-    """Position, velocity and attitude, and body rates where the same topic holds them."""
+def _asked(topic: str) -> bool:
+    return any(word in topic.lower() for word in ASKED_WORDS)
+
+
+def _motion(topics: _Topics) -> tuple[dict[str, Stream], dict[str, str]]:
+    """Position, velocity and attitude, and body rates where the same topic holds them; where velocity is from."""
+    counts = {role: len(topics.messages(role)) for role in ("odometry", "pose")}
+    if counts["pose"] > FASTER * counts["odometry"]:
+        if counts["odometry"]:
+            topics.said.append(
+                f"{topics.read['pose']} is read, and not {topics.read.pop('odometry')}, which comes less often"
+            )
+        return _posed(topics)
+    if counts["pose"]:
+        topics.read.pop("pose")
+    return _estimated(topics), {}
+
+
+def _estimated(topics: _Topics) -> dict[str, Stream]:
+    """Of Odometry."""
     odometry = topics.stream("odometry", lambda m: [*_pose(m.pose.pose), *_twist(m.twist.twist)])
     if odometry is not None:
         _, first = topics.messages("odometry")[0]
@@ -164,20 +193,35 @@ def _motion(topics: _Topics) -> dict[str, Stream]:
             "velocity": Stream(t, _turned(values[:, 3:7], values[:, 7:10])),
             "body_rates": Stream(t, values[:, 10:]),
         }
+    return {}
+
+
+def _posed(topics: _Topics) -> tuple[dict[str, Stream], dict[str, str]]:
+    """Of PoseStamped, with TwistStamped where there is one."""
     pose, twist = topics.stream("pose", lambda m: _pose(m.pose)), topics.stream("twist", lambda m: _twist(m.twist))
-    if pose is None or twist is None:
-        return {}
-    frames = [topics.messages(role)[0][1].header.frame_id for role in ("pose", "twist")]
-    topics.require_ours(*frames)
+    assert pose is not None
+    topics.require_ours(topics.messages("pose")[0][1].header.frame_id)
+    streams = {"position": Stream(pose.t, pose.values[:, :3]), "attitude": Stream(pose.t, pose.values[:, 3:])}
+    if twist is None:
+        sound = _sound(streams["position"])
+        if len(sound.t) < 2:
+            return streams, {}
+        return streams | {"velocity": Stream(sound.t, differentiated(sound.t, sound.values))}, {VELOCITY_FROM: WORDS}
+    frame = topics.messages("twist")[0][1].header.frame_id
+    topics.require_ours(frame)
     velocity = twist.values[:, :3]
-    if any(word in f"{topics.read['twist']} {frames[1]}".lower() for word in BODY_WORDS):
+    if any(word in f"{topics.read['twist']} {frame}".lower() for word in BODY_WORDS):
         attitude = linear(twist.t, pose.t, pose.values[:, 3:])
         velocity = _turned(attitude, velocity)
-    return {
-        "position": Stream(pose.t, pose.values[:, :3]),
-        "attitude": Stream(pose.t, pose.values[:, 3:]),
-        "velocity": Stream(twist.t, velocity),
-    }
+    return streams | {"velocity": Stream(twist.t, velocity)}, {}
+
+
+def _sound(stream: Stream) -> Stream:
+    """Records of rising time that are numbers."""
+    usable = np.isfinite(stream.values).all(axis=1) & np.isfinite(stream.t)
+    t, values = stream.t[usable], stream.values[usable]
+    later = np.concatenate([[True], t[1:] > np.maximum.accumulate(t)[:-1]]) if len(t) else np.zeros(0, dtype=bool)
+    return Stream(t[later], values[later])
 
 
 def _inertial(topics: _Topics) -> dict[str, Stream]:
@@ -202,7 +246,7 @@ def _rotors(topics: _Topics) -> tuple[dict[str, Stream], str, dict[str, str]]:
     for role, field in (("actuators", "velocity"), ("rotors_actuators", "angular_velocities")):
         speed = topics.stream(role, lambda m, field=field: _first(getattr(m, field)))  # type: ignore[misc]
         if speed is not None:
-            asked = "command" in topics.read[role]
+            asked = _asked(topics.read[role])
             words = (
                 f"{topics.read[role]}: rotor speed that was {'asked for' if asked else 'measured'}, by its topic's name"
             )

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from neural_lander.flightlog.fitness import LEAST_RATE
+from neural_lander.flightlog.rates import LEAST_RATE
 from neural_lander.flightlog.streams import Stream
 
 SPEED, COMMAND = "rotor_speed", "rotor_command"

@@ -8,6 +8,7 @@ import numpy as np
 
 from neural_lander.flightlog.fitness import fit_for_learning
 from neural_lander.flightlog.log import COLUMNS, FlightLog
+from neural_lander.flightlog.standing import gear_height
 from neural_lander.flightlog.thrust import static_thrust
 from neural_lander.rotation import quaternion_to_matrix
 from neural_lander.vehicle import Vehicle
@@ -24,7 +25,8 @@ def summary(log: FlightLog, vehicle: Vehicle | None = None) -> dict[str, Any]:
     log
         The flight.
     vehicle
-        With it come the height of the landing gear over a floor at z = 0, and thrust over weight: about 1 in flight.
+        With it come the height of the landing gear, as logged or else over a floor at z = 0, and thrust over weight:
+        about 1 in flight.
     """
     periods = np.diff(log.t)
     period = float(np.median(periods))
@@ -50,7 +52,8 @@ def summary(log: FlightLog, vehicle: Vehicle | None = None) -> dict[str, Any]:
         "fit_for_learning": fit_for_learning(log, vehicle).as_json(),
     }
     if vehicle is not None:
-        gear = vehicle.lowest_point(log.position, quaternion_to_matrix(log.attitude))
+        gear = gear_height(log, vehicle)
+        assert gear is not None
         figures |= {"vehicle": vehicle.name, "gear_height_min_m": float(gear.min())}
         thrust = static_thrust(log, vehicle)
         if thrust is not None and (gear > AIRBORNE).any():

@@ -28,13 +28,13 @@ from neural_lander.flightlog.log import FlightLog
 from neural_lander.residual.digest import log_sha256, recorded
 from neural_lander.residual.evaluation import Predictors, evaluate
 from neural_lander.residual.options import TrainingOptions
-from neural_lander.residual.resample import SAMPLE_PERIOD, interpolate
+from neural_lander.residual.resample import SAMPLE_PERIOD
 from neural_lander.residual.retraining.cross_fitting import Dealt, compare_cross_fitted
 from neural_lander.residual.retraining.gates import DATA, Gate, blocks_near_ground, compare, no_worse_near_ground
 from neural_lander.residual.retraining.manifest import TRAIN, VALIDATION, WITHDRAWN, Entry, active, role
+from neural_lander.residual.retraining.new_flight import flight_row
 from neural_lander.residual.retraining.poison import check_bias, check_itself, hover_bias, same_flight
 from neural_lander.residual.samples import ResidualSamples, residual_samples
-from neural_lander.residual.scoring import GRAM
 from neural_lander.residual.training import (
     Progress,
     TrainingResult,
@@ -43,7 +43,7 @@ from neural_lander.residual.training import (
     fit_predictors,
     warn_of_shortfall,
 )
-from neural_lander.residual.trim import trim_height, trim_reference
+from neural_lander.residual.trim import trim_height
 
 VALIDATION_SHARE = 0.25  # of the new flights, rounded up: they judge from then on, and fit no model
 ENOUGH_BLOCKS = 12  # of 5 s near the ground that judge by themselves, a flight of a minute: less bounds no 3 %; a guess
@@ -140,6 +140,7 @@ def check_new(
     above = trim_height(bundle.vehicle)
     biases = [hover_bias(f.samples, bundle.vehicle, bundle.cheeseman_bennett) for f in old]
     biases = [b for b in biases if np.isfinite(b)]
+    present = Predictors(bundle.model, bundle.cheeseman_bennett, bundle.mean)
     flights: list[Flight] = []
     causes: list[str] = []
     rows = []
@@ -158,7 +159,8 @@ def check_new(
             causes.append(str(error))
         else:
             flights.append(Flight(log, samples, {**dataset_entry(log, samples), "added": number}))
-            rows.append({**_row(flights[-1], above), "hover_bias_of_weight": bias})
+            row = flight_row(log, samples, present, above)
+            rows.append({"log": flights[-1].entry["log"], **row, "hover_bias_of_weight": bias})
         progress("new flights", (k + 1) / len(logs))
     checked = f"{_counted(len(logs), 'new log')} fit vehicle '{bundle.vehicle.name}' and the {len(biases)} old flights"
     checked = checked if logs else "no new log was given"
@@ -289,34 +291,3 @@ def _counted(n: int, noun: str) -> str:
 
 def _as(flight: Flight, role_: str) -> Flight:
     return replace(flight, entry={**flight.entry, "role": role_})
-
-
-def _row(flight: Flight, trim_above: float) -> dict[str, Any]:
-    """What the report says of one new flight."""
-    return {
-        "log": flight.entry["log"],
-        "duration_s": flight.log.duration,
-        "usable": flight.entry["usable"],
-        "samples_low": flight.low,
-        "flown_model": missed_by_flown_model(flight.log, flight.samples, trim_above),
-    }
-
-
-def missed_by_flown_model(log: FlightLog, samples: ResidualSamples, trim_above: float) -> dict[str, Any] | None:
-    """RMS of f_a,z and of what is left of it beyond the estimate that was subtracted in flight; None without one.
-
-    Both have the flight's trim taken off. Training learns the first, never the second.
-    """
-    if log.f_a_applied is None or not np.any(log.f_a_applied):
-        return None
-    total = samples.label[:, 2]
-    missed = total - interpolate(samples.t, log.t, log.f_a_applied)[:, 2]
-    high = trim_reference(samples, trim_above)
-    figures: dict[str, Any] = {}
-    for name, values in (("total", total), ("missed", missed)):
-        values = values - (values[high].mean() if high.any() else 0.0)
-        for where, mask in (("", samples.scored), ("_low", samples.scored & samples.low)):
-            rms = float(np.sqrt(np.mean(values[mask] ** 2))) if mask.any() else None
-            figures[f"rms_{name}_fa_z{where}_N"] = rms
-            figures[f"rms_{name}_fa_z{where}_g"] = None if rms is None else rms / GRAM
-    return figures
