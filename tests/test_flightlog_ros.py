@@ -11,7 +11,7 @@ pytest.importorskip("rosbags")
 import ros_file
 
 from neural_lander.errors import NeuralLanderWarning, UserError
-from neural_lander.flightlog import FlightLog, read_log
+from neural_lander.flightlog import FlightLog, read_log, read_logs
 
 
 def check(log: FlightLog) -> None:
@@ -79,7 +79,8 @@ def test_poses_that_come_faster_than_the_odometry_are_read_and_it_is_said(tmp_pa
 
 def test_a_bag_is_its_folder_where_it_is_in_one_file(tmp_path: Path) -> None:
     path = ros_file.write(tmp_path, "sqlite3", ros_file.messages())
-    check(read_log(path.parent))
+    for log in (read_log(path.parent), *read_logs([path.parent]), *read_logs([tmp_path])):
+        check(log)
     (path.parent / "bag_1.db3").write_bytes(path.read_bytes())
     with pytest.raises(UserError, match="a ROS 2 bag in 2 files"):
         read_log(path.parent)

@@ -92,7 +92,7 @@ def read_log(path: str | os.PathLike[str], *, column_map: ColumnMap | None = Non
 
 
 def read_logs(paths: Iterable[str | os.PathLike[str]], *, column_map: ColumnMap | None = None) -> list[FlightLog]:
-    """Flights from files and folders; a folder stands for the logs directly in it, sorted by name.
+    """Flights from files and folders; a folder stands for the logs and bags directly in it, sorted by name.
 
     A file that is named must be readable. One that is found in a folder and cannot be read is named in a warning
     and left out. A column map is for all CSV files among them.
@@ -104,7 +104,11 @@ def read_logs(paths: Iterable[str | os.PathLike[str]], *, column_map: ColumnMap 
     """
     logs: list[FlightLog] = []
     for path in map(Path, paths):
-        logs += _read_folder(path, column_map) if path.is_dir() else [read_log(path, column_map=column_map)]
+        logs += (
+            _read_folder(path, column_map)
+            if path.is_dir() and not _is_bag(path)
+            else [read_log(path, column_map=column_map)]
+        )
     if not logs:
         raise UserError("no flight logs given: name at least one file or folder")
     return logs
@@ -114,10 +118,10 @@ def _read_folder(folder: Path, column_map: ColumnMap | None) -> list[FlightLog]:
     logs, foreign = [], 0
     entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     for entry in entries:
-        if not entry.is_file():
+        if not (entry.is_file() or _is_bag(entry)):
             continue
         try:
-            if _format(entry) is None:
+            if entry.is_file() and _format(entry) is None:
                 foreign += 1
                 raise UserError(_unknown(entry, foreign == 1))
             logs.append(read_log(entry, column_map=column_map))
@@ -131,9 +135,13 @@ def _read_folder(folder: Path, column_map: ColumnMap | None) -> list[FlightLog]:
     return logs
 
 
+def _is_bag(folder: Path) -> bool:
+    return (folder / BAG_METADATA).is_file()
+
+
 def _in_bag(path: Path) -> Path:
     """The one storage file of a ROS 2 bag, whose folder names it; other paths as they are."""
-    if not (path / BAG_METADATA).is_file():
+    if not _is_bag(path):
         return path
     parts = sorted(entry for entry in path.iterdir() if entry.is_file() and entry.suffix in BAG_STORAGE)
     if len(parts) != 1:
