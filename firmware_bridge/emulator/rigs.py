@@ -147,7 +147,7 @@ class MspRig:
         self.parsers: list[WitnessedParser | WitnessedDecoder] = []
         self._on_ground, self._given, self._taken = on_ground, False, False
         self._poses = PoseReceiver(cast("socket.socket", self.mocap), "mocap")
-        battery = self.autopilot.battery
+        battery = self.autopilot.power.battery
         volts = battery.start - battery.sag
         self._thrust = ThrustMap(self.autopilot.hover_throttle, vehicle.weight, volts, motor_curve=1.0)
 
