@@ -33,8 +33,7 @@ class Power:
         self.load = 0.0
         """Share of the hover power."""
         self._hover = 4 * vehicle.hover_speed**3
-        self._full_thrust = 4 * vehicle.thrust_coefficient * vehicle.u_max  # N
-        self._weight = vehicle.weight
+        self._full_thrust, self._weight = vehicle.full_thrust, vehicle.weight
 
     @property
     def voltage(self) -> float:

@@ -93,7 +93,7 @@ class Guidance:
         self.touchdown = TouchdownDetector()
         self.contact, self.probe = GroundContact(self.vehicle.weight), GroundProbe()
         self.rates = rates
-        self._thrust_max = 4.0 * self.vehicle.thrust_coefficient * self.vehicle.u_max
+        self._thrust_max = self.vehicle.full_thrust
         self._thrust = 0.0
         self._touching = False
 

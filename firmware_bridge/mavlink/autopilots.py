@@ -106,7 +106,7 @@ def _hover_check(values: Values, name: str, vehicle: Vehicle) -> CheckResult:
     value = values.get(name)
     if value is None:
         return _unread(name)
-    expected = vehicle.weight / (4 * vehicle.thrust_coefficient * vehicle.u_max)
+    expected = vehicle.weight / vehicle.full_thrust
     fits = expected / HOVER_RATIO <= value <= expected * HOVER_RATIO
     words = f"{name} = {value:.3g}; the profile of '{vehicle.name}' hovers at {expected:.3g} of its full thrust"
     return CheckResult(name, fits, words + ("" if fits else "; mass, rotors or profile are not this vehicle's"))
