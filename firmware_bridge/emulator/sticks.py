@@ -15,9 +15,9 @@ from firmware_bridge.emulator.modes import LONGEST_PAUSE
 from firmware_bridge.emulator.power import Battery, Power
 from firmware_bridge.emulator.receiver import BETAFLIGHT, Habits, Receiver
 from firmware_bridge.emulator.vehicle import EmulatedVehicle
-from firmware_bridge.msp.messages import ANGLE, ARM, OVERRIDE, ModeRange, from_euler
+from firmware_bridge.msp.messages import ANGLE, ARM, OVERRIDE, ModeRange
 from firmware_bridge.msp.sticks import CHANNELS, StickCurve, Sticks, actual_rates
-from neural_lander.components import quaternion_rows, split
+from neural_lander.components import euler_quaternion, quaternion_rows, split, yaw_of
 from neural_lander.control.allocation import Allocation
 from neural_lander.control.attitude import AttitudeLaw
 from neural_lander.units import DEGREE
@@ -275,12 +275,12 @@ class StickAutopilot:
         """
         sticks, (aileron, elevator, throttle, rudder) = self.sticks, self.channels[:4]
         state = self.estimator.state
-        heading = math.atan2(state.rows[1][0], state.rows[0][0])
+        heading = yaw_of(state.rows)
         turn = -sticks.yaw.asked(rudder, sticks.centre)
         lead = math.remainder((heading if self._yaw is None else self._yaw) + turn * TICK - heading, 2 * math.pi)
         self._yaw = heading + min(max(lead, -YAW_LEAD), YAW_LEAD)
         roll, pitch = sticks.roll.asked(aileron, sticks.centre), sticks.pitch.asked(elevator, sticks.centre)
-        wanted = quaternion_rows(split(from_euler(roll, pitch, self._yaw)))
+        wanted = quaternion_rows(euler_quaternion(roll, pitch, self._yaw))
         omega = split(self.estimator.gyroscope)
         rates = [turn * row for row in state.rows[2]]  # the wanted turn about the vertical, in the body
         moment = self._attitude(state.rows, [w - r for w, r in zip(omega, rates, strict=True)], wanted)

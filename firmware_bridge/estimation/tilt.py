@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from neural_lander.components import quaternion_rows
+from neural_lander.components import quaternion_rows, yaw_of
 
 YAW_GAIN = 2.0  # 1/s, from heading error to yaw rate; a guess
 YAW_RATE_MOST = 1.0  # rad/s, of that; a guess
@@ -19,10 +19,10 @@ def tilt_in_heading(wanted: np.ndarray, present: np.ndarray) -> tuple[float, flo
     -asin z_y and pitch atan2(z_x, z_z), since z is the third column of R_y(pitch) R_x(roll).
     """
     W, P = quaternion_rows(np.asarray(wanted, dtype=float).tolist()), quaternion_rows(present.tolist())
-    yaw = math.atan2(P[1][0], P[0][0])
+    yaw = yaw_of(P)
     c, s = math.cos(yaw), math.sin(yaw)
     x, y, z = c * W[0][2] + s * W[1][2], c * W[1][2] - s * W[0][2], W[2][2]
-    turn = math.remainder(math.atan2(W[1][0], W[0][0]) - yaw, 2 * math.pi)
+    turn = math.remainder(yaw_of(W) - yaw, 2 * math.pi)
     return -math.asin(min(max(y, -1.0), 1.0)), math.atan2(x, z), turn
 
 
