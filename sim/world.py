@@ -16,7 +16,7 @@ from neural_lander.components import Vector, cross, dot, minus, plus, quaternion
 from neural_lander.errors import UserError
 from neural_lander.state import State
 from neural_lander.vehicle import GEAR_FRICTION, GRAVITY, Vehicle
-from sim.aerodynamics import AerodynamicEffect, RandomEffect, name_of, ours
+from sim.aerodynamics import AerodynamicEffect, name_of, ours, reset_random
 from sim.airframe import Airframe
 from sim.motors import FirstOrderMotors
 from sim.rigid_body import TIME_STEP, gyroscopic, net_moment
@@ -165,9 +165,7 @@ class PyBulletWorld:
         self._bullet.resetBasePositionAndOrientation(self._body, centre, [x, y, z, w])
         self._bullet.resetBaseVelocity(self._body, [0.0] * 3 if velocity is None else list(velocity), [0.0] * 3)
         self.motors.reset(np.full(4, self.vehicle.hover_speed))
-        for k, effect in enumerate(self.effects):
-            if isinstance(effect, RandomEffect):
-                effect.reset(seed + 7919 * k, self.dt)
+        reset_random(self.effects, seed, self.dt)
         self._read()
 
     def _read(self, before: State | None = None) -> None:
