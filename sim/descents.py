@@ -11,11 +11,11 @@ from neural_lander.certificate.tracking import LoopFlight
 from neural_lander.residual.domain import Domain
 from neural_lander.state import State
 from neural_lander.trajectory import Landing
-from sim.comparison.campaign import Progress
-from sim.comparison.worlds import Copy
+from sim.comparison.pool import Progress
 from sim.controllers import build_controller, controller_named
 from sim.flight import Truth
 from sim.landing import fly_once, identify_moment_trim
+from sim.plant import Copy
 from sim.scenarios import scenario_named
 
 CALIBRATION_STREAM, VERIFICATION_STREAM = 0xCA11, 0x0E4F  # keep their seeds apart from each other's and from the tests'

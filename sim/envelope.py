@@ -19,10 +19,9 @@ from neural_lander.pages.certificate_page import certificate_sections
 from neural_lander.pages.html_page import Page, section
 from neural_lander.vehicle import Vehicle
 from sim.aerodynamics import AerodynamicEffect
-from sim.comparison.compare import Stage
-from sim.comparison.worlds import Copy
+from sim.comparison.pool import Stage
 from sim.descents import CALIBRATION_STREAM, VERIFICATION_STREAM, fly_descents
-from sim.plant import Plant
+from sim.plant import Copy, Plant
 from sim.rigid_body import TIME_STEP
 
 CASES = (("neural-lander-trim", DEFAULT_TRIM_RATE, "with trim"), ("neural-lander", 0.0, "without trim"))

@@ -16,11 +16,9 @@ from neural_lander.flightlog import FlightLog, read_log, write_mcap
 from neural_lander.flightlog.files import replacing
 from neural_lander.residual.options import TrainingOptions
 from sim.collection import FLIGHT_TIME, FLIGHTS, collect_flight
-from sim.comparison.campaign import Progress
 from sim.comparison.fingerprint import code_fingerprint, fingerprint
-from sim.comparison.pool import Pool
-from sim.comparison.worlds import Copy
-from sim.plant import Plant
+from sim.comparison.pool import Pool, Progress
+from sim.plant import Copy, Plant
 
 MOST_FLIGHTS = 4 * FLIGHTS  # in which an airframe that tips over again and again may make up for lost time, guess
 STUDY = "study.json"  # beside bundle and logs: what they were flown and learned from

@@ -36,9 +36,9 @@ from neural_lander.flightlog.files import replacing
 from sim.aerodynamics import name_of
 from sim.comparison.campaign import moment_trims
 from sim.comparison.pool import LocalPool, Pool
-from sim.comparison.worlds import Copy
 from sim.controllers import build_controller, controller_named
 from sim.landing import fly_once
+from sim.plant import Copy
 from sim.scenarios import scenario_named
 
 TUNING_STREAM = 0x7C4E  # keeps the seeds apart from those of collection and test
