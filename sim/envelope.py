@@ -96,7 +96,7 @@ def write_envelope_page(
         f"The thrust iteration {converges}: each pass leaves at most {factor:.2f} of its error, proved from the "
         "weights.",
     ]
-    sections = [_section(e, certificate, vehicle, page) for e in envelopes]
+    sections = [_section(e, vehicle, page) for e in envelopes]
     page.write(
         path,
         f"Certificate: {vehicle.name}",
@@ -106,7 +106,7 @@ def write_envelope_page(
     )
 
 
-def _section(e: Envelope, certificate: Mapping[str, Any], vehicle: Vehicle, page: Page) -> str:
+def _section(e: Envelope, vehicle: Vehicle, page: Page) -> str:
     explanation = (
         "The composite error |s| of flights that the envelope was not measured on, from the first step of the descent "
         "to contact. It begins with the reference's own jump to descent speed; the envelope is that of the largest "

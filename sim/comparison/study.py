@@ -106,6 +106,3 @@ def _study(task: tuple[int, Plant, int, int, Path]) -> tuple[int, Study]:
 def copies_of_bundles(plant: Plant, bundles: Sequence[Bundle], airframes: Sequence[int]) -> list[Copy]:
     """Bundles that exist already: bundle k flies on airframe k."""
     return [Copy(plant.with_airframe(a), b.learned) for a, b in zip(airframes, bundles, strict=True)]
-
-
-__all__ = ["FLIGHTS", "FLIGHT_TIME", "Study", "collection_seed", "copies_of_bundles", "study_airframes"]
