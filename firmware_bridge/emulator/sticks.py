@@ -15,7 +15,7 @@ from firmware_bridge.emulator.modes import LONGEST_PAUSE
 from firmware_bridge.emulator.power import Battery, Power
 from firmware_bridge.emulator.receiver import BETAFLIGHT, Habits, Receiver
 from firmware_bridge.emulator.vehicle import EmulatedVehicle
-from firmware_bridge.msp.messages import ANGLE, ARM, OVERRIDE, ModeRange
+from firmware_bridge.msp.messages import ANGLE, ARM, OVERRIDE, ModeRange, is_on
 from firmware_bridge.msp.sticks import CHANNELS, StickCurve, Sticks, actual_rates
 from neural_lander.components import euler_quaternion, quaternion_rows, split, yaw_of
 from neural_lander.control.allocation import Allocation
@@ -184,7 +184,7 @@ class StickAutopilot:
         """Whether a box is."""
         if box == ARM:
             return self.armed
-        return any(r.low <= self.channels[r.channel] <= r.high for r in RANGES if r.box == box)
+        return is_on(box, self.channels, RANGES)
 
     # Time
 
@@ -230,7 +230,7 @@ class StickAutopilot:
 
     @property
     def _wanted(self) -> bool:
-        return any(r.low <= self.channels[r.channel] <= r.high for r in RANGES if r.box == ARM)
+        return is_on(ARM, self.channels, RANGES)
 
     def _decide(self) -> None:
         """Arming by the switch; a switch that was on while something refused must be taken off first."""

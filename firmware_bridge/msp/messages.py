@@ -177,6 +177,11 @@ def mode_ranges(payload: bytes) -> tuple[ModeRange, ...]:
     return tuple(ModeRange(box, 4 + aux, 900 + 25 * low, 900 + 25 * high) for box, aux, low, high in rows if low < high)
 
 
+def is_on(box: int, channels: Sequence[int], ranges: Sequence[ModeRange]) -> bool:
+    """Whether channels in us put the switch of a box on."""
+    return any(r.low <= channels[r.channel] <= r.high for r in ranges if r.box == box)
+
+
 def range_of(box: int, ranges: Sequence[ModeRange]) -> ModeRange | None:
     """Switch of a box, if it has one."""
     return next((r for r in ranges if r.box == box), None)
