@@ -13,6 +13,7 @@ from neural_lander.state import State
 from neural_lander.trajectory import Landing
 from sim.comparison.pool import Progress
 from sim.controllers import build_controller, controller_named
+from sim.draws import seed_from
 from sim.flight import Truth
 from sim.landing import fly_once, identify_moment_trim
 from sim.plant import Copy
@@ -25,7 +26,7 @@ BATCH = 500  # landings at once in the batched world: some 100 MB
 
 def descent_seed(seed: int, index: int, stream: int) -> int:
     """Seed of one landing of a stream."""
-    return int(np.random.SeedSequence([seed, index, stream]).generate_state(1)[0])
+    return seed_from(seed, index, stream)
 
 
 def fly_descents(

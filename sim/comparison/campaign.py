@@ -21,6 +21,7 @@ from sim.comparison.pool import LocalPool, Pool, Progress
 from sim.comparison.shards import ShardStore
 from sim.comparison.worlds import FlightWorld, Part, world_named
 from sim.controllers import build_controller, controller_named
+from sim.draws import seed_from
 from sim.landing import identify_moment_trim
 from sim.plant import Copy, Plant
 from sim.scenarios import scenario_named
@@ -252,4 +253,4 @@ def _outcomes(campaign: Campaign, rows: Sequence[Mapping[str, Any]]) -> dict[str
 
 def flight_seed(seed: int, index: int) -> int:
     """Seed of a test flight, the same for every controller."""
-    return int(np.random.SeedSequence([seed, index, TEST_STREAM]).generate_state(1)[0])
+    return seed_from(seed, index, TEST_STREAM)

@@ -37,6 +37,7 @@ from sim.aerodynamics import name_of
 from sim.comparison.campaign import moment_trims
 from sim.comparison.pool import LocalPool, Pool
 from sim.controllers import build_controller, controller_named
+from sim.draws import seed_from
 from sim.landing import fly_once
 from sim.plant import Copy
 from sim.scenarios import scenario_named
@@ -70,7 +71,7 @@ class Tuning:
 
 def tuning_seed(seed: int, index: int) -> int:
     """Seed of a tuning flight."""
-    return int(np.random.SeedSequence([seed, index, TUNING_STREAM]).generate_state(1)[0])
+    return seed_from(seed, index, TUNING_STREAM)
 
 
 def tune(
