@@ -10,6 +10,7 @@ import numpy as np
 
 from neural_lander.flightlog import FlightLog
 from neural_lander.residual.model import ResidualModel
+from neural_lander.residual.resample import SAMPLE_PERIOD
 from neural_lander.residual.samples import residual_samples
 from neural_lander.state import State
 from sim.oracle import level_state
@@ -87,6 +88,6 @@ def coverage(copy: Copy, logs: Sequence[FlightLog]) -> dict[str, Any]:
     seconds, _ = np.histogram(height, BANDS)
     return {
         "height_edges_m": list(BANDS),
-        "seconds": (seconds * 0.01).round(2).tolist(),
+        "seconds": (seconds * SAMPLE_PERIOD).round(2).tolist(),
         "required_seconds": REQUIRED_SECONDS,
     }
