@@ -20,9 +20,9 @@ from firmware_bridge.link import (
     StatusReport,
     TextReport,
 )
-from firmware_bridge.mavlink.autopilots import PX4
 from firmware_bridge.mavlink.control import STREAM_MARGIN, Control
 from firmware_bridge.mavlink.link import MavlinkLink
+from firmware_bridge.mavlink.px4 import PX4
 from firmware_bridge.mavlink.requests import PARAMETER_TRIES, Commands
 from firmware_bridge.mavlink.status import FAILSAFE_TEXT_LIFE
 from neural_lander.errors import UserError
