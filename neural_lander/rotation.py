@@ -57,11 +57,6 @@ def apply(R: Array, v: Array) -> Array:
     return R @ v if v.ndim == 1 else (R @ v[..., None])[..., 0]
 
 
-def transpose(R: Array) -> Array:
-    """Transpose of the last two axes; the inverse of a rotation."""
-    return namespace(R).matrix_transpose(R)
-
-
 def normalise(q: Array) -> Array:
     """Unit quaternion or vector along the last axis; the argument must not be zero."""
     xp = namespace(q)
