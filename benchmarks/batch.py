@@ -88,7 +88,8 @@ def _worker(index: int, turn: Any, together: Any, results: Any) -> None:
             graph()
         plain, _ = eager(BLOCK)
         plain()
-        for name, step in [("compiled", graph), ("eager", plain)] * REPEATS:
+        loops: list[tuple[str, Loop]] = [("compiled", graph), ("eager", plain)]
+        for name, step in loops * REPEATS:
             together.wait()
             results.put((name, rate(step, BLOCK, SECONDS)))
         graph.put_back()

@@ -7,6 +7,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Callable
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -75,18 +76,18 @@ def run() -> dict[str, Any]:
     figures: dict[str, Any] = {}
     for hidden, layers in product(SIZES, LAYERS):
         network = trained(hidden, layers)
-        slopes, took = timed(lambda network=network: proved_slopes(network, vehicle))
+        slopes, took = timed(partial(proved_slopes, network, vehicle))
         size = "-".join(map(str, hidden))
         figures[f"certify_s_{size}_{layers}"] = took
         figures[f"check_s_{size}_{layers}"] = check_seconds(network, slopes, vehicle)
         first, *rest = (np.asarray(W, dtype=np.float64) for W in network.weights)
         for name in SHOWN:
             F = first @ input_maps(first.shape[1], vehicle.thrust_direction)[name]
-            (bound, _), ours = timed(lambda F=F, rest=rest: lipschitz_bound(F, rest))
+            (bound, _), ours = timed(partial(lipschitz_bound, F, rest))
             scs: float | str = "-"
             took_scs: float | str = "-"  # minutes at the larger size
             if hidden == SIZES[0] and layers == LAYERS[0]:
-                (scs, _), took_scs = timed(lambda F=F, rest=rest: cvxpy_bound("SCS")(F, rest))
+                (scs, _), took_scs = timed(partial(cvxpy_bound("SCS"), F, rest))
             rows.append(
                 {
                     "network": f"{first.shape[1]}-{size}-3",

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from joblib import Parallel, delayed
 
-from firmware_bridge.emulator.campaign import Flight
+from benchmarks.fault_flights.flight import Flight
+from benchmarks.fault_flights.rigs import faults_of
 from firmware_bridge.emulator.faults import FAULTS
-from firmware_bridge.emulator.rigs import faults_of
 from neural_lander.vehicle import load_vehicle
 
 SEEDS = 32  # per fault and protocol: 1088 flights, some six minutes on two cores

@@ -34,8 +34,7 @@ from sim.comparison.campaign import Campaign, run_campaign
 from sim.comparison.insight import thrust_slope
 from sim.comparison.study import collection_seed
 from sim.comparison.summary import summarise
-from sim.comparison.worlds import Copy
-from sim.plant import Plant
+from sim.plant import Copy, Plant
 
 AIRFRAMES = (0, 1)
 SEEDS = (0,)  # of training, for each airframe

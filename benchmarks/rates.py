@@ -22,12 +22,12 @@ import numpy as np
 from pymavlink.dialects.v20 import ardupilotmega as dialect
 
 from benchmarks.closed_loop import default_network
+from benchmarks.fault_flights.witness import message_id
 from firmware_bridge.emulator.autopilot import Autopilot
 from firmware_bridge.emulator.mavlink import MavlinkAutopilot
 from firmware_bridge.emulator.mavlink_firmware import FIRMWARES, MOTOR_CURVE
 from firmware_bridge.emulator.modes import TICK, Mode
 from firmware_bridge.emulator.pty import PseudoTerminal
-from firmware_bridge.emulator.witness import message_id
 from firmware_bridge.emulator.world import RigidBodyWorld
 from firmware_bridge.estimation.height import Rangefinder
 from firmware_bridge.guidance.flight_plan import FlightPlan

@@ -108,8 +108,8 @@ def write_flights(folder: Path, vehicle: Vehicle, first: int, flights: int) -> N
         records = np.zeros(n, dtype)
         records["tick"] = np.rint(1e6 * t)
         for prefix, values in (("", position), ("v", velocity), ("a", acceleration)):
-            for j, axis in enumerate("xyz"):
-                records[f"stateEstimateZ.{prefix}{axis}"] = np.rint(1e3 * values[i, :, j])
+            for j, letter in enumerate("xyz"):
+                records[f"stateEstimateZ.{prefix}{letter}"] = np.rint(1e3 * values[i, :, j])
         records["stateEstimateZ.quat"] = compressed(attitude[i])
         for j in range(1, 5):
             records[f"pwm.m{j}_pwm"] = np.rint(65536 * pwm[i])

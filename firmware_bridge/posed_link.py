@@ -29,7 +29,7 @@ from firmware_bridge.link import (
     RestartReport,
     Setpoint,
 )
-from neural_lander.components import quaternion_rows, rotate
+from neural_lander.components import euler_quaternion, quaternion_product, quaternion_rows, rotate
 from neural_lander.errors import UserError
 from neural_lander.rotation import quaternion_exp, quaternion_multiply
 from neural_lander.vehicle import GRAVITY
@@ -249,5 +249,4 @@ def _turn_and_tilt(pose: np.ndarray, attitude: np.ndarray) -> tuple[float, float
 
 def _turned(attitude: np.ndarray, turn: float) -> np.ndarray:
     """An attitude (4,) in a world that lies turned by ``-turn`` rad about the vertical."""
-    about_z = np.array([math.cos(turn / 2), 0.0, 0.0, math.sin(turn / 2)])
-    return np.asarray(quaternion_multiply(about_z, attitude))
+    return np.array(quaternion_product(euler_quaternion(0.0, 0.0, turn), attitude.tolist()))

@@ -31,7 +31,7 @@ def check_setpoint(setpoint: Setpoint, vehicle: Vehicle) -> None:
         _finite("body_rates", setpoint.body_rates, 3)
     else:
         raise UserError(f"setpoint of type {type(setpoint).__name__} is not known; send attitude or rates with thrust")
-    most = 4 * vehicle.thrust_coefficient * vehicle.u_max
+    most = vehicle.full_thrust
     if not 0 <= setpoint.thrust <= most:
         raise UserError(
             f"setpoint: thrust = {setpoint.thrust:.6g} N must be in [0, {most:.4g}], what four rotors can give"

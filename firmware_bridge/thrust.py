@@ -71,11 +71,11 @@ class ThrustMap:
     def fraction(self, thrust: float, voltage: float | None = None) -> float:
         """Fraction for a thrust in N >= 0 at a battery voltage in V; above 1 where the motors cannot give it."""
         share = thrust / (self._full_thrust * self._voltage_gain(voltage))
-        return _curve(self.autopilot_curve, _signal(self.motor_curve, share))
+        return share_of(signal_of(share, self.motor_curve), self.autopilot_curve)
 
     def thrust(self, fraction: float, voltage: float | None = None) -> float:
         """Thrust in N of a fraction >= 0 at a battery voltage in V; the inverse of :meth:`fraction`."""
-        share = _curve(self.motor_curve, _signal(self.autopilot_curve, fraction))
+        share = share_of(signal_of(fraction, self.autopilot_curve), self.motor_curve)
         return share * self._full_thrust * self._voltage_gain(voltage)
 
     def to_json(self) -> str:
@@ -85,7 +85,7 @@ class ThrustMap:
     @property
     def _full_thrust(self) -> float:
         """T_1 in N, at ``hover_voltage``."""
-        return self.hover_thrust / _curve(self.motor_curve, _signal(self.autopilot_curve, self.hover_fraction))
+        return self.hover_thrust / share_of(signal_of(self.hover_fraction, self.autopilot_curve), self.motor_curve)
 
     def _voltage_gain(self, voltage: float | None) -> float:
         if voltage is None or self.hover_voltage is None or not voltage > 0:
@@ -125,12 +125,13 @@ def thrust_map_from_json(text: str, source: str) -> ThrustMap:
     return ThrustMap(**{KEYS[key]: value for key, value in read.items()})
 
 
-def _curve(curve: float, signal: float) -> float:
+def share_of(signal: float, curve: float) -> float:
+    """(1 - e) s + e s^2, the share of full thrust for a signal s to the motors; ``curve`` is e."""
     return (1 - curve) * signal + curve * signal * signal
 
 
-def _signal(curve: float, share: float) -> float:
-    """Inverse of :func:`_curve` for share >= 0."""
+def signal_of(share: float, curve: float) -> float:
+    """Inverse of :func:`share_of` for share >= 0."""
     if curve < 1e-9 or share == 0:
         return share
     b = 1 - curve

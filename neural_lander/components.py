@@ -184,6 +184,26 @@ def quaternion_product(a: Vector, b: Vector) -> Vector:
     )
 
 
+def euler_quaternion(roll: Scalar, pitch: Scalar, yaw: Scalar) -> Vector:
+    """Quaternion (w, x, y, z) of Euler angles in rad.
+
+    Turned by yaw about z, then by pitch about the new y, then by roll about the new x, as autopilots have them.
+    """
+    (cx, sx), (cy, sy), (cz, sz) = ((cos(0.5 * angle), sin(0.5 * angle)) for angle in (roll, pitch, yaw))
+    yawed = quaternion_product((cz, 0.0, 0.0, sz), (cy, 0.0, sy, 0.0))
+    return quaternion_product(yawed, (cx, sx, 0.0, 0.0))
+
+
+def euler_angles(rows: Rows) -> tuple[float, float, float]:
+    """Roll, pitch and yaw in rad of one vehicle's R: the inverse of :func:`euler_quaternion`."""
+    return math.atan2(rows[2][1], rows[2][2]), math.asin(min(max(-rows[2][0], -1.0), 1.0)), yaw_of(rows)
+
+
+def yaw_of(rows: Rows) -> float:
+    """Yaw in rad of one vehicle's R; :func:`heading` gives its cosine and sine, also for a batch."""
+    return math.atan2(rows[1][0], rows[0][0])
+
+
 def quaternion_rows(q: Vector) -> Rows:
     """Rows of R, body to world, of a unit quaternion (w, x, y, z)."""
     w, x, y, z = q

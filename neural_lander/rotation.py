@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from neural_lander.arrays import Array, constant, namespace
+from neural_lander.components import euler_quaternion, join
 
 # HAT[k, 3 i + j] = d S(w)_ij / d w_k, so that S(w) = (w @ HAT) reshaped; S(w) v = w x v.
 HAT = np.zeros((3, 9))
@@ -56,11 +57,6 @@ def apply(R: Array, v: Array) -> Array:
     return R @ v if v.ndim == 1 else (R @ v[..., None])[..., 0]
 
 
-def transpose(R: Array) -> Array:
-    """Transpose of the last two axes; the inverse of a rotation."""
-    return namespace(R).matrix_transpose(R)
-
-
 def normalise(q: Array) -> Array:
     """Unit quaternion or vector along the last axis; the argument must not be zero."""
     xp = namespace(q)
@@ -85,13 +81,8 @@ def quaternion_conjugate(q: Array) -> Array:
 
 
 def quaternion_from_euler(roll: Array, pitch: Array, yaw: Array) -> Array:
-    """Quaternion of Euler angles in rad, ``(...) -> (..., 4)``.
-
-    Turned by yaw about z, then by pitch about the new y, then by roll about the new x, as autopilots have them.
-    """
-    turns = (constant(axis, yaw) * angle[..., None] for axis, angle in zip(np.eye(3), (roll, pitch, yaw), strict=True))
-    about_x, about_y, about_z = (quaternion_exp(turn) for turn in turns)
-    return quaternion_multiply(quaternion_multiply(about_z, about_y), about_x)
+    """Quaternion of Euler angles in rad, ``(...) -> (..., 4)``: that of ``components.euler_quaternion``."""
+    return join(euler_quaternion(roll, pitch, yaw))
 
 
 def quaternion_exp(rotation_vector: Array) -> Array:

@@ -80,6 +80,11 @@ class Vehicle:
         return self.rotor_speed_max**2
 
     @cached_property
+    def full_thrust(self) -> float:
+        """Collective thrust in N of four rotors at their fastest."""
+        return 4 * self.thrust_coefficient * self.u_max
+
+    @cached_property
     def weight(self) -> float:
         """m g in N."""
         return self.mass * GRAVITY
@@ -194,7 +199,7 @@ def load_vehicle(name_or_path: str | Path) -> Vehicle:
 
 def _doubts(vehicle: Vehicle) -> Iterator[str]:
     """What no rule of physics forbids, and no quadrotor has: a number in another unit than it says."""
-    ratio = 4 * vehicle.thrust_coefficient * vehicle.u_max / vehicle.weight
+    ratio = vehicle.full_thrust / vehicle.weight
     if ratio > MOST_THRUST:
         yield (
             f"rotor_speed_max = {vehicle.rotor_speed_max:g} rad/s gives {ratio:.0f} times the weight in thrust: is it "

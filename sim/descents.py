@@ -11,11 +11,12 @@ from neural_lander.certificate.tracking import LoopFlight
 from neural_lander.residual.domain import Domain
 from neural_lander.state import State
 from neural_lander.trajectory import Landing
-from sim.comparison.campaign import Progress
-from sim.comparison.worlds import Copy
+from sim.comparison.pool import Progress
 from sim.controllers import build_controller, controller_named
+from sim.draws import seed_from
 from sim.flight import Truth
 from sim.landing import fly_once, identify_moment_trim
+from sim.plant import Copy
 from sim.scenarios import scenario_named
 
 CALIBRATION_STREAM, VERIFICATION_STREAM = 0xCA11, 0x0E4F  # keep their seeds apart from each other's and from the tests'
@@ -25,7 +26,7 @@ BATCH = 500  # landings at once in the batched world: some 100 MB
 
 def descent_seed(seed: int, index: int, stream: int) -> int:
     """Seed of one landing of a stream."""
-    return int(np.random.SeedSequence([seed, index, stream]).generate_state(1)[0])
+    return seed_from(seed, index, stream)
 
 
 def fly_descents(

@@ -104,6 +104,11 @@ def _box_muller(bits: Array, xp: Any, dtype: Any) -> Array:
     return xp.reshape(pairs, bits.shape)
 
 
+def seed_from(*parts: int) -> int:
+    """A seed of 32 bits, hashed from numbers: those of two flights or two streams have nothing in common."""
+    return int(np.random.SeedSequence(parts).generate_state(1)[0])
+
+
 class WhiteNoise:
     """Standard normals step after step: what a random effect or a sensor keeps.
 
@@ -123,3 +128,26 @@ class WhiteNoise:
         if step % BLOCK == 0:
             self._block = self._draws.block(step, BLOCK, self._channels).tolist()
         return self._block[step % BLOCK]
+
+
+class GaussMarkov:
+    """What wanders: first-order Gauss-Markov processes of unit variance, step after step, as :class:`WhiteNoise`.
+
+    Parameters
+    ----------
+    theta : float
+        A step over the correlation time.
+    """
+
+    def __init__(self, seeds: int | Array, stream: int, channels: int, theta: float) -> None:
+        self._noise = WhiteNoise(seeds, stream, channels)
+        self._keep = math.exp(-theta)
+        self._drive = math.sqrt(1 - self._keep**2)
+        self._x: Vector | None = None
+
+    def __call__(self, like: Array | None = None) -> Vector:
+        """``channels`` components of the next step; the first are drawn as they are after any time."""
+        e = self._noise(like)
+        old, keep, drive = self._x, self._keep, self._drive
+        self._x = e if old is None else [keep * x + drive * n for x, n in zip(old, e, strict=True)]
+        return self._x

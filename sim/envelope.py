@@ -19,10 +19,9 @@ from neural_lander.pages.certificate_page import certificate_sections
 from neural_lander.pages.html_page import Page, section
 from neural_lander.vehicle import Vehicle
 from sim.aerodynamics import AerodynamicEffect
-from sim.comparison.compare import Stage
-from sim.comparison.worlds import Copy
+from sim.comparison.pool import Stage
 from sim.descents import CALIBRATION_STREAM, VERIFICATION_STREAM, fly_descents
-from sim.plant import Plant
+from sim.plant import Copy, Plant
 from sim.rigid_body import TIME_STEP
 
 CASES = (("neural-lander-trim", DEFAULT_TRIM_RATE, "with trim"), ("neural-lander", 0.0, "without trim"))
@@ -97,7 +96,7 @@ def write_envelope_page(
         f"The thrust iteration {converges}: each pass leaves at most {factor:.2f} of its error, proved from the "
         "weights.",
     ]
-    sections = [_section(e, certificate, vehicle, page) for e in envelopes]
+    sections = [_section(e, vehicle, page) for e in envelopes]
     page.write(
         path,
         f"Certificate: {vehicle.name}",
@@ -107,7 +106,7 @@ def write_envelope_page(
     )
 
 
-def _section(e: Envelope, certificate: Mapping[str, Any], vehicle: Vehicle, page: Page) -> str:
+def _section(e: Envelope, vehicle: Vehicle, page: Page) -> str:
     explanation = (
         "The composite error |s| of flights that the envelope was not measured on, from the first step of the descent "
         "to contact. It begins with the reference's own jump to descent speed; the envelope is that of the largest "

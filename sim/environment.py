@@ -17,11 +17,10 @@ import numpy as np
 from neural_lander.components import split
 from neural_lander.control.allocation import Allocation
 from neural_lander.control.attitude import AttitudeLaw, desired_attitude
-from neural_lander.control.touchdown import TouchdownDetector
+from neural_lander.control.touchdown import TIPPED, TouchdownDetector
 from neural_lander.errors import UserError
 from neural_lander.state import Reference, State
 from neural_lander.vehicle import G_VECTOR, load_vehicle
-from sim.comparison.scoring import TIP_OVER
 from sim.flight import touched, truth_of
 from sim.forecast import forecast_of
 from sim.landing import identify_moment_trim, place
@@ -110,7 +109,7 @@ class LanderEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             apart = float(np.linalg.norm(truth.position - reference.position))
             drift = float(np.linalg.norm(truth.velocity - reference.velocity))
             reward -= (apart + 0.1 * drift) * self._world.dt
-            lost = apart > OUTSIDE or float(truth.rows[2][2]) < math.cos(TIP_OVER)
+            lost = apart > OUTSIDE or float(truth.rows[2][2]) < TIPPED
             if lost:
                 reward -= 10.0
                 break

@@ -7,9 +7,9 @@ from dataclasses import replace
 from statistics import NormalDist
 
 from neural_lander.arrays import Array
-from neural_lander.components import Scalar, Vector, choose, join
+from neural_lander.components import Scalar, choose, join
 from neural_lander.state import State
-from sim.draws import WhiteNoise
+from sim.draws import GaussMarkov, WhiteNoise
 
 OUTAGE_STREAM, DRIFT_STREAM = 0x0D7, 0xD51F  # of the random numbers
 
@@ -72,15 +72,10 @@ class Drift:
     """A bias of the estimated position that wanders: first-order Gauss-Markov per axis, for one flight or a batch."""
 
     def __init__(self, deviation: float, correlation_time: float, seeds: int | Array, dt: float) -> None:
-        self._noise = WhiteNoise(seeds, DRIFT_STREAM, 3)
+        self._wander = GaussMarkov(seeds, DRIFT_STREAM, 3, dt / correlation_time)
         self._deviation = deviation  # m
-        self._keep = math.exp(-dt / correlation_time)
-        self._x: Vector | None = None  # of unit variance
 
     def __call__(self, state: State) -> State:
         """The state with the bias of the next step."""
-        e = self._noise(state.velocity)
-        keep, drive = self._keep, math.sqrt(1 - self._keep**2)
-        self._x = e if self._x is None else [keep * x + drive * n for x, n in zip(self._x, e, strict=True)]
-        bias: list[Scalar] = [self._deviation * x for x in self._x]
+        bias: list[Scalar] = [self._deviation * x for x in self._wander(state.velocity)]
         return replace(state, position=state.position + join(bias), height=state.height + bias[2])

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from neural_lander.control.learned import Learned
 from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.extension import load_named
 from neural_lander.vehicle import Vehicle, load_vehicle
@@ -78,6 +79,14 @@ class Plant:
     def pad(self) -> np.ndarray:
         """(3,) m: centre of mass of the level vehicle that touches the ground around the origin, on its mean."""
         return level_pad(self.vehicle, self.terrain.mean())
+
+
+@dataclass(frozen=True)
+class Copy:
+    """One airframe and what was learned on it."""
+
+    plant: Plant
+    learned: Learned | None
 
 
 def load_effects(names: Sequence[str]) -> tuple[AerodynamicEffect, ...]:

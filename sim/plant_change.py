@@ -8,8 +8,7 @@ from types import MappingProxyType
 
 from neural_lander.errors import UserError
 from sim.aerodynamics import BatterySag, Dryden, InWind
-from sim.comparison.worlds import Copy
-from sim.plant import Plant
+from sim.plant import Copy, Plant
 from sim.rigid_body import TIME_STEP
 
 

@@ -19,9 +19,9 @@ from neural_lander.trajectory import (
     Riding,
     Trajectory,
 )
-from sim.comparison.scoring import LOW_HOVER_HEIGHT, LOW_HOVER_TIME, score_landing, score_low_hover, score_tracking
 from sim.flight import Truth
 from sim.plant import Plant
+from sim.scoring import LOW_HOVER_HEIGHT, LOW_HOVER_TIME, score_landing, score_low_hover, score_tracking
 from sim.terrain import Deck, Platform, Terrain
 
 WARM_UP = 3.0  # s of hover before the start: at the default gains trim has settled to 2 % after 2.7 s

@@ -16,16 +16,14 @@ from neural_lander.components import Vector, cross, dot, minus, plus, quaternion
 from neural_lander.errors import UserError
 from neural_lander.state import State
 from neural_lander.vehicle import GEAR_FRICTION, GRAVITY, Vehicle
-from sim.aerodynamics import AerodynamicEffect, RandomEffect, name_of, ours
+from sim.aerodynamics import AerodynamicEffect, name_of, ours, reset_random
 from sim.airframe import Airframe
+from sim.gear import contact_spheres, foot_spring
 from sim.motors import FirstOrderMotors
 from sim.rigid_body import TIME_STEP, gyroscopic, net_moment
 from sim.terrain import Flat, Terrain, clearance
 
-FOOT_RADIUS = 0.1  # of the gear's height: spheres as feet
 NO_LOAD = 1e-9  # of the weight: less than any foot carries, more than rounding
-GEAR_SAG = 0.0015  # m, how far legs and rubber feet give way under the weight, guess
-GEAR_DAMPING_RATIO = 0.5  # of the vehicle on its gear, guess: rubber
 
 
 @contextlib.contextmanager
@@ -128,16 +126,14 @@ class PyBulletWorld:
         self._ground = self.terrain.build(b)
         for ground in self._ground:
             b.changeDynamics(ground, -1, lateralFriction=GEAR_FRICTION, restitution=0.0)
-        radius = FOOT_RADIUS * vehicle.gear_clearance
-        points = np.concatenate([vehicle.gear_points + [0, 0, radius], vehicle.rotor_positions]) - centre_of_mass
+        points, radius = contact_spheres(vehicle)
         feet = b.createCollisionShapeArray(
             shapeTypes=[b.GEOM_SPHERE] * len(points),
             radii=[radius] * len(points),
-            collisionFramePositions=points.tolist(),
+            collisionFramePositions=(points - centre_of_mass).tolist(),
         )
         body = int(b.createMultiBody(vehicle.mass, feet))
-        stiffness = vehicle.weight / GEAR_SAG / len(vehicle.gear_points)  # N/m per foot
-        damping = 2 * GEAR_DAMPING_RATIO * np.sqrt(vehicle.weight / GEAR_SAG * vehicle.mass) / len(vehicle.gear_points)
+        stiffness, damping = foot_spring(vehicle)
         # Bullet would damp the motion by 4 % per second, and derive an inertia from the feet
         b.changeDynamics(
             body, -1, localInertiaDiagonal=self._J, linearDamping=0, angularDamping=0, maxJointVelocity=1e4,
@@ -165,9 +161,7 @@ class PyBulletWorld:
         self._bullet.resetBasePositionAndOrientation(self._body, centre, [x, y, z, w])
         self._bullet.resetBaseVelocity(self._body, [0.0] * 3 if velocity is None else list(velocity), [0.0] * 3)
         self.motors.reset(np.full(4, self.vehicle.hover_speed))
-        for k, effect in enumerate(self.effects):
-            if isinstance(effect, RandomEffect):
-                effect.reset(seed + 7919 * k, self.dt)
+        reset_random(self.effects, seed, self.dt)
         self._read()
 
     def _read(self, before: State | None = None) -> None:

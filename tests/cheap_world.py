@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sim.comparison.worlds import Copy, Part
+from sim.comparison.worlds import Part
+from sim.plant import Copy
 from sim.scenarios import Scenario
 
 

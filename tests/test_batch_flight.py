@@ -13,10 +13,9 @@ from neural_lander.residual.analytic import CheesemanBennett
 from neural_lander.trajectory import Riding
 from neural_lander.vehicle import load_vehicle
 from sim.batch.flight import Flights, Task, fly_batch
-from sim.comparison.worlds import Copy
 from sim.controllers import CONTROLLERS, build_controller, controller_named
 from sim.landing import fly_once
-from sim.plant import Plant
+from sim.plant import Copy, Plant
 from sim.plant_change import PlantChange
 from sim.scenarios import Scenario, scenario_named
 from sim.terrain import Deck

@@ -11,8 +11,9 @@ from neural_lander.components import split
 from sim.aerodynamics import AerodynamicEffect, GroundEffect, NearGroundTurbulence, RotorDrag
 from sim.airframe import Airframe
 from sim.batch.world import BatchWorld
+from sim.gear import GEAR_SAG
 from sim.terrain import Platform, Slope, Terrain
-from sim.world import GEAR_SAG, PyBulletWorld
+from sim.world import PyBulletWorld
 
 pytest.importorskip("pybullet", reason="the worlds are compared")
 

@@ -25,7 +25,7 @@ from firmware_bridge.emulator.world import RigidBodyWorld
 from firmware_bridge.link import ThrottleReport
 from firmware_bridge.mavlink.link import MavlinkLink
 from firmware_bridge.msp.link import MspLink
-from firmware_bridge.thrust import thrust_map_from_json
+from firmware_bridge.thrust import ThrustMap, thrust_map_from_json
 from neural_lander.cli.main import main
 from neural_lander.vehicle import load_vehicle
 
@@ -91,7 +91,8 @@ def test_a_hover_by_hand_over_msp_gives_the_motors_thrust_and_commands_nothing(c
     captured = capsys.readouterr()
     assert code == 0, captured.err
     result, found = json.loads(captured.out), thrust_map_from_json(out.read_text(), "it")
-    truth = pilot.autopilot.thrust
+    full = 4 * VEHICLE.thrust_coefficient * VEHICLE.u_max
+    truth = ThrustMap(1.0, full, pilot.autopilot.power.battery.full, motor_curve=1.0)
     for share, volts in ((0.8, 16.0), (1.0, 15.5), (1.2, 15.0)):
         thrust = share * VEHICLE.weight
         assert found.fraction(thrust, volts) == pytest.approx(truth.fraction(thrust, volts), rel=0.02)

@@ -9,10 +9,10 @@ import pytest
 from mcap.reader import make_reader
 from pymavlink.dialects.v20 import ardupilotmega as dialect
 
-from firmware_bridge.emulator.campaign import Flight
+from benchmarks.fault_flights.flight import Flight
+from benchmarks.fault_flights.rigs import faults_of
 from firmware_bridge.emulator.faults import Dropped, Duplicated, Flipped, Garbage, Merged, Split, Stalled, lost
 from firmware_bridge.emulator.line import Wire
-from firmware_bridge.emulator.rigs import faults_of
 from firmware_bridge.mavlink.framing import LONGEST, FrameParser
 from firmware_bridge.recording.recorder import Recorder
 from firmware_bridge.supervisor.types import Phase

@@ -73,7 +73,7 @@ class Rig:
         self.peer = MspAutopilot(self.autopilot, variant, **msp)
         self.line = Line(self.peer, baud)
         self.now = 100.0
-        volts = self.autopilot.battery.start - self.autopilot.battery.sag
+        volts = self.autopilot.power.battery.start - self.autopilot.power.battery.sag
         self.thrust = ThrustMap(self.autopilot.hover_throttle, vehicle.weight, volts, motor_curve=1.0)
         self.port = LinePort(self.line, self.time)
         self.link = MspLink(self.port, vehicle, thrust_map=self.thrust)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from firmware_bridge.emulator.campaign import Flight
+from benchmarks.fault_flights.flight import Flight
 from firmware_bridge.emulator.world import RigidBodyWorld
 from firmware_bridge.guidance.obedience import MISMATCH, PATIENCE, Obedience
 from firmware_bridge.supervisor.types import IN_CONTROL, Phase

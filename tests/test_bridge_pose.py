@@ -316,7 +316,7 @@ def fly_betaflight(wire, each=lambda t, mocap: None, seconds=60.0, turn=1.2):
     autopilot = StickAutopilot(VEHICLE, world)
     line = Line(MspAutopilot(autopilot))
     mocap = Mocap(send, turn=turn)
-    battery = autopilot.battery
+    battery = autopilot.power.battery
     thrust = ThrustMap(autopilot.hover_throttle, VEHICLE.weight, battery.start - battery.sag, motor_curve=1.0)
     now = 0.0
     inner = MspLink(LinePort(line, lambda: now), VEHICLE, thrust_map=thrust)

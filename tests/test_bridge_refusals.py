@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from mcap.reader import make_reader
 
+from benchmarks.fault_flights.rigs import RIGS
 from firmware_bridge.emulator.modes import TICK
-from firmware_bridge.emulator.rigs import RIGS
 from firmware_bridge.guidance.flight_plan import FlightPlan
 from firmware_bridge.guidance.guidance import Guidance
 from firmware_bridge.loop import FlightLoop

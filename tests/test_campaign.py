@@ -16,11 +16,10 @@ from sim.comparison.campaign import Campaign, Outcome, flight_seed, run_campaign
 from sim.comparison.pool import LocalPool
 from sim.comparison.study import collection_seed
 from sim.comparison.summary import summarise
-from sim.comparison.worlds import Copy
 from sim.controllers import CONTROLLERS, build_controller, controller_named
 from sim.landing import fly_once, identify_moment_trim
 from sim.oracle import closed_form_hang
-from sim.plant import Plant
+from sim.plant import Copy, Plant
 from sim.scenarios import scenario_named
 from sim.sensors import SensorNoise
 from tests.random_network import random_network

@@ -24,8 +24,7 @@ from sim.comparison.campaign import Campaign, Outcome, flight_seed, run_campaign
 from sim.comparison.fingerprint import fingerprint
 from sim.comparison.pool import DaskPool, LocalPool
 from sim.comparison.shards import ShardStore, write_rows
-from sim.comparison.worlds import Copy
-from sim.plant import Plant
+from sim.plant import Copy, Plant
 from tests.cheap_world import CheapWorld
 from tests.random_network import random_network
 

@@ -15,10 +15,11 @@ from neural_lander.vehicle import GRAVITY, Vehicle, load_vehicle
 from sim.aerodynamics import GroundEffect
 from sim.airframe import Airframe
 from sim.batch.world import BatchWorld
+from sim.gear import GEAR_SAG
 from sim.plant import Plant
 from sim.rigid_body import TIME_STEP
 from sim.terrain import Flat, Surface, clearance
-from sim.world import GEAR_SAG, PyBulletWorld
+from sim.world import PyBulletWorld
 
 pytest.importorskip("pybullet", reason="the worlds are compared")
 

@@ -13,8 +13,7 @@ from neural_lander.vehicle import load_vehicle
 from sim.comparison import worlds
 from sim.comparison.campaign import Campaign, run_campaign
 from sim.comparison.compare import Comparison, PlantChange, compare
-from sim.comparison.worlds import Copy
-from sim.plant import Plant
+from sim.plant import Copy, Plant
 from sim.report.page import write_report
 from sim.report.tables import warnings
 from tests.cheap_world import CheapWorld

@@ -24,9 +24,9 @@ from neural_lander.residual.model import WithinThrusts
 from neural_lander.residual.norms import network_bounds
 from neural_lander.state import Reference, State
 from neural_lander.vehicle import load_vehicle
-from sim.comparison.worlds import Batched, Copy, FlightWorld, Part, PyBullet
+from sim.comparison.worlds import Batched, FlightWorld, Part, PyBullet
 from sim.controllers import CONTROLLERS, build_controller, controller_named, controllers_in
-from sim.plant import Plant
+from sim.plant import Copy, Plant
 from sim.scenarios import scenario_named
 from tests.random_network import random_network
 

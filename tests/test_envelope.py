@@ -20,9 +20,8 @@ from neural_lander.residual.retraining.manifest import find_logs
 from neural_lander.vehicle import load_vehicle
 from sim.collection import FLIGHTS
 from sim.comparison.study import study_airframe
-from sim.comparison.worlds import Copy
 from sim.descents import CALIBRATION_STREAM, VERIFICATION_STREAM, fly_descents
-from sim.plant import Plant
+from sim.plant import Copy, Plant
 from sim.rigid_body import TIME_STEP
 
 LANDINGS = 60  # the whole run of a thousand is `certify B --landings 200 --verify 1000`

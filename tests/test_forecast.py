@@ -10,9 +10,8 @@ from numpy.testing import assert_allclose
 from neural_lander.state import State
 from neural_lander.vehicle import G_VECTOR, load_vehicle
 from sim.batch.flight import Task, fly_batch
-from sim.comparison.worlds import Copy
 from sim.forecast import FARTHEST, Forecast, forecast_of
-from sim.plant import Plant
+from sim.plant import Copy, Plant
 from sim.plant_change import PlantChange
 from sim.sensors import SensorNoise
 

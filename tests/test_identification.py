@@ -136,7 +136,7 @@ def test_the_share_of_bias_that_voltage_explains_is_that_of_a_regression() -> No
     rng = np.random.default_rng(0)
     volts = rng.uniform(14.8, 16.4, 12)
     bias = 0.3 - 0.4 * (volts - volts.mean()) + 0.05 * rng.normal(size=12)
-    found = over_flights([scale_fit(b, v) for b, v in zip(bias, volts, strict=True)], VEHICLE)
+    found = over_flights([scale_fit(b, v) for b, v in zip(bias, volts, strict=True)])
     assert found is not None
     slope, offset = np.polyfit(volts, bias, 1)
     rest = bias - slope * volts - offset
@@ -148,7 +148,7 @@ def test_the_share_of_bias_that_voltage_explains_is_that_of_a_regression() -> No
 
 
 def test_no_flight_has_no_common_scale() -> None:
-    assert over_flights([], VEHICLE) is None
+    assert over_flights([]) is None
 
 
 @pytest.mark.parametrize("name", ["intel-aero", "crazyflie-21"])

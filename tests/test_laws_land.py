@@ -10,10 +10,9 @@ import pytest
 from neural_lander.cli.main import main
 from neural_lander.vehicle import load_vehicle
 from sim.comparison.study import study_airframe
-from sim.comparison.worlds import Copy
 from sim.controllers import build_controller, controller_named
 from sim.landing import fly_once, identify_moment_trim
-from sim.plant import Plant
+from sim.plant import Copy, Plant
 from sim.scenarios import scenario_named
 
 pytest.importorskip("pybullet", reason="the PyBullet world needs pybullet, which has wheels up to Python 3.11")

@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,18 @@ def link_of(module: str) -> str | None:
 @pytest.mark.parametrize("name", [name for name in MODULES if link_of(name)])
 def test_a_link_imports_no_other(name: str) -> None:
     assert not [i for i in imports(name) if link_of(i) not in (None, link_of(name))]
+
+
+@pytest.mark.parametrize(
+    "below, above",
+    [("sim.batch", "sim.comparison"), ("sim.batch", "sim.report"), ("sim.comparison", "sim.report")],
+)
+def test_a_part_of_the_simulator_knows_none_above_it(below: str, above: str) -> None:
+    assert not [name for name in MODULES if within(name, [below]) for i in imports(name) if within(i, [above])]
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    TopologicalSorter({name: set(imports(name)) - {name} for name in MODULES}).prepare()
 
 
 LIBRARY = [name for name in MODULES if within(name, ["neural_lander"]) and not within(name, ["neural_lander.cli"])]

@@ -8,9 +8,8 @@ from neural_lander.errors import UserError
 from neural_lander.vehicle import load_vehicle
 from sim.aerodynamics import BatterySag, InWind
 from sim.airframe import Airframe
-from sim.comparison.worlds import Copy
 from sim.motors import FirstOrderMotors
-from sim.plant import Plant
+from sim.plant import Copy, Plant
 from sim.plant_change import CHANGES, STANDARD_ROBUSTNESS, PlantChange
 
 VEHICLE = load_vehicle("intel-aero")

@@ -18,9 +18,9 @@ from neural_lander.errors import UserError
 from neural_lander.pages.html_page import number
 from sim.report.details import robustness_table
 from sim.report.figures import MAX_POINTS, colours, coverage, landings, thin
-from sim.report.page import terminal_tables, write_report
+from sim.report.page import write_report
 from sim.report.replay_view import replay
-from sim.report.tables import headline, losses, warnings
+from sim.report.tables import headline, losses, terminal_tables, warnings
 
 
 def page(tmp_path: Path, given: dict[str, Any]) -> str:

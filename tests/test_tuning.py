@@ -18,9 +18,8 @@ from sim.comparison import tuning as module
 from sim.comparison.campaign import flight_seed
 from sim.comparison.study import collection_seed
 from sim.comparison.tuning import FAILURE, Search, Tuning, flight_cost, tune, tuning_seed, write_tuned
-from sim.comparison.worlds import Copy
 from sim.controllers import CONTROLLERS
-from sim.plant import Plant
+from sim.plant import Copy, Plant
 
 pytest.importorskip("pybullet", reason="the PyBullet world needs pybullet, which has wheels up to Python 3.11")
 

@@ -36,10 +36,9 @@ from neural_lander.residual.options import TrainingOptions
 from neural_lander.residual.training import train_residual
 from neural_lander.state import State
 from neural_lander.vehicle import load_vehicle
-from sim.comparison.worlds import Copy
 from sim.controllers import build_controller, controller_named
 from sim.landing import fly_once
-from sim.plant import Plant
+from sim.plant import Copy, Plant
 from sim.scenarios import scenario_named
 
 VEHICLE = load_vehicle("intel-aero")

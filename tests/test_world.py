@@ -11,9 +11,10 @@ from neural_lander.state import State
 from neural_lander.vehicle import GRAVITY, Vehicle, load_vehicle
 from sim.aerodynamics import GroundEffect, NearGroundTurbulence, RotorDrag
 from sim.airframe import Airframe
+from sim.gear import GEAR_SAG
 from sim.plant import Plant
 from sim.terrain import Platform
-from sim.world import GEAR_SAG, PyBulletWorld
+from sim.world import PyBulletWorld
 
 pytest.importorskip("pybullet", reason="the PyBullet world needs pybullet, which has wheels up to Python 3.11")
 

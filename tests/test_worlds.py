@@ -10,8 +10,8 @@ from neural_lander.vehicle import load_vehicle
 from sim.comparison import worlds
 from sim.comparison.campaign import Campaign, run_campaign
 from sim.comparison.pool import LocalPool
-from sim.comparison.worlds import Batched, Copy, Part, fitting_world, world_named
-from sim.plant import Plant
+from sim.comparison.worlds import Batched, Part, fitting_world, world_named
+from sim.plant import Copy, Plant
 from sim.scenarios import SCENARIOS
 
 pytest.importorskip("torch")

@@ -28,7 +28,7 @@ import numpy as np
 
 from firmware_bridge.crazyflie.logs import BLOCKS, NEEDED, STAMP_RANGE, LogBlocks, LogClock
 from firmware_bridge.crazyflie.reports import ARMED, ARMS_ITSELF, FLYING, number, report_of, status_of
-from firmware_bridge.estimation.tilt import tilt_in_heading, yaw_rate
+from firmware_bridge.estimation.tilt import tilt_and_rate
 from firmware_bridge.link import (
     AttitudeReport,
     AttitudeSetpoint,
@@ -50,7 +50,6 @@ from neural_lander.vehicle import Vehicle
 
 FULL_PWM = 65_535
 MOST_PWM = 60_000  # the firmware cuts what is above
-ATTITUDE_AGE = 0.2  # s, of the heading that a setpoint is turned into; a guess
 LAND_SPEED = 0.3  # m/s, of the firmware's own landing when control is handed back; a guess
 LEAST_LAND_TIME = 1.0  # s
 BELOW_GROUND = 0.05  # m below where it stood, at which its landing ends: so that it reaches the ground, guess
@@ -221,17 +220,12 @@ class CrazyflieLink:
             raise UserError("setpoint: body rates are not sent to a Crazyflie; send attitude and thrust")
         if self._released:
             raise UserError("setpoint: control was handed back; take control again first")
-        if self._attitude is None or now - self._attitude_at > ATTITUDE_AGE:
-            raise UserError(
-                f"setpoint: no attitude came for {ATTITUDE_AGE} s, so a tilt has no direction; wait for one"
-            )
+        roll, pitch, rate = tilt_and_rate(setpoint, self._attitude, now - self._attitude_at)
         if self._thrust_map is None:
             raise UserError("setpoint: there is no thrust map; give one, with the PWM fraction that hovers")
-        roll, pitch, turn = tilt_in_heading(setpoint.attitude, self._attitude)
         fraction = self._thrust_map.fraction(setpoint.thrust, self.voltage)
         pwm = min(round(FULL_PWM * fraction), MOST_PWM)
         self.fraction = pwm / FULL_PWM
-        rate = yaw_rate(setpoint.yaw_rate, turn)
         if not self._taken or self._disarming:
             return False
         # pitch is nose down here, as in our body frame (cflib turns its sign), but the yaw rate is clockwise

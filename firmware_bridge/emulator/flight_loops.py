@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
 
 from firmware_bridge.emulator.estimator import Estimator
 from firmware_bridge.emulator.modes import TICK
-from neural_lander.components import Vector, columns, dot, quaternion_rows, split
+from neural_lander.components import Vector, columns, dot, quaternion_rows, split, yaw_of
 from neural_lander.control.allocation import Allocation
 from neural_lander.control.attitude import AttitudeLaw, desired_attitude
 from neural_lander.control.tracking import TrackingGains, TrackingLaw
@@ -36,8 +35,7 @@ class FlightLoops:
     def start_here(self) -> None:
         """Take the present place and heading as the reference."""
         state = self._estimator.state
-        heading = math.atan2(state.rows[1][0], state.rows[0][0])
-        self._reference = Reference(state.position.copy(), np.zeros(3), np.zeros(3), heading)
+        self._reference = Reference(state.position.copy(), np.zeros(3), np.zeros(3), yaw_of(state.rows))
 
     def forget_trim(self) -> None:
         """Forget what was learned of mass and battery."""

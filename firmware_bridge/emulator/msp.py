@@ -19,6 +19,7 @@ from firmware_bridge.msp import messages as msg
 from firmware_bridge.msp.codec import NO_REPLY, REFUSAL, REPLY, REQUEST, Decoder, Frame, encode
 from firmware_bridge.msp.identity import INAV_RX_MSP, INAV_SETTINGS, RX_MSP_FEATURE
 from firmware_bridge.msp.sticks import AETR, RATES_ACTUAL
+from neural_lander.components import euler_angles
 from neural_lander.frames import swap_yaw
 from neural_lander.units import DEGREE, RPM, STANDARD_GRAVITY
 
@@ -222,10 +223,8 @@ class MspAutopilot:
         return struct.pack("<9h", *values.tolist(), 0, 0, 0)
 
     def _attitude(self) -> bytes:
-        rows = self.autopilot.estimator.state.rows
-        roll = math.atan2(rows[2][1], rows[2][2])
-        pitch = math.asin(min(max(-rows[2][0], -1.0), 1.0))
-        heading = float(swap_yaw(np.array(math.atan2(rows[1][0], rows[0][0])))) / DEGREE % 360
+        roll, pitch, yaw = euler_angles(self.autopilot.estimator.state.rows)
+        heading = float(swap_yaw(np.array(yaw))) / DEGREE % 360
         return struct.pack("<3h", round(10 * roll / DEGREE), round(10 * pitch / DEGREE), int(heading))
 
     def _logical_channels(self) -> list[int]:

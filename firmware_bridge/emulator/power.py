@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
+from firmware_bridge.thrust import share_of, signal_of
 from neural_lander.vehicle import Vehicle
 
 LAG = 0.1  # s, of the voltage behind the current, guess
@@ -24,7 +24,7 @@ class Power:
     """A pack under load, and motors whose thrust goes with the square of its voltage.
 
     ``curve`` is e in T/T_full = (1 - e) s + e s^2, with s the signal to the motors: the true one, while an autopilot
-    has a belief of its own by which it turns a thrust fraction into a signal.
+    has a belief of its own by which it turns a thrust fraction into a signal: 0 where it passes that on as it is.
     """
 
     def __init__(self, vehicle: Vehicle, battery: Battery, curve: float) -> None:
@@ -33,8 +33,7 @@ class Power:
         self.load = 0.0
         """Share of the hover power."""
         self._hover = 4 * vehicle.hover_speed**3
-        self._full_thrust = 4 * vehicle.thrust_coefficient * vehicle.u_max  # N
-        self._weight = vehicle.weight
+        self._full_thrust, self._weight = vehicle.full_thrust, vehicle.weight
 
     @property
     def voltage(self) -> float:
@@ -46,32 +45,20 @@ class Power:
         self.load += dt / LAG * (cubes / self._hover - self.load)
         self.drawn += self.battery.drain * self.load * dt
 
-    def thrust(self, fraction: float, belief: float) -> float:
+    def thrust(self, fraction: float, belief: float = 0.0) -> float:
         """N of a thrust fraction on the present battery; NaN is no thrust."""
         f = min(max(fraction, 0.0), 1.0) if fraction == fraction else 0.0
-        share = _bend(self.curve, _straighten(belief, f))
+        share = share_of(signal_of(f, belief), self.curve)
         return self._full_thrust * share * (self.voltage / self.battery.full) ** 2
 
-    def fraction(self, thrust: float, belief: float) -> float:
+    def fraction(self, thrust: float, belief: float = 0.0) -> float:
         """Inverse of :meth:`thrust`, within 0 to 1."""
         return self._fraction_at(self.voltage, thrust, belief)
 
-    def hover_fraction(self, belief: float) -> float:
+    def hover_fraction(self, belief: float = 0.0) -> float:
         """Fraction that truly carries the weight in hover on a fresh battery, out of ground effect."""
         return self._fraction_at(self.battery.start - self.battery.sag, self._weight, belief)
 
     def _fraction_at(self, volts: float, thrust: float, belief: float) -> float:
         share = thrust / (self._full_thrust * (volts / self.battery.full) ** 2)
-        return _bend(belief, _straighten(self.curve, min(max(share, 0.0), 1.0)))
-
-
-def _bend(curve: float, signal: float) -> float:
-    """Share of full thrust for a signal to the motors."""
-    return (1 - curve) * signal + curve * signal * signal
-
-
-def _straighten(curve: float, share: float) -> float:
-    """Inverse of :func:`_bend`."""
-    if curve == 0:
-        return share
-    return (math.sqrt((1 - curve) ** 2 + 4 * curve * share) - (1 - curve)) / (2 * curve)
+        return share_of(signal_of(min(max(share, 0.0), 1.0), self.curve), belief)

@@ -12,13 +12,12 @@ import numpy as np
 
 from firmware_bridge.emulator.estimator import Estimator, EstimatorNoise
 from firmware_bridge.emulator.modes import LONGEST_PAUSE
-from firmware_bridge.emulator.power import Battery
+from firmware_bridge.emulator.power import Battery, Power
 from firmware_bridge.emulator.receiver import BETAFLIGHT, Habits, Receiver
 from firmware_bridge.emulator.vehicle import EmulatedVehicle
-from firmware_bridge.msp.messages import ANGLE, ARM, OVERRIDE, ModeRange, from_euler
+from firmware_bridge.msp.messages import ANGLE, ARM, OVERRIDE, ModeRange, is_on
 from firmware_bridge.msp.sticks import CHANNELS, StickCurve, Sticks, actual_rates
-from firmware_bridge.thrust import ThrustMap
-from neural_lander.components import quaternion_rows, split
+from neural_lander.components import euler_quaternion, quaternion_rows, split, yaw_of
 from neural_lander.control.allocation import Allocation
 from neural_lander.control.attitude import AttitudeLaw
 from neural_lander.units import DEGREE
@@ -108,19 +107,15 @@ class StickAutopilot:
         self.sticks = sticks or betaflight_default_sticks()
         self.has_radio, self.override_freshness = radio, override_freshness
         self.boot_time, self.boot_grace, self._habits = boot_time, boot_grace, habits
-        self.battery = battery or Battery()
         self.estimator = Estimator(world, noise or EstimatorNoise(), seed, TICK)
-        full = 4 * vehicle.thrust_coefficient * vehicle.u_max
-        self.thrust = ThrustMap(1.0, full, self.battery.full, motor_curve=motor_curve)
-        """Of its motors as they are; a companion has to find it out."""
+        self.power = Power(vehicle, battery or Battery(), motor_curve)
+        """Its motors as they are; a companion has to find it out."""
         self.radio: list[int] | None = [1500, 1500, 1000, 1500, *[1000] * (CHANNELS - 4)] if radio else None
         """(16,) us in the order AETR, what the pilot's transmitter sends; None while it is off."""
         self.events: list[tuple[float, str]] = []
         """(s, what happened), over all boots."""
         self.now = math.nan
         self.boots = 0
-        self.drawn = 0.0  # V
-        self._load = 0.0
         self._attitude, self._allocation = AttitudeLaw(vehicle), Allocation(vehicle)
         self._boot(0.0)
 
@@ -158,7 +153,7 @@ class StickAutopilot:
         """Fly level where the world has put the vehicle, armed by the pilot's radio, as if booted long ago."""
         self.now, self._powered = now, now - self.boot_time - 60.0
         self.armed = self.ever_armed = True
-        self._arm_refused, self.refusals = False, Refusal(0)
+        self._arm_refused, self.refusals, self.power.load = False, Refusal(0), 1.0
         self.receiver.begin_airborne(now)
         self.switch(ARM, True)
         self.switch(ANGLE, True)
@@ -178,18 +173,18 @@ class StickAutopilot:
     @property
     def voltage(self) -> float:
         """V at the terminals."""
-        return self.battery.start - self.drawn - self.battery.sag * self._load
+        return self.power.voltage
 
     @property
     def hover_throttle(self) -> float:
         """Fraction that truly carries the weight in hover on a fresh battery, out of ground effect."""
-        return self.thrust.fraction(self.vehicle.weight, self.battery.start - self.battery.sag)
+        return self.power.hover_fraction()
 
     def active(self, box: int) -> bool:
         """Whether a box is."""
         if box == ARM:
             return self.armed
-        return any(r.low <= self.channels[r.channel] <= r.high for r in RANGES if r.box == box)
+        return is_on(box, self.channels, RANGES)
 
     # Time
 
@@ -211,8 +206,7 @@ class StickAutopilot:
             self._decide()
             if self.armed:
                 command = self._fly()
-        self._load = float(np.mean((self.world.rotor_speed / self.vehicle.hover_speed) ** 3))
-        self.drawn += self.battery.drain * self._load * TICK
+        self.power.draw(float(np.sum(self.world.rotor_speed**3)), TICK)
         self.world.step(command, TICK)
 
     def _receive(self) -> None:
@@ -236,7 +230,7 @@ class StickAutopilot:
 
     @property
     def _wanted(self) -> bool:
-        return any(r.low <= self.channels[r.channel] <= r.high for r in RANGES if r.box == ARM)
+        return is_on(ARM, self.channels, RANGES)
 
     def _decide(self) -> None:
         """Arming by the switch; a switch that was on while something refused must be taken off first."""
@@ -281,15 +275,15 @@ class StickAutopilot:
         """
         sticks, (aileron, elevator, throttle, rudder) = self.sticks, self.channels[:4]
         state = self.estimator.state
-        heading = math.atan2(state.rows[1][0], state.rows[0][0])
+        heading = yaw_of(state.rows)
         turn = -sticks.yaw.asked(rudder, sticks.centre)
         lead = math.remainder((heading if self._yaw is None else self._yaw) + turn * TICK - heading, 2 * math.pi)
         self._yaw = heading + min(max(lead, -YAW_LEAD), YAW_LEAD)
         roll, pitch = sticks.roll.asked(aileron, sticks.centre), sticks.pitch.asked(elevator, sticks.centre)
-        wanted = quaternion_rows(split(from_euler(roll, pitch, self._yaw)))
+        wanted = quaternion_rows(euler_quaternion(roll, pitch, self._yaw))
         omega = split(self.estimator.gyroscope)
         rates = [turn * row for row in state.rows[2]]  # the wanted turn about the vertical, in the body
         moment = self._attitude(state.rows, [w - r for w, r in zip(omega, rates, strict=True)], wanted)
-        thrust = self.thrust.thrust(max(sticks.fraction(throttle), IDLE), self.voltage)
+        thrust = self.power.thrust(max(sticks.fraction(throttle), IDLE))
         u, _ = self._allocation(np.float64(thrust), moment)
         return np.sqrt(u)

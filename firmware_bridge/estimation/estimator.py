@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from firmware_bridge.estimation.pose_filter import JUMP, JUMP_ACCELERATION
 from firmware_bridge.estimation.speed_offset import SpeedOffset
 from firmware_bridge.link import AttitudeReport, ImuReport, PositionReport, Report
 from neural_lander.components import quaternion_rows, rotate, turned
@@ -30,9 +31,7 @@ IMU_AGE = 0.05  # s: an older specific force says nothing of the present, guess
 PROPAGATED = 0.1  # s: the state is not moved on further than this, however old; nothing older may be flown from
 STILL = 3  # changes of what is felt over which no state stays the same to the last bit; it may be told four times as
 # often as it is estimated; a guess
-JUMP = 0.15  # m beyond what the velocity explains from one report to the next: a reset of the estimator, guess
 JUMP_SHARE = 0.3  # of the distance flown between them may be off, guess
-JUMP_ACCELERATION = 10.0  # m/s^2 of what nobody measured, guess: 1 g
 JUMP_ANGLE = 0.3  # rad beyond what the rates explain: a reset of the heading, guess
 WITHOUT_REPORT = 1.0  # s: after such a gap a jump is no surprise, and is not called one
 

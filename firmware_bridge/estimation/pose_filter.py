@@ -15,8 +15,8 @@ import math
 import numpy as np
 
 BANDWIDTH = 20.0  # rad/s; a guess: 1 mm of noise at 100 Hz is some 10 mm/s, and a bias of 0.1 m/s^2 is 10 mm/s
-JUMP = 0.15  # m off the prediction: another position, not noise; as of the autopilot's own reports
-JUMP_ACCELERATION = 10.0  # m/s^2 that nobody measured, 1 g; likewise
+JUMP = 0.15  # m off where the velocity leads: no noise but another place, of poses and of estimators' reports; guess
+JUMP_ACCELERATION = 10.0  # m/s^2 that nobody measured, guess: 1 g
 LONGEST_GAP = 0.5  # s that the accelerometer alone can bridge; a guess
 SETTLING = 6.0 / BANDWIDTH  # s until the velocity is that of the vehicle: an error has gone down to 2 %
 

@@ -89,7 +89,7 @@ class FlightPlan:
                 f"at most 1), hover = {settle_time!r} s not negative"
             )
         self._clearance = vehicle.gear_clearance
-        full = 4.0 * vehicle.thrust_coefficient * vehicle.u_max / vehicle.mass  # m/s^2
+        full = vehicle.full_thrust / vehicle.mass  # m/s^2
         self._most = max((1.0 - RESERVE) * full - GRAVITY, GO_AROUND_ACCELERATION)
         self._height, self._settle_time, self._landing_speed = height, settle_time, landing_speed
         self._stages: list[Stage] = []

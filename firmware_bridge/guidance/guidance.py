@@ -14,7 +14,7 @@ from firmware_bridge.guidance.ground_probe import GroundProbe
 from firmware_bridge.link import AttitudeSetpoint, RatesSetpoint, Setpoint
 from firmware_bridge.supervisor.types import Output
 from neural_lander.arrays import Array
-from neural_lander.components import Rows, quaternion_rows, split
+from neural_lander.components import Rows, euler_quaternion, quaternion_rows, split, yaw_of
 from neural_lander.control.adaptation import LastLayerAdaptation
 from neural_lander.control.attitude import AttitudeGains, AttitudeLaw, attitude_error
 from neural_lander.control.controller import Controller, Wanted
@@ -93,7 +93,7 @@ class Guidance:
         self.touchdown = TouchdownDetector()
         self.contact, self.probe = GroundContact(self.vehicle.weight), GroundProbe()
         self.rates = rates
-        self._thrust_max = 4.0 * self.vehicle.thrust_coefficient * self.vehicle.u_max
+        self._thrust_max = self.vehicle.full_thrust
         self._thrust = 0.0
         self._touching = False
 
@@ -117,7 +117,7 @@ class Guidance:
         self.controller.reset()
         self._leave_ground()
         self.contact = GroundContact(self.vehicle.weight)
-        self.plan.begin(now, state.position, _yaw(state), on_ground)
+        self.plan.begin(now, state.position, yaw_of(state.rows), on_ground)
 
     def hold(self, now: float, state: State) -> None:
         """Stay where it is, but not in ground effect."""
@@ -168,7 +168,7 @@ class Guidance:
             reference, state = self.plan.reference(now), replace(state, contact=standing)
         else:
             self.controller.reset()
-            reference = Reference(state.position, _ZERO, _ZERO, _yaw(state))
+            reference = Reference(state.position, _ZERO, _ZERO, yaw_of(state.rows))
         self.controller(now, state, reference)
         wanted = self._wanted()
         attitude = quaternion_of(wanted.R_d)
@@ -179,7 +179,7 @@ class Guidance:
             self.controller.flown_thrust = np.full(4, thrust / 4)
             self.contact.learn(now, float(state.height), thrust)
         elif output is not Output.STAY:
-            thrust, attitude = 0.0, _level(_yaw(state))
+            thrust, attitude = 0.0, np.array(euler_quaternion(0.0, 0.0, yaw_of(state.rows)))
         self._thrust = thrust
         return Step(
             self._setpoint(state, attitude, thrust),
@@ -235,14 +235,6 @@ def quaternion_of(rows: Rows) -> np.ndarray:
     q = max(enumerate(candidates), key=lambda row: row[1][row[0]])[1]
     scale = math.copysign(1.0 / math.sqrt(sum(x * x for x in q)), q[0])
     return np.array([scale * x for x in q])
-
-
-def _yaw(state: State) -> float:
-    return math.atan2(state.rows[1][0], state.rows[0][0])
-
-
-def _level(yaw: float) -> np.ndarray:
-    return np.array([math.cos(0.5 * yaw), 0.0, 0.0, math.sin(0.5 * yaw)])
 
 
 _ZERO = np.zeros(3)

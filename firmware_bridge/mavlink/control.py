@@ -10,7 +10,7 @@ import math
 
 from pymavlink.dialects.v20 import ardupilotmega as dialect
 
-from firmware_bridge.mavlink.autopilots import Autopilot
+from firmware_bridge.mavlink.autopilot import Autopilot
 from firmware_bridge.mavlink.requests import Command, Commands
 
 STREAM_GAP = 0.4  # s between setpoints that still count as a stream; PX4 wants more than 2 Hz

@@ -13,7 +13,7 @@ from itertools import pairwise
 from pymavlink.dialects.v20 import ardupilotmega as dialect
 
 from firmware_bridge.link import CheckResult
-from firmware_bridge.mavlink.autopilots import STATUS_RATE
+from firmware_bridge.mavlink.autopilot import STATUS_RATE
 from firmware_bridge.mavlink.requests import Command, Commands
 
 HEARTBEAT = (float(dialect.MAVLINK_MSG_ID_HEARTBEAT),)

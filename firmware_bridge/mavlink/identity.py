@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from firmware_bridge.link import CheckResult
-from firmware_bridge.mavlink.autopilots import AUTOPILOTS, Autopilot
+from firmware_bridge.mavlink.ardupilot import ARDUPILOT
+from firmware_bridge.mavlink.autopilot import Autopilot
 from firmware_bridge.mavlink.framing import Frame
+from firmware_bridge.mavlink.px4 import PX4
+
+AUTOPILOTS: Mapping[int, Autopilot] = {kind.identity: kind for kind in (PX4, ARDUPILOT)}
+"""MAV_AUTOPILOT -> what it is."""
 
 
 class Identity:

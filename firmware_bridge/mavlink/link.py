@@ -27,7 +27,7 @@ from firmware_bridge.link import (
     Setpoint,
     TextReport,
 )
-from firmware_bridge.mavlink.autopilots import Autopilot
+from firmware_bridge.mavlink.autopilot import Autopilot
 from firmware_bridge.mavlink.control import Control
 from firmware_bridge.mavlink.framing import FrameParser
 from firmware_bridge.mavlink.fresh_status import FreshStatus

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from firmware_bridge.estimation.time_sync import TimeSync
 from firmware_bridge.link import CheckResult
-from firmware_bridge.mavlink.autopilots import Autopilot, Values
+from firmware_bridge.mavlink.autopilot import Autopilot, Values
 from firmware_bridge.thrust import ThrustMap
 from neural_lander.errors import UserError
 from neural_lander.vehicle import Vehicle

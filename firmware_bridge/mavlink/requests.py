@@ -133,11 +133,6 @@ class Parameters:
         self._bitwise = bitwise
         self._wanted = {name: _Wanted() for name in self.values}
 
-    @property
-    def finished(self) -> bool:
-        """Whether every name was answered or given up."""
-        return not self._wanted
-
     def due(self, now: float) -> list[str]:
         """Names to ask for now."""
         for name in [name for name, wanted in self._wanted.items() if wanted.due <= now and wanted.tries == 0]:

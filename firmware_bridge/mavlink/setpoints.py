@@ -14,7 +14,7 @@ from firmware_bridge.estimation.pose import Pose
 from firmware_bridge.link import AttitudeSetpoint, Setpoint
 from firmware_bridge.mavlink.messages import AUTOPILOT, Packable
 from firmware_bridge.thrust import ThrustMap
-from neural_lander.components import quaternion_rows
+from neural_lander.components import euler_angles, quaternion_rows
 from neural_lander.frames import swap_attitude, swap_body, swap_world
 
 ATTITUDE_AND_THRUST = 0b00000111  # type_mask: ignore the three body rates
@@ -47,14 +47,11 @@ def vision_position(pose: Pose, resets: int) -> Packable:
 
     The covariance is not known, which MAVLink says by NaN in its first place.
     """
-    rows = quaternion_rows(swap_attitude(pose.attitude).tolist())
-    roll = math.atan2(rows[2][1], rows[2][2])
-    pitch = math.asin(min(max(-rows[2][0], -1.0), 1.0))
-    yaw = math.atan2(rows[1][0], rows[0][0])
+    angles = euler_angles(quaternion_rows(swap_attitude(pose.attitude).tolist()))
     unknown = [math.nan] + [0.0] * 20
     x, y, z = swap_world(pose.position).tolist()
     return dialect.MAVLink_vision_position_estimate_message(
-        max(int(pose.t * 1e6), 0), x, y, z, roll, pitch, yaw, unknown, resets % 256
+        max(int(pose.t * 1e6), 0), x, y, z, *angles, unknown, resets % 256
     )
 
 

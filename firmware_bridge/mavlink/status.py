@@ -10,7 +10,7 @@ from typing import Any
 from pymavlink.dialects.v20 import ardupilotmega as dialect
 
 from firmware_bridge.link import CheckResult, Report, StatusReport
-from firmware_bridge.mavlink.autopilots import Autopilot
+from firmware_bridge.mavlink.autopilot import Autopilot
 
 QUADROTOR = dialect.MAV_TYPE_QUADROTOR
 REFUSALS = ("prearm:", "arm:", "preflight fail", "arming denied")

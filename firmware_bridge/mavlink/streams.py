@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pymavlink.dialects.v20 import ardupilotmega as dialect
 
 from firmware_bridge.link import CheckResult
-from firmware_bridge.mavlink.autopilots import Autopilot
+from firmware_bridge.mavlink.autopilot import Autopilot
 from firmware_bridge.mavlink.framing import ESC_STATUS
 from firmware_bridge.mavlink.requests import Command
 

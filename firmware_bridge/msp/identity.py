@@ -6,46 +6,26 @@ import math
 from collections.abc import Iterable, Sequence
 
 from firmware_bridge.link import CheckResult
-from firmware_bridge.msp.messages import (
-    ANGLE,
-    API_VERSION,
-    ARM,
-    BOARD_INFO,
-    BOXIDS,
-    BOXNAMES,
-    COMMON_SETTING,
-    FC_VARIANT,
-    FC_VERSION,
-    FEATURE_CONFIG,
-    MODE_RANGES,
-    OVERRIDE,
-    PID_ADVANCED,
-    RC_DEADBAND,
-    RC_TUNING,
-    RX_CONFIG,
-    RX_MAP,
-    ModeRange,
-    mode_ranges,
-    range_of,
-)
+from firmware_bridge.msp import messages as msg
+from firmware_bridge.msp.messages import ModeRange, mode_ranges, range_of
 from firmware_bridge.msp.pipeline import Request
-from firmware_bridge.msp.sticks import Sticks, betaflight_sticks, inav_sticks, throttle_is_straight
+from firmware_bridge.msp.sticks import AETR, Sticks, betaflight_sticks, inav_sticks, throttle_is_straight
 from neural_lander.units import DEGREE
 
 NAMES = {"BTFL": "Betaflight", "INAV": "INAV"}
 RX_MSP_FEATURE = 1 << 14  # Betaflight
 INAV_RX_MSP = 2  # receiver_type of INAV
-AETR_MAP = bytes((0, 1, 3, 2))
 LEAST_RATE = 150  # answers/s below which setpoints and telemetry get in each other's way; a guess
 FLIGHT_CHANNELS = 0b1111  # of an override mask
 
-FIRST = tuple(Request(command) for command in (API_VERSION, FC_VARIANT, FC_VERSION, BOARD_INFO))
+BOXES = (msg.BOXIDS, msg.BOXNAMES)
+FIRST = tuple(Request(command) for command in (msg.API_VERSION, msg.FC_VARIANT, msg.FC_VERSION, msg.BOARD_INFO))
 COMMON = {
-    "rc_tuning": RC_TUNING,
-    "deadband": RC_DEADBAND,
-    "rx_config": RX_CONFIG,
-    "rx_map": RX_MAP,
-    "modes": MODE_RANGES,
+    "rc_tuning": msg.RC_TUNING,
+    "deadband": msg.RC_DEADBAND,
+    "rx_config": msg.RX_CONFIG,
+    "rx_map": msg.RX_MAP,
+    "modes": msg.MODE_RANGES,
 }
 INAV_SETTINGS = {
     "max_roll": b"max_angle_inclination_rll",
@@ -77,16 +57,16 @@ class Identity:
     def take(self, request: Request, payload: bytes) -> Sequence[Request]:
         """Take an answer in; what is to be asked next."""
         match request.command:
-            case 1:  # API_VERSION
+            case msg.API_VERSION:
                 self.api_major, self.api_minor = payload[1], payload[2]
-            case 2:  # FC_VARIANT
+            case msg.FC_VARIANT:
                 self.variant = payload[:4].decode("ascii", "replace")
                 return self._settings() if self.variant in NAMES else ()
-            case 3:  # FC_VERSION
+            case msg.FC_VERSION:
                 self.version = ".".join(str(part) for part in payload[:3])
-            case 4:  # BOARD_INFO
+            case msg.BOARD_INFO:
                 self.board = payload[:4].decode("ascii", "replace")
-            case 116 | 119:  # BOXNAMES, BOXIDS
+            case msg.BOXNAMES | msg.BOXIDS:
                 return self._take_boxes(request, payload)
             case _ if request in self._names:
                 self.replies[self._names[request]] = payload
@@ -101,7 +81,7 @@ class Identity:
 
     def knows(self, request: Request) -> bool:
         """Whether an answer to it belongs here."""
-        return request in FIRST or request.command in (BOXNAMES, BOXIDS) or request in self._names
+        return request in FIRST or request.command in BOXES or request in self._names
 
     @property
     def modes(self) -> tuple[ModeRange, ...]:
@@ -123,16 +103,16 @@ class Identity:
         requests = {name: Request(command) for name, command in COMMON.items()}
         pages: Iterable[bytes] = (b"",)
         if self.variant == "INAV":
-            requests |= {name: Request(COMMON_SETTING, key + b"\0") for name, key in INAV_SETTINGS.items()}
+            requests |= {name: Request(msg.COMMON_SETTING, key + b"\0") for name, key in INAV_SETTINGS.items()}
         else:
-            requests |= {"pid_advanced": Request(PID_ADVANCED), "features": Request(FEATURE_CONFIG)}
+            requests |= {"pid_advanced": Request(msg.PID_ADVANCED), "features": Request(msg.FEATURE_CONFIG)}
             pages = (b"\0", b"\1")
         self._names = {request: name for name, request in requests.items()}
-        return [*requests.values(), *(Request(command, page) for command in (BOXIDS, BOXNAMES) for page in pages)]
+        return [*requests.values(), *(Request(command, page) for command in BOXES for page in pages)]
 
     def _take_boxes(self, request: Request, payload: bytes) -> Sequence[Request]:
         self._box_pages[request.command, request.payload == b"\1"] = payload
-        ids, names = ([self._box_pages.get((command, page), b"") for page in (0, 1)] for command in (BOXIDS, BOXNAMES))
+        ids, names = ([self._box_pages.get((command, page), b"") for page in (0, 1)] for command in BOXES)
         self.boxes = list(b"".join(ids))
         texts = b"".join(names).decode("ascii", "replace").split(";")
         self.box_names = dict(zip(self.boxes, texts, strict=False))
@@ -184,22 +164,22 @@ class Identity:
 
     def _map_check(self) -> CheckResult:
         order = self.replies.get("rx_map", b"")[:4]
-        if order == AETR_MAP:
+        if order == bytes(AETR):
             return CheckResult("channel order", True, "AETR")
         return CheckResult("channel order", False, f"{list(order) or 'not read yet'}: set map AETR1234")
 
     def _mode_check(self) -> CheckResult:
-        if range_of(ANGLE, self.modes):
+        if range_of(msg.ANGLE, self.modes):
             return CheckResult("angle mode", True, "on a switch")
         return CheckResult("angle mode", False, "no switch has ANGLE: give it one, or a range that is always on")
 
     def _override_check(self) -> CheckResult:
         if self.receiver_is_msp:
-            passed = range_of(ARM, self.modes) is not None
+            passed = range_of(msg.ARM, self.modes) is not None
             remedy = "" if passed else "; no switch has ARM: give it one"
             text = f"MSP is the only receiver: no pilot can take over, this is for simulation{remedy}"
             return CheckResult("override", passed, text)
-        if not range_of(OVERRIDE, self.modes):
+        if not range_of(msg.OVERRIDE, self.modes):
             return CheckResult("override", False, "no switch has MSP OVERRIDE: give the pilot one")
         mask = self.replies.get("override_mask")
         if mask is None:

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neural_lander.components import quaternion_product
+from neural_lander.components import euler_quaternion, quaternion_product
 from neural_lander.frames import swap_yaw
-from neural_lander.rotation import normalise, quaternion_exp, quaternion_multiply
+from neural_lander.rotation import normalise
 from neural_lander.rotor_order import motors_by_quadrant
 from neural_lander.units import DEGREE, RPM
 from neural_lander.vehicle import Vehicle
@@ -102,7 +102,7 @@ def attitude(payload: bytes) -> np.ndarray:
     """MSP_ATTITUDE as a quaternion of ours; tenths of a degree, but the heading comes in whole degrees."""
     roll, pitch, heading = struct.unpack_from("<hhh", payload)
     yaw = float(swap_yaw(np.array(heading * DEGREE)))
-    return from_euler(roll * DEGREE / 10, pitch * DEGREE / 10, yaw)
+    return np.array(euler_quaternion(roll * DEGREE / 10, pitch * DEGREE / 10, yaw))
 
 
 def attitude_quaternion(payload: bytes) -> np.ndarray | None:
@@ -110,14 +110,7 @@ def attitude_quaternion(payload: bytes) -> np.ndarray | None:
     q = np.array(struct.unpack_from("<4h", payload)) / 0x7FFF
     if not 0.9 < float(np.linalg.norm(q)) < 1.1:
         return None
-    return quaternion_multiply(quaternion_exp(np.array([0.0, 0.0, math.pi / 2])), normalise(q))
-
-
-def from_euler(roll: float, pitch: float, yaw: float) -> np.ndarray:
-    """Quaternion of FLU in ENU from angles in rad about body x, y (nose down) and world z (counter-clockwise)."""
-    (cx, sx), (cy, sy), (cz, sz) = ((math.cos(a / 2), math.sin(a / 2)) for a in (roll, pitch, yaw))
-    yawed = quaternion_product((cz, 0.0, 0.0, sz), (cy, 0.0, sy, 0.0))
-    return np.array(quaternion_product(yawed, (cx, sx, 0.0, 0.0)))
+    return np.array(quaternion_product(euler_quaternion(0.0, 0.0, math.pi / 2), normalise(q).tolist()))
 
 
 def raw_imu(payload: bytes, rate_unit: float) -> tuple[np.ndarray, np.ndarray]:
@@ -182,6 +175,11 @@ def mode_ranges(payload: bytes) -> tuple[ModeRange, ...]:
     """MSP_MODE_RANGES: box, auxiliary channel, limits in steps of 25 us from 900 us; empty ones left out."""
     rows = (payload[k : k + 4] for k in range(0, len(payload) // 4 * 4, 4))
     return tuple(ModeRange(box, 4 + aux, 900 + 25 * low, 900 + 25 * high) for box, aux, low, high in rows if low < high)
+
+
+def is_on(box: int, channels: Sequence[int], ranges: Sequence[ModeRange]) -> bool:
+    """Whether channels in us put the switch of a box on."""
+    return any(r.low <= channels[r.channel] <= r.high for r in ranges if r.box == box)
 
 
 def range_of(box: int, ranges: Sequence[ModeRange]) -> ModeRange | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import struct
 
-from firmware_bridge.estimation.tilt import tilt_in_heading, yaw_rate
+from firmware_bridge.estimation.tilt import tilt_and_rate
 from firmware_bridge.link import AttitudeSetpoint, Setpoint
 from firmware_bridge.msp import messages as msg
 from firmware_bridge.msp.codec import NO_REPLY, Frame, encode
@@ -21,7 +21,6 @@ from firmware_bridge.thrust import Thrusts
 from neural_lander.errors import UserError
 from neural_lander.vehicle import Vehicle
 
-ATTITUDE_AGE = 0.2  # s, of the heading that a setpoint is turned into; a guess
 RELEASE_SHARE = 0.95  # of the weight in the last frame: sinks at half a metre per second squared; a guess
 STANDING_SHARE = 0.3  # of the weight: a vehicle told less stands, and is let go with idle motors; a guess
 ARM_PATIENCE = 3.0  # s for which the arming switch stays on without effect; a guess
@@ -103,15 +102,12 @@ class StickSender:
             raise UserError("setpoint: body rates are not sent over MSP; send attitude and thrust")
         if self.let_go:
             raise UserError("setpoint: the sticks were let go; take control again first")
-        if self._telemetry.attitude is None or now - self._telemetry.attitude_at > ATTITUDE_AGE:
-            raise UserError(
-                f"setpoint: no attitude came for {ATTITUDE_AGE} s, so a tilt has no direction; wait for one"
-            )
-        roll, pitch, turn = tilt_in_heading(setpoint.attitude, self._telemetry.attitude)
+        told = self._telemetry
+        roll, pitch, rate = tilt_and_rate(setpoint, told.attitude, now - told.attitude_at)
         if self._pipeline.room(now) <= 0 or self._pipeline.waiting(msg.SET_RAW_RC) >= self._pipeline.window // 2:
             self.congested += 1
             return False
-        if not self._write(roll, pitch, yaw_rate(setpoint.yaw_rate, turn), setpoint.thrust, now):
+        if not self._write(roll, pitch, rate, setpoint.thrust, now):
             return False
         self._sent_at, self._thrust = now, setpoint.thrust
         self._lifted |= setpoint.thrust > self._vehicle.weight

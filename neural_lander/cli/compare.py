@@ -18,13 +18,13 @@ from neural_lander.control.tuned import load_tuned
 from neural_lander.errors import UserError
 from neural_lander.flightlog import FlightLog
 from neural_lander.vehicle import Vehicle, load_vehicle
-from sim.comparison.compare import Comparison, Stage, add_learning
+from sim.comparison.compare import Comparison, add_learning
 from sim.comparison.compare import compare as run
-from sim.comparison.pool import DaskPool, LocalPool
+from sim.comparison.pool import DaskPool, LocalPool, Stage
 from sim.comparison.study import copies_of_bundles, study_airframes
-from sim.comparison.worlds import Copy, fitting_world, world_named
+from sim.comparison.worlds import fitting_world, world_named
 from sim.controllers import CONTROLLERS, controller_named, controllers_in
-from sim.plant import Plant, load_effects
+from sim.plant import Copy, Plant, load_effects
 from sim.plant_change import CHANGES, STANDARD_ROBUSTNESS, PlantChange
 from sim.scenarios import SCENARIOS, scenario_named
 from sim.terrain import terrain_named

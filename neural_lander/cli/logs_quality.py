@@ -13,6 +13,7 @@ from rich.text import Text
 
 from neural_lander.cli.log_options import Columns, read_given
 from neural_lander.cli.output import emit, progress, to_json
+from neural_lander.flightlog.resampling import PERIOD
 from neural_lander.vehicle import load_vehicle
 
 
@@ -71,14 +72,14 @@ def _flights(report: dict[str, Any]) -> Table:
         table.add_row(
             f["log"],
             verdict,
-            f"{f['usable'] / 100:.0f}",
+            f"{f['usable'] * PERIOD:.0f}",
             _scaled(f["bias_fa_z_N"], 100 / weight, 1),
             _scaled(f["label_noise_N"], 100 / weight, 1),
             _scaled(lag["total_lag_s"], 1e3, 0) if lag["identified"] else "-",
             _scaled(None if scale is None else scale["hover_ratio"], 1, 3),
             _scaled(f["accelerometer"].get("error_as_tilt_deg"), 1, 1),
             str(f["outliers"]["samples"]),
-            f"{f['contact']['samples'] / 100:.1f}",
+            f"{f['contact']['samples'] * PERIOD:.1f}",
         )
     return table
 

@@ -15,9 +15,9 @@ from rich.text import Text
 from neural_lander.cli.output import progress, to_json
 from neural_lander.errors import UserError
 from neural_lander.flightlog.files import replacing
-from sim.comparison.compare import Stage
-from sim.report.page import terminal_tables, write_report
-from sim.report.tables import warnings
+from sim.comparison.pool import Stage
+from sim.report.page import write_report
+from sim.report.tables import terminal_tables, warnings
 
 
 def check_folder(out: Path) -> None:

@@ -19,9 +19,8 @@ from sim.comparison.pool import LocalPool
 from sim.comparison.study import copies_of_bundles
 from sim.comparison.tuning import Tuning, write_tuned
 from sim.comparison.tuning import tune as run
-from sim.comparison.worlds import Copy
 from sim.controllers import CONTROLLERS, controllers_in
-from sim.plant import Plant, load_effects
+from sim.plant import Copy, Plant, load_effects
 
 
 def tune(

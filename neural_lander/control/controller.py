@@ -98,7 +98,7 @@ class Controller:
                 f"contraction_factor = {contraction_factor!r} must lie in [0, 1): the thrust would not converge"
             )
         factor = max(contraction_factor, LEAST_FACTOR)
-        start = 4 * vehicle.thrust_coefficient * vehicle.u_max  # N: it begins no further off than full thrust
+        start = vehicle.full_thrust  # N: it begins no further off than full thrust
         tolerance = FIXED_POINT_TOLERANCE * vehicle.weight
         self.iterations = iterations or math.ceil(math.log(tolerance * (1 - factor) / start) / math.log(factor))
         missing = why_not_certified(self.residual, vehicle, contraction_factor, self.iterations)

@@ -117,7 +117,7 @@ class Guarded:
         self.controller, self.limits = controller, limits or Limits()
         vehicle = controller.vehicle
         self._c_T = vehicle.thrust_coefficient
-        self._thrust_max = (1.0 - self.limits.reserve) * 4.0 * vehicle.thrust_coefficient * vehicle.u_max
+        self._thrust_max = (1.0 - self.limits.reserve) * vehicle.full_thrust
         self.intervention: Intervention | None = None
         self.wanted: Wanted | None = None
 

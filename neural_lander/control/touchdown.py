@@ -42,7 +42,8 @@ SUPPORT_TIME = 0.3  # s, tau: as long as it takes to tell standing from falling,
 PATIENCE = 0.2  # s beyond the contact time within which contact must have carried SUPPORT, guess
 DOUBT_TIME = 1.0  # s for which contact is not believed after it carried nothing, guess
 AIR_TIME = 1.0  # s, time constant of the mean of the thrust in the air, guess
-TIPPED = math.cos(math.radians(60.0))  # cosine of the tilt beyond which a vehicle in contact does not come up again
+TIP_OVER = math.radians(60.0)  # of tilt, beyond which a vehicle in contact does not come up again
+TIPPED = math.cos(TIP_OVER)
 TIP_TIME = 0.05  # s of contact in that attitude, guess
 
 

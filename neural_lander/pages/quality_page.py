@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from neural_lander import __version__
+from neural_lander.flightlog.resampling import PERIOD
 from neural_lander.pages import quality_figures as figures
 from neural_lander.pages.html_page import MISSING, Page, number, plain_table, row, section
 from neural_lander.residual.quality.summary import band
@@ -71,7 +72,7 @@ def _verdicts(report: Mapping[str, Any]) -> str:
         verdict = flight["fit_for_learning"]
         badge = "<span class=yes>yes</span>" if verdict["fit"] else "<span class=no>no</span>"
         why = "; ".join(verdict["reasons"] or [r for r in verdict["remarks"] if r not in common]) or MISSING
-        seconds = f"{flight['usable'] / 100:.0f} s" if "usable" in flight else MISSING
+        seconds = f"{flight['usable'] * PERIOD:.0f} s" if "usable" in flight else MISSING
         rows.append(row(heads, _name(flight["log"]), badge, seconds, escape(why)))
     said = "".join(f" Of all: {remark}." for remark in sorted(common))
     return section("Can I learn from these?", f"One verdict per flight.{said}", plain_table(heads, rows, "text tight"))

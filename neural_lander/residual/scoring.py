@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from neural_lander.residual.resample import MAX_GAP
-from neural_lander.vehicle import GRAVITY, Vehicle
+from neural_lander.units import GRAM_FORCE
+from neural_lander.vehicle import Vehicle
 
-GRAM = GRAVITY * 1e-3  # N
+GRAM = GRAM_FORCE  # N
 MIN_LANDING_THRUST = 0.6  # of the weight, in logs that begin or end on the ground
 EDGE_SAMPLES = 50  # 0.5 s at either end of a walk: estimator and lag settle
 CONTACT_MARGIN = 0.005  # m, gear above ground that counts as contact: estimator noise, guess

@@ -9,6 +9,7 @@ from sim.aerodynamics.effect import (
     known_part,
     name_of,
     ours,
+    reset_random,
     unknown_to_oracle,
 )
 from sim.aerodynamics.ground_effect import GroundEffect
@@ -36,5 +37,6 @@ __all__ = [
     "known_part",
     "name_of",
     "ours",
+    "reset_random",
     "unknown_to_oracle",
 ]

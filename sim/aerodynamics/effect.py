@@ -39,6 +39,16 @@ class RandomEffect(Protocol):
         ...
 
 
+EFFECT_STRIDE = 7919  # between the seeds of two effects of one flight
+
+
+def reset_random(effects: Sequence[AerodynamicEffect], seed: int | Array, dt: float) -> None:
+    """Let the random ones start anew, each from a seed of its own that follows from the flight's."""
+    for k, effect in enumerate(effects):
+        if isinstance(effect, RandomEffect):
+            effect.reset(seed + EFFECT_STRIDE * k, dt)
+
+
 def known_part(effects: Sequence[AerodynamicEffect]) -> list[AerodynamicEffect]:
     """The effects that are functions of state and rotor speeds."""
     known = (getattr(effect, "known", None) if isinstance(effect, RandomEffect) else effect for effect in effects)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 from neural_lander.arrays import Array
-from neural_lander.components import Vector, join, nothing, plus, scaled, split, times
+from neural_lander.components import join, nothing, scaled, split, times
 from neural_lander.state import State
 from neural_lander.vehicle import Vehicle
 from sim.aerodynamics.ground_effect import GroundEffect
-from sim.draws import WhiteNoise
+from sim.draws import GaussMarkov
 from sim.rigid_body import TIME_STEP
 from sim.terrain import Surface
 
@@ -32,22 +30,14 @@ class NearGroundTurbulence:
 
     def reset(self, seed: int | Array, dt: float) -> None:
         """See :class:`~sim.aerodynamics.effect.RandomEffect`."""
-        self._noise = WhiteNoise(seed, STREAM, 3)
-        self._keep = math.exp(-dt / self.correlation_time)
-        self._drive = math.sqrt(1 - self._keep**2)
-        self._x: Vector | None = None  # of unit variance
+        self._wander = GaussMarkov(seed, STREAM, 3, dt / self.correlation_time)
 
     def __call__(self, state: State, rotor_speeds: Array, vehicle: Vehicle, terrain: Surface) -> tuple[Array, Array]:
         """See :class:`~sim.aerodynamics.effect.AerodynamicEffect`; advances by one step."""
-        drive = self._noise(state.velocity)
-        if self._x is None:
-            self._x = drive
-        else:
-            self._x = plus(scaled(self._keep, self._x), scaled(self._drive, drive))
         x, y, z = split(state.position)
         s = self._ground_effect.increase(z + vehicle.hubs[0][2] - terrain.height(x, y), vehicle)
         n1, n2, n3, n4 = split(rotor_speeds)
         thrust = vehicle.thrust_coefficient * (n1 * n1 + n2 * n2 + n3 * n3 + n4 * n4)
         strength = self.intensity * thrust * s
-        force = join(scaled(strength, times(self._axes, self._x)))
+        force = join(scaled(strength, times(self._axes, self._wander(state.velocity))))
         return force, nothing(force)

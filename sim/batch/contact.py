@@ -8,7 +8,6 @@ Jacobi's iteration, normal and friction by turns: gear of this stiffness couples
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +16,7 @@ import torch
 
 from neural_lander.components import Rows, Vector, cross, dot, minus, rotate, rotate_back
 from neural_lander.vehicle import GEAR_FRICTION, Vehicle
-from sim.world import FOOT_RADIUS, GEAR_DAMPING_RATIO, GEAR_SAG
+from sim.gear import contact_spheres, foot_spring
 
 SWEEPS = 10
 SMALL = 1e-12  # N s, below which a friction impulse has no direction
@@ -46,13 +45,10 @@ class Contact:
     """
 
     def __init__(self, vehicle: Vehicle, dt: float, like: torch.Tensor) -> None:
-        self.radius = FOOT_RADIUS * vehicle.gear_clearance
-        points = np.concatenate([vehicle.gear_points + [0.0, 0.0, self.radius], vehicle.rotor_positions])
+        points, self.radius = contact_spheres(vehicle)
         self._points: Vector = [torch.as_tensor(c, dtype=like.dtype, device=like.device)[:, None] for c in points.T]
-        feet = len(vehicle.gear_points)
-        self._stiffness = vehicle.weight / GEAR_SAG / feet  # N/m
-        self._damping = 2 * GEAR_DAMPING_RATIO * math.sqrt(vehicle.weight / GEAR_SAG * vehicle.mass) / feet  # N s/m
-        self._soft = dt * (self._damping + dt * self._stiffness)  # kg
+        self._stiffness, damping = foot_spring(vehicle)
+        self._soft = dt * (damping + dt * self._stiffness)  # kg
         self._mass, self._J, self._dt = vehicle.mass, vehicle.inertia.tolist(), dt
         self._lever = float(np.linalg.norm(points, axis=-1).max()) ** 2 / float(vehicle.inertia.min())  # 1/kg
         self.reach = float(np.linalg.norm(points, axis=-1).max() + self.radius)  # m: no part is further from the origin

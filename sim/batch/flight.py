@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,10 +31,8 @@ from sim.controllers import build_controller, controller_named
 from sim.flight import Truth
 from sim.forecast import forecast_of
 from sim.landing import drawn_start
+from sim.plant import Copy
 from sim.scenarios import WARM_UP, Scenario, scenario_named
-
-if TYPE_CHECKING:
-    from sim.comparison.worlds import Copy
 
 
 @dataclass(frozen=True)

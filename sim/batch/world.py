@@ -27,7 +27,7 @@ from neural_lander.components import (
 from neural_lander.errors import UserError
 from neural_lander.state import State
 from neural_lander.vehicle import GRAVITY, Vehicle
-from sim.aerodynamics import AerodynamicEffect, RandomEffect, name_of, ours
+from sim.aerodynamics import AerodynamicEffect, name_of, ours, reset_random
 from sim.airframe import Airframe
 from sim.batch.contact import Contact
 from sim.batch.effects import for_batch, writes
@@ -37,7 +37,6 @@ from sim.terrain import DeckSurface, Flat, Terrain, clearance
 
 NEAR = 0.05  # m: nothing falls further in a step than a fraction of this
 UPRIGHT = 0.7  # cosine of the tilt, up to which the gear is lower than the hubs
-EFFECT_STRIDE = 7919  # between the seeds of two random effects of one flight, as in the PyBullet world
 
 
 class BatchWorld:
@@ -125,11 +124,8 @@ class BatchWorld:
         self.q: Vector = [zero + 1, zero, zero, zero]
         self.w: Vector = [zero] * 3
         self.u: Vector = [zero + self.vehicle.hover_speed**2] * 4
-        seeds = range(self.size) if seeds is None else seeds
-        for k, effect in enumerate(self.effects):
-            if isinstance(effect, RandomEffect):
-                numbers = torch.tensor([seed + EFFECT_STRIDE * k for seed in seeds], device=self.like.device)
-                effect.reset(numbers, self.dt)
+        numbers = torch.tensor(range(self.size) if seeds is None else seeds, device=self.like.device)
+        reset_random(self.effects, numbers, self.dt)
         self.contact = zero > 1
         self.over: torch.Tensor | None = None
         """(N,) whose flight has ended: they stay where they are, without the cost of contact, which is the largest."""

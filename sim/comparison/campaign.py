@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
@@ -17,17 +17,16 @@ from neural_lander.control.tracking import DEFAULT_NATURAL_FREQUENCY
 from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.extension import load_named
 from sim.comparison.fingerprint import code_fingerprint, fingerprint
-from sim.comparison.pool import LocalPool, Pool
+from sim.comparison.pool import LocalPool, Pool, Progress
 from sim.comparison.shards import ShardStore
-from sim.comparison.worlds import Copy, FlightWorld, Part, world_named
+from sim.comparison.worlds import FlightWorld, Part, world_named
 from sim.controllers import build_controller, controller_named
+from sim.draws import seed_from
 from sim.landing import identify_moment_trim
-from sim.plant import Plant
+from sim.plant import Copy, Plant
 from sim.scenarios import scenario_named
 
 TEST_STREAM = 0x7E57  # keeps the test seeds apart from those of collection
-Progress = Callable[[int, int], None]
-"""(done, of) after every shard."""
 
 
 @dataclass(frozen=True)
@@ -254,4 +253,4 @@ def _outcomes(campaign: Campaign, rows: Sequence[Mapping[str, Any]]) -> dict[str
 
 def flight_seed(seed: int, index: int) -> int:
     """Seed of a test flight, the same for every controller."""
-    return int(np.random.SeedSequence([seed, index, TEST_STREAM]).generate_state(1)[0])
+    return seed_from(seed, index, TEST_STREAM)

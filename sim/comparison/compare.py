@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,9 @@ from sim.aerodynamics import name_of, unknown_to_oracle
 from sim.comparison.campaign import Campaign, Outcome, run_campaign
 from sim.comparison.contribution import contribution
 from sim.comparison.insight import coverage, learned_curve, thrust_slope
-from sim.comparison.pool import LocalPool, Pool
+from sim.comparison.pool import LocalPool, Pool, Stage
 from sim.comparison.ranking import is_oracle, kind_of, ranking
+from sim.comparison.replay import fly_replays, geometry, ground_half
 from sim.comparison.requirements import (
     apart_requirements,
     learning_requirements,
@@ -29,19 +30,18 @@ from sim.comparison.requirements import (
 )
 from sim.comparison.shards import write_rows
 from sim.comparison.summary import summarise
-from sim.comparison.worlds import Copy, fitting_world
+from sim.comparison.worlds import fitting_world
 from sim.controllers import CONTROLLERS
 from sim.oracle import closed_form_hang
+from sim.plant import Copy
 from sim.plant_change import PlantChange
-from sim.report.page import SCHEMA
-from sim.report.replay import fly_replays, geometry, ground_half
 from sim.rigid_body import TIME_STEP
 from sim.scenarios import SCENARIOS
 
+SCHEMA = 1
+"""Version of results.json."""
 SWEEP_METRICS = ("final_error_m", "arrival_error_m", "lateness_s")
 SHARDS, FLIGHTS = "shards", "flights.parquet"  # in the folder of a comparison
-Stage = Callable[[str, int, int], None]
-"""(what, done, of)."""
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,11 @@ import numpy as np
 
 from neural_lander.flightlog import FlightLog
 from neural_lander.residual.model import ResidualModel
+from neural_lander.residual.resample import SAMPLE_PERIOD
 from neural_lander.residual.samples import residual_samples
 from neural_lander.state import State
-from sim.comparison.worlds import Copy
 from sim.oracle import level_state
+from sim.plant import Copy
 
 CURVE_HEIGHTS = np.concatenate([np.linspace(0.0, 0.2, 21), np.linspace(0.25, 1.2, 20)])  # m
 BANDS = (0.0, 0.05, 0.10, 0.20, 0.40, 0.80, 1.60)  # m, of the coverage
@@ -87,6 +88,6 @@ def coverage(copy: Copy, logs: Sequence[FlightLog]) -> dict[str, Any]:
     seconds, _ = np.histogram(height, BANDS)
     return {
         "height_edges_m": list(BANDS),
-        "seconds": (seconds * 0.01).round(2).tolist(),
+        "seconds": (seconds * SAMPLE_PERIOD).round(2).tolist(),
         "required_seconds": REQUIRED_SECONDS,
     }

@@ -17,6 +17,10 @@ DEATHS = 3  # of workers in a row, with nothing done between them, after which t
 AHEAD = 4  # tasks per core that are handed to a cluster at once
 REACHED_WITHIN = 10  # s, a scheduler that is there answers at once
 
+Progress = Callable[[int, int], None]
+"""(done, of)."""
+Stage = Callable[[str, int, int], None]
+"""(what, done, of)."""
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 

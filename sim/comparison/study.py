@@ -8,19 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from neural_lander.bundle import Bundle, load_bundle, save_bundle
 from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.flightlog import FlightLog, read_log, write_mcap
 from neural_lander.flightlog.files import replacing
 from neural_lander.residual.options import TrainingOptions
 from sim.collection import FLIGHT_TIME, FLIGHTS, collect_flight
-from sim.comparison.campaign import Progress
 from sim.comparison.fingerprint import code_fingerprint, fingerprint
-from sim.comparison.pool import Pool
-from sim.comparison.worlds import Copy
-from sim.plant import Plant
+from sim.comparison.pool import Pool, Progress
+from sim.draws import seed_from
+from sim.plant import Copy, Plant
 
 MOST_FLIGHTS = 4 * FLIGHTS  # in which an airframe that tips over again and again may make up for lost time, guess
 STUDY = "study.json"  # beside bundle and logs: what they were flown and learned from
@@ -37,7 +34,7 @@ class Study:
 
 def collection_seed(seed: int, airframe: int, flight: int) -> int:
     """Seed of a collection flight: hashed from all three, so that no two flights share one."""
-    return int(np.random.SeedSequence([seed, airframe, flight, 0xC0]).generate_state(1)[0])
+    return seed_from(seed, airframe, flight, 0xC0)
 
 
 def study_airframe(plant: Plant, airframe: int, seed: int, folder: Path) -> Study:
@@ -108,6 +105,3 @@ def _study(task: tuple[int, Plant, int, int, Path]) -> tuple[int, Study]:
 def copies_of_bundles(plant: Plant, bundles: Sequence[Bundle], airframes: Sequence[int]) -> list[Copy]:
     """Bundles that exist already: bundle k flies on airframe k."""
     return [Copy(plant.with_airframe(a), b.learned) for a, b in zip(airframes, bundles, strict=True)]
-
-
-__all__ = ["FLIGHTS", "FLIGHT_TIME", "Study", "collection_seed", "copies_of_bundles", "study_airframes"]

@@ -36,9 +36,10 @@ from neural_lander.flightlog.files import replacing
 from sim.aerodynamics import name_of
 from sim.comparison.campaign import moment_trims
 from sim.comparison.pool import LocalPool, Pool
-from sim.comparison.worlds import Copy
 from sim.controllers import build_controller, controller_named
+from sim.draws import seed_from
 from sim.landing import fly_once
+from sim.plant import Copy
 from sim.scenarios import scenario_named
 
 TUNING_STREAM = 0x7C4E  # keeps the seeds apart from those of collection and test
@@ -70,7 +71,7 @@ class Tuning:
 
 def tuning_seed(seed: int, index: int) -> int:
     """Seed of a tuning flight."""
-    return int(np.random.SeedSequence([seed, index, TUNING_STREAM]).generate_state(1)[0])
+    return seed_from(seed, index, TUNING_STREAM)
 
 
 def tune(

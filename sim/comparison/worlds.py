@@ -11,26 +11,17 @@ from typing import Protocol
 
 import numpy as np
 
-from neural_lander.control.learned import Learned
 from neural_lander.control.tracking import DEFAULT_NATURAL_FREQUENCY
 from neural_lander.errors import NeuralLanderWarning, UserError
 from sim.controllers import build_controller, controller_named
 from sim.landing import fly_once
-from sim.plant import Plant
+from sim.plant import Copy, Plant
 from sim.rigid_body import TIME_STEP
 from sim.scenarios import WARM_UP, Scenario
 
 ASKED = 8  # flights of a part that are asked why they fail, each at the cost of a flight or more; guess
 TRIED = 3  # steps after which what is not written for arrays has failed
 Scores = dict[str, float]
-
-
-@dataclass(frozen=True)
-class Copy:
-    """One airframe and what was learned on it."""
-
-    plant: Plant
-    learned: Learned | None
 
 
 @dataclass(frozen=True)

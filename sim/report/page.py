@@ -11,15 +11,11 @@ from typing import Any
 from neural_lander.errors import UserError
 from neural_lander.pages.certificate_page import certificate_sections, quantity
 from neural_lander.pages.html_page import MISSING, Page, number, plain_table, row, section
+from sim.comparison.compare import SCHEMA
 from sim.report import figures
 from sim.report.details import contribution_table, paired_table, robustness_table, tail_table
 from sim.report.replay_view import replay
-from sim.report.tables import headline, html_table, scenario_label, terminal_tables
-
-__all__ = ["SCHEMA", "terminal_tables", "write_report"]
-
-SCHEMA = 1
-"""Version of results.json that this module reads."""
+from sim.report.tables import headline, html_table, scenario_label
 
 
 def write_report(results: Mapping[str, Any], path: Path) -> None:

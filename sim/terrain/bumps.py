@@ -10,6 +10,7 @@ import numpy as np
 
 from neural_lander.components import Scalar, Vector, cos, sin, unit
 from sim.terrain.still import Flat, Still
+from sim.terrain.surface import within
 
 GRID = 0.02  # m, between the corners of the collision mesh: at a tenth of a wavelength 5 % of the bump's height too low
 
@@ -29,13 +30,11 @@ class Bumps(Still):
 
     def height(self, x: Scalar, y: Scalar) -> Scalar:
         """See :class:`~sim.terrain.surface.Surface`."""
-        inside = (abs(x) <= self.size / 2) & (abs(y) <= self.size / 2)
-        return self.amplitude * (1.0 + sin(self.k * x) * sin(self.k * y)) * inside
+        return self.amplitude * (1.0 + sin(self.k * x) * sin(self.k * y)) * within(x, y, self.size)
 
     def normal(self, x: Scalar, y: Scalar) -> Vector:
         """See :class:`~sim.terrain.surface.Surface`."""
-        inside = (abs(x) <= self.size / 2) & (abs(y) <= self.size / 2)
-        slope = self.amplitude * self.k * inside
+        slope = self.amplitude * self.k * within(x, y, self.size)
         return unit(
             (-slope * cos(self.k * x) * sin(self.k * y), -slope * sin(self.k * x) * cos(self.k * y), 1.0 + 0.0 * x)
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from neural_lander.components import Scalar, Vector
-from sim.terrain.surface import Surface
+from sim.terrain.surface import Surface, within
 
 
 class Still:
@@ -17,11 +17,16 @@ class Still:
     def at(self, t: Scalar) -> Surface:
         """See :class:`~sim.terrain.surface.Terrain`."""
         del t
-        return self  # type: ignore[return-value]  # height and normal are the subclass's
+        return self  # type: ignore[return-value]  # its height is the subclass's
 
     def mean(self) -> Surface:
         """See :class:`~sim.terrain.surface.Terrain`."""
         return self  # type: ignore[return-value]
+
+    def normal(self, x: Scalar, y: Scalar) -> Vector:
+        """See :class:`~sim.terrain.surface.Surface`: level, unless a subclass says otherwise."""
+        del y
+        return 0.0 * x, 0.0 * x, 1.0 + 0.0 * x
 
     def velocity(self, x: Scalar, y: Scalar) -> Vector:
         """See :class:`~sim.terrain.surface.Surface`."""
@@ -41,11 +46,6 @@ class Flat(Still):
         del y
         return 0.0 * x
 
-    def normal(self, x: Scalar, y: Scalar) -> Vector:
-        """See :class:`~sim.terrain.surface.Surface`."""
-        del y
-        return 0.0 * x, 0.0 * x, 1.0 + 0.0 * x
-
     def build(self, bullet: Any) -> list[int]:
         """See :class:`~sim.terrain.surface.Terrain`."""
         return [bullet.createMultiBody(0, bullet.createCollisionShape(bullet.GEOM_PLANE))]
@@ -60,13 +60,8 @@ class Platform(Still):
 
     def height(self, x: Scalar, y: Scalar) -> Scalar:
         """See :class:`~sim.terrain.surface.Surface`."""
-        inside = (abs(x) <= self.size / 2) & (abs(y) <= self.size / 2)
-        return (self.top + 0.0 * x) * inside  # in the precision of x: torch makes a bare float times bool single
-
-    def normal(self, x: Scalar, y: Scalar) -> Vector:
-        """See :class:`~sim.terrain.surface.Surface`."""
-        del y
-        return 0.0 * x, 0.0 * x, 1.0 + 0.0 * x
+        top = self.top + 0.0 * x  # in the precision of x: torch makes a bare float times bool single
+        return top * within(x, y, self.size)
 
     def build(self, bullet: Any) -> list[int]:
         """See :class:`~sim.terrain.surface.Terrain`."""

@@ -81,6 +81,11 @@ def clearance(rows: Rows, position: Vector, points: Sequence[Vector], surface: S
     return _smallest(gaps)
 
 
+def within(x: Scalar, y: Scalar, size: float) -> Any:
+    """Whether x, y in m lie in a square of ``size`` m around the origin."""
+    return (abs(x) <= size / 2) & (abs(y) <= size / 2)
+
+
 def level_pad(vehicle: Vehicle, surface: Surface) -> np.ndarray:
     """(3,) m, world: centre of mass of the level vehicle that just touches the surface around the origin."""
     points = vehicle.gear_points.tolist()

@@ -112,7 +112,7 @@ def identify_thrust_scale(signals: FlightSignals, vehicle: Vehicle, lag: LagFit 
     )
 
 
-def over_flights(fits: Sequence[ScaleFit], vehicle: Vehicle) -> dict[str, Any] | None:
+def over_flights(fits: Sequence[ScaleFit]) -> dict[str, Any] | None:
     """What the flights of a set have in common, flight as a random effect, and what share of their bias that explains.
 
     The bias of each flight is regressed on its mean battery voltage. Shares are of the mean square of the biases: first

@@ -83,7 +83,7 @@ def quality_report(
         data = covered([f.samples for f in counted if f.samples is not None], vehicle)
         report |= {
             "lag": _lag(readable, vehicle),
-            "thrust_scale": over_flights([f.scale for f in readable if f.scale is not None], vehicle),
+            "thrust_scale": over_flights([f.scale for f in readable if f.scale is not None]),
             "height_bands": height_bands(data),
             "lowest_learnable_height_m": data.floor,
             "grid": grid(data),

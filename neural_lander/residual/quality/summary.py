@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from neural_lander.flightlog.fitness import LEAST_EXCITATION
+from neural_lander.flightlog.resampling import PERIOD
 
 SMALL_HOLE = 0.1  # weight of a hole: a tenth of what is wanted is missing, right above the ground
 LEAST_DIFFERENCE = 0.01  # of the weight, between sinking and rising: less is not worth a sentence; a guess
@@ -24,7 +25,7 @@ def _sentences(report: Mapping[str, Any]) -> Iterator[str]:
     fit, flights = report["flights_fit"], report["flights"]
     verdict = f"{fit} of {len(flights)} flights" if fit else f"No flight of {len(flights)}"
     usable = sum(f["usable"] for f in flights if f["log"] in report["coverage_counts"] and "usable" in f)
-    yield f"{verdict} can be learned from" + (f": {usable / 100:.0f} s of usable samples." if fit else ".")
+    yield f"{verdict} can be learned from" + (f": {usable * PERIOD:.0f} s of usable samples." if fit else ".")
     if "what_to_fly" not in report:
         return
     yield _hole(report["what_to_fly"])

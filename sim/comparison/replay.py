@@ -15,11 +15,10 @@ from neural_lander.flightlog.log import FlightLog
 from neural_lander.vehicle import Vehicle
 from sim.comparison.campaign import Campaign, flight_seed
 from sim.comparison.pool import Pool
-from sim.comparison.worlds import Copy
 from sim.controllers import build_controller, controller_named
 from sim.flight import LOG_EVERY, Truth
 from sim.landing import fly_once, identify_moment_trim
-from sim.plant import Plant
+from sim.plant import Copy, Plant
 from sim.scenarios import scenario_named
 from sim.terrain import Terrain
 

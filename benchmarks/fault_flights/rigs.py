@@ -6,6 +6,14 @@ import socket
 from collections.abc import Callable
 from typing import Protocol, cast
 
+from benchmarks.fault_flights.witness import (
+    MavlinkWitness,
+    MspWitness,
+    Witness,
+    WitnessedDecoder,
+    WitnessedParser,
+    WitnessedPort,
+)
 from firmware_bridge.emulator.autopilot import Autopilot
 from firmware_bridge.emulator.faults import FAULTS, Faulty
 from firmware_bridge.emulator.line import Line, LinePort
@@ -16,14 +24,6 @@ from firmware_bridge.emulator.modes import Mode
 from firmware_bridge.emulator.msp import COUNTS_PER_G, MspAutopilot
 from firmware_bridge.emulator.receiver import BETAFLIGHT, INAV
 from firmware_bridge.emulator.sticks import StickAutopilot, betaflight_default_sticks, inav_default_sticks
-from firmware_bridge.emulator.witness import (
-    MavlinkWitness,
-    MspWitness,
-    Witness,
-    WitnessedDecoder,
-    WitnessedParser,
-    WitnessedPort,
-)
 from firmware_bridge.emulator.world import RigidBodyWorld
 from firmware_bridge.estimation.height import DeclaredFloor, HeightSource, Rangefinder
 from firmware_bridge.estimation.pose import PoseReceiver
@@ -147,7 +147,7 @@ class MspRig:
         self.parsers: list[WitnessedParser | WitnessedDecoder] = []
         self._on_ground, self._given, self._taken = on_ground, False, False
         self._poses = PoseReceiver(cast("socket.socket", self.mocap), "mocap")
-        battery = self.autopilot.battery
+        battery = self.autopilot.power.battery
         volts = battery.start - battery.sag
         self._thrust = ThrustMap(self.autopilot.hover_throttle, vehicle.weight, volts, motor_curve=1.0)
 

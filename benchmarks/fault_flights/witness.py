@@ -231,7 +231,7 @@ class MspWitness(Witness):
         if self.emulator.autopilot.has_radio:
             return  # the switches are the pilot's
         for box, asked in ((msp.ARM, self.armings), (msp.ANGLE, self.takings)):
-            on = any(r.low <= channels[r.channel] <= r.high for r in RANGES if r.box == box)
+            on = msp.is_on(box, channels, RANGES)
             if on and not self._switches.get(box, False):
                 asked.append(now)
             self._switches[box] = on

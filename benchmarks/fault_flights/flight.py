@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from benchmarks.fault_flights.rigs import RIGS, STREAM_RATE
 from firmware_bridge.emulator.faults import FAULTS, FaultKind, Target
 from firmware_bridge.emulator.modes import TICK
-from firmware_bridge.emulator.rigs import RIGS, STREAM_RATE
 from firmware_bridge.emulator.vehicle import FlightWatch
 from firmware_bridge.estimation.estimator import STILL
 from firmware_bridge.guidance.flight_plan import FlightPlan
@@ -57,7 +57,7 @@ class Flight:
         Of the fault, its moment, the noise; an odd third of them begins on the ground, armed by the companion, the
         others in the air, where the pilot gives control.
     firmware : str
-        Key of :data:`~firmware_bridge.emulator.rigs.RIGS`.
+        Key of :data:`~benchmarks.fault_flights.rigs.RIGS`.
     record : callable, optional
         Takes every tick's record.
     """

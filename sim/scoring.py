@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from neural_lander.control.touchdown import TIP_OVER
 from neural_lander.trajectory import LANDING_HOLD, LANDING_SPEED, Landing, Riding, Trajectory
 from sim.flight import Truth
 
-TIP_OVER = np.deg2rad(60.0)  # rad
 HARD = 1.0  # m/s at the first contact, guess: three times the descent's, a fall from 5 cm
 STRAYED = 1.0  # m off the reference, where none is landed: that is another task; guess, some ten times what PD is off
 LOW_DESCENT = 0.2  # m: the part of a descent where the ground acts, of a vehicle of 0.3 m; guess
