@@ -14,9 +14,11 @@ from neural_lander.errors import NeuralLanderWarning
 from neural_lander.flightlog import FlightLog, read_log, write_mcap
 from neural_lander.flightlog.consistency import contradictions
 from neural_lander.flightlog.jumps import jump_words
-from neural_lander.vehicle import load_vehicle
+from neural_lander.state import State
+from neural_lander.vehicle import Vehicle, load_vehicle
 from sim.collection import collect_flight
 from sim.plant import Plant
+from sim.terrain import Terrain
 
 LOG = collect_flight(Plant(load_vehicle("intel-aero")).with_airframe(0), seed=3, duration=20.0)
 
@@ -157,6 +159,26 @@ def test_noise_and_a_velocity_that_is_a_little_off_are_no_jump() -> None:
     assert jump_words(replace(LOG, position=stepped(LOG, 0.02))) == []
     across = LOG.where((LOG.t < 9.0) | (LOG.t > 10.5))
     assert jump_words(across) == []  # nobody saw what it did there
+
+
+class SideWind:
+    """A force of the ground's air to one side, 15 % of the weight at the floor, beside its lift."""
+
+    def __call__(
+        self, state: State, rotor_speeds: np.ndarray, vehicle: Vehicle, terrain: Terrain
+    ) -> tuple[np.ndarray, np.ndarray]:
+        height = np.maximum(state.height, 0.0)
+        side, lift = 0.15 * np.exp(-height / 0.2), 0.2 * np.exp(-height / 0.12)
+        force = vehicle.weight * (side[..., None] * [1.0, 0.0, 0.0] + lift[..., None] * [0.0, 0.0, 1.0])
+        return force, np.zeros_like(state.velocity)
+
+
+def test_a_side_force_near_the_ground_is_what_is_to_be_learned_and_no_wrong_attitude() -> None:
+    plant = replace(Plant(load_vehicle("intel-aero")), effects=(SideWind(),)).with_airframe(0)
+    log = collect_flight(plant, seed=1, duration=30.0)
+    assert list(contradictions(log)) == []
+    upside = "quaternion from world to body, without rates"
+    assert any("attitude and velocity contradict" in text for text in contradictions(POISON[upside][0](log)))
 
 
 def test_a_fast_flight_against_drag_contradicts_nothing() -> None:

@@ -108,7 +108,10 @@ def train(
     check_bundle_destination(out)
     logs = read_given(paths, columns)
     if not any_log:
-        logs = without_useless(logs, profile)
+        try:
+            logs = without_useless(logs, profile)
+        except UserError as error:
+            raise UserError(f"{error}; --any-log learns from it all the same, where you know better") from error
     from neural_lander.residual.training import train_residual  # torch: after everything that can be refused
 
     with progress() as bars:

@@ -34,6 +34,7 @@ HEIGHT_JUMP, LEAST_ALIKE = 0.1, 3  # m from record to record, and how often to o
 LONGEST_STUCK = 0.5  # s; a guess: range finders give ten readings a second or more
 LEAST_SUPPORT = 0.5  # of g that an accelerometer feels on average, on the floor or in the air
 LEAST_PUSH = 0.12  # m/s^2 rms, sideways along an axis; a landing straight down has 0.05
+GROUND_LENGTHS = (0.05, 0.15, 0.4)  # m, in which a force of the ground's air may decay; guesses
 LEAST_THRUST_CORRELATION = 0.6  # of what moves it sideways with where its thrust points; 0.90 at least, from 0.2 m/s^2
 SHIFTS = range(-50, 51, 2)  # samples by which one may follow the other
 MOST_LATE = 0.1  # s that an estimator's outputs may lie apart; a guess
@@ -62,7 +63,8 @@ def contradictions(log: FlightLog) -> Iterator[str]:
         yield from _apart("attitude", _turn_rate(attitude), "body_rates", rates, LEAST_RATE, TURN_GAINS)
     up = quaternion_to_matrix(attitude)[:, :, 2]
     moving = np.gradient(velocity, PERIOD, axis=0) + np.array([0.0, 0.0, GRAVITY])
-    sideways = list(_pushed_elsewhere("velocity", moving, up, velocity))
+    others = _other_forces(position, velocity)
+    sideways = list(_pushed_elsewhere("velocity", moving, up, others))
     yield from sideways
     if log.specific_force is None:
         return
@@ -76,7 +78,7 @@ def contradictions(log: FlightLog) -> Iterator[str]:
         return
     yield from _force_apart(felt[:, 2] - GRAVITY, velocity[:, 2])
     if not sideways:
-        yield from _pushed_elsewhere("specific_force", felt, up, velocity)
+        yield from _pushed_elsewhere("specific_force", felt, up, others)
 
 
 def _apart(
@@ -179,8 +181,11 @@ def _force_apart(force: np.ndarray, climb: np.ndarray) -> Iterator[str]:
         yield f"specific_force {behind} what velocity does by {1e3 * abs(late):.0f} ms: have both by one clock"
 
 
-def _pushed_elsewhere(said: str, felt: np.ndarray, up: np.ndarray, velocity: np.ndarray) -> Iterator[str]:
-    """What moves a multirotor sideways is its thrust, along the body's z axis ``up``; drag goes with velocity."""
+def _pushed_elsewhere(said: str, felt: np.ndarray, up: np.ndarray, others: np.ndarray) -> Iterator[str]:
+    """What moves a multirotor sideways is its thrust, along the body's z axis ``up``.
+
+    And ``others`` (N, k): what goes with velocity, as drag does, or with the place, as the ground's air and walls do.
+    """
     thrust = felt[:, 2:] * up / np.maximum(up[:, 2:], UPRIGHT)
     near_fall = np.convolve(up[:, 2] < UPRIGHT, np.ones(2 * EDGE + 1), "same") > 0  # one who lies there does not fly
     judged = np.flatnonzero(~near_fall)[EDGE:-EDGE]
@@ -190,7 +195,7 @@ def _pushed_elsewhere(said: str, felt: np.ndarray, up: np.ndarray, velocity: np.
     for k, axis in enumerate("xy"):
         if len(judged) * PERIOD < LEAST_MOVING:
             return
-        x, y = (_without(v[judged, k], velocity[judged, k]) for v in (felt, thrust))
+        x, y = (_without(v[judged, k], others[judged]) for v in (felt, thrust))
         if max(_rms(x), _rms(y)) < LEAST_PUSH:
             continue
         correlation, gain = _correlation(x, y), float(x @ y) / (float(y @ y) + 1e-12)
@@ -204,10 +209,16 @@ def _pushed_elsewhere(said: str, felt: np.ndarray, up: np.ndarray, velocity: np.
             return
 
 
-def _without(values: np.ndarray, drag: np.ndarray) -> np.ndarray:
-    """What of a signal neither a constant nor a drag in proportion to velocity explains."""
-    values, drag = values - values.mean(), drag - drag.mean()
-    return values - drag * float(drag @ values) / (float(drag @ drag) + 1e-12)
+def _other_forces(position: np.ndarray, velocity: np.ndarray) -> np.ndarray:
+    """What forces beside thrust go with, ``(N, k)``: a constant, velocity, the place, and heights of three lengths."""
+    height = position[:, 2:] - position[:, 2].min()
+    near = np.exp(-height / np.array(GROUND_LENGTHS))
+    return np.concatenate([np.ones_like(height), velocity, position[:, :2], near], axis=1)
+
+
+def _without(values: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """What of a signal the columns ``(N, k)`` do not explain."""
+    return np.asarray(values - others @ np.linalg.lstsq(others, values, rcond=None)[0])
 
 
 def _turn_rate(attitude: np.ndarray) -> np.ndarray:
