@@ -135,11 +135,13 @@ def test_reset_forgets_the_trim() -> None:
 
 
 def test_contact_and_saturation_hold_the_trim_of_the_controller() -> None:
-    above = Reference(np.array([0.0, 0.0, 0.1]), ZERO, ZERO)
+    above, below = (Reference(np.array([0.0, 0.0, z]), ZERO, ZERO) for z in (0.1, -0.1))
     far_above = Reference(np.array([0.0, 0.0, 100.0]), ZERO, ZERO)
     for state, reference, moves in (
         (at(ZERO), above, True),
-        (at(ZERO, contact=True), above, False),
+        (at(ZERO), below, True),
+        (at(ZERO, contact=True), below, False),
+        (at(ZERO, contact=True), above, True),  # it is asked to leave the ground
         (at(ZERO), far_above, False),
     ):
         controller = Controller(VEHICLE)
@@ -226,3 +228,31 @@ def test_the_references_jerk_turns_the_vehicle_as_its_acceleration_turns_the_for
 def test_hover_asks_for_hover_speed() -> None:
     speeds = Controller(VEHICLE)(0.0, at(ZERO), Reference(ZERO, ZERO, ZERO))
     assert_allclose(speeds, VEHICLE.hover_speed, rtol=1e-12)
+
+
+def test_on_the_ground_the_trim_lifts_off_and_learns_nothing_else() -> None:
+    """Only with the reference more than 1 cm above, only upwards, and in a batch as alone."""
+    gains = replace(TrackingGains.critically_damped(VEHICLE), Gamma=1.5)
+    target, resting = np.array([0.2, -0.1, 0.05]), np.array([0.0, 0.0, 0.0])
+    cases = [  # position, contact, whether d_hat moves: horizontally, vertically
+        (resting, True, False, True),
+        (target - [0.2, 0.0, 0.005], True, False, False),
+        (target + [0.2, 0.0, 0.02], True, False, False),
+        (target - [0.2, 0.1, 0.03], False, True, True),
+    ]
+    alone = []
+    for position, contact, *_ in cases:
+        law = TrackingLaw(VEHICLE, gains)
+        for k in range(3):
+            law(at(position, contact=contact), Reference(target, ZERO, ZERO))
+            law.update(0.01 * k, False, contact)
+        alone.append(law.d_hat)
+    for d_hat, (_, contact, sideways, upwards) in zip(alone, cases, strict=True):
+        assert bool(np.any(d_hat[:2])) is sideways and bool(d_hat[2] < 0) is upwards, contact
+    law, positions = TrackingLaw(VEHICLE, gains), torch.tensor(np.array([case[0] for case in cases]))
+    touching = torch.tensor([case[1] for case in cases])
+    state = at(positions, torch.zeros_like(positions), touching)
+    for k in range(3):
+        law(state, Reference(torch.tensor(target), torch.zeros(3), torch.zeros(3)))
+        law.update(0.01 * k, False, touching)
+    assert_allclose(law.d_hat, np.array(alone), atol=1e-12)

@@ -142,7 +142,7 @@ class Controller:
         moment_part = self.allocation.moment_part(tau_d)
         thrust, estimate, asked = self._solve_thrust(f_bar_d, f_a_hat, f_d, columns(R)[2], moment_part)
         u, saturated = self.allocation(thrust, tau_d, moment_part)
-        self.tracking.update(t, saturated | state.contact)
+        self.tracking.update(t, saturated, state.contact)
         whole = self.remember(constant(self._c_T, u) * u)
         self._f_a_hat = choose_rows(whole, estimate, self._f_a_hat)
         self.wanted = Wanted(thrust, R_d, tau_d, estimate, asked)

@@ -51,7 +51,8 @@ class ForceEstimate(Protocol):
     def update(self, t: float, s: Array, hold: bool | Array) -> None:
         """Learn from the tracking error s ``(..., 3)`` m/s, except where ``hold`` ``(...)``.
 
-        That is in saturation, in contact, and where a guard has overruled the law: s is then not what it asked for.
+        That is in saturation, in contact, and where a guard has overruled the law: s is then not what it asked for. On
+        the ground with the reference above it s is its vertical part alone, where that asks for more thrust.
         """
         ...
 

@@ -14,13 +14,15 @@ from functools import cached_property
 import numpy as np
 
 from neural_lander.arrays import Array, constant
-from neural_lander.components import Vector, join, minus, plus, scaled, split, times
+from neural_lander.components import Scalar, Vector, choose_rows, join, minimum, minus, plus, scaled, split, times
 from neural_lander.control.estimate import DISTURBANCE_LIMIT, ForceEstimate
 from neural_lander.control.trim import Trim
 from neural_lander.errors import UserError
 from neural_lander.state import Reference, State
 from neural_lander.vehicle import G_VECTOR, Vehicle
 
+LIFT_OFF = 0.01  # m that the reference is above who stands on the ground, for him to be asked to leave it; above what
+# the gear gives way and what sensors err; a guess
 DEFAULT_NATURAL_FREQUENCY = 3.0  # rad/s, fixed before any landing was run
 DEFAULT_TRIM_RATE = 1.5  # 1/s, Gamma; 1 to 2 is useful: slower waits, faster rings with the position loop
 
@@ -81,7 +83,8 @@ class TrackingLaw:
         self.s: Array = np.zeros(3)  # (..., 3) m/s
         self.patient = False
         """Whether the next update waits for :meth:`learn`: set by a guard, which may yet overrule the law."""
-        self._due: tuple[float, bool | Array] | None = None
+        self._below: Scalar = 0.0  # m, that the vehicle is below the reference
+        self._due: tuple[float, bool | Array, bool | Array] | None = None
 
     @property
     def d_hat(self) -> Array:
@@ -101,12 +104,17 @@ class TrackingLaw:
         s = plus(velocity_error, times(Lambda, position_error))
         self.s = join(s)
         v_r_dot = minus(split(reference.acceleration), times(Lambda, velocity_error))
+        self._below = -position_error[2]
         d_hat = split(constant(self.estimate.d_hat, state.velocity))
         return minus(minus(minus(scaled(self._mass, v_r_dot), times(K_v, s)), self._mg), d_hat)
 
-    def update(self, t: float, hold: bool | Array) -> None:
-        """Let the estimate learn from s at time t in s, except where ``hold`` (saturation, contact), ``(...)``."""
-        self._due = t, hold
+    def update(self, t: float, hold: bool | Array, contact: bool | Array = False) -> None:
+        """Let the estimate learn from s at time t in s, except in saturation (``hold``) and in ``contact``, ``(...)``.
+
+        On the ground with the reference above it the vertical error counts all the same, where it asks for more thrust:
+        who is held down by a force that he does not know gets off the ground by it.
+        """
+        self._due = t, hold, contact
         if not self.patient:
             self.learn()
 
@@ -115,5 +123,10 @@ class TrackingLaw:
         self.patient = False
         if self._due is None:
             return
-        (t, hold), self._due = self._due, None
-        self.estimate.update(t, self.s, hold | overruled)
+        (t, hold, contact), self._due = self._due, None
+        s = self.s
+        if contact is not False:
+            hold = hold | (contact & (self._below < LIFT_OFF))
+            x, _, z = split(s)
+            s = choose_rows(contact, join([0.0 * x, 0.0 * x, minimum(z, 0.0 * z)]), s)
+        self.estimate.update(t, s, hold | overruled)

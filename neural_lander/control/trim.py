@@ -15,7 +15,7 @@ from neural_lander.state import State
 
 
 class Trim:
-    """The slow bias: battery, payload, thrust scale. Clamped; held in saturation and in contact.
+    """The slow bias: battery, payload, thrust scale. Clamped; held in saturation, and in contact but to lift off.
 
     Parameters
     ----------
