@@ -74,7 +74,11 @@ class LanderEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     def reset(
         self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Begin a flight: start, noise and turbulence follow from the seed, as in ``compare``."""
+        """Begin a flight: start, noise and turbulence are drawn from the seed.
+
+        The first action is at time 0 and at the place that was drawn: the hover of 3 s before it, which ``compare``
+        flies, is left out, so that the flight of a seed is another one here.
+        """
         super().reset(seed=seed)
         del options
         if self._closed:

@@ -96,16 +96,17 @@ def _still(trajectory: Trajectory) -> Landing:
 
 
 def score_low_hover(truth: Truth, trajectory: Trajectory) -> dict[str, float]:
-    """Mean |h - h_ref| and horizontal offset over the last half; success is not to tip over nor to stray."""
+    """Mean |h - h_ref| and horizontal offset over the last half; success is not to touch in it, nor tip nor stray."""
     del trajectory
     last = truth.t > truth.t[-1] - LOW_HOVER_TIME / 2
     offset = np.linalg.norm(truth.position[last, :2] - truth.reference[last, :2], axis=-1)
-    tipped = bool(np.max(truth.tilt) > TIP_OVER)
+    touched, tipped = bool(np.any(truth.contact[last])), bool(np.max(truth.tilt) > TIP_OVER)
     return {
         "low_hover_error_m": float(np.mean(np.abs(truth.height[last] - LOW_HOVER_HEIGHT))),
         "drift_m": float(np.mean(offset)),
+        "touched": float(touched),
         "tipped_over": float(tipped),
-        "success": float(not tipped and not _strayed(truth)),
+        "success": float(not touched and not tipped and not _strayed(truth)),
     }
 
 

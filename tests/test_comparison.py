@@ -69,7 +69,8 @@ def test_no_requirement_is_held_against_an_oracle_that_does_not_know_the_plant()
     plants = [replace(copy.plant, effects=(*copy.plant.effects, Remembers())) for copy in COMPARISON.copies]
     unknown = compare(replace(COMPARISON, copies=[Copy(plant, None) for plant in plants]))
     assert "unknown_to_oracle" not in known and unknown["unknown_to_oracle"] == ["Remembers"]
-    assert "oracle" in unknown["scenarios"]["land-1d"]["controllers"]
+    labels = [found["scenarios"]["land-1d"]["controllers"]["oracle"]["label"] for found in (known, unknown)]
+    assert labels == ["Oracle", "Oracle without Remembers"]
     assert not any("oracle" in row["name"] for row in unknown.get("requirements", []))
     assert warnings(unknown)[0].startswith("No oracle knows Remembers, ") and not warnings(known)
 

@@ -56,6 +56,18 @@ def test_who_has_no_value_in_some_flights_or_never_lands_is_not_ranked() -> None
     assert ranking(controllers) == {}
 
 
+def test_who_is_down_before_the_reference_has_no_arrival_error_to_win_with() -> None:
+    pulled = {"median": -0.22, "ci95": [-0.25, -0.2], "n": 20}
+    on_time = {"median": -0.01, "ci95": [-0.02, 0.0], "n": 20}
+    controllers = {
+        name: controller("arrival_error_m", median) for name, median in (("a", 0.0), ("b", 0.001), ("c", 0.002))
+    }
+    for name, late in (("a", pulled), ("b", on_time), ("c", on_time)):
+        controllers[name]["metrics"]["lateness_s"] = late
+    assert ranking(controllers)["arrival_error_m"]["best"] == "b"
+    assert not worse("arrival_error_m", controllers["b"], controllers["a"])
+
+
 def test_who_drops_to_the_floor_before_its_time_is_not_the_best() -> None:
     controllers = {
         "falls": controller("arrival_error_m", 0.0, 0.0, 0.0, success={"rate": 0.5}),

@@ -76,3 +76,22 @@ def test_it_is_said_where_the_oracle_misses_it_as_well(oracle_hang: float, said:
     missed = [row["name"] for row in apart_requirements(found) if not row["met"]]
     assert len(missed) == 2
     assert all(name.endswith("(nor is that of the oracle with trim)") == said for name in missed)
+
+
+@pytest.mark.parametrize("ours, theirs, met", [(-0.008, -0.167, True), (-2.0, 0.2, False), (0.01, 0.2, True)])
+def test_too_early_is_as_far_off_the_references_time_as_too_late(ours: float, theirs: float, met: bool) -> None:
+    found = scenarios(0.0005, 0.03)
+    controllers = found["land-3d"]["controllers"]
+    for name, late in (("neural-lander-trim", ours), ("pd-trim", theirs)):
+        controllers[name]["metrics"]["lateness_s"] |= {"median": late, "ci95": [late, late]}
+    (row,) = (row for row in task_requirements(found) if "time off the reference's" in row["name"])
+    assert row["met"] is met and row["value"] == abs(ours)
+
+
+def test_a_bound_of_the_task_that_the_oracle_misses_too_is_said_to_be_such() -> None:
+    errors = {"pd": 0.08, "neural-lander": 0.015, "oracle": 0.0139}
+    controllers = {
+        n: {"n": 9, "metrics": {"low_hover_error_m": {"median": e, "ci95": [e, e], "n": 9}}} for n, e in errors.items()
+    }
+    (row,) = task_requirements({"hover-low": {"controllers": controllers}})
+    assert not row["met"] and row["name"].endswith("(nor is that of the oracle)")

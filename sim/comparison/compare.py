@@ -12,6 +12,7 @@ from typing import Any
 from neural_lander import __version__
 from neural_lander.bundle import Bundle
 from neural_lander.certificate.meaning import explained
+from neural_lander.control.estimate import DISTURBANCE_LIMIT
 from neural_lander.control.touchdown import CONTACT_TIME, RESTING_SHARE, SPOOL_TIME
 from neural_lander.control.tracking import DEFAULT_NATURAL_FREQUENCY, DEFAULT_TRIM_RATE, TrackingGains
 from neural_lander.flightlog import FlightLog
@@ -141,7 +142,7 @@ def compare(
         requirements += [row for row in rows if "trim" in row["name"]]
     if c.tuned:
         results["tuned"] = _tuned(c, fly)
-        requirements += apart_requirements(results["tuned"]["scenarios"], ", tuned")
+        requirements += apart_requirements(judged(results["tuned"]["scenarios"]), ", tuned")
     if c.robustness:
         results["robustness"] = _robustness(c, fly)
         requirements += robust_requirements(results["robustness"])
@@ -151,9 +152,22 @@ def compare(
     landings = [s for s in c.scenarios if SCENARIOS[s].lands]
     if c.sweep and landings:
         results["gain_sweep"] = _sweep(c, landings[0], fly)
+    if unknown:
+        _name_blind_oracles(results, f" without {', '.join(unknown)}")
     if out is not None:
         write_rows(out / FLIGHTS, fly.flights)
     return results
+
+
+def _name_blind_oracles(part: Any, without: str) -> None:
+    """Say in the label of every oracle in the results what of the plant it does not know."""
+    if isinstance(part, dict):
+        if part.get("kind", {}).get("residual") == "oracle":
+            part["label"] += without
+        part = list(part.values())
+    if isinstance(part, list):
+        for one in part:
+            _name_blind_oracles(one, without)
 
 
 def _scenario(c: Comparison, name: str, fly: _Flown) -> dict[str, Any]:
@@ -224,7 +238,7 @@ def _settings(c: Comparison) -> dict[str, Any]:
         "omega_n_rad_s": c.omega_n,
         "gains": (
             f"Lambda = omega_n I, K_v = m omega_n I, trim Gamma = {DEFAULT_TRIM_RATE:g} 1/s, the same for every "
-            "controller"
+            f"controller; whoever estimates a force limits it to {DISTURBANCE_LIMIT:g} of the weight along each axis"
         ),
         "effects": [name_of(effect) for effect in plant.effects],
         "sensor_noise": plant.noise.to_json(),
