@@ -25,7 +25,7 @@ from sim.comparison.study import copies_of_bundles, study_airframes
 from sim.comparison.worlds import fitting_world, world_named
 from sim.controllers import CONTROLLERS, controller_named, controllers_in
 from sim.plant import Copy, Plant, load_effects
-from sim.plant_change import CHANGES, STANDARD_ROBUSTNESS, PlantChange
+from sim.plant_change import CHANGES, STANDARD_ROBUSTNESS, parse_changes
 from sim.scenarios import SCENARIOS, scenario_named
 from sim.terrain import terrain_named
 
@@ -107,7 +107,7 @@ def compare(
     """Fly every controller with the same gains, starts and noise; print medians and 95 % intervals."""
     names = controllers_in(controllers)
     scenarios = [scenario_named(name).name for name in scenario or ["land-1d", "land-3d"]]
-    changes = [PlantChange.parse(text) for text in plant or (STANDARD_CHANGES if full else [])]
+    changes = parse_changes(plant or (STANDARD_CHANGES if full else []))
     if world is not None:
         world_named(world)
     frequencies = _frequencies(sweep) or (STANDARD_SWEEP if full else ())

@@ -14,6 +14,7 @@ from neural_lander.bundle import Bundle
 from neural_lander.certificate.meaning import explained
 from neural_lander.control.touchdown import CONTACT_TIME, RESTING_SHARE, SPOOL_TIME
 from neural_lander.control.tracking import DEFAULT_NATURAL_FREQUENCY, DEFAULT_TRIM_RATE, TrackingGains
+from neural_lander.errors import UserError
 from neural_lander.flightlog import FlightLog
 from sim.aerodynamics import name_of, unknown_to_oracle
 from sim.comparison.campaign import Campaign, Outcome, run_campaign
@@ -63,6 +64,15 @@ class Comparison:
     world: str = "pybullet"
     tuned: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Controller -> gains of its own; with them the scenarios are flown a second time, for the tuned table."""
+
+    def __post_init__(self) -> None:
+        """Refuse before anything flies what would stop it in the middle."""
+        for changes in (self.changes, self.robustness):
+            names = [change.name for change in changes]
+            for k, change in enumerate(changes):
+                change.of_plant(self.copies[0].plant)
+                if change.name in names[:k]:
+                    raise UserError(f"plant '{change.name}' is given twice: leave one out")
 
     def campaign(self, scenario: str) -> Campaign:
         """The campaign of one scenario on the nominal plant at the common gains."""
@@ -265,7 +275,7 @@ def _hang(c: Comparison, scenarios: dict[str, Any]) -> dict[str, Any]:
 def _sweep(c: Comparison, scenario: str, fly: _Flown) -> dict[str, Any]:
     found = {}
     for omega in c.sweep:
-        outcomes = fly(replace(c.campaign(scenario), omega_n=omega), f"omega_n {omega:g} rad_s", plant="nominal")
+        outcomes = fly(replace(c.campaign(scenario), omega_n=omega), f"omega_n {omega:.12g} rad_s", plant="nominal")
         found[omega] = summarise(outcomes, c.seed)
     return {
         "omega_n_rad_s": list(c.sweep),
