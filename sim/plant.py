@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from neural_lander.control.learned import Learned
-from neural_lander.errors import NeuralLanderWarning, UserError
+from neural_lander.errors import FOREIGN, NeuralLanderWarning, UserError
 from neural_lander.extension import load_named
 from neural_lander.vehicle import Vehicle, load_vehicle
 from sim.aerodynamics import AerodynamicEffect, GroundEffect, NearGroundTurbulence, RotorDrag
@@ -106,8 +106,10 @@ def _load_effect(name: str) -> AerodynamicEffect:
     found = load_named(name, "effect", "sim.aerodynamics:GroundEffect")
     try:
         effect = found() if isinstance(found, type) else found
-    except Exception as error:
-        raise UserError(f"effect '{name}' must be constructible without arguments: {error}") from error
+    except FOREIGN as error:
+        raise UserError(
+            f"effect '{name}' must be constructible without arguments: {type(error).__name__}: {error}"
+        ) from error
     if not callable(effect):
         raise UserError(
             f"effect '{name}' must be callable as effect(state, rotor_speeds, vehicle, terrain) -> (force, moment)"
@@ -148,5 +150,5 @@ def _answers_differ(effect: AerodynamicEffect, name: str) -> bool:
         return not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(first, again, strict=True))
     except UserError:
         raise
-    except Exception:  # noqa: BLE001 (a stranger's code may raise anything)
+    except FOREIGN:
         return False

@@ -198,6 +198,27 @@ class Faulty:
         return force, np.zeros(3)
 
 
+class Leaving(Faulty):
+    """One that ends the program, or would."""
+
+    def __call__(self, state, rotor_speeds, vehicle, terrain):
+        if state.position[0] > 0.06:
+            sys.exit("enough")
+        return np.zeros(3), np.zeros(3)
+
+
+@pytest.mark.filterwarnings("ignore:effect 'Leaving' is written for one vehicle")
+@pytest.mark.parametrize("world", ["pybullet", "batched"])
+def test_an_effect_that_exits_is_named_with_its_seed_and_the_other_flights_go_on(
+    world: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worlds, "WORLDS", {"pybullet": worlds.PyBullet(), "batched": worlds.Batched()})
+    campaign = Campaign([Copy(Plant(VEHICLE, (Leaving(None),)), None)], ["pd", "oracle"], "hover-low", 2, world=world)
+    for outcome in run_campaign(campaign).values():
+        assert len(outcome.rows) == len(outcome.failures) == 1
+        assert outcome.failures[0].reason == "effect 'Leaving' failed with SystemExit: enough"
+
+
 @pytest.mark.parametrize("value, reason", [(None, "'Faulty' failed with ZeroDivisionError: no idea"), (np.nan, "nan")])
 def test_an_effect_that_fails_is_named_with_its_seed_and_the_other_flights_go_on(
     value: float | None, reason: str, monkeypatch: pytest.MonkeyPatch

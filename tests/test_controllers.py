@@ -169,6 +169,14 @@ class Failing(Hover):
     def __call__(self, t, state, reference):
         raise ValueError("no idea")
 
+class Exiting(Hover):
+    def __call__(self, t, state, reference):
+        raise SystemExit("enough")
+
+class Leaving(Hover):
+    def __init__(self, vehicle):
+        raise SystemExit(3)
+
 class Wrong(Hover):
     def __call__(self, t, state, reference):
         return [1.0, 2.0, float("nan"), 3.0]
@@ -185,6 +193,7 @@ class Nothing:
 
 @pytest.fixture
 def users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    (tmp_path / "users_exit.py").write_text("import sys; sys.exit(4)", "utf-8")
     (tmp_path / "users_laws.py").write_text(textwrap.dedent(USERS), "utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     return "users_laws"
@@ -216,6 +225,9 @@ def test_a_controller_derived_from_ours_is_flown_as_it_is(users: str) -> None:
 @pytest.mark.parametrize(
     "name, message",
     [
+        ("users_laws:Exiting", "'users_laws:Exiting' failed with SystemExit: enough"),
+        ("users_laws:Leaving", "'users_laws:Leaving' must be constructible from the vehicle alone: SystemExit: 3"),
+        ("users_exit:Law", "module 'users_exit' cannot be imported: SystemExit: 4"),
         ("users_laws:Failing", "'users_laws:Failing' failed with ValueError: no idea"),
         ("users_laws:Raising", "'users_laws:Raising' failed in update with ValueError: no idea"),
         ("users_laws:Short", r"d_hat is of shape \(2,\) after observe: it must be an array of shape \(3,\)"),

@@ -14,7 +14,7 @@ from neural_lander.control.certified import why_not_certified
 from neural_lander.control.controller import Controller, Wanted
 from neural_lander.control.kinds import EXAMPLE
 from neural_lander.control.tracking import TrackingGains
-from neural_lander.errors import UserError
+from neural_lander.errors import FOREIGN, UserError
 from neural_lander.extension import load_named
 from neural_lander.state import Reference, State
 from neural_lander.vehicle import Vehicle
@@ -32,8 +32,10 @@ def user_controller(name: str, vehicle: Vehicle, gains: TrackingGains) -> Contro
         found = load_named(name, "controller", EXAMPLE)(vehicle)
     except UserError:
         raise
-    except Exception as error:
-        raise UserError(f"controller '{name}' must be constructible from the vehicle alone: {error}") from error
+    except FOREIGN as error:
+        raise UserError(
+            f"controller '{name}' must be constructible from the vehicle alone: {type(error).__name__}: {error}"
+        ) from error
     if isinstance(found, Controller):
         return found
     if all(hasattr(found, method) for method in ("reset", "observe", "update", "d_hat")):
@@ -97,7 +99,7 @@ def blamed(name: str, method: str = "") -> Iterator[None]:
         yield
     except UserError:
         raise
-    except Exception as error:
+    except FOREIGN as error:
         where = f" in {method}" if method else ""
         raise UserError(f"controller '{name}' failed{where} with {type(error).__name__}: {error}") from error
 
