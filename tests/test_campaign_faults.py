@@ -125,25 +125,6 @@ def test_another_network_is_another_question() -> None:
     assert replace(CAMPAIGN, copies=learned(1)).question != replace(CAMPAIGN, copies=learned(2)).question
 
 
-def test_flying_does_not_change_the_question() -> None:
-    plant = COPIES[0].plant
-    before = fingerprint(plant)
-    with plant.build() as world:
-        world.step(np.full(4, VEHICLE.hover_speed))
-    assert fingerprint(plant) == before
-
-
-def test_an_effect_that_was_edited_is_another_question(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(tmp_path)
-    source = tmp_path / "edited_effect.py"
-    source.write_text("def push(state, rotor_speeds, vehicle, terrain): return state.velocity, state.velocity\n")
-    from edited_effect import push  # type: ignore[import-not-found]
-
-    before = fingerprint(push)
-    source.write_text(source.read_text() + "# weaker\n")
-    assert fingerprint(push) != before
-
-
 def test_a_damaged_shard_and_one_of_another_campaign_are_flown_again(
     tmp_path: Path, expected: dict[str, Outcome]
 ) -> None:

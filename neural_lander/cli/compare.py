@@ -18,8 +18,10 @@ from neural_lander.control.tuned import load_tuned
 from neural_lander.errors import UserError
 from neural_lander.flightlog import FlightLog
 from neural_lander.vehicle import Vehicle, load_vehicle
+from sim.comparison.campaign import own_controller
 from sim.comparison.compare import Comparison, add_learning
 from sim.comparison.compare import compare as run
+from sim.comparison.fingerprint import before_flight
 from sim.comparison.pool import DaskPool, LocalPool, Stage
 from sim.comparison.study import copies_of_bundles, study_airframes
 from sim.comparison.worlds import fitting_world, world_named
@@ -123,7 +125,8 @@ def compare(
     pool = local if scheduler is None else DaskPool(scheduler)
     if out is not None:
         check_folder(out)
-    with stages() as stage:
+    flown = [effects, [own_controller(name) for name in names]]
+    with stages() as stage, before_flight(flown):
         numbers = range(airframe, airframe + (airframes or len(bundles) or 5))
         logs: list[list[FlightLog]] = []
         if bundles:

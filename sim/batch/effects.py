@@ -92,7 +92,8 @@ def for_batch(effect: AerodynamicEffect, vehicle: Vehicle, terrain: Surface, dt:
     """A copy of the effect that takes a batch."""
     if ours(effect):
         return copy.deepcopy(effect)
-    alone = RandomOneByOne(effect) if isinstance(effect, RandomEffect) else OneByOne(effect)
+    own = copy.deepcopy(effect)
+    alone = RandomOneByOne(own) if isinstance(effect, RandomEffect) else OneByOne(own)
     expected = _tried(alone, vehicle, terrain, dt)
     own = copy.deepcopy(effect)
     for candidate in (own, RandomInNumPy(own) if isinstance(own, RandomEffect) else InNumPy(own)):

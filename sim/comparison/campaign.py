@@ -49,6 +49,7 @@ class Campaign:
     def question(self) -> dict[str, Any]:
         """All that decides the numbers, as JSON; the sharding is not part of it."""
         scenario = scenario_named(self.scenario)
+        plants = [scenario.over(copy.plant).at_start() for copy in self.copies]
         return {
             "code": code_fingerprint(),
             "world": self.world,
@@ -60,16 +61,20 @@ class Campaign:
             "omega_n_rad_s": self.omega_n,
             "resting_share": self.resting_share,
             "airframes": [
-                {"plant": fingerprint(scenario.over(copy.plant)), "learned": fingerprint(copy.learned)}
-                for copy in self.copies
+                {"plant": fingerprint(plant), "learned": fingerprint(copy.learned)}
+                for copy, plant in zip(self.copies, plants, strict=True)
             ],
         }
 
 
+def own_controller(name: str) -> Any:
+    """What a user's name of a controller stands for; None for ours."""
+    return load_named(controller_named(name).bare.name, "controller", EXAMPLE) if ":" in name else None
+
+
 def _identity(name: str) -> str:
     """Of a controller; a user's own counts with its source."""
-    kind = controller_named(name)
-    return fingerprint([kind, load_named(kind.bare.name, "controller", EXAMPLE) if ":" in name else None])
+    return fingerprint([controller_named(name), own_controller(name)])
 
 
 @dataclass(frozen=True)
@@ -138,14 +143,15 @@ def run_campaign(
     if campaign.flights < 1 or not campaign.copies:
         raise UserError(f"flights = {campaign.flights} must be at least 1, on at least one airframe")
     scenario, world, pool = scenario_named(campaign.scenario), world_named(campaign.world), pool or LocalPool()
+    question = campaign.question if folder is not None else {}  # before anything flies
     copies = [replace(copy, plant=scenario.over(copy.plant)) for copy in campaign.copies]
     for name in campaign.controllers:
         kind, tuned = controller_named(name), campaign.tuned.get(name)
         build_controller(kind, copies[0].plant, copies[0].learned, campaign.omega_n, tuned)
         world.check(name, scenario, copies[0])
     size = shard_size or world.shard
-    question = campaign.question | ({} if world.exact else {"flights_per_shard": size})
-    store = None if folder is None else ShardStore(folder, question)
+    part_of = {} if world.exact else {"flights_per_shard": size}
+    store = None if folder is None else ShardStore(folder, question | part_of)
     rows = [] if store is None else store.open()
     blocks = list(_blocks(campaign, rows, size))
     needed = sorted({index % len(copies) for block in blocks for _, index in block})

@@ -17,8 +17,9 @@ from neural_lander.control.tracking import DEFAULT_NATURAL_FREQUENCY, DEFAULT_TR
 from neural_lander.errors import UserError
 from neural_lander.flightlog import FlightLog
 from sim.aerodynamics import name_of, unknown_to_oracle
-from sim.comparison.campaign import Campaign, Outcome, run_campaign
+from sim.comparison.campaign import Campaign, Outcome, own_controller, run_campaign
 from sim.comparison.contribution import contribution
+from sim.comparison.fingerprint import before_flight
 from sim.comparison.insight import coverage, learned_curve, thrust_slope
 from sim.comparison.pool import LocalPool, Pool, Stage
 from sim.comparison.ranking import is_oracle, kind_of, ranking
@@ -121,8 +122,12 @@ def compare(
     With ``out``, finished work is kept in ``out/shards``, from where an interrupted comparison goes on, and every
     flight is a row of ``out/flights.parquet`` in the end.
     """
-    c, pool = comparison, pool or LocalPool()
-    fly = _Flown(pool, out, stage)
+    own = [own_controller(name) for name in comparison.controllers]
+    with before_flight([copy.plant.effects for copy in comparison.copies], own):
+        return _compare(comparison, _Flown(pool or LocalPool(), out, stage), out)
+
+
+def _compare(c: Comparison, fly: _Flown, out: Path | None) -> dict[str, Any]:
     results: dict[str, Any] = {
         "schema": SCHEMA,
         "program": f"neural-lander {__version__}",
