@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,12 +20,14 @@ from neural_lander.control.learned import Learned
 from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.state import Reference, State
 from neural_lander.vehicle import Vehicle, load_vehicle
+from sim.aerodynamics import RotorDrag
 from sim.comparison import worlds
 from sim.comparison.campaign import Campaign, Outcome, flight_seed, run_campaign
 from sim.comparison.fingerprint import fingerprint
 from sim.comparison.pool import DaskPool, LocalPool
 from sim.comparison.shards import ShardStore, write_rows
 from sim.plant import Copy, Plant
+from sim.terrain import Slope
 from tests.cheap_world import CheapWorld
 from tests.random_network import random_network
 
@@ -33,6 +36,13 @@ pytest.importorskip("pybullet", reason="the PyBullet world needs pybullet, which
 ROOT = Path(__file__).parent.parent
 VEHICLE = load_vehicle("intel-aero")
 COPIES = [Copy(Plant(VEHICLE).with_airframe(k), None) for k in range(2)]
+
+
+def with_plant(**changes: Any) -> list[Copy]:
+    """The same airframes in another plant."""
+    return [Copy(replace(copy.plant, **changes), None) for copy in COPIES]
+
+
 CAMPAIGN = Campaign(COPIES, ["pd", "oracle"], "land-1d", flights=11, world="cheap")
 
 
@@ -99,7 +109,16 @@ def test_other_shards_go_on_too(tmp_path: Path, expected: dict[str, Outcome]) ->
         ({"omega_n": 4.0}, r"omega_n_rad_s is 3.0 there and 4.0 here"),
         ({"controllers": ["pd"]}, "controllers oracle is"),
         ({"scenario": "land-3d"}, 'scenario name is "land-1d" there and "land-3d" here'),
-        ({"copies": COPIES[::-1]}, "airframes is"),
+        ({"copies": with_plant(terrain=Slope(0.1))}, r'terrain is "Flat\(\) \(.*\)" there and "Slope\(angle=0.1\) \('),
+        (
+            {"copies": with_plant(effects=(RotorDrag(),))},
+            r'effects is \["GroundEffect \(.*\)", .*\] there and \["RotorDrag \(.*\)"\] here\. ',
+        ),
+        (
+            {"copies": with_plant(vehicle=VEHICLE.with_(mass=2.0))},
+            r'vehicle is "intel-aero \(.*there and "intel-aero \(',
+        ),
+        ({"copies": COPIES[::-1]}, "airframes 0 plant is .*; and 1 more of airframes"),
     ],
 )
 def test_another_question_is_refused_with_the_reason_and_nothing_is_touched(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
@@ -16,6 +16,7 @@ from neural_lander.control.touchdown import RESTING_SHARE
 from neural_lander.control.tracking import DEFAULT_NATURAL_FREQUENCY
 from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.extension import load_named
+from sim.aerodynamics import name_of, ours
 from sim.comparison.fingerprint import code_fingerprint, fingerprint
 from sim.comparison.pool import LocalPool, Pool, Progress
 from sim.comparison.shards import ShardStore
@@ -25,6 +26,7 @@ from sim.draws import seed_from
 from sim.landing import identify_moment_trim
 from sim.plant import Copy, Plant
 from sim.scenarios import scenario_named
+from sim.terrain import Terrain
 
 TEST_STREAM = 0x7E57  # keeps the test seeds apart from those of collection
 
@@ -60,11 +62,35 @@ class Campaign:
             "seed": self.seed,
             "omega_n_rad_s": self.omega_n,
             "resting_share": self.resting_share,
+            "vehicle": _alike(_named(plant.vehicle.name, plant.vehicle) for plant in plants),
+            "effects": _alike([_named(name_of(effect), effect) for effect in plant.effects] for plant in plants),
+            "terrain": _alike(_named(_terrain(plant.terrain), plant.terrain) for plant in plants),
             "airframes": [
-                {"plant": fingerprint(plant), "learned": fingerprint(copy.learned)}
+                {"plant": fingerprint(_rest(plant)), "learned": fingerprint(copy.learned)}
                 for copy, plant in zip(self.copies, plants, strict=True)
             ],
         }
+
+
+def _named(name: str, value: Any) -> str:
+    """By its name, for whoever reads that it has changed, and by its content."""
+    return f"{name} ({fingerprint(value)})"
+
+
+def _terrain(terrain: Terrain) -> str:
+    """With its figures, where it is one of ours."""
+    return repr(terrain) if ours(terrain) else type(terrain).__name__
+
+
+def _alike(values: Iterable[Any]) -> Any:
+    """The one that all airframes share, else that of each."""
+    each = list(values)
+    return each[0] if all(value == each[0] for value in each) else each
+
+
+def _rest(plant: Plant) -> dict[str, Any]:
+    """What differs from airframe to airframe."""
+    return {k: v for k, v in vars(plant).items() if k not in ("vehicle", "effects", "terrain")}
 
 
 def own_controller(name: str) -> Any:
