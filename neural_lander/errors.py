@@ -11,6 +11,10 @@ class UserError(ValueError):
     """
 
 
+FOREIGN = (Exception, SystemExit)
+"""What code that a user wrote may raise, ``sys.exit()`` included: it ends a flight, not the program."""
+
+
 def why_unread(error: Exception) -> str:
     """Why a file cannot be read, in words that follow its name."""
     if isinstance(error, FileNotFoundError):

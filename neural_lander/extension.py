@@ -7,7 +7,7 @@ import os
 import sys
 from typing import Any
 
-from neural_lander.errors import UserError
+from neural_lander.errors import FOREIGN, UserError
 
 
 def load_named(name: str, what: str, example: str) -> Any:
@@ -30,8 +30,10 @@ def load_named(name: str, what: str, example: str) -> Any:
         sys.path.insert(0, os.getcwd())
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:
-        raise UserError(f"{what} '{name}': module '{module_name}' cannot be imported: {error}") from error
+    except FOREIGN as error:
+        raise UserError(
+            f"{what} '{name}': module '{module_name}' cannot be imported: {type(error).__name__}: {error}"
+        ) from error
     if not hasattr(module, attribute):
         raise UserError(f"{what} '{name}': module '{module_name}' has no '{attribute}'")
     return getattr(module, attribute)

@@ -11,7 +11,7 @@ from scipy.optimize import brentq
 from neural_lander.arrays import Array, constant, namespace
 from neural_lander.components import split
 from neural_lander.control.tracking import TrackingGains
-from neural_lander.errors import UserError
+from neural_lander.errors import FOREIGN, UserError
 from neural_lander.state import State
 from neural_lander.vehicle import G_VECTOR, Vehicle
 from sim.aerodynamics import AerodynamicEffect, known_part, name_of, ours
@@ -50,7 +50,7 @@ class Oracle:
             for k, effect in enumerate(known):
                 try:
                     total = total + self._asked(k, effect, state)(state, speeds, self.true, surface)[0]
-                except Exception as error:
+                except FOREIGN as error:
                     raise UserError(
                         f"effect '{name_of(effect)}' failed with {type(error).__name__}: {error}"
                     ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import warnings
 from collections.abc import Sequence
@@ -10,13 +11,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from neural_lander.control.learned import Learned
-from neural_lander.errors import NeuralLanderWarning, UserError
+from neural_lander.errors import FOREIGN, NeuralLanderWarning, UserError
 from neural_lander.extension import load_named
 from neural_lander.vehicle import Vehicle, load_vehicle
 from sim.aerodynamics import AerodynamicEffect, GroundEffect, NearGroundTurbulence, RotorDrag
-from sim.aerodynamics.effect import RandomEffect, ours
+from sim.aerodynamics.effect import RandomEffect, name_of, ours, reset_random
 from sim.airframe import Airframe
 from sim.oracle import Oracle, level_state
+from sim.rigid_body import TIME_STEP
 from sim.sensors import SensorNoise
 from sim.terrain import Flat, Terrain, level_pad
 from sim.world import PyBulletWorld
@@ -65,11 +67,29 @@ class Plant:
 
     def build(self) -> PyBulletWorld:
         """A world of this plant."""
-        return PyBulletWorld(self.true_vehicle, copy.deepcopy(self.effects), self.airframe, self.terrain)
+        return PyBulletWorld(self.true_vehicle, self._own_effects(), self.airframe, self.terrain)
+
+    def at_start(self) -> Plant:
+        """The same plant with effects as a flight begins with them, whatever they went through before."""
+        effects = self._own_effects()
+        with contextlib.suppress(UserError):  # told where it is flown
+            reset_random(effects, 0, TIME_STEP)
+        return replace(self, effects=effects)
 
     def oracle(self) -> Oracle:
         """Residual model that knows everything about this plant but its turbulence."""
-        return Oracle(self.vehicle, self.true_vehicle, self.effects, self.airframe, self.terrain)
+        return Oracle(self.vehicle, self.true_vehicle, self._own_effects(), self.airframe, self.terrain)
+
+    def _own_effects(self) -> tuple[AerodynamicEffect, ...]:
+        """Copies: what they keep while flying is one flight's alone."""
+        try:
+            return copy.deepcopy(self.effects)
+        except FOREIGN as error:
+            names = ", ".join(name_of(effect) for effect in self.effects)
+            raise UserError(
+                f"effects {names}: every flight has a copy of its own, and one of them cannot be copied "
+                f"({type(error).__name__}: {error}); leave out what cannot, or give it a __deepcopy__"
+            ) from error
 
     def with_airframe(self, seed: int) -> Plant:
         """The same plant with the asymmetries drawn from ``seed``."""
@@ -106,8 +126,10 @@ def _load_effect(name: str) -> AerodynamicEffect:
     found = load_named(name, "effect", "sim.aerodynamics:GroundEffect")
     try:
         effect = found() if isinstance(found, type) else found
-    except Exception as error:
-        raise UserError(f"effect '{name}' must be constructible without arguments: {error}") from error
+    except FOREIGN as error:
+        raise UserError(
+            f"effect '{name}' must be constructible without arguments: {type(error).__name__}: {error}"
+        ) from error
     if not callable(effect):
         raise UserError(
             f"effect '{name}' must be callable as effect(state, rotor_speeds, vehicle, terrain) -> (force, moment)"
@@ -148,5 +170,5 @@ def _answers_differ(effect: AerodynamicEffect, name: str) -> bool:
         return not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(first, again, strict=True))
     except UserError:
         raise
-    except Exception:  # noqa: BLE001 (a stranger's code may raise anything)
+    except FOREIGN:
         return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -10,6 +10,9 @@ from neural_lander.errors import UserError
 from sim.aerodynamics import BatterySag, Dryden, InWind
 from sim.plant import Copy, Plant
 from sim.rigid_body import TIME_STEP
+from sim.sensors import SensorNoise
+
+LEAST_DELAY = SensorNoise().delay * TIME_STEP  # s: a plant that sees earlier than the nominal one is no harder
 
 
 @dataclass(frozen=True)
@@ -24,12 +27,37 @@ class Change:
     """For tables."""
 
 
+def _exact(number: float) -> str:
+    """Every digit that was typed, and none that binary arithmetic adds: no two changes share a name."""
+    return f"{number:.12g}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:+.12g} %"
+
+
 def _scale(what: str) -> Callable[[float], str]:
-    return lambda scale: f"{what} {100 * (scale - 1):+.0f} %"
+    return lambda scale: f"{what} {_percent(scale - 1)}"
 
 
 def _delayed(plant: Plant, delay: float) -> Plant:
-    return replace(plant, noise=replace(plant.noise, delay=round(delay / TIME_STEP)))
+    if delay < plant.noise.delay * TIME_STEP:
+        raise UserError(
+            f"plant: delay = {delay!r} s is less than the {plant.noise.delay * TIME_STEP:.3g} s of the plant that it "
+            "changes: it is the whole age of the state, not what is added"
+        )
+    return replace(plant, noise=replace(plant.noise, delay=_steps(delay)))
+
+
+def _steps(delay: float) -> int:
+    return round(delay / TIME_STEP)
+
+
+def _delay_name(delay: float) -> str:
+    """What was asked for, and what it comes to."""
+    steps = _steps(delay)
+    in_effect = "1 step" if steps == 1 else f"{steps} steps"
+    return f"delay {_exact(1e3 * delay)} ms ({in_effect}, {1e3 * steps * TIME_STEP:.1f} ms)"
 
 
 CHANGES: Mapping[str, Change] = {
@@ -38,37 +66,37 @@ CHANGES: Mapping[str, Change] = {
     "com": Change(
         -0.3, 0.3, "of the arm, forward",
         lambda p, x: replace(p, airframe=p.airframe.unbalanced(p.vehicle, x)),
-        lambda x: f"centre of mass {100 * x:+.0f} % of the arm",
+        lambda x: f"centre of mass {_percent(x)} of the arm",
     ),
     "wind": Change(
         0.1, 15.0, "m/s, with gusts",
         lambda p, x: replace(p, effects=(InWind(p.effects, Dryden(x)),)),
-        lambda x: f"wind {x:g} m/s with gusts",
+        lambda x: f"wind {_exact(x)} m/s with gusts",
     ),
-    "delay": Change(0.0, 0.2, "s, of the state, which tells its age", _delayed, lambda x: f"delay {1e3 * x:.0f} ms"),
+    "delay": Change(LEAST_DELAY, 0.2, "s, the whole age of the state, which tells it", _delayed, _delay_name),
     "lag": Change(
         0.0, 0.5, "s, of the motors", lambda p, x: replace(p, motor_time_constant=x),
-        lambda x: f"motor lag {1e3 * x:.0f} ms",
+        lambda x: f"motor lag {_exact(1e3 * x)} ms",
     ),
     "dropout": Change(
         0.0, 0.9, "share of the time without a state",
         lambda p, x: replace(p, noise=replace(p.noise, dropout=x)),
-        lambda x: f"dropouts {100 * x:.0f} %",
+        lambda x: f"dropouts {_exact(100 * x)} %",
     ),
     "mismatch": Change(
         0.0, 0.3, "spread of the motors",
         lambda p, x: replace(p, airframe=p.airframe.mismatched(x)),
-        lambda x: f"motors +-{100 * x:.0f} %",
+        lambda x: f"motors +-{_exact(100 * x)} %",
     ),
     "drift": Change(
         0.0, 0.2, "m, of the estimated position",
         lambda p, x: replace(p, noise=replace(p.noise, drift=x)),
-        lambda x: f"position drift {1e3 * x:.0f} mm",
+        lambda x: f"position drift {_exact(1e3 * x)} mm",
     ),
     "charge": Change(
         0.0, 1.0, "left in a battery that sags",
         lambda p, x: replace(p, effects=(*p.effects, BatterySag(x))),
-        lambda x: f"battery at {100 * x:.0f} %",
+        lambda x: f"battery at {_exact(100 * x)} %",
     ),
 }  # fmt: skip
 """Key on the command line -> what it does. They are applied in this order."""
@@ -110,15 +138,34 @@ class PlantChange:
     @classmethod
     def parse(cls, text: str) -> PlantChange:
         """From ``mass=1.1,thrust=0.9``."""
-        values = {}
+        values: dict[str, float] = {}
         for part in text.split(","):
             key, _, value = part.partition("=")
+            if key.strip() in values:
+                raise UserError(f"plant '{text}': {key.strip()} is given twice; give it once, or --plant twice")
             try:
                 values[key.strip()] = float(value)
             except ValueError as error:
                 example = "it must be written like mass=1.1,wind=2"
                 raise UserError(f"plant '{text}': '{value.strip()}' is not a number; {example}") from error
         return cls(values)
+
+
+def parse_changes(texts: Sequence[str]) -> list[PlantChange]:
+    """One plant for each text, no two alike: tables and folders go by their names.
+
+    Raises
+    ------
+    UserError
+        Where a text cannot be read, or one is there already.
+    """
+    changes: dict[str, PlantChange] = {}
+    for text in texts:
+        change = PlantChange.parse(text)
+        if change.name in changes:
+            raise UserError(f"plant '{text}' is given twice ({change.name}): leave one out")
+        changes[change.name] = change
+    return list(changes.values())
 
 
 ALONE = ("thrust=0.85", "mass=1.1", "com=0.05", "wind=2", "delay=0.03", "lag=0.05", "dropout=0.1")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from neural_lander.components import Vector, cross, dot, minus, plus, quaternion_rows, rotate, rotate_back, scaled
-from neural_lander.errors import UserError
+from neural_lander.errors import FOREIGN, UserError
 from neural_lander.state import State
 from neural_lander.vehicle import GEAR_FRICTION, GRAVITY, Vehicle
 from sim.aerodynamics import AerodynamicEffect, name_of, ours, reset_random
@@ -227,7 +227,7 @@ class PyBulletWorld:
                 force, moment = plus(force, extra_force.tolist()), plus(moment, extra_moment.tolist())
             except UserError:
                 raise
-            except Exception as error:
+            except FOREIGN as error:
                 self._name_culprit(found)
                 raise UserError(f"effect '{name_of(effect)}' failed with {type(error).__name__}: {error}") from error
         if not math.isfinite(sum(force) + sum(moment)):

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,12 +20,14 @@ from neural_lander.control.learned import Learned
 from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.state import Reference, State
 from neural_lander.vehicle import Vehicle, load_vehicle
+from sim.aerodynamics import RotorDrag
 from sim.comparison import worlds
 from sim.comparison.campaign import Campaign, Outcome, flight_seed, run_campaign
 from sim.comparison.fingerprint import fingerprint
 from sim.comparison.pool import DaskPool, LocalPool
 from sim.comparison.shards import ShardStore, write_rows
 from sim.plant import Copy, Plant
+from sim.terrain import Slope
 from tests.cheap_world import CheapWorld
 from tests.random_network import random_network
 
@@ -33,6 +36,13 @@ pytest.importorskip("pybullet", reason="the PyBullet world needs pybullet, which
 ROOT = Path(__file__).parent.parent
 VEHICLE = load_vehicle("intel-aero")
 COPIES = [Copy(Plant(VEHICLE).with_airframe(k), None) for k in range(2)]
+
+
+def with_plant(**changes: Any) -> list[Copy]:
+    """The same airframes in another plant."""
+    return [Copy(replace(copy.plant, **changes), None) for copy in COPIES]
+
+
 CAMPAIGN = Campaign(COPIES, ["pd", "oracle"], "land-1d", flights=11, world="cheap")
 
 
@@ -99,7 +109,16 @@ def test_other_shards_go_on_too(tmp_path: Path, expected: dict[str, Outcome]) ->
         ({"omega_n": 4.0}, r"omega_n_rad_s is 3.0 there and 4.0 here"),
         ({"controllers": ["pd"]}, "controllers oracle is"),
         ({"scenario": "land-3d"}, 'scenario name is "land-1d" there and "land-3d" here'),
-        ({"copies": COPIES[::-1]}, "airframes is"),
+        ({"copies": with_plant(terrain=Slope(0.1))}, r'terrain is "Flat\(\) \(.*\)" there and "Slope\(angle=0.1\) \('),
+        (
+            {"copies": with_plant(effects=(RotorDrag(),))},
+            r'effects is \["GroundEffect \(.*\)", .*\] there and \["RotorDrag \(.*\)"\] here\. ',
+        ),
+        (
+            {"copies": with_plant(vehicle=VEHICLE.with_(mass=2.0))},
+            r'vehicle is "intel-aero \(.*there and "intel-aero \(',
+        ),
+        ({"copies": COPIES[::-1]}, "airframes 0 plant is .*; and 1 more of airframes"),
     ],
 )
 def test_another_question_is_refused_with_the_reason_and_nothing_is_touched(
@@ -123,25 +142,6 @@ def test_another_network_is_another_question() -> None:
 
     assert replace(CAMPAIGN, copies=learned(1)).question == replace(CAMPAIGN, copies=learned(1)).question
     assert replace(CAMPAIGN, copies=learned(1)).question != replace(CAMPAIGN, copies=learned(2)).question
-
-
-def test_flying_does_not_change_the_question() -> None:
-    plant = COPIES[0].plant
-    before = fingerprint(plant)
-    with plant.build() as world:
-        world.step(np.full(4, VEHICLE.hover_speed))
-    assert fingerprint(plant) == before
-
-
-def test_an_effect_that_was_edited_is_another_question(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(tmp_path)
-    source = tmp_path / "edited_effect.py"
-    source.write_text("def push(state, rotor_speeds, vehicle, terrain): return state.velocity, state.velocity\n")
-    from edited_effect import push  # type: ignore[import-not-found]
-
-    before = fingerprint(push)
-    source.write_text(source.read_text() + "# weaker\n")
-    assert fingerprint(push) != before
 
 
 def test_a_damaged_shard_and_one_of_another_campaign_are_flown_again(
@@ -196,6 +196,27 @@ class Faulty:
         if state.position[0] > 0.06:
             force[2] = self.value
         return force, np.zeros(3)
+
+
+class Leaving(Faulty):
+    """One that ends the program, or would."""
+
+    def __call__(self, state, rotor_speeds, vehicle, terrain):
+        if state.position[0] > 0.06:
+            sys.exit("enough")
+        return np.zeros(3), np.zeros(3)
+
+
+@pytest.mark.filterwarnings("ignore:effect 'Leaving' is written for one vehicle")
+@pytest.mark.parametrize("world", ["pybullet", "batched"])
+def test_an_effect_that_exits_is_named_with_its_seed_and_the_other_flights_go_on(
+    world: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worlds, "WORLDS", {"pybullet": worlds.PyBullet(), "batched": worlds.Batched()})
+    campaign = Campaign([Copy(Plant(VEHICLE, (Leaving(None),)), None)], ["pd", "oracle"], "hover-low", 2, world=world)
+    for outcome in run_campaign(campaign).values():
+        assert len(outcome.rows) == len(outcome.failures) == 1
+        assert outcome.failures[0].reason == "effect 'Leaving' failed with SystemExit: enough"
 
 
 @pytest.mark.parametrize("value, reason", [(None, "'Faulty' failed with ZeroDivisionError: no idea"), (np.nan, "nan")])

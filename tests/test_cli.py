@@ -49,6 +49,61 @@ def test_help_loads_neither_torch_nor_a_simulator() -> None:
     assert done.stderr == ""
 
 
+PRINTING = """
+import os, sys, types
+from joblib import Parallel, delayed
+from neural_lander.cli import main as cli
+from neural_lander.cli.output import emit
+
+def noise(k: int) -> int:
+    print(f"worker {k}\\n", end="", flush=True)
+    return k
+
+def train(as_json: bool = cli.typer.Option(False, "--json")) -> None:
+    print("user's print")
+    os.write(1, b"C library\\n")
+    found = Parallel(n_jobs=2)(delayed(noise)(k) for k in range(2))
+    emit({"found": found}, as_json, lambda: "for people")
+    print("afterwards")
+
+sys.modules["verbs"] = types.ModuleType("verbs")
+sys.modules["verbs"].train = train
+cli.VERBS = {"train": cli.Verb("verbs:train", "A verb under test.")}
+code = cli.main(sys.argv[1:])
+print("and after the command", file=sys.stderr if "--json" in sys.argv else sys.stdout)
+sys.exit(code)
+"""
+
+
+def test_under_json_whatever_else_is_printed_goes_to_stderr() -> None:
+    command = [sys.executable, "-c", PRINTING, "train"]
+    done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == {"found": [0, 1]}
+    for line in ("user's print", "C library", "worker 0", "worker 1", "afterwards"):
+        assert f"{line}\n" in done.stderr
+    plain = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "for people" in plain.stdout and "user's print" in plain.stdout
+
+
+def test_stdout_is_as_before_after_a_command_under_json(
+    verb, capfd: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(as_json: bool = typer.Option(False, "--json"), fail: bool = typer.Option(False, "--fail")) -> None:
+        print("noise")
+        if fail:
+            raise UserError("no")
+        emit({"k": 1}, as_json, lambda: "")
+
+    verb(train)
+    with open(1, "w", closefd=False) as stdout:
+        monkeypatch.setattr("sys.stdout", stdout)
+        assert cli.main(["train", "--json"]) == 0
+        assert cli.main(["train", "--json", "--fail"]) == cli.USER_ERROR
+        print("own")
+    out, err = capfd.readouterr()
+    assert out == '{"k": 1}\nown\n' and err == "noise\nnoise\nerror: no\n"
+
+
 def test_version(capsys: pytest.CaptureFixture) -> None:
     assert cli.main(["--version"]) == 0
     assert capsys.readouterr().out == f"neural-lander {__version__}\n"

@@ -24,6 +24,7 @@ from neural_lander.residual.model import WithinThrusts
 from neural_lander.residual.norms import network_bounds
 from neural_lander.state import Reference, State
 from neural_lander.vehicle import load_vehicle
+from sim.batch.flight import Flights, Task
 from sim.comparison.worlds import Batched, FlightWorld, Part, PyBullet
 from sim.controllers import CONTROLLERS, build_controller, controller_named, controllers_in
 from sim.plant import Copy, Plant
@@ -169,6 +170,46 @@ class Failing(Hover):
     def __call__(self, t, state, reference):
         raise ValueError("no idea")
 
+class Moving(Hover):
+    def __call__(self, t, state, reference):
+        state.position[:] = 0
+        return super().__call__(t, state, reference)
+
+class Pulling(Hover):
+    def __call__(self, t, state, reference):
+        reference.position[2] -= 0.1
+        return super().__call__(t, state, reference)
+
+class DerivedMoving(Controller):
+    def __call__(self, t, state, reference):
+        state.velocity[..., 0] = 0
+        return super().__call__(t, state, reference)
+
+class Smoothing(Upwards):
+    def observe(self, t, state, rotor_thrust, f_a_hat):
+        state.velocity[..., 2] = 0
+
+class Summing(Upwards):
+    def update(self, t, s, hold):
+        s += 1
+
+class Growing(Upwards):
+    def observe(self, t, state, rotor_thrust, f_a_hat):
+        self.d_hat += 0.01
+
+class Trimming(Hover):
+    def __call__(self, t, state, reference):
+        self.moment_trim += 1
+        return super().__call__(t, state, reference)
+
+class Exiting(Hover):
+    def __call__(self, t, state, reference):
+        raise SystemExit("enough")
+
+class Leaving(Hover):
+    def __init__(self, vehicle):
+        raise SystemExit(3)
+
 class Wrong(Hover):
     def __call__(self, t, state, reference):
         return [1.0, 2.0, float("nan"), 3.0]
@@ -185,6 +226,7 @@ class Nothing:
 
 @pytest.fixture
 def users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    (tmp_path / "users_exit.py").write_text("import sys; sys.exit(4)", "utf-8")
     (tmp_path / "users_laws.py").write_text(textwrap.dedent(USERS), "utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     return "users_laws"
@@ -216,6 +258,9 @@ def test_a_controller_derived_from_ours_is_flown_as_it_is(users: str) -> None:
 @pytest.mark.parametrize(
     "name, message",
     [
+        ("users_laws:Exiting", "'users_laws:Exiting' failed with SystemExit: enough"),
+        ("users_laws:Leaving", "'users_laws:Leaving' must be constructible from the vehicle alone: SystemExit: 3"),
+        ("users_exit:Law", "module 'users_exit' cannot be imported: SystemExit: 4"),
         ("users_laws:Failing", "'users_laws:Failing' failed with ValueError: no idea"),
         ("users_laws:Raising", "'users_laws:Raising' failed in update with ValueError: no idea"),
         ("users_laws:Short", r"d_hat is of shape \(2,\) after observe: it must be an array of shape \(3,\)"),
@@ -231,6 +276,39 @@ def test_a_controller_derived_from_ours_is_flown_as_it_is(users: str) -> None:
 def test_a_user_s_mistake_is_named(users: str, name: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         build_controller(controller_named(name), PLANT, None)(0.0, STATE, HERE)
+
+
+@pytest.mark.parametrize("name", ["Moving", "Pulling", "DerivedMoving", "Smoothing", "Summing"])
+def test_who_writes_into_what_he_is_given_is_named_and_changes_nothing(users: str, name: str) -> None:
+    state = replace(STATE, position=np.ones(3), velocity=np.ones(3))
+    reference = Reference(np.ones(3), np.zeros(3), np.zeros(3))
+    controller = build_controller(controller_named(f"{users}:{name}"), PLANT, None)
+    with pytest.raises(UserError, match=f"controller '{users}:{name}' failed.*read-only; .* not its own to write to"):
+        controller(0.0, state, reference)
+    for untouched in (state.position, state.velocity, reference.position):
+        assert_allclose(untouched, 1.0) and untouched.flags.writeable
+
+
+@pytest.mark.parametrize("name", ["Smoothing", "Summing"])
+def test_who_writes_into_a_batch_is_named(users: str, name: str) -> None:
+    task = Task(Copy(PLANT, None), f"{users}:{name}", (0, 1), np.zeros(3))
+    flights = Flights([task], scenario_named("hover-low"), 3.0, 1.0, None)
+    with pytest.raises(UserError, match=f"controller '{users}:{name}' writes in (observe|update) into what it is"):
+        flights.fly()
+
+
+def test_what_a_user_s_controller_keeps_and_changes_is_its_own(users: str) -> None:
+    growing = build_controller(controller_named(f"{users}:Growing"), PLANT, None)
+    kept = []
+    for k in range(3):
+        growing(0.01 * k, STATE, HERE)
+        kept.append(growing.tracking.d_hat)
+    assert_allclose(kept, [[0.01] * 3, [0.02] * 3, [0.03] * 3])
+    trim = np.zeros(3)
+    trimming = build_controller(controller_named(f"{users}:Trimming"), PLANT, None)
+    trimming.reset(trim)
+    trimming(0.0, STATE, HERE)
+    assert_allclose(trim, 0.0)
 
 
 @pytest.mark.parametrize("world", [PyBullet(), Batched()])

@@ -1,5 +1,7 @@
 """Changed plants: what each key does to the world that flies, and what is refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -8,9 +10,11 @@ from neural_lander.errors import UserError
 from neural_lander.vehicle import load_vehicle
 from sim.aerodynamics import BatterySag, InWind
 from sim.airframe import Airframe
+from sim.comparison.compare import Comparison
 from sim.motors import FirstOrderMotors
 from sim.plant import Copy, Plant
-from sim.plant_change import CHANGES, STANDARD_ROBUSTNESS, PlantChange
+from sim.plant_change import CHANGES, STANDARD_ROBUSTNESS, PlantChange, parse_changes
+from sim.sensors import SensorNoise
 
 VEHICLE = load_vehicle("intel-aero")
 PLANT = Plant(VEHICLE).with_airframe(2)
@@ -76,6 +80,35 @@ def test_the_name_says_what_differs() -> None:
 
 
 @pytest.mark.parametrize("key", CHANGES)
+def test_two_values_have_two_names(key: str) -> None:
+    value = 0.5 * (CHANGES[key].low + CHANGES[key].high)
+    assert len({change.name for change in parse_changes([f"{key}={value}", f"{key}={value + 1e-6}"])}) == 2
+
+
+def test_a_delay_says_what_it_comes_to_in_steps() -> None:
+    assert PlantChange.parse("delay=0.03").name == "delay 30 ms (7 steps, 29.2 ms)"
+    assert PlantChange.parse("delay=0.005").name == "delay 5 ms (1 step, 4.2 ms)"
+
+
+def test_a_delay_below_that_of_the_plant_is_refused() -> None:
+    with pytest.raises(UserError, match=r"delay = 0.001 must be a number in 0\.00416667\.\.0\.2 \(s, the whole age of"):
+        PlantChange.parse("delay=0.001")
+    slow = replace(PLANT, noise=SensorNoise(delay=4))
+    with pytest.raises(UserError, match=r"delay = 0.01 s is less than the 0\.0167 s of the plant"):
+        PlantChange.parse("delay=0.01").of_plant(slow)
+    assert PlantChange.parse("delay=0.0167").of_plant(slow).noise.delay == 4
+
+
+@pytest.mark.parametrize("texts", [["mass=1.1", "wind=2", "mass=1.10"], ["mass=1.1,wind=2", "wind=2,mass=1.1"]])
+def test_a_plant_that_is_given_twice_is_refused_before_anything_flies(texts: list[str]) -> None:
+    with pytest.raises(UserError, match=f"plant '{texts[-1]}' is given twice .*leave one out"):
+        parse_changes(texts)
+    changes = [PlantChange.parse(text) for text in texts]
+    with pytest.raises(UserError, match="is given twice"):
+        Comparison([Copy(PLANT, None)], changes=changes)
+
+
+@pytest.mark.parametrize("key", CHANGES)
 def test_every_change_builds_a_world_that_flies(key: str) -> None:
     pytest.importorskip("pybullet", reason="the PyBullet world needs pybullet")
     change = CHANGES[key]
@@ -95,6 +128,7 @@ def test_every_change_builds_a_world_that_flies(key: str) -> None:
         ("wind=nan", r"plant: wind = nan must be a number in 0.1\.\.15 \(m/s, with gusts\)"),
         ("lag=slow", "plant 'lag=slow': 'slow' is not a number; it must be written like mass=1.1,wind=2"),
         ("lag", "plant 'lag': '' is not a number"),
+        ("mass=1.1,mass=1.2", "plant 'mass=1.1,mass=1.2': mass is given twice"),
     ],
 )
 def test_what_is_no_change_is_refused_with_the_remedy(text: str, message: str) -> None:

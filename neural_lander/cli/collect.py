@@ -50,7 +50,7 @@ def collect(
     )
     check_folder(out)
     paths = [out / f"{plant.vehicle.name}_airframe{airframe}_seed{seed}_{k:02d}.mcap" for k in range(flights)]
-    mark = fingerprint([plant, airframe, seed, duration, code_fingerprint()])
+    mark = fingerprint([plant.at_start(), airframe, seed, duration, code_fingerprint()])
     flown = {path: _flown_before(path, mark) for path in paths if path.exists()}
     left = [(path, collection_seed(seed, airframe, k)) for k, path in enumerate(paths) if path not in flown]
     jobs = (delayed(_fly)(plant, flight, duration, mark) for _, flight in left)

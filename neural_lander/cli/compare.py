@@ -18,14 +18,16 @@ from neural_lander.control.tuned import load_tuned
 from neural_lander.errors import UserError
 from neural_lander.flightlog import FlightLog
 from neural_lander.vehicle import Vehicle, load_vehicle
+from sim.comparison.campaign import own_controller
 from sim.comparison.compare import Comparison, add_learning
 from sim.comparison.compare import compare as run
+from sim.comparison.fingerprint import before_flight
 from sim.comparison.pool import DaskPool, LocalPool, Stage
 from sim.comparison.study import copies_of_bundles, study_airframes
 from sim.comparison.worlds import fitting_world, world_named
 from sim.controllers import CONTROLLERS, controller_named, controllers_in
 from sim.plant import Copy, Plant, load_effects
-from sim.plant_change import CHANGES, STANDARD_ROBUSTNESS, PlantChange
+from sim.plant_change import CHANGES, STANDARD_ROBUSTNESS, parse_changes
 from sim.scenarios import SCENARIOS, scenario_named
 from sim.terrain import terrain_named
 
@@ -107,7 +109,7 @@ def compare(
     """Fly every controller with the same gains, starts and noise; print medians and 95 % intervals."""
     names = controllers_in(controllers)
     scenarios = [scenario_named(name).name for name in scenario or ["land-1d", "land-3d"]]
-    changes = [PlantChange.parse(text) for text in plant or (STANDARD_CHANGES if full else [])]
+    changes = parse_changes(plant or (STANDARD_CHANGES if full else []))
     if world is not None:
         world_named(world)
     frequencies = _frequencies(sweep) or (STANDARD_SWEEP if full else ())
@@ -123,7 +125,8 @@ def compare(
     pool = local if scheduler is None else DaskPool(scheduler)
     if out is not None:
         check_folder(out)
-    with stages() as stage:
+    flown = [effects, [own_controller(name) for name in names]]
+    with stages() as stage, before_flight(flown):
         numbers = range(airframe, airframe + (airframes or len(bundles) or 5))
         logs: list[list[FlightLog]] = []
         if bundles:

@@ -6,6 +6,7 @@ import importlib
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TextIO
 
@@ -127,7 +128,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         warnings.simplefilter("always", NeuralLanderWarning)
         warnings.showwarning = _one_line(warnings.showwarning)
         try:
-            application()(arguments, prog_name="neural-lander")
+            with _stdout_of(arguments):
+                application()(arguments, prog_name="neural-lander")
         except SystemExit as stop:
             code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
             if code == INTERRUPTED:
@@ -143,6 +145,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stderr.write(f"error: {_remedy(arguments[0], missing)}\n")
             return USER_ERROR
     return 0
+
+
+def _stdout_of(arguments: Sequence[str]) -> AbstractContextManager[None]:
+    """Under ``--json`` stdout is for the one object alone, whatever a user's code prints."""
+    if "--json" not in arguments:
+        return nullcontext()
+    from neural_lander.cli.output import stdout_for_results  # rich, which an error of usage does without
+
+    return stdout_for_results()
 
 
 def _placeholder() -> None:

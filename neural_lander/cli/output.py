@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout, suppress
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 from rich.console import Console, RenderableType
@@ -18,6 +20,52 @@ PIPE_WIDTH = 120  # columns where stdout is no terminal, so that tables in a fil
 
 console = Console(stderr=True)
 """For messages; stdout is for results."""
+
+_results: ContextVar[TextIO | None] = ContextVar("results", default=None)
+"""Where the one JSON object goes while stdout is kept for it."""
+
+
+@contextmanager
+def stdout_for_results() -> Iterator[None]:
+    """Until the end of it only :func:`emit` writes to stdout; what others print there goes to stderr.
+
+    Others are a user's effect or controller, a C library, and the worker processes that are started meanwhile: the
+    file descriptor is redirected as well, and they inherit it.
+    """
+    with _descriptor_of_stderr(sys.stdout) as results, redirect_stdout(sys.stderr):
+        token = _results.set(results)
+        try:
+            yield
+        finally:
+            _results.reset(token)
+
+
+@contextmanager
+def _descriptor_of_stderr(real: TextIO) -> Iterator[TextIO]:
+    """Descriptor 1 is that of stderr; yields what writes to where it was, or ``real`` where that wrote elsewhere."""
+    try:
+        real.flush()
+        saved = os.dup(1)
+        os.dup2(2, 1)
+    except (OSError, ValueError):  # closed, as a service may have it
+        yield real
+        return
+    try:
+        if _descriptor(real) != 1:
+            yield real
+            return
+        with suppress(BrokenPipeError), open(saved, "w", encoding=real.encoding, closefd=False) as results:
+            yield results
+    finally:
+        os.dup2(saved, 1)
+        os.close(saved)
+
+
+def _descriptor(stream: TextIO) -> int | None:
+    try:
+        return stream.fileno()
+    except (OSError, ValueError, AttributeError):  # one in memory
+        return None
 
 
 def emit(result: Mapping[str, Any], as_json: bool, render: Callable[[], RenderableType]) -> None:
@@ -33,7 +81,9 @@ def emit(result: Mapping[str, Any], as_json: bool, render: Callable[[], Renderab
         Makes what people see; not called under ``--json``.
     """
     if as_json:
-        sys.stdout.write(json.dumps(to_json(result), allow_nan=False) + "\n")
+        stream = _results.get() or sys.stdout
+        stream.write(json.dumps(to_json(result), allow_nan=False) + "\n")
+        stream.flush()
     else:
         width = None if sys.stdout.isatty() else PIPE_WIDTH
         Console(width=width, markup=False, emoji=False).print(render())  # units and file names have brackets

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from neural_lander.arrays import Array
+from neural_lander.errors import FOREIGN, UserError
 from neural_lander.state import State
 from neural_lander.vehicle import Vehicle
 from sim.terrain import Surface
@@ -43,10 +44,23 @@ EFFECT_STRIDE = 7919  # between the seeds of two effects of one flight
 
 
 def reset_random(effects: Sequence[AerodynamicEffect], seed: int | Array, dt: float) -> None:
-    """Let the random ones start anew, each from a seed of its own that follows from the flight's."""
+    """Let the random ones start anew, each from a seed of its own that follows from the flight's.
+
+    Raises
+    ------
+    UserError
+        That names the effect whose reset fails.
+    """
     for k, effect in enumerate(effects):
         if isinstance(effect, RandomEffect):
-            effect.reset(seed + EFFECT_STRIDE * k, dt)
+            try:
+                effect.reset(seed + EFFECT_STRIDE * k, dt)
+            except UserError:
+                raise
+            except FOREIGN as error:
+                raise UserError(
+                    f"effect '{name_of(effect)}' failed in reset with {type(error).__name__}: {error}"
+                ) from error
 
 
 def known_part(effects: Sequence[AerodynamicEffect]) -> list[AerodynamicEffect]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from neural_lander.errors import NeuralLanderWarning
+from neural_lander.errors import FOREIGN, NeuralLanderWarning
 from neural_lander.rotation import normalise
 from neural_lander.state import State
 from neural_lander.vehicle import Vehicle
@@ -63,7 +63,7 @@ class OneByOne:
             effect = self._each[i] if self._each else self.effect
             try:
                 found[:, i] = effect(_row(states, i), speeds[i], vehicle, terrain)
-            except Exception:  # noqa: BLE001  # theirs may raise anything; who flies it alone says why
+            except FOREIGN:  # who flies it alone says why
                 continue
         return _like(found[0], state.velocity), _like(found[1], state.velocity)
 
@@ -92,7 +92,8 @@ def for_batch(effect: AerodynamicEffect, vehicle: Vehicle, terrain: Surface, dt:
     """A copy of the effect that takes a batch."""
     if ours(effect):
         return copy.deepcopy(effect)
-    alone = RandomOneByOne(effect) if isinstance(effect, RandomEffect) else OneByOne(effect)
+    own = copy.deepcopy(effect)
+    alone = RandomOneByOne(own) if isinstance(effect, RandomEffect) else OneByOne(own)
     expected = _tried(alone, vehicle, terrain, dt)
     own = copy.deepcopy(effect)
     for candidate in (own, RandomInNumPy(own) if isinstance(own, RandomEffect) else InNumPy(own)):
@@ -129,7 +130,7 @@ def _tried(effect: AerodynamicEffect, vehicle: Vehicle, terrain: Surface, dt: fl
         if not all(type(part) is torch.Tensor and part.shape == (TRIED, 3) for part in parts):
             return None
         return np.stack([np.asarray(part, dtype=np.float64) for part in parts])
-    except Exception:  # noqa: BLE001  # whatever it is: it does not take this kind of array
+    except FOREIGN:  # whatever it is: it does not take this kind of array
         return None
 
 

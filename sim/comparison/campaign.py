@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
@@ -16,6 +16,7 @@ from neural_lander.control.touchdown import RESTING_SHARE
 from neural_lander.control.tracking import DEFAULT_NATURAL_FREQUENCY
 from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.extension import load_named
+from sim.aerodynamics import name_of, ours
 from sim.comparison.fingerprint import code_fingerprint, fingerprint
 from sim.comparison.pool import LocalPool, Pool, Progress
 from sim.comparison.shards import ShardStore
@@ -25,6 +26,7 @@ from sim.draws import seed_from
 from sim.landing import identify_moment_trim
 from sim.plant import Copy, Plant
 from sim.scenarios import scenario_named
+from sim.terrain import Terrain
 
 TEST_STREAM = 0x7E57  # keeps the test seeds apart from those of collection
 
@@ -49,6 +51,7 @@ class Campaign:
     def question(self) -> dict[str, Any]:
         """All that decides the numbers, as JSON; the sharding is not part of it."""
         scenario = scenario_named(self.scenario)
+        plants = [scenario.over(copy.plant).at_start() for copy in self.copies]
         return {
             "code": code_fingerprint(),
             "world": self.world,
@@ -59,17 +62,45 @@ class Campaign:
             "seed": self.seed,
             "omega_n_rad_s": self.omega_n,
             "resting_share": self.resting_share,
+            "vehicle": _alike(_named(plant.vehicle.name, plant.vehicle) for plant in plants),
+            "effects": _alike([_named(name_of(effect), effect) for effect in plant.effects] for plant in plants),
+            "terrain": _alike(_named(_terrain(plant.terrain), plant.terrain) for plant in plants),
             "airframes": [
-                {"plant": fingerprint(scenario.over(copy.plant)), "learned": fingerprint(copy.learned)}
-                for copy in self.copies
+                {"plant": fingerprint(_rest(plant)), "learned": fingerprint(copy.learned)}
+                for copy, plant in zip(self.copies, plants, strict=True)
             ],
         }
 
 
+def _named(name: str, value: Any) -> str:
+    """By its name, for whoever reads that it has changed, and by its content."""
+    return f"{name} ({fingerprint(value)})"
+
+
+def _terrain(terrain: Terrain) -> str:
+    """With its figures, where it is one of ours."""
+    return repr(terrain) if ours(terrain) else type(terrain).__name__
+
+
+def _alike(values: Iterable[Any]) -> Any:
+    """The one that all airframes share, else that of each."""
+    each = list(values)
+    return each[0] if all(value == each[0] for value in each) else each
+
+
+def _rest(plant: Plant) -> dict[str, Any]:
+    """What differs from airframe to airframe."""
+    return {k: v for k, v in vars(plant).items() if k not in ("vehicle", "effects", "terrain")}
+
+
+def own_controller(name: str) -> Any:
+    """What a user's name of a controller stands for; None for ours."""
+    return load_named(controller_named(name).bare.name, "controller", EXAMPLE) if ":" in name else None
+
+
 def _identity(name: str) -> str:
     """Of a controller; a user's own counts with its source."""
-    kind = controller_named(name)
-    return fingerprint([kind, load_named(kind.bare.name, "controller", EXAMPLE) if ":" in name else None])
+    return fingerprint([controller_named(name), own_controller(name)])
 
 
 @dataclass(frozen=True)
@@ -138,14 +169,15 @@ def run_campaign(
     if campaign.flights < 1 or not campaign.copies:
         raise UserError(f"flights = {campaign.flights} must be at least 1, on at least one airframe")
     scenario, world, pool = scenario_named(campaign.scenario), world_named(campaign.world), pool or LocalPool()
+    question = campaign.question if folder is not None else {}  # before anything flies
     copies = [replace(copy, plant=scenario.over(copy.plant)) for copy in campaign.copies]
     for name in campaign.controllers:
         kind, tuned = controller_named(name), campaign.tuned.get(name)
         build_controller(kind, copies[0].plant, copies[0].learned, campaign.omega_n, tuned)
         world.check(name, scenario, copies[0])
     size = shard_size or world.shard
-    question = campaign.question | ({} if world.exact else {"flights_per_shard": size})
-    store = None if folder is None else ShardStore(folder, question)
+    part_of = {} if world.exact else {"flights_per_shard": size}
+    store = None if folder is None else ShardStore(folder, question | part_of)
     rows = [] if store is None else store.open()
     blocks = list(_blocks(campaign, rows, size))
     needed = sorted({index % len(copies) for block in blocks for _, index in block})

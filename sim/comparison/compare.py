@@ -15,10 +15,12 @@ from neural_lander.certificate.meaning import explained
 from neural_lander.control.estimate import DISTURBANCE_LIMIT
 from neural_lander.control.touchdown import CONTACT_TIME, RESTING_SHARE, SPOOL_TIME
 from neural_lander.control.tracking import DEFAULT_NATURAL_FREQUENCY, DEFAULT_TRIM_RATE, TrackingGains
+from neural_lander.errors import UserError
 from neural_lander.flightlog import FlightLog
 from sim.aerodynamics import name_of, unknown_to_oracle
-from sim.comparison.campaign import Campaign, Outcome, run_campaign
+from sim.comparison.campaign import Campaign, Outcome, own_controller, run_campaign
 from sim.comparison.contribution import contribution
+from sim.comparison.fingerprint import before_flight
 from sim.comparison.insight import coverage, learned_curve, thrust_slope
 from sim.comparison.pool import LocalPool, Pool, Stage
 from sim.comparison.ranking import is_oracle, kind_of, ranking
@@ -64,6 +66,15 @@ class Comparison:
     world: str = "pybullet"
     tuned: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Controller -> gains of its own; with them the scenarios are flown a second time, for the tuned table."""
+
+    def __post_init__(self) -> None:
+        """Refuse before anything flies what would stop it in the middle."""
+        for changes in (self.changes, self.robustness):
+            names = [change.name for change in changes]
+            for k, change in enumerate(changes):
+                change.of_plant(self.copies[0].plant)
+                if change.name in names[:k]:
+                    raise UserError(f"plant '{change.name}' is given twice: leave one out")
 
     def campaign(self, scenario: str) -> Campaign:
         """The campaign of one scenario on the nominal plant at the common gains."""
@@ -112,8 +123,12 @@ def compare(
     With ``out``, finished work is kept in ``out/shards``, from where an interrupted comparison goes on, and every
     flight is a row of ``out/flights.parquet`` in the end.
     """
-    c, pool = comparison, pool or LocalPool()
-    fly = _Flown(pool, out, stage)
+    own = [own_controller(name) for name in comparison.controllers]
+    with before_flight([copy.plant.effects for copy in comparison.copies], own):
+        return _compare(comparison, _Flown(pool or LocalPool(), out, stage), out)
+
+
+def _compare(c: Comparison, fly: _Flown, out: Path | None) -> dict[str, Any]:
     results: dict[str, Any] = {
         "schema": SCHEMA,
         "program": f"neural-lander {__version__}",
@@ -279,7 +294,7 @@ def _hang(c: Comparison, scenarios: dict[str, Any]) -> dict[str, Any]:
 def _sweep(c: Comparison, scenario: str, fly: _Flown) -> dict[str, Any]:
     found = {}
     for omega in c.sweep:
-        outcomes = fly(replace(c.campaign(scenario), omega_n=omega), f"omega_n {omega:g} rad_s", plant="nominal")
+        outcomes = fly(replace(c.campaign(scenario), omega_n=omega), f"omega_n {omega:.12g} rad_s", plant="nominal")
         found[omega] = summarise(outcomes, c.seed)
     return {
         "omega_n_rad_s": list(c.sweep),

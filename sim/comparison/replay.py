@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from neural_lander.errors import UserError
+from neural_lander.errors import FOREIGN, UserError
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.vehicle import Vehicle
 from sim.comparison.campaign import Campaign, flight_seed
@@ -64,7 +64,7 @@ def _fly(task: _Task) -> tuple[str, int, dict[str, Any] | None]:
                 world, plant, controller, scenario, seed, identify_moment_trim(plant, world),
                 resting_share=c.resting_share,
             )  # fmt: skip
-    except Exception as error:
+    except FOREIGN as error:
         if not isinstance(error, UserError | ArithmeticError) and ":" not in task.controller:
             raise
         return task.controller, task.index, None

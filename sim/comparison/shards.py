@@ -116,6 +116,15 @@ def _differences(there: Any, here: Any, name: str = "") -> list[str]:
     """What is not the same, in words: ``flights is 20 there and 40 here``."""
     if isinstance(there, dict) and isinstance(here, dict):
         keys = dict.fromkeys([*there, *here])
-        found = (_differences(there.get(k), here.get(k), f"{name} {k}".strip()) for k in keys)
-        return [text for texts in found for text in texts]
+        return [text for k in keys for text in _differences(there.get(k), here.get(k), f"{name} {k}".strip())]
+    if _as_many_dicts(there, here):
+        pairs = enumerate(zip(there, here, strict=True))
+        found = [text for k, (a, b) in pairs for text in _differences(a, b, f"{name} {k}")]
+        return found[:1] + [f"and {len(found) - 1} more of {name}"] * (len(found) > 1)
     return [] if there == here else [f"{name} is {json.dumps(there)} there and {json.dumps(here)} here"]
+
+
+def _as_many_dicts(*lists: Any) -> bool:
+    return all(isinstance(some, list) and all(isinstance(one, dict) for one in some) for some in lists) and (
+        len({len(some) for some in lists}) == 1
+    )

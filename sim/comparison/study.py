@@ -37,12 +37,14 @@ def collection_seed(seed: int, airframe: int, flight: int) -> int:
     return seed_from(seed, airframe, flight, 0xC0)
 
 
-def study_airframe(plant: Plant, airframe: int, seed: int, folder: Path) -> Study:
+def study_airframe(plant: Plant, airframe: int, seed: int, folder: Path, mark: str | None = None) -> Study:
     """Fly, learn and save under ``folder``; the plant is that of the airframe already.
 
-    What the same plant, seed and code left there is taken as it is.
+    What the same plant, seed and code left there is taken as it is. ``mark`` is the hash of the first two where it was
+    taken before anything flew; by default it is taken now.
     """
-    marker, question = folder / STUDY, {"study": fingerprint([plant, airframe, seed]), "code": code_fingerprint()}
+    mark = mark or _mark(plant, airframe, seed)
+    marker, question = folder / STUDY, {"study": mark, "code": code_fingerprint()}
     if marker.exists() and marker.read_text("utf-8") == json.dumps(question):
         logs = [read_log(path) for path in sorted((folder / "logs").glob("collection_*.mcap"))]
         bundle = load_bundle(folder / "bundle")
@@ -86,19 +88,24 @@ def study_airframes(
     The pool's workers write there: those of a cluster have no part in it.
     """
     folders = [out if k == 0 else out / "airframes" / str(a) for k, a in enumerate(airframes)]
+    plants = [plant.with_airframe(a) for a in airframes]
     tasks = [
-        (k, plant.with_airframe(a), a, seed, folder)
-        for k, (a, folder) in enumerate(zip(airframes, folders, strict=True))
+        (k, own, a, seed, folder, _mark(own, a, seed))
+        for k, (own, a, folder) in enumerate(zip(plants, airframes, folders, strict=True))
     ]
     studies: dict[int, Study] = {}
     for k, study in pool.run(_study, tasks):
-        studies[k] = study
+        studies[k] = replace(study, copy=replace(study.copy, plant=plants[k]))  # not one that has been to a worker
         if progress is not None:
             progress(len(studies), len(folders))
     return [studies[k] for k in range(len(folders))]
 
 
-def _study(task: tuple[int, Plant, int, int, Path]) -> tuple[int, Study]:
+def _mark(plant: Plant, airframe: int, seed: int) -> str:
+    return fingerprint([plant.at_start(), airframe, seed])
+
+
+def _study(task: tuple[int, Plant, int, int, Path, str]) -> tuple[int, Study]:
     return task[0], study_airframe(*task[1:])
 
 

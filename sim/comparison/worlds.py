@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from neural_lander.control.tracking import DEFAULT_NATURAL_FREQUENCY
-from neural_lander.errors import NeuralLanderWarning, UserError
+from neural_lander.errors import FOREIGN, NeuralLanderWarning, UserError
 from sim.controllers import build_controller, controller_named
 from sim.landing import fly_once
 from sim.plant import Copy, Plant
@@ -84,7 +84,7 @@ def _fly_alone(part: Part, seed: int, scenario: Scenario, omega_n: float, restin
             return fly_once(world, plant, controller, scenario, seed, moment_trim, resting_share=resting_share)[-1]
     except (UserError, ArithmeticError) as error:
         return str(error)
-    except Exception as error:
+    except FOREIGN as error:
         if ":" not in part.controller:  # ours: a defect of ours
             raise
         return f"controller '{part.controller}' failed with {type(error).__name__}: {error}"
@@ -110,7 +110,7 @@ class Batched:
         brief = replace(scenario, duration=TRIED * TIME_STEP - WARM_UP)
         try:
             Flights([Task(copy, controller, (0, 1), np.zeros(3))], brief, DEFAULT_NATURAL_FREQUENCY, 1.0, None).fly()
-        except Exception as error:
+        except FOREIGN as error:
             part = Part(copy, 0, controller, (0,), (0,), np.zeros(3))
             if find_spec("pybullet") is not None:
                 unscored = replace(brief, score=lambda truth, trajectory: {})
@@ -198,7 +198,7 @@ def _in_batch(parts: Sequence[Part], scenario: Scenario, omega_n: float, resting
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NeuralLanderWarning)  # what it says of failures is told in their rows
             return fly_batch(tasks, scenario.name, omega_n=omega_n, resting_share=resting_share)
-    except Exception as error:
+    except FOREIGN as error:
         raise UserError(f"{type(error).__name__}: {error}") from error
 
 
