@@ -7,12 +7,12 @@ from itertools import combinations
 
 import numpy as np
 
+from neural_lander.flightlog.excitation import GAP
 from neural_lander.flightlog.gaps import longest_run
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.rotation import apply, quaternion_to_matrix
 
 LONGEST_STILL = 1.0  # s of flight without a change to the last digit; a guess: a hover shakes and its sensors are noisy
-LONGEST_PERIOD = 0.05  # s that a record stands for at the most
 DROPPED = 0.1  # of what is before and behind; a rotor alone is told to stop for a moment in real flights, not all four
 LOST = 0.5  # of the median voltage
 MOST_DROPPED = 3  # records in flight; a guess
@@ -29,7 +29,7 @@ def broken_signals(log: FlightLog, airborne: np.ndarray) -> Iterator[str]:
 def still_for(log: FlightLog, columns: np.ndarray, airborne: np.ndarray) -> float:
     """Longest time in s of flight in which columns ``(N, k)`` do not change to the last digit."""
     changed = np.any(np.diff(columns, axis=0) != 0, axis=1)
-    return longest_run(airborne[1:] & ~changed, np.minimum(np.diff(log.t), LONGEST_PERIOD))
+    return longest_run(airborne[1:] & ~changed, np.minimum(np.diff(log.t), GAP))
 
 
 def _accelerometer(log: FlightLog, airborne: np.ndarray) -> Iterator[str]:

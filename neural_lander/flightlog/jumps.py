@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from neural_lander.flightlog.excitation import GAP
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.flightlog.resampling import PERIOD, linear
 
@@ -11,13 +12,13 @@ SPAN = 10  # samples that are averaged before a place and behind it: 0.1 s, so t
 LIMIT = 0.04  # m, along any axis: a wrong zero of height as large is refused. 31 real flights of two Crazyflies have
 # 2 cm at the most, a simulated PX4 on GPS 4 cm
 SHARE = 0.2  # of the way flown in a span, which is allowed besides: velocities of those flights are 8 % too large
-HOLE = 0.05  # s between records, across which nothing is said
 
 
 def position_jumps(log: FlightLog) -> list[tuple[float, np.ndarray]]:
     """Time in s and step ``(3,)`` in m of each jump that velocity does not explain; the largest of a neighbourhood.
 
-    Compared is the mean of position less the integral of velocity over 0.1 s on either side.
+    Compared is the mean of position less the integral of velocity over 0.1 s on either side, so that noise makes none;
+    nothing is said across holes. A reader that takes resets out goes record by record instead (``position_steps``).
     """
     t = np.arange(log.t[0], log.t[-1], PERIOD)
     if len(t) < 2 * SPAN + 1:
@@ -55,7 +56,7 @@ def jump_words(log: FlightLog) -> list[str]:
 def _across_holes(t_log: np.ndarray, t: np.ndarray) -> np.ndarray:
     """Whether a hole between records lies within the two spans that begin at each sample, ``(N,)``."""
     inside = np.zeros(len(t) + 1)
-    for k in np.flatnonzero(np.diff(t_log) > max(HOLE, 2 * float(np.median(np.diff(t_log))))):
+    for k in np.flatnonzero(np.diff(t_log) > max(GAP, 2 * float(np.median(np.diff(t_log))))):
         first, last = np.searchsorted(t, [t_log[k], t_log[k + 1]])
         inside[max(first - 2 * SPAN, 0)] += 1
         inside[last] -= 1

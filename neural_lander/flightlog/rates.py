@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from neural_lander.flightlog.broken_signals import LONGEST_STILL, still_for
+from neural_lander.flightlog.consistency import LEAST_MOVING
 from neural_lander.flightlog.differentiate import VELOCITY_FROM
 from neural_lander.flightlog.excitation import BAND
 from neural_lander.flightlog.log import FlightLog
@@ -15,7 +16,6 @@ LEAST_RATE = 10 * BAND[1]  # Hz: ten records per period of the band's upper end;
 LEAST_HEIGHT_RATE = 20.0  # Hz, of position and height, which change slowly where velocity is faster: a landing at
 # 0.5 m/s goes 2.5 cm from one to the next; a guess
 STEPS_MOVED = 3.0  # of its resolution that a column moves from record to record, from where a repeated one is seen
-LEAST_MOVING = 1.0  # s
 HERTZ = "Hz are needed"
 
 
