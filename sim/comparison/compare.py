@@ -12,12 +12,11 @@ from typing import Any
 from neural_lander import __version__
 from neural_lander.bundle import Bundle
 from neural_lander.certificate.meaning import explained
-from neural_lander.control.estimate import DISTURBANCE_LIMIT
-from neural_lander.control.touchdown import CONTACT_TIME, RESTING_SHARE, SPOOL_TIME
-from neural_lander.control.tracking import DEFAULT_NATURAL_FREQUENCY, DEFAULT_TRIM_RATE, TrackingGains
+from neural_lander.control.touchdown import RESTING_SHARE
+from neural_lander.control.tracking import DEFAULT_NATURAL_FREQUENCY, TrackingGains
 from neural_lander.errors import UserError
 from neural_lander.flightlog import FlightLog
-from sim.aerodynamics import name_of, unknown_to_oracle
+from sim.aerodynamics import unknown_to_oracle
 from sim.comparison.campaign import Campaign, Outcome, own_controller, run_campaign
 from sim.comparison.contribution import contribution
 from sim.comparison.fingerprint import before_flight
@@ -31,6 +30,7 @@ from sim.comparison.requirements import (
     robust_requirements,
     task_requirements,
 )
+from sim.comparison.settings import settings
 from sim.comparison.shards import write_rows
 from sim.comparison.summary import summarise
 from sim.comparison.worlds import fitting_world
@@ -38,7 +38,6 @@ from sim.controllers import CONTROLLERS
 from sim.oracle import closed_form_hang
 from sim.plant import Copy
 from sim.plant_change import PlantChange
-from sim.rigid_body import TIME_STEP
 from sim.scenarios import SCENARIOS
 
 SCHEMA = 1
@@ -134,7 +133,7 @@ def _compare(c: Comparison, fly: _Flown, out: Path | None) -> dict[str, Any]:
         "program": f"neural-lander {__version__}",
         "vehicle": c.copies[0].plant.vehicle.name,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "settings": _settings(c),
+        "settings": settings(c.campaign(c.scenarios[0])),
         "geometry": geometry(c.copies[0].plant.vehicle),
         "scenarios": {s: _scenario(c, s, fly) for s in c.scenarios},
     }
@@ -242,33 +241,6 @@ def _robust(summary: Mapping[str, Any]) -> dict[str, Any]:
     errors = ("arrival_error_m", "lateness_s", "touchdown_speed_m_s", "drift_m")
     metrics = {key: summary["metrics"][key] for key in errors if key in summary["metrics"]}
     return {**{key: summary[key] for key in kept}, "metrics": metrics}
-
-
-def _settings(c: Comparison) -> dict[str, Any]:
-    plant = c.copies[0].plant
-    return {
-        "flights_per_controller": c.flights,
-        "airframes": len(c.copies),
-        "seed": c.seed,
-        "omega_n_rad_s": c.omega_n,
-        "gains": (
-            f"Lambda = omega_n I, K_v = m omega_n I, trim Gamma = {DEFAULT_TRIM_RATE:g} 1/s, the same for every "
-            f"controller; whoever estimates a force limits it to {DISTURBANCE_LIMIT:g} of the weight along each axis"
-        ),
-        "effects": [name_of(effect) for effect in plant.effects],
-        "sensor_noise": plant.noise.to_json(),
-        "controller_step_s": TIME_STEP,
-        "world": c.world,
-        "touchdown": (
-            f"contact for {CONTACT_TIME:g} s; while contact is felt thrust falls to {c.resting_share:.0%} within "
-            f"{SPOOL_TIME:g} s, for every controller; without that cut all of them hop (--resting-share 1)"
-        ),
-        "intervals": (
-            "95 %: of medians by Student's t over the airframes' medians, at least the bootstrap of airframes and then "
-            "flights, which alone counts for one airframe or ten and more; Wilson for rates. Two "
-            "figures are told apart where their intervals do not overlap"
-        ),
-    }
 
 
 def _without_oracles(scenarios: Mapping[str, Any]) -> dict[str, Any]:
