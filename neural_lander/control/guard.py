@@ -13,6 +13,9 @@ of f_a and d. With a cone for the tilt, narrower near the ground, and what the r
 
 a projection on a truncated cone, solved in closed form in its meridian plane. While f_d is inside, nothing is touched:
 what the controller commands passes bit for bit.
+
+The ground is taken to rest: no state holds its velocity. On a deck that comes up at v_d the vehicle may meet it faster
+by v_d than v_0.
 """
 
 from __future__ import annotations
