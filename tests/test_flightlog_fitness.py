@@ -139,6 +139,10 @@ def still(log: FlightLog) -> FlightLog:
             "rotor_speed 3 and 4 are the same to the last digit",
         ),
         (
+            lambda log: replace(log, rotor_speed=log.rotor_speed[:, [0, 0, 0, 0]]),
+            "rotor_speed 1 and 2 are the same to the last digit",
+        ),
+        (
             lambda log: replace(log, rotor_speed=log.rotor_speed * [1, 0, 1, 1]),
             "rotor_speed 2 is 0 all the flight long, and others move",
         ),
@@ -167,6 +171,21 @@ def test_a_misread_frame_is_no_crash_and_no_flight_makes_up_for_it(log: FlightLo
         assert verdict.wrong and verdict.wrong == verdict.useless
         assert not any("crash" in reason for reason in verdict.reasons)
     assert any('world = "NED"' in reason for reason in fit_for_learning(z_down(log)).useless)
+
+
+def test_rotors_that_are_all_alike_are_those_of_a_vehicle_that_never_turns(log: FlightLog) -> None:
+    level = replace(
+        log,
+        rotor_speed=log.rotor_speed[:, [0, 0, 0, 0]],
+        attitude=np.tile([1.0, 0.0, 0.0, 0.0], (len(log.t), 1)),
+        body_rates=None,
+        specific_force=None,
+        velocity=log.velocity * [0, 0, 1],
+        position=log.position * [0, 0, 1],
+    )
+    assert fit_for_learning(level, VEHICLE).useless == []
+    sideways = fit_for_learning(replace(level, position=log.position, velocity=log.velocity), VEHICLE).useless
+    assert any("attitude and velocity contradict" in reason for reason in sideways)
 
 
 def test_a_floor_with_a_step_turns_no_height_round(log: FlightLog) -> None:

@@ -1,15 +1,18 @@
 """From logs to a fit report: flights are held out whole, and the report is about them alone."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from learning_flights import flight
 
+from neural_lander.bundle import load_bundle
+from neural_lander.certificate import steepest
 from neural_lander.cli.main import main
 from neural_lander.errors import NeuralLanderWarning, UserError
-from neural_lander.flightlog import read_logs
+from neural_lander.flightlog import read_logs, write_mcap
 from neural_lander.residual.options import TrainingOptions
 from neural_lander.residual.training import train_residual
 from neural_lander.vehicle import load_vehicle
@@ -127,3 +130,21 @@ def test_a_flight_given_twice_is_trained_on_once_and_said() -> None:
     with pytest.warns(NeuralLanderWarning, match="again: it is left out"):
         result = train_residual([one, two, one], VEHICLE, QUICK)
     assert len(result.datasets) == 2
+
+
+def test_a_flight_that_never_turns_trains_a_bundle_that_may_fly(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A user's simulator that climbs and sinks alone: level to the last digit, all rotors alike."""
+    monkeypatch.setattr(steepest, "ROUNDS", 1)
+    vehicle = load_vehicle("intel-aero")
+    log = flight(vehicle, 30.0, tilt=0.0)
+    assert log.rotor_speed is not None
+    mean = np.tile(np.sqrt((log.rotor_speed**2).mean(axis=1))[:, None], 4)
+    level = np.tile([1.0, 0.0, 0.0, 0.0], (len(log.t), 1))
+    write_mcap(replace(log, attitude=level, rotor_speed=mean, body_rates=None), tmp_path / "climbs.mcap")
+    out = tmp_path / "B"
+    options = ["--vehicle", "intel-aero", "--epochs", "2", "--hidden", "4", "--held-out", "0", "--json"]
+    assert main(["train", str(tmp_path / "climbs.mcap"), "--out", str(out), *options]) == 0
+    network = load_bundle(out).model
+    assert np.all(network.state_low < network.state_high)

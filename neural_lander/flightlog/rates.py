@@ -23,7 +23,8 @@ def told_rates(log: FlightLog, airborne: np.ndarray) -> tuple[dict[str, float], 
     """Rates in Hz of position, attitude and thrust, and what is too slow or stood still.
 
     On the ground they stand still; that of the attitude is taken from the records, since a compressed quaternion of ten
-    bits changes in every other record of a hover. ``airborne`` (N,) bool.
+    bits changes in every other record of a hover. One that never changes at all is that of a simulated climb straight
+    up; of a vehicle that moves sideways it contradicts its velocity. ``airborne`` (N,) bool.
     """
     own = 1 / float(np.median(np.diff(log.t)))
     flying = airborne if airborne.any() else np.ones(len(log.t), dtype=bool)
@@ -49,7 +50,7 @@ def told_rates(log: FlightLog, airborne: np.ndarray) -> tuple[dict[str, float], 
         held = still_for(log, values, flying)
         if rates[name] < LEAST_RATE:
             reasons.append(f"{name} comes at {rates[name]:.3g} Hz; at least {LEAST_RATE:g} {HERTZ}")
-        elif held > LONGEST_STILL:
+        elif held > LONGEST_STILL and (name != "attitude" or np.any(np.diff(log.attitude, axis=0))):
             reasons.append(
                 f"{name} stands still for {held:.3g} s in flight, to the last digit: its last value was repeated where "
                 "none came; leave such records out"

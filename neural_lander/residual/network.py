@@ -91,7 +91,7 @@ def train_network(
         took = time.perf_counter() - started
         weights, biases = layers.export(centre, scale, force_scale)
 
-    low, high = data.zeta.min(axis=0), data.zeta.max(axis=0)
+    low, high = _input_range(data.zeta, features)
     if features.labels[0] == "h":
         low[0] = lowest_height(float(low[0]))
     weights = _shrink_to_bounds(weights, n, vehicle, options)
@@ -112,6 +112,13 @@ def _state_scale(zeta: np.ndarray, features: Features, options: TrainingOptions)
     if features.labels[0] == "h":
         scale[0] = options.height_scale
     return scale
+
+
+def _input_range(zeta: np.ndarray, features: Features) -> tuple[np.ndarray, np.ndarray]:
+    """Least and largest of each input; one that never changed, as level is in a climb straight up, has a range too."""
+    low, high = zeta.min(axis=0), zeta.max(axis=0)
+    room = np.where(high - low > 0.0, 0.0, 0.5 * np.array(features.scale_floor))
+    return low - room, high + room
 
 
 def _sample_weights(height: np.ndarray, vehicle: Vehicle, options: TrainingOptions) -> np.ndarray:
