@@ -13,7 +13,7 @@ from neural_lander.cli.main import main
 from neural_lander.errors import NeuralLanderWarning
 from neural_lander.flightlog import FlightLog, read_log, write_mcap
 from neural_lander.flightlog.consistency import contradictions
-from neural_lander.flightlog.jumps import jump_words
+from neural_lander.flightlog.jumps import jump_words, position_jumps
 from neural_lander.state import State
 from neural_lander.vehicle import Vehicle, load_vehicle
 from sim.collection import collect_flight
@@ -151,6 +151,14 @@ def test_a_log_that_contradicts_itself_is_told_how(what: str) -> None:
     assert found
     with pytest.raises(AssertionError, match=words):
         raise AssertionError("; ".join(found))
+
+
+def test_a_jump_at_the_very_beginning_hides_no_other() -> None:
+    early = np.where(np.arange(len(LOG.t)) >= 11, 0.5, 0.0)[:, None] * [0, 0, 1]
+    log = replace(LOG, position=stepped(LOG, 0.2) + early)
+    jumps = position_jumps(replace(log, t=LOG.t - LOG.t[0]))
+    assert len(jumps) == 2 and jumps[1][1][2] == pytest.approx(0.2, abs=0.02)
+    assert position_jumps(log.where(LOG.t < 0.3))  # no place is too early
 
 
 def test_noise_and_a_velocity_that_is_a_little_off_are_no_jump() -> None:

@@ -188,6 +188,12 @@ def test_rotors_that_are_all_alike_are_those_of_a_vehicle_that_never_turns(log: 
     assert any("attitude and velocity contradict" in reason for reason in sideways)
 
 
+def test_a_log_that_flies_in_its_first_record_alone_is_judged(log: FlightLog) -> None:
+    assert log.rotor_speed is not None
+    stopped = np.where(np.arange(len(log.t))[:, None] < 1, log.rotor_speed, 0.0)
+    assert fit_for_learning(replace(log, rotor_speed=stopped), VEHICLE).reasons
+
+
 def test_a_floor_with_a_step_turns_no_height_round(log: FlightLog) -> None:
     z = log.position[:, 2]
     stepped = z - VEHICLE.gear_clearance - np.where(log.position[:, 0] > np.median(log.position[:, 0]), 0.2, 0.0)

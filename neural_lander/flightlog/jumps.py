@@ -33,7 +33,7 @@ def position_jumps(log: FlightLog) -> list[tuple[float, np.ndarray]]:
     size = np.abs(step).max(axis=1) - SHARE * way
     size[_across_holes(log.t, t)[: len(size)]] = 0.0
     found = []
-    while size.size and (k := int(size.argmax())) and size[k] > LIMIT:
+    while size.size and size[k := int(size.argmax())] > LIMIT:
         found.append((float(t[k + SPAN]), step[k]))
         size[max(k - 2 * SPAN, 0) : k + 2 * SPAN] = 0.0
     return sorted(found, key=lambda jump: jump[0])

@@ -27,7 +27,7 @@ def told_rates(log: FlightLog, airborne: np.ndarray) -> tuple[dict[str, float], 
     up; of a vehicle that moves sideways it contradicts its velocity. ``airborne`` (N,) bool.
     """
     own = 1 / float(np.median(np.diff(log.t)))
-    flying = airborne if airborne.any() else np.ones(len(log.t), dtype=bool)
+    flying = airborne if airborne[1:].any() else np.ones(len(log.t), dtype=bool)
     steps = np.diff(log.t)[flying[1:]]
     rotors = "rotor_speed" if log.rotor_speed is not None else "rotor_command"
     told = {
