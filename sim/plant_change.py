@@ -159,13 +159,18 @@ def parse_changes(texts: Sequence[str]) -> list[PlantChange]:
     UserError
         Where a text cannot be read, or one is there already.
     """
-    changes: dict[str, PlantChange] = {}
-    for text in texts:
-        change = PlantChange.parse(text)
-        if change.name in changes:
-            raise UserError(f"plant '{text}' is given twice ({change.name}): leave one out")
-        changes[change.name] = change
-    return list(changes.values())
+    changes = [PlantChange.parse(text) for text in texts]
+    refuse_repeated(changes, texts)
+    return changes
+
+
+def refuse_repeated(changes: Sequence[PlantChange], texts: Sequence[str] = ()) -> None:
+    """A UserError where two are one plant, in the words in which it was asked for where these are known."""
+    names = [change.name for change in changes]
+    for k, name in enumerate(names):
+        if name in names[:k]:
+            asked = texts[k] if texts else name
+            raise UserError(f"plant '{asked}' is given twice ({name}): leave one out")
 
 
 ALONE = ("thrust=0.85", "mass=1.1", "com=0.05", "wind=2", "delay=0.03", "lag=0.05", "dropout=0.1")

@@ -91,7 +91,7 @@ def test_a_rangefinder_gives_gear_height_in_which_tilt_and_mounting_are_taken_ou
     assert_allclose(log.height, log.position[:, 2] + 0.2, atol=0.01)  # logged in whole centimetres
     assert log.metadata["height_source"] == "rangefinder"
     assert "RFND: vertical distance less 0.120 m" in log.metadata["height_is"]
-    assert "assumed: RNGFND1_GNDCLEAR" in log.metadata["height_is"]
+    assert "assumed: RNGFND1_GNDCLEAR" in log.metadata["height_is"] and log.metadata["height_zero_assumed"] is True
 
 
 def test_motors_on_the_auxiliary_outputs_have_telemetry_of_their_numbers(tmp_path: Path) -> None:

@@ -226,6 +226,7 @@ def test_info_says_what_could_not_be_judged_and_takes_the_height_that_was_measur
     assumed = {
         "height_source": "range finder",
         "height_is": "RFND: less 0.100 m, its reading on the ground (assumed: x)",
+        "height_zero_assumed": True,
     }
     for name, metadata in (("a", {}), ("b", {}), ("c", assumed)):
         write_mcap(replace(log, height=height, metadata=metadata), tmp_path / f"{name}.mcap")

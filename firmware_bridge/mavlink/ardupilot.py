@@ -16,12 +16,13 @@ from firmware_bridge.mavlink.autopilot import (
     HeightReference,
     Values,
     hover_check,
+    hover_map,
     loss_check,
     number,
     required,
     unread,
 )
-from firmware_bridge.thrust import VOLTAGE_EXPONENT, ThrustMap
+from firmware_bridge.thrust import ThrustMap
 from neural_lander.errors import UserError
 from neural_lander.vehicle import Vehicle
 
@@ -64,14 +65,7 @@ def _thrust(values: Values, vehicle: Vehicle) -> ThrustMap:
             f"nothing is sent until bit 3 (value {THRUST_AS_THRUST}) is set"
         )
     curve = required(values, "MOT_THST_EXPO")
-    corrected = number(values, "MOT_BAT_VOLT_MAX", 0.0) > 0
-    return ThrustMap(
-        required(values, "MOT_THST_HOVER"),
-        vehicle.weight,
-        autopilot_curve=curve,
-        motor_curve=curve,
-        voltage_exponent=0.0 if corrected else VOLTAGE_EXPONENT,
-    )
+    return hover_map(values, "MOT_THST_HOVER", vehicle, curve, number(values, "MOT_BAT_VOLT_MAX", 0.0) > 0)
 
 
 ARDUPILOT = Autopilot(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from firmware_bridge.link import CheckResult
-from firmware_bridge.thrust import ThrustMap
+from firmware_bridge.thrust import VOLTAGE_EXPONENT, ThrustMap
 from neural_lander.errors import UserError
 from neural_lander.vehicle import Vehicle
 
@@ -79,6 +79,20 @@ def number(values: Values, name: str, default: float) -> float:
     """Value of a parameter, or a default where it is not there."""
     value = values.get(name)
     return default if value is None else value
+
+
+def hover_map(values: Values, hover: str, vehicle: Vehicle, curve: float, corrected: bool) -> ThrustMap:
+    """Thrust by the hover throttle that the autopilot has learned, and its curve of the motors.
+
+    ``corrected``: whether it makes up for the battery's voltage itself.
+    """
+    return ThrustMap(
+        required(values, hover),
+        vehicle.weight,
+        autopilot_curve=curve,
+        motor_curve=curve,
+        voltage_exponent=0.0 if corrected else VOLTAGE_EXPONENT,
+    )
 
 
 def unread(name: str) -> CheckResult:

@@ -15,13 +15,13 @@ from firmware_bridge.mavlink.autopilot import (
     HeightReference,
     Values,
     hover_check,
+    hover_map,
     loss_check,
     number,
-    required,
     unread,
 )
 from firmware_bridge.mavlink.framing import ESC_STATUS
-from firmware_bridge.thrust import VOLTAGE_EXPONENT, ThrustMap
+from firmware_bridge.thrust import ThrustMap
 from neural_lander.vehicle import Vehicle
 
 _MODES = {
@@ -63,14 +63,7 @@ def _checks(values: Values, vehicle: Vehicle) -> Sequence[CheckResult]:
 
 def _thrust(values: Values, vehicle: Vehicle) -> ThrustMap:
     curve = number(values, "THR_MDL_FAC", 0.0)
-    corrected = number(values, "MC_BAT_SCALE_EN", 0.0) != 0
-    return ThrustMap(
-        required(values, "MPC_THR_HOVER"),
-        vehicle.weight,
-        autopilot_curve=curve,
-        motor_curve=curve,
-        voltage_exponent=0.0 if corrected else VOLTAGE_EXPONENT,
-    )
+    return hover_map(values, "MPC_THR_HOVER", vehicle, curve, number(values, "MC_BAT_SCALE_EN", 0.0) != 0)
 
 
 PX4 = Autopilot(

@@ -38,12 +38,13 @@ def _flight_table(report: Mapping[str, Any]) -> Table:
         "flown model missed, g",
     )  # fmt: skip
     for row in report["new_flights"]:
-        flown = row["flown_model"]
+        flown, now = row["flown_model"], row["present_model"]
         missed = "-" if flown is None else _of(flown["rms_missed_fa_z_low_g"], flown["rms_total_fa_z_low_g"])
         table.add_row(
             f"{row['log']} ({roles[row['log']]})" if row["log"] in roles else row["log"],
             f"{row['duration_s']:.1f}", str(row["usable"]), str(row["samples_low"]),
-            f"{100 * row['hover_bias_of_weight']:+.1f}", _of(*row["present_model"].values()), missed,
+            f"{100 * row['hover_bias_of_weight']:+.1f}",
+            _of(now["rmse_old_fa_z_low_g"], now["rmse_zero_fa_z_low_g"]), missed,
         )  # fmt: skip
     return table
 

@@ -43,6 +43,8 @@ CLEAR_CORRELATION = 0.7  # of acceleration with velocity, from where their ratio
 LEAST_FELT = 0.15  # of that correlation; 0.35 at least in real landings, whose shocks blur it; a dead sensor has 0
 MOST_LATE_FORCE = 0.08  # s, where the two are close: none in real flights, 0.06 by the shock of a simulated landing
 
+Gains = tuple[float, float]
+
 
 def contradictions(log: FlightLog) -> Iterator[str]:
     """What contradicts what, by how much, and the likely cause; nothing of a log that is whole."""
@@ -51,7 +53,7 @@ def contradictions(log: FlightLog) -> Iterator[str]:
     t = np.arange(log.t[0], log.t[-1], PERIOD)
     position, velocity = (_smooth(linear(t, log.t, x)) for x in (log.position, log.velocity))
     moved = np.gradient(position, PERIOD, axis=0)
-    moving_apart = list(_apart("position", moved, "velocity", velocity, LEAST_SPEED, GAINS))
+    moving_apart = list(_apart("position", moved, "velocity", velocity, LEAST_SPEED, GAINS, CLOSE_GAINS))
     yield from moving_apart or jump_words(log)
     if log.height is not None:
         rise = np.gradient(_smooth(linear(t, log.t, log.height)), PERIOD)
@@ -60,7 +62,7 @@ def contradictions(log: FlightLog) -> Iterator[str]:
     attitude = normalise(_smooth(linear(t, log.t, log.attitude)))
     if log.body_rates is not None:
         rates = _smooth(linear(t, log.t, log.body_rates))
-        yield from _apart("attitude", _turn_rate(attitude), "body_rates", rates, LEAST_RATE, TURN_GAINS)
+        yield from _apart("attitude", _turn_rate(attitude), "body_rates", rates, LEAST_RATE, TURN_GAINS, TURN_GAINS)
     up = quaternion_to_matrix(attitude)[:, :, 2]
     moving = np.gradient(velocity, PERIOD, axis=0) + np.array([0.0, 0.0, GRAVITY])
     others = _other_forces(position, velocity)
@@ -82,9 +84,12 @@ def contradictions(log: FlightLog) -> Iterator[str]:
 
 
 def _apart(
-    first: str, a: np.ndarray, second: str, b: np.ndarray, least: float, gains: tuple[float, float]
+    first: str, a: np.ndarray, second: str, b: np.ndarray, least: float, gains: Gains, close_gains: Gains
 ) -> Iterator[str]:
-    """The derivative of one column (N, 3) against the column that says it, on the axes that move."""
+    """The derivative of one column (N, 3) against the column that says it, on the axes that move.
+
+    Their ratio must lie within ``gains``, and within ``close_gains`` where the two go together well.
+    """
     more = ", the quaternion's order (wxyz or xyzw)" if first == "attitude" else ""
     for axis, x, y in zip("xyz", a.T, b.T, strict=True):
         if max(_rms(_inner(x)), _rms(_inner(y))) < least:
@@ -97,8 +102,8 @@ def _apart(
             )
             return
         gain = float(x @ y) / (float(y @ y) + 1e-12)
-        limits = _limits(correlation, gains)
-        if correlation < LEAST_CORRELATION or not limits[0] < gain < limits[1]:
+        low, high = close_gains if correlation > CLOSE else gains
+        if correlation < LEAST_CORRELATION or not low < gain < high:
             yield (
                 f"{first} and {second} contradict each other in {axis} (correlation {correlation:.2f}, at least "
                 f"{LEAST_CORRELATION:g} is expected; ratio {gain:.3g}, 1 is expected): check units, axes{more}, and "
@@ -110,11 +115,6 @@ def _apart(
             behind = (first, second) if late < 0 else (second, first)
             yield f"{behind[0]} follows {behind[1]} by {1e3 * abs(late):.0f} ms: have both by one clock"
             return
-
-
-def _limits(correlation: float, gains: tuple[float, float]) -> tuple[float, float]:
-    """Of the ratio of two columns: what goes together well is held to more."""
-    return CLOSE_GAINS if gains == GAINS and correlation > CLOSE else gains
 
 
 def _late(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
@@ -168,7 +168,7 @@ def _force_apart(force: np.ndarray, climb: np.ndarray) -> Iterator[str]:
     if _rms(_inner(slope)) < LEAST_ACCELERATION:
         return
     correlation, gain = _correlation(force, slope), float(force @ slope) / float(slope @ slope)
-    low, high = _limits(correlation, GAINS)
+    low, high = CLOSE_GAINS if correlation > CLOSE else GAINS
     if correlation < LEAST_FELT or (correlation > CLEAR_CORRELATION and not low < gain < high):
         yield (
             f"specific_force and velocity contradict each other in z (correlation {correlation:.2f}, ratio {gain:.3g}, "

@@ -47,7 +47,7 @@ from neural_lander.flightlog.files import PART, Progress, replacing, unseen
 from neural_lander.flightlog.gaps import gap_words
 from neural_lander.flightlog.log import COLUMNS, FlightLog
 from neural_lander.flightlog.rates import LEAST_RATE
-from neural_lander.flightlog.streams import Stream, join, to_world
+from neural_lander.flightlog.streams import Stream, join, to_world, with_velocity
 from neural_lander.frames import swap_attitude, swap_body, swap_world
 from neural_lander.rotation import quaternion_from_euler
 
@@ -191,17 +191,14 @@ def _at_one_rate(fields: Mapping[str, np.ndarray], source: str) -> Found:
 
 def _at_their_own_rates(fields: Mapping[str, np.ndarray], source: str) -> Found:
     """Fields whose cells are empty where they have no record, joined at the times of the fastest."""
-    t, metadata = fields["t"], {}
+    t = fields["t"]
     streams, said = {}, list[str]()
     for field, values in fields.items():
         there = np.isfinite(values.reshape(len(t), -1)).all(axis=1)
         if field != "t":
             kept, words = in_order(t[there], f"{source}, {field}")
             streams[field], said = Stream(t[there][kept], values[there][kept]), [*said, *words]
-    if "velocity" not in streams and len(streams["position"].t) > 1:
-        position = streams["position"]
-        streams["velocity"] = Stream(position.t, differentiated(position.t, position.values))
-        metadata[VELOCITY_FROM] = WORDS
+    streams, metadata = with_velocity(streams)
     joined = join(streams, source)
     return {"t": joined.t, **joined.fields}, {**metadata, **joined.metadata}, (*said, *joined.warnings)
 

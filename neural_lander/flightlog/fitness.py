@@ -135,9 +135,10 @@ def _check_height(log: FlightLog, verdict: Fitness) -> None:
         verdict.refuse(f"height is from {source}: no height above the ground; fly with a range finder or mocap")
     elif source is None:
         verdict.remarks.append("the log does not say where its height comes from")
-    if log.height is not None and "assumed" in str(log.metadata.get("height_is")):
+    if log.height is not None and log.metadata.get("height_zero_assumed"):
         verdict.remarks.append(
-            f"the zero of its height is assumed, and shifts all of it where that is wrong: {log.metadata['height_is']}"
+            "the zero of its height is assumed, and shifts all of it where that is wrong: "
+            f"{log.metadata.get('height_is', 'no source told')}"
         )
 
 

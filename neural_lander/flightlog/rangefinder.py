@@ -81,7 +81,8 @@ def gear_height(
         return {}, {}
     t, distance = readings.t[valid], readings.distance[valid]
     on_ground = distance[_stood(t, standing)]
-    if len(on_ground) >= FEWEST_STANDING and float(np.median(on_ground)) < MOST_STANDING:
+    assumed = len(on_ground) < FEWEST_STANDING or not float(np.median(on_ground)) < MOST_STANDING
+    if not assumed:
         offset, where = float(np.median(on_ground)), f"median of {len(on_ground)} readings while standing"
     else:
         offset, where = standing.assumed, f"assumed: {standing.assumed_from}"
@@ -100,6 +101,7 @@ def gear_height(
         "height_source": "rangefinder",
         "height_is": words,
         "height_offset_m": round(offset, 4),
+        "height_zero_assumed": assumed,
         "height_valid_share": round(share, 3),
     }
 

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from neural_lander.errors import UserError
-from neural_lander.flightlog.differentiate import VELOCITY_FROM, WORDS, differentiated
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.flightlog.mcap_read import Mcap
 from neural_lander.flightlog.px4_bag import PX4_KINDS, px4_topics
@@ -34,7 +33,7 @@ from neural_lander.flightlog.ros_channels import (
     stamp,
     typestore,
 )
-from neural_lander.flightlog.streams import LARGEST, Stream, join, to_world
+from neural_lander.flightlog.streams import LARGEST, Stream, join, to_world, with_velocity
 from neural_lander.rotation import apply, normalise, quaternion_to_matrix
 from neural_lander.rotor_order import QUADRANTS_KEY
 
@@ -203,10 +202,7 @@ def _posed(topics: _Topics) -> tuple[dict[str, Stream], dict[str, str]]:
     topics.require_ours(topics.messages("pose")[0][1].header.frame_id)
     streams = {"position": Stream(pose.t, pose.values[:, :3]), "attitude": Stream(pose.t, pose.values[:, 3:])}
     if twist is None:
-        sound = _sound(streams["position"])
-        if len(sound.t) < 2:
-            return streams, {}
-        return streams | {"velocity": Stream(sound.t, differentiated(sound.t, sound.values))}, {VELOCITY_FROM: WORDS}
+        return with_velocity(streams)
     frame = topics.messages("twist")[0][1].header.frame_id
     topics.require_ours(frame)
     velocity = twist.values[:, :3]
@@ -214,14 +210,6 @@ def _posed(topics: _Topics) -> tuple[dict[str, Stream], dict[str, str]]:
         attitude = linear(twist.t, pose.t, pose.values[:, 3:])
         velocity = _turned(attitude, velocity)
     return streams | {"velocity": Stream(twist.t, velocity)}, {}
-
-
-def _sound(stream: Stream) -> Stream:
-    """Records of rising time that are numbers."""
-    usable = np.isfinite(stream.values).all(axis=1) & np.isfinite(stream.t)
-    t, values = stream.t[usable], stream.values[usable]
-    later = np.concatenate([[True], t[1:] > np.maximum.accumulate(t)[:-1]]) if len(t) else np.zeros(0, dtype=bool)
-    return Stream(t[later], values[later])
 
 
 def _inertial(topics: _Topics) -> dict[str, Stream]:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from neural_lander.errors import UserError
+from neural_lander.flightlog.differentiate import VELOCITY_FROM, WORDS, differentiated
 from neural_lander.flightlog.gaps import all_gap_words
 from neural_lander.flightlog.log import continuous_quaternions
 from neural_lander.flightlog.resampling import linear
@@ -104,6 +105,15 @@ def join(streams: Mapping[str, Stream], source: str, resets: Sequence[tuple[floa
         {"source_rates_Hz": rates, **({"clock_jumps": jumps} if jumps else {})},
         tuple(f"{source}: {text}" for text in said),
     )
+
+
+def with_velocity(streams: Mapping[str, Stream]) -> tuple[dict[str, Stream], dict[str, str]]:
+    """With the velocity differentiated from sound positions where there is none, and metadata that says so."""
+    position, _, _ = _clean("position", streams["position"])
+    if "velocity" in streams or len(position.t) < 2:
+        return dict(streams), {}
+    velocity = Stream(position.t, differentiated(position.t, position.values))
+    return {**streams, "velocity": velocity}, {VELOCITY_FROM: WORDS}
 
 
 def _clean_all(streams: Mapping[str, Stream], said: list[str]) -> tuple[dict[str, Stream], int]:

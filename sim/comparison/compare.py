@@ -14,7 +14,6 @@ from neural_lander.bundle import Bundle
 from neural_lander.certificate.meaning import explained
 from neural_lander.control.touchdown import RESTING_SHARE
 from neural_lander.control.tracking import DEFAULT_NATURAL_FREQUENCY, TrackingGains
-from neural_lander.errors import UserError
 from neural_lander.flightlog import FlightLog
 from sim.aerodynamics import unknown_to_oracle
 from sim.comparison.campaign import Campaign, Outcome, own_controller, run_campaign
@@ -37,7 +36,7 @@ from sim.comparison.worlds import fitting_world
 from sim.controllers import CONTROLLERS
 from sim.oracle import closed_form_hang
 from sim.plant import Copy
-from sim.plant_change import PlantChange
+from sim.plant_change import PlantChange, refuse_repeated
 from sim.scenarios import SCENARIOS
 
 SCHEMA = 1
@@ -69,11 +68,9 @@ class Comparison:
     def __post_init__(self) -> None:
         """Refuse before anything flies what would stop it in the middle."""
         for changes in (self.changes, self.robustness):
-            names = [change.name for change in changes]
-            for k, change in enumerate(changes):
+            refuse_repeated(changes)
+            for change in changes:
                 change.of_plant(self.copies[0].plant)
-                if change.name in names[:k]:
-                    raise UserError(f"plant '{change.name}' is given twice: leave one out")
 
     def campaign(self, scenario: str) -> Campaign:
         """The campaign of one scenario on the nominal plant at the common gains."""
