@@ -23,8 +23,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neural_lander.residual.domain import lowest_height
 from neural_lander.residual.features import ROTORS, Features
+from neural_lander.residual.input_range import input_range, sample_weights, state_scale
 from neural_lander.residual.model import ReluNetwork
 from neural_lander.residual.norms import network_bounds, product_bounds
 from neural_lander.residual.optimiser import Adam, one_cycle
@@ -75,7 +75,7 @@ def train_network(
         Called with the fraction done in 0..1 after every epoch.
     """
     n, weight = features.size, vehicle.weight
-    scale = np.concatenate([_state_scale(data.zeta, features, options), np.full(ROTORS, THRUST_SCALE * weight)])
+    scale = np.concatenate([state_scale(data.zeta, features, options), np.full(ROTORS, THRUST_SCALE * weight)])
     inputs = np.concatenate([data.zeta, data.rotor_thrust], axis=-1)
     centre = inputs.mean(axis=0)
     force_scale = FORCE_SCALE * weight
@@ -84,16 +84,14 @@ def train_network(
     with _one_thread():
         x = torch.tensor((inputs - centre) / scale, dtype=torch.float32)
         y = torch.tensor(data.label / force_scale, dtype=torch.float32)
-        w = torch.tensor(_sample_weights(data.zeta[:, 0], vehicle, options), dtype=torch.float32)[:, None]
+        w = torch.tensor(sample_weights(data.zeta[:, 0], vehicle, options), dtype=torch.float32)[:, None]
         started = time.perf_counter()
         layers = _Layers(n, options, limits, x, y)
         loss = _optimise(layers, x, y, w, options, progress)
         took = time.perf_counter() - started
         weights, biases = layers.export(centre, scale, force_scale)
 
-    low, high = _input_range(data.zeta, features)
-    if features.labels[0] == "h":
-        low[0] = lowest_height(float(low[0]))
+    low, high = input_range(data.zeta, features)
     weights = _shrink_to_bounds(weights, n, vehicle, options)
     network = ReluNetwork(
         tuple(W.astype(np.float32) for W in weights),
@@ -104,27 +102,6 @@ def train_network(
     )
     _verify(network, vehicle, options)
     return Fitted(network, loss, took, options)
-
-
-def _state_scale(zeta: np.ndarray, features: Features, options: TrainingOptions) -> np.ndarray:
-    """Spread with a floor; height has a scale of its own: that of ground effect, not of the flight."""
-    scale = np.maximum(zeta.std(axis=0), features.scale_floor)
-    if features.labels[0] == "h":
-        scale[0] = options.height_scale
-    return scale
-
-
-def _input_range(zeta: np.ndarray, features: Features) -> tuple[np.ndarray, np.ndarray]:
-    """Least and largest of each input; one that never changed, as level is in a climb straight up, has a range too."""
-    low, high = zeta.min(axis=0), zeta.max(axis=0)
-    room = np.where(high - low > 0.0, 0.0, 0.5 * np.array(features.scale_floor))
-    return low - room, high + room
-
-
-def _sample_weights(height: np.ndarray, vehicle: Vehicle, options: TrainingOptions) -> np.ndarray:
-    """More weight within a rotor radius of the ground, where the effect is and samples are few; mean 1."""
-    weights = 1.0 + (options.near_ground_weight - 1.0) * np.exp(-np.maximum(height, 0.0) / vehicle.rotor_radius)
-    return np.asarray(weights / weights.mean())
 
 
 def _first_layer_limits(
