@@ -142,7 +142,8 @@ def fly(
     landed_at = math.nan
     if touchdown is not None and touchdown.landed and touchdown.since is not None:
         landed_at = touchdown.since
-    about = {"height_error_m": math.hypot(sensors.noise.position, sensors.noise.drift), **(metadata or {})}
+    error = math.hypot(sensors.noise.position, sensors.noise.drift)
+    about = {"height_source": "motion capture", "height_error_m": error, **(metadata or {})}
     if controller.uncertified:
         about["uncertified"] = controller.uncertified
     unknown_weight = (world.vehicle.mass - controller.vehicle.mass) * G_VECTOR

@@ -13,6 +13,7 @@ from scipy.signal import periodogram
 from neural_lander.cli.collect import _render
 from neural_lander.cli.main import main
 from neural_lander.flightlog import read_log
+from neural_lander.flightlog.fitness import fit_for_learning
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.rotation import quaternion_to_matrix
 from neural_lander.vehicle import load_vehicle
@@ -60,12 +61,16 @@ def test_thrust_is_excited_between_half_a_hertz_and_four(flight: FlightLog) -> N
 
 
 def test_a_log_holds_what_an_autopilot_knows_and_nothing_of_the_truth(flight: FlightLog) -> None:
-    assert set(flight.metadata) == {"vehicle", "mass_kg", "seed", "format", "height_error_m"}
+    assert set(flight.metadata) == {"vehicle", "mass_kg", "seed", "format", "height_source", "height_error_m"}
     assert flight.metadata["mass_kg"] == VEHICLE.mass
     json.dumps(dict(flight.metadata))
     assert flight.f_a_applied is not None and np.all(flight.f_a_applied == 0)  # flown by PD with trim
     assert flight.rotor_command is None and flight.battery_voltage is None
     assert not flight.warnings
+
+
+def test_nothing_of_a_collected_log_cannot_be_judged(flight: FlightLog) -> None:
+    assert fit_for_learning(flight, VEHICLE).remarks == []
 
 
 def test_what_is_logged_is_measured_with_noise(flight: FlightLog) -> None:
