@@ -19,6 +19,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from neural_lander.errors import UserError
+from neural_lander.folder_identity import ATTEMPTS, held, identity, names_in
 
 if sys.platform != "win32":  # there are no locks on folders there
     import fcntl
@@ -26,7 +27,6 @@ if sys.platform != "win32":  # there are no locks on folders there
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # Linux, fcntl.h and linux/fs.h
 RENAME_SWAP = 2  # macOS, sys/stdio.h
 NOT_SUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM)
-ATTEMPTS = 10  # at a folder that others replace at the same time; each fails only by a replacement in microseconds
 SUFFIX = 8  # characters that tempfile.mkdtemp adds, none of them a dash
 NEW, OLD = "new", "old"
 """Names within the staging folder."""
@@ -57,7 +57,7 @@ def check_destination(path: Path, ours: Collection[str], optional: Collection[st
         raise UserError(f"{path} is the folder you are in, and {whole}: run this from another one")
     if os.path.ismount(place):
         raise UserError(f"{path} is a mount point, and {whole}: keep the bundle in a folder inside it")
-    present = {entry.name for entry in place.iterdir()}
+    present = names_in(place)
     foreign = sorted(present - set(ours) - set(optional))
     if foreign or (present and not present >= set(ours)):
         found = foreign[0] if foreign else sorted(present)[0]
@@ -103,15 +103,15 @@ def read_folder(path: Path, names: Collection[str], optional: Collection[str] = 
     """
     for attempt in range(ATTEMPTS):
         recover(path)
-        with _held(path) as before:
+        with held(path) as before:
             try:
                 contents = {name: (path / name).read_bytes() for name in names}
                 contents |= {name: (path / name).read_bytes() for name in optional if (path / name).is_file()}
             except OSError:
-                if _identity(path) == before or attempt == ATTEMPTS - 1:
+                if identity(path) == before or attempt == ATTEMPTS - 1:
                     raise
                 continue
-            if _identity(path) == before:
+            if identity(path) == before:
                 return contents
     raise OSError(errno.EBUSY, "replaced again and again while it was read", str(path))
 
@@ -251,29 +251,6 @@ def _lock(folder: Path) -> int | None:
 
 def _prefix(path: Path) -> str:
     return f".{path.name}-"
-
-
-@contextlib.contextmanager
-def _held(path: Path) -> Iterator[tuple[int, int] | None]:
-    """Identity of a folder, which no other can have while it is held: a number that is free is given away again."""
-    try:
-        folder = None if sys.platform == "win32" else os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError:
-        folder = None
-    try:
-        found = None if folder is None else os.fstat(folder)
-        yield _identity(path) if found is None else (found.st_dev, found.st_ino)
-    finally:
-        if folder is not None:
-            os.close(folder)
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def _write(path: Path, data: bytes) -> None:

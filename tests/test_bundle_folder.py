@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -261,3 +262,22 @@ def test_a_name_with_special_characters_is_replaced_like_any_other(tmp_path: Pat
     replace_folder(path, NEW, NAMES)
     assert held(path) == "new"
     assert os.listdir(tmp_path) == [path.name]
+
+
+def test_who_looks_while_it_is_replaced_finds_no_half_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between opening a folder and listing it another is put in its place, and this one is emptied."""
+    path = tmp_path / "B"
+    replace_folder(path, OLD, NAMES)
+    listed, times = Path.iterdir, list[int]()
+
+    def late(folder: Path) -> Iterator[Path]:
+        if folder != path or times:
+            return listed(folder)
+        times.append(1)
+        entries = list(listed(folder))
+        replace_folder(path, NEW, NAMES)
+        return iter(entries[:1])
+
+    monkeypatch.setattr(Path, "iterdir", late)
+    check_destination(path, NAMES)
+    assert times == [1]
