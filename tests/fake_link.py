@@ -122,10 +122,10 @@ class FakeLink:
         self._t = now
         if not self.armed:
             self.thrust = 0.0
+        k = quaternion_to_matrix(self.q)[:, 2]
         while last < now - 1e-9:
             dt = min(STEP, now - last)
             last += dt
-            k = quaternion_to_matrix(self.q)[:, 2]
             lift = self.thrust * self.thrust_scale * (1 + self.ground_effect(max(self.height, 0.0)))
             self.a = lift * k / self.vehicle.mass + G_VECTOR
             self.v = self.v + self.a * dt

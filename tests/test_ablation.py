@@ -62,6 +62,7 @@ def test_a_variant_trains_and_holds_its_bounds(flights: list[ResidualSamples], v
         assert row["contraction_factor_product"] == 0.0 and row["thrust_slope_mean"] == 0.0
 
 
+@pytest.mark.slow
 def test_the_verb_prints_a_table_and_one_json_object(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for k in range(2):
         write_mcap(flight(VEHICLE, 12.0, seed=k), tmp_path / f"{k}.mcap")

@@ -80,6 +80,7 @@ def test_a_plant_that_is_wrong_in_every_way_flies_in_the_batch_as_it_does_alone(
             assert_allclose(end[seed], [*s.position, *s.velocity, s.height], rtol=0, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["neural-lander-trim", "pd-cb-trim+guard", "oracle-trim"])
 def test_each_seed_has_its_moment_of_the_swell_in_either_world(name: str) -> None:
     scenario = replace(scenario_named("deck"), duration=-2.0, score=lambda truth, trajectory: {})

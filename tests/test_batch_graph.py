@@ -33,6 +33,7 @@ def test_every_tensor_is_found_by_its_path_and_put_back() -> None:
     assert counter.x.tolist() == [10.0] * 3 and counter.pair[1][0].tolist() == [11.0] * 3
 
 
+@pytest.mark.slow
 def test_a_graph_keeps_what_the_next_step_reads_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", lambda graph, dynamic: graph)
     counter, plain = Counter(), Counter()

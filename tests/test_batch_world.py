@@ -49,6 +49,7 @@ def columns(world: BatchWorld) -> np.ndarray:
     return torch.cat([s.position, s.velocity, s.attitude, s.body_rates], dim=-1).numpy()
 
 
+@pytest.mark.slow
 def test_five_seconds_of_tumbling_equal_those_in_pybullet() -> None:
     """Measured: 1e-12 m. An order of magnitude more would be another scheme, not rounding."""
     effects, told = [RotorDrag(), GroundEffect(), NearGroundTurbulence()], commands(1200, 3)
@@ -67,6 +68,7 @@ def test_five_seconds_of_tumbling_equal_those_in_pybullet() -> None:
         assert batch.state.height[i] == pytest.approx(float(s.height), abs=1e-9)
 
 
+@pytest.mark.slow
 def test_errors_against_the_equations_are_of_first_order() -> None:
     """Both worlds share scheme and error; against DOP853 it is 3 to 30 cm after 5 s, and shrinks with the step."""
     errors = []

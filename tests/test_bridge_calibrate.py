@@ -83,6 +83,7 @@ def open_msp(rig, sent):
     return lambda address, vehicle, rate, throttle_rate: MspLink(Listening(rig.line, rig.now), vehicle, rate=rate)
 
 
+@pytest.mark.slow
 def test_a_hover_by_hand_over_msp_gives_the_motors_thrust_and_commands_nothing(command, capsys):
     pilot = HandFlown(2.0)
     rig = Rig(MspAutopilot(pilot.autopilot), pilot)
@@ -104,6 +105,7 @@ def test_a_hover_by_hand_over_msp_gives_the_motors_thrust_and_commands_nothing(c
     assert sent
 
 
+@pytest.mark.slow
 def test_a_hover_of_a_mavlink_autopilot_gives_the_motors_thrust_and_commands_nothing(command, capsys):
     kind = FIRMWARES["px4"]
     autopilot = Autopilot(VEHICLE, RigidBodyWorld(VEHICLE), kind.settings(), motor_curve=MOTOR_CURVE)
@@ -129,6 +131,7 @@ def test_a_hover_of_a_mavlink_autopilot_gives_the_motors_thrust_and_commands_not
     assert {what for _, what in autopilot.events if "companion" in what} == set()
 
 
+@pytest.mark.slow
 def test_what_was_no_hover_is_refused_in_one_line_and_writes_nothing(command, capsys):
     pilot = HandFlown(2.0, bobbing=1.5)
     rig = Rig(MspAutopilot(pilot.autopilot), pilot)

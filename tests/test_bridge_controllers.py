@@ -58,7 +58,10 @@ def flight(controller: Controller | Guarded, **link: Any) -> Flight:
     return Flight(fake, loop)
 
 
-@pytest.mark.parametrize("name", CONTROLLERS)
+QUICK = ("neural-lander-trim", "indi")
+
+
+@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in CONTROLLERS])
 def test_every_controller_that_is_compared_flies_and_lands_where_it_does_not_hang(name: str) -> None:
     learned = NETWORK if name.endswith("adaptive") else KNOWS
     f = flight(build_controller(controller_named(f"{name}+guard"), VEHICLE, learned))
@@ -70,6 +73,7 @@ def test_every_controller_that_is_compared_flies_and_lands_where_it_does_not_han
         assert Phase.LANDED in f.phases and f.heights[-1] == pytest.approx(0.0, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_the_guard_leaves_a_landing_as_it_is_bit_for_bit() -> None:
     """From the take-off to the touchdown: that is why it flies along by default."""
     flown = []
@@ -194,6 +198,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_users_own_controller_flies_and_one_that_gives_rotor_speeds_is_refused(own: None) -> None:
     chosen = choose_controller("own_flight_laws:stiff", VEHICLE, None, None, guard=True)
     assert isinstance(chosen.controller, Guarded)
@@ -239,6 +244,7 @@ def tuned(folder: Path, **controllers: dict[str, float]) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_the_log_and_the_result_say_who_flew_with_which_gains_and_whether_guarded(
     fly: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -259,6 +265,7 @@ def test_the_log_and_the_result_say_who_flew_with_which_gains_and_whether_guarde
     assert log.guard_force is None and log.metadata["controller_gains"]["bandwidth_rad_s"] == 10.0
 
 
+@pytest.mark.slow
 def test_without_a_name_it_flies_what_it_always_did(fly: Callable[..., Any]) -> None:
     _, result, _ = fly()
     assert result["controller"] == "pd-trim+guard"
@@ -306,6 +313,7 @@ def test_the_screen_shows_the_controller_and_when_the_guard_acts() -> None:
     assert "the guard adds" in acting and "+2.500 N" in acting
 
 
+@pytest.mark.slow
 def test_a_state_without_an_accelerometer_does_not_stop_an_adapted_network() -> None:
     link = without_accelerometer(FakeLink(VEHICLE, ground_effect=lift))
     controller = build_controller(CONTROLLERS["neural-lander-adaptive"], VEHICLE, NETWORK)

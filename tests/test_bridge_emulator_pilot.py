@@ -183,6 +183,7 @@ def test_bad_options_are_refused_in_one_line(arguments, words, capsys):
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [[], ["--protocol", "msp", "--tcp", "0"]])
 def test_the_verb_ends_with_one_json_object(arguments, capsys):
     assert main(["emulate", "--light", "--duration", "1", "--json", *arguments]) == 0
@@ -193,6 +194,7 @@ def test_the_verb_ends_with_one_json_object(arguments, capsys):
     assert result["flown"] is False and result["setpoints_taken"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [100.0, 40.0])
 def test_the_verb_sends_the_poses_that_fly_takes(rate, capsys):
     receiver = open_pose("udp://:0")

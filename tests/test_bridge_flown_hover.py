@@ -105,6 +105,7 @@ def flown(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "log.mcap"
 
 
+@pytest.mark.slow
 def test_a_flight_by_a_rough_map_gives_the_right_one(
     flown: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -126,6 +127,7 @@ def changed(log: FlightLog, **metadata: Any) -> FlightLog:
     return replace(log, metadata={key: x for key, x in ({**log.metadata} | metadata).items() if x is not None})
 
 
+@pytest.mark.slow
 def test_a_flight_that_tells_no_hover_is_refused_by_name(flown: Path) -> None:
     log = read_log(flown)
     low = np.minimum(log.height if log.height is not None else 0.0, 0.9)

@@ -234,6 +234,7 @@ def test_a_full_list_of_problems_silences_no_text_of_the_autopilot() -> None:
     assert s.problems["problem 0"] == 2 and len(s.problems) == LONGEST_LIST
 
 
+@pytest.mark.slow
 def test_checks_that_pass_after_the_pilot_took_off_let_him_give_control() -> None:
     link = FakeLink(VEHICLE, position=[0.0, 0.0, 1.0], checks=[CheckResult("TIMESYNC", False, "not answered")])
     link.armed, link.thrust = True, VEHICLE.weight
@@ -305,6 +306,7 @@ def test_after_the_pilot_took_over_the_log_goes_on_until_he_has_landed() -> None
     assert s.clock.now() - 100.0 < 30.0
 
 
+@pytest.mark.slow
 def test_observing_goes_on_whatever_the_checks_say_and_sends_nothing() -> None:
     link = FakeLink(VEHICLE, checks=[CheckResult("GUID_OPTIONS", False, "is 0")])
     s = session(link, Permission(observe=True), duration=40.0)
@@ -348,7 +350,7 @@ IN_THE_AIR = (Phase.TRACKING, Phase.FADING, Phase.HOLDING, Phase.HANDING_BACK)
 
 
 @pytest.mark.parametrize("phase", IN_THE_AIR)
-@pytest.mark.parametrize("typed", ["", "ar", "no"])
+@pytest.mark.parametrize("typed", ["ar", *(pytest.param(text, marks=pytest.mark.slow) for text in ("", "no"))])
 def test_a_question_that_was_not_answered_lapses_once_the_vehicle_is_armed(typed: str, phase: Phase) -> None:
     s = armed_by_radio(typed, landing_mode=False)
     bring_to(s, phase)
@@ -461,7 +463,9 @@ SPOILT = {
 }
 
 
-@pytest.mark.parametrize("phase", [Phase.TRACKING, Phase.HOLDING, Phase.HANDING_BACK])
+@pytest.mark.parametrize(
+    "phase", [Phase.TRACKING, *(pytest.param(p, marks=pytest.mark.slow) for p in (Phase.HOLDING, Phase.HANDING_BACK))]
+)
 @pytest.mark.parametrize("what", SPOILT)
 def test_an_error_in_the_air_hands_back_and_then_goes_on_its_way(
     what: str, phase: Phase, monkeypatch: pytest.MonkeyPatch
@@ -644,6 +648,7 @@ def test_tilting_by_hand_passes_where_nose_and_left_side_go_up_as_asked() -> Non
     assert check.passed and check.result().passed
 
 
+@pytest.mark.slow
 def test_tilting_by_hand_is_asked_for_step_by_step_before_the_flight() -> None:
     link = FakeLink(VEHICLE)
     lines: list[str] = []

@@ -147,6 +147,7 @@ class Landing:
         return max(t for t, _, _, contact in self.rows if not contact)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("firmware", ["px4", "ardupilot"])
 def test_who_hangs_at_one_and_a_half_centimetres_is_not_cut_off_and_lands(firmware: str) -> None:
     """Without integral action: ground effect carries it there for good. A rangefinder with noise, or in centimetres.
@@ -175,6 +176,7 @@ def test_a_true_touchdown_is_found_in_time(firmware: str, seed: int) -> None:
     assert landing.landed_at - landing.rows[0][0] < 2.5
 
 
+@pytest.mark.slow
 def test_an_abort_low_above_the_ground_goes_around_in_the_emulator() -> None:
     world, rows = RigidBodyWorld(VEHICLE), []
 

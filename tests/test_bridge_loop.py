@@ -266,8 +266,8 @@ def with_a_speed_that_is_off(bias: float, below: float, monkeypatch: pytest.Monk
     return f, begun + int(np.flatnonzero(np.array(f.heights[begun:]) < below)[0])
 
 
-@pytest.mark.parametrize("below", [0.001, 0.3])
-@pytest.mark.parametrize("bias", [-0.07, -0.1, -0.13, -0.2, 0.1])
+@pytest.mark.parametrize("below", [0.001, pytest.param(0.3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("bias", [-0.07, *(pytest.param(v, marks=pytest.mark.slow) for v in (-0.1, -0.13)), -0.2, 0.1])
 def test_who_is_held_up_by_a_speed_that_is_off_finds_out_and_lands(
     bias: float, below: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -675,6 +675,7 @@ def test_the_pilots_switch_wins_at_once_and_for_good(switch: str) -> None:
     assert [r for _, r in f.link.requests] == ["take control", "arm"]
 
 
+@pytest.mark.slow
 def test_the_abort_key_in_the_descent_goes_around_and_then_hands_back() -> None:
     f = flight(Knows())
     f.until("land")

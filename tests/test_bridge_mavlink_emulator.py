@@ -284,6 +284,7 @@ def test_a_bad_line_costs_frames_and_neither_truth_nor_sense(fault) -> None:
     assert all(r.received - 0.05 < r.t <= r.received for r in positions)
 
 
+@pytest.mark.slow
 def test_all_checks_pass_over_a_real_terminal_through_pyserial() -> None:
     pilot = Autopilot(VEHICLE, RigidBodyWorld(VEHICLE), ARDUPILOT.settings(), motor_curve=0.65)
     server = Server(Line(MavlinkAutopilot(pilot, ARDUPILOT), 921_600), PseudoTerminal)

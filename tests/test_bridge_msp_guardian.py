@@ -87,6 +87,7 @@ def test_a_frame_told_in_parts_counts_when_it_is_whole(at: int) -> None:
         assert watched.end() == TIMES * FRAME
 
 
+@pytest.mark.slow
 def test_silence_lets_go_once_and_a_new_frame_begins_anew() -> None:
     watched = Watched(patience=0.1)
     for _ in range(5):

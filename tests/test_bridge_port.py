@@ -87,6 +87,7 @@ def test_a_closed_terminal_is_a_lost_link_to_readers_and_writers(line) -> None:
         reader.read()
 
 
+@pytest.mark.slow
 def test_a_line_that_takes_nothing_drops_whole_frames_without_waiting_and_is_lost_in_the_end(line) -> None:
     _, name = line
     port = open_port(name)

@@ -341,6 +341,7 @@ def fly_betaflight(wire, each=lambda t, mocap: None, seconds=60.0, turn=1.2):
     return records, world, autopilot, {check.name: check for check in checks}
 
 
+@pytest.mark.slow
 def test_betaflight_takes_off_and_lands_by_poses_in_a_turned_frame(wire):
     records, world, autopilot, checks = fly_betaflight(wire)
     phases = [r.decision.phase for r in records]
@@ -356,6 +357,7 @@ def test_betaflight_takes_off_and_lands_by_poses_in_a_turned_frame(wire):
     assert "69" in checks["pose attitude"].finding or "68" in checks["pose attitude"].finding  # 1.2 rad
 
 
+@pytest.mark.slow
 def test_poses_that_stop_in_flight_end_it_without_a_setpoint_from_the_past(wire):
     stopped = 12.0
 
@@ -370,6 +372,7 @@ def test_poses_that_stop_in_flight_end_it_without_a_setpoint_from_the_past(wire)
     assert after[-1].decision.phase not in IN_CONTROL
 
 
+@pytest.mark.slow
 def test_poses_that_jump_in_flight_are_a_jump_of_the_state(wire):
     def each(t, mocap):
         mocap.offset = np.array([0.6, 0.0, 0.0]) if t >= 12.0 else np.zeros(3)
@@ -380,6 +383,7 @@ def test_poses_that_jump_in_flight_are_a_jump_of_the_state(wire):
     assert len(jumped) == 1 and jumped[0].t == pytest.approx(12.0, abs=0.03)
 
 
+@pytest.mark.slow
 def test_a_quaternion_in_another_order_that_no_check_found_is_handed_back_before_it_gets_far(wire):
     """Level and facing x, it reads as a half turn: all corrections go the wrong way, and only a tilt shows it."""
 
@@ -394,6 +398,7 @@ def test_a_quaternion_in_another_order_that_no_check_found_is_handed_back_before
     assert np.linalg.norm(flown[-1].estimate.position[:2] - flown[0].estimate.position[:2]) < 0.6
 
 
+@pytest.mark.slow
 def test_a_body_that_is_found_the_other_way_round_in_flight_is_handed_back_at_once(wire):
     """Markers of a symmetric body: its heading is off by a half turn from one pose to the next, its tilt is right."""
 
@@ -406,6 +411,7 @@ def test_a_body_that_is_found_the_other_way_round_in_flight_is_handed_back_at_on
     assert "in attitude" in ended.decision.reason and ended.t < 12.15
 
 
+@pytest.mark.slow
 def test_one_pose_of_another_attitude_ends_no_flight(wire):
     def each(t, mocap):
         mocap.order = [3, 2, 1, 0] if 12.0 <= t < 12.01 else [0, 1, 2, 3]

@@ -292,6 +292,7 @@ def test_a_note_that_is_no_json_costs_the_note_and_not_the_flight(tmp_path: Path
     assert read_log(tmp_path / "log").metadata["checks"] == [{"passed": True}]
 
 
+@pytest.mark.slow
 def test_a_recorder_that_never_catches_up_brings_out_what_it_has_all_the_same(
     tmp_path: Path, flown: Flight, monkeypatch: pytest.MonkeyPatch
 ) -> None:

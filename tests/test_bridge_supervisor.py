@@ -171,6 +171,7 @@ def test_whatever_happens_these_hold(sequence: tuple[int, bool, list[dict]], per
         phases.add(d.phase)
 
 
+@pytest.mark.slow
 def test_random_sequences_reach_every_phase() -> None:
     """Otherwise the property above would be empty."""
     reached: set[Phase] = set()

@@ -208,7 +208,7 @@ class Leaving(Faulty):
 
 
 @pytest.mark.filterwarnings("ignore:effect 'Leaving' is written for one vehicle")
-@pytest.mark.parametrize("world", ["pybullet", "batched"])
+@pytest.mark.parametrize("world", ["pybullet", pytest.param("batched", marks=pytest.mark.slow)])
 def test_an_effect_that_exits_is_named_with_its_seed_and_the_other_flights_go_on(
     world: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -360,6 +360,7 @@ def test_norms_that_power_iteration_took_for_smaller_are_bounded_as_they_are() -
     assert t is None or proves(t, bound, layers[0], layers[1:])
 
 
+@pytest.mark.slow
 def test_every_slope_of_a_network_lies_between_what_is_found_and_what_is_proved(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

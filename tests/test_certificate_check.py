@@ -563,6 +563,7 @@ def judged(original: Forgery, every: int) -> Counter[bool | None]:
     return verdicts
 
 
+@pytest.mark.slow
 def test_a_bundle_of_a_profile_that_windows_marked_loads_and_checks(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(VEHICLE.text, "utf-8-sig")
     vehicle = load_vehicle(tmp_path / "mine.toml")

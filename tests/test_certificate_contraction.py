@@ -108,6 +108,7 @@ def test_the_promised_iterations_suffice_in_a_hundred_thousand_states(
     assert np.abs(history[0] - history[-1]).max() > tolerance  # there was something to iterate for
 
 
+@pytest.mark.slow
 def test_the_factor_of_a_narrow_range_holds_for_whatever_the_rotors_do() -> None:
     """Beyond the range the network is asked for its end: the estimate stands still, and the iteration contracts."""
     network, thrusts = random_network(VEHICLE, 2, factor=0.9), ThrustRange(1.5, 5.0)

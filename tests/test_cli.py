@@ -75,6 +75,7 @@ sys.exit(code)
 """
 
 
+@pytest.mark.slow
 def test_under_json_whatever_else_is_printed_goes_to_stderr() -> None:
     command = [sys.executable, "-c", PRINTING, "train"]
     done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)

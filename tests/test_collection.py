@@ -149,6 +149,7 @@ def test_the_tour_is_smooth_and_aims_no_deeper_below_the_floor_than_it_says(seed
     assert np.linalg.norm(v, axis=-1).max() < 1.5
 
 
+@pytest.mark.slow
 def test_a_vehicle_on_a_narrow_gear_is_not_pressed_into_tripping_over_it() -> None:
     """The floor is felt 0.4 m above the aim: pressed on with part of its weight on the gear, this one tipped over."""
     vehicle = load_vehicle("crazyflie-21")
@@ -165,6 +166,7 @@ class Cushion:
         return lift[..., None] * np.array([0.0, 0.0, 1.0]), 0.0 * state.velocity
 
 
+@pytest.mark.slow
 def test_a_cushion_that_the_trim_cannot_press_through_is_flown_down_to_the_floor_all_the_same() -> None:
     """With the tours alone 1 % of the time was below 3 cm, and landings failed where the network had seen nothing."""
     log = collect_flight(Plant(VEHICLE, (Cushion(),)).with_airframe(0), seed=0)

@@ -61,6 +61,7 @@ def test_no_flight_repeats_another_one_later() -> None:
     assert len(np.unique(blocks)) > 0.9999 * blocks.size
 
 
+@pytest.mark.slow
 def test_the_hash_is_a_bijection_with_avalanche() -> None:
     x = np.arange(-(2**20), 2**20, dtype=np.int32)
     assert len(np.unique(scramble(x))) == len(x)

@@ -35,6 +35,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return study_airframe(plant, 0, 0, folder).bundle.path
 
 
+@pytest.mark.slow
 def test_a_studied_bundle_finds_its_logs_wherever_it_is_moved(
     bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

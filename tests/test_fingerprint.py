@@ -167,6 +167,7 @@ def in_a_process(path: Path, hash_seed: str) -> dict[str, Any]:
     return dict(json.loads(done.stdout))
 
 
+@pytest.mark.slow
 def test_every_effect_terrain_and_controller_is_the_same_in_two_processes(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     path = tmp_path / "odd.py"

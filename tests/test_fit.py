@@ -92,6 +92,7 @@ def test_a_layer_of_suction_is_trained_on_until_it_is_seen() -> None:
     assert long.shortfall.share < short.shortfall.share / 3
 
 
+@pytest.mark.slow
 def test_a_smooth_cushion_gets_the_default_training_and_what_is_asked_for_is_done() -> None:
     data = samples(0.0)
     plain = fitted(data, TrainingOptions(gamma=4.0))

@@ -181,6 +181,7 @@ class SideWind:
         return force, np.zeros_like(state.velocity)
 
 
+@pytest.mark.slow
 def test_a_side_force_near_the_ground_is_what_is_to_be_learned_and_no_wrong_attitude() -> None:
     plant = replace(Plant(load_vehicle("intel-aero")), effects=(SideWind(),)).with_airframe(0)
     log = collect_flight(plant, seed=1, duration=30.0)

@@ -311,6 +311,7 @@ def test_standing_on_the_ground_does_not_make_the_position_slow(log: FlightLog) 
     assert [reason for reason in found if "zero of height" not in reason] == []  # it stands in mid-air
 
 
+@pytest.mark.slow
 @real
 def test_the_real_flights_are_learned_from_as_they_are() -> None:
     for folder, name in (("large_67g", "crazyflie-parrot"), ("small_32g", "crazyflie-21")):
@@ -319,6 +320,7 @@ def test_the_real_flights_are_learned_from_as_they_are() -> None:
             assert without_useless(logs, load_vehicle(name)) == logs
 
 
+@pytest.mark.slow
 @real
 def test_random_walks_are_fit_and_landings_lack_excitation() -> None:
     for folder, name, unfit in (("large_67g", "crazyflie-parrot", 2), ("small_32g", "crazyflie-21", 1)):

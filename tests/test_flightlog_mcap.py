@@ -102,6 +102,7 @@ def test_a_log_that_other_tools_have_compressed_anew_is_read(tmp_path: Path, com
     assert_same_numbers(read(out.getvalue(), tmp_path), log)
 
 
+@pytest.mark.slow
 def test_a_cut_at_any_byte_costs_half_a_second_at_most(tmp_path: Path) -> None:
     log = short_log()
     write_mcap(log, tmp_path / "log")
@@ -120,6 +121,7 @@ def test_a_cut_at_any_byte_costs_half_a_second_at_most(tmp_path: Path) -> None:
     assert lengths == set(starts)
 
 
+@pytest.mark.slow
 def test_flipped_bytes_never_change_a_number_or_go_unsaid(tmp_path: Path) -> None:
     log = short_log()
     write_mcap(log, tmp_path / "log")

@@ -70,6 +70,7 @@ def test_training_leaves_such_a_log_out(log: FlightLog, tmp_path: Path, capsys: 
     assert "the rotors do not turn the vehicle as their order says" in " ".join(capsys.readouterr().err.split())
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not DATA.is_dir(), reason="needs the real flights in ../shared/data")
 @pytest.mark.parametrize(("folder", "name"), [("large_67g", "crazyflie-parrot"), ("small_32g", "crazyflie-21")])
 def test_real_flights_have_their_rotors_in_order(folder: str, name: str) -> None:

@@ -204,6 +204,7 @@ def foreign(tmp_path: Path) -> tuple[Path, Path]:
     return folder, tmp_path / "map.json"
 
 
+@pytest.mark.slow
 def test_every_verb_that_takes_logs_takes_a_column_map(
     foreign: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

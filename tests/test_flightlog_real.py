@@ -84,6 +84,7 @@ def test_body_rates_are_the_derivative_of_attitude(flights: dict[Path, list[Flig
             assert np.polyfit(mean[:, axis], turned[:, axis], 1)[0] == pytest.approx(1, abs=0.25)
 
 
+@pytest.mark.slow
 def test_the_thrust_curve_carries_the_weight(flights: dict[Path, list[FlightLog]]) -> None:
     for folder, logs in flights.items():
         vehicle = load_vehicle(VEHICLES[folder.parent.name])

@@ -91,6 +91,7 @@ def test_training_leaves_such_a_log_out(told: FlightLog, tmp_path: Path, capsys:
     assert "before its rotors are told to" in " ".join(capsys.readouterr().err.split())
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not DATA.is_dir(), reason="needs the real flights in ../shared/data")
 @pytest.mark.parametrize(("folder", "name"), [("large_67g", "crazyflie-parrot"), ("small_32g", "crazyflie-21")])
 def test_real_flights_are_told_from_their_films(folder: str, name: str) -> None:

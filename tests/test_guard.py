@@ -51,6 +51,7 @@ def random_cases(n: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray,
     return rng.normal(scale=15, size=(n, 3)), low, low + rng.uniform(0, 15, n), np.tan(rng.uniform(0.1, 0.7, n))
 
 
+@pytest.mark.slow
 def test_the_closed_form_is_the_solution_of_the_program_on_a_thousand_states(problem: dict) -> None:
     force, low, high, slope = random_cases(1000, 0)
     ours = np.array([nearest_force(f, a, b, k) for f, a, b, k in zip(force.tolist(), low, high, slope, strict=True)])

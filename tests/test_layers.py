@@ -3,7 +3,8 @@
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -69,9 +70,19 @@ def modules() -> dict[str, Path]:
 MODULES = modules()
 
 
-def imports(name: str, module_level_only: bool = False) -> Iterator[str]:
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"))
+
+
+@cache
+def imports(name: str, module_level_only: bool = False) -> Sequence[str]:
     """Dotted names that a module imports; those for the type checker alone do not count."""
-    pending: list[ast.AST] = [ast.parse(MODULES[name].read_text("utf-8"))]
+    return tuple(imported(name, module_level_only))
+
+
+def imported(name: str, module_level_only: bool) -> Iterator[str]:
+    pending: list[ast.AST] = [parsed(MODULES[name])]
     while pending:
         node = pending.pop()
         if isinstance(node, ast.Import):
@@ -179,8 +190,7 @@ def test_what_flies_loads_none_of_it_when_really_imported() -> None:
 @pytest.mark.parametrize("name", MODULES)
 def test_nothing_unpickles_or_evaluates_text(name: str) -> None:
     assert not {i.partition(".")[0] for i in imports(name)} & UNPICKLERS
-    tree = ast.parse(MODULES[name].read_text("utf-8"))
-    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+    for call in (node for node in ast.walk(parsed(MODULES[name])) if isinstance(node, ast.Call)):
         function = ast.unparse(call.func)
         assert function not in {"eval", "exec", "torch.load", "joblib.load"}, f"{name}: {function}"
         allow_pickle = [k.value for k in call.keywords if k.arg == "allow_pickle"]
@@ -206,9 +216,9 @@ def test_a_number_that_many_need_is_written_once(number: str, home: str) -> None
 def test_names_are_imported_from_where_they_live(module: str) -> None:
     """What a module imports for itself is nobody else's to take from it."""
     path = ROOT / f"{module.replace('.', '/')}.py"
-    own = {name.asname or name.name for node in ast.walk(ast.parse(path.read_text("utf-8")))
+    own = {name.asname or name.name for node in ast.walk(parsed(path))
            if isinstance(node, ast.ImportFrom) for name in node.names}  # fmt: skip
     for user in (path for package in (*PACKAGES, "tests", "benchmarks") for path in (ROOT / package).rglob("*.py")):
-        for node in ast.walk(ast.parse(user.read_text("utf-8"))):
+        for node in ast.walk(parsed(user)):
             if isinstance(node, ast.ImportFrom) and node.module == module:
                 assert not own & {name.name for name in node.names}, user

@@ -184,6 +184,7 @@ def test_a_gamma_smaller_than_the_thrust_share_is_refused() -> None:
         TrainingOptions(gamma=0.01, thrust_slope=0.3).lipschitz(VEHICLE)
 
 
+@pytest.mark.slow
 def test_the_optimiser_is_adam_as_torch_has_it() -> None:
     rng = torch.Generator().manual_seed(0)
     mine, theirs = (torch.ones(4, 3, dtype=torch.float64, requires_grad=True) for _ in range(2))

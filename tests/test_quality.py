@@ -77,6 +77,7 @@ def test_three_flights_are_enough_to_tell_one_whose_thrust_is_wrong_by_a_fifth(l
     assert "mean f_a,z out of ground effect" in odd[0]["differences"][0]
 
 
+@pytest.mark.slow
 def test_flights_that_are_all_alike_have_no_odd_one_and_unnamed_ones_stay_apart(logs: Sequence[FlightLog]) -> None:
     hardly = np.sqrt(1.002) * np.asarray(logs[0].rotor_speed)
     alike = [changed(logs[0], metadata={}) for _ in range(5)] + [changed(logs[0], rotor_speed=hardly, metadata={})]
@@ -162,7 +163,7 @@ def test_a_name_from_outside_cannot_become_markup(logs: Sequence[FlightLog], tmp
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
-@pytest.mark.parametrize("width", [1200, 390])
+@pytest.mark.parametrize("width", [pytest.param(1200, marks=pytest.mark.slow), 390])
 def test_a_browser_draws_every_figure_without_error_or_overflow(
     width: int, report: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -217,6 +218,7 @@ def test_no_log_is_named() -> None:
         read_logs([])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not DATA.is_dir(), reason="needs the real flights in ../shared/data/crazyflie_near_ground")
 def test_the_session_of_2019_is_found_to_be_different() -> None:
     folder = DATA / "large_67g"

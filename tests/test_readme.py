@@ -84,6 +84,7 @@ def test_the_example_estimate_takes_up_a_missing_force(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_example_training_writes_a_bundle(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="training a bundle needs torch")
     (tmp_path / "flights").mkdir()
@@ -107,6 +108,7 @@ def test_the_example_effect_with_a_memory_takes_one_vehicle_or_many(tmp_path: Pa
     )
 
 
+@pytest.mark.slow
 def test_the_example_estimate_flies_many_as_it_flies_one(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="the batched world needs torch")
     module(tmp_path, "my_laws", "Leaky")

@@ -181,7 +181,7 @@ def test_the_time_asked_for_is_drawn_where_it_is() -> None:
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
-@pytest.mark.parametrize("width", [1200, 1000, 800, 360])
+@pytest.mark.parametrize("width", [*(pytest.param(w, marks=pytest.mark.slow) for w in (1200, 1000, 800)), 360])
 def test_a_browser_draws_every_figure_without_error_or_overflow(width: int, tmp_path: Path) -> None:
     html = page(tmp_path, results())
     seen = seen_by_browser(html, width, tmp_path)
@@ -208,6 +208,7 @@ TRIED = """(() => {
 })()"""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 def test_a_replay_shows_both_flights_at_the_same_time(tmp_path: Path) -> None:
     """PD hangs 54 mm up where Neural-Lander is down; both follow the same clock."""

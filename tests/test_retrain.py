@@ -133,6 +133,7 @@ def test_it_learns_on_and_can_be_rolled_back(place: Path, capsys: pytest.Capture
     assert "rolled back to 1 (present)" in out
 
 
+@pytest.mark.slow
 def test_a_second_time_nothing_is_new_and_the_judges_stay_judges(place: Path, capsys: pytest.CaptureFixture) -> None:
     assert run(capsys, "B", "new")[0] == 0
     before, judges = held(place / "B"), [n for n, role in roles(place / "B").items() if role == "validation"]
@@ -150,6 +151,7 @@ def test_a_second_time_nothing_is_new_and_the_judges_stay_judges(place: Path, ca
     assert report["datasets"][-1]["role"] == "train"
 
 
+@pytest.mark.slow
 def test_with_a_lone_landing_all_flights_judge_in_turn_and_that_is_said(
     place: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -166,6 +168,7 @@ def test_with_a_lone_landing_all_flights_judge_in_turn_and_that_is_said(
     assert load_bundle("B").info["split"]["final_fit"] == "all flights"
 
 
+@pytest.mark.slow
 def test_no_seed_picks_its_judges_and_the_one_that_was_used_is_noted(
     place: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -257,6 +260,7 @@ def test_a_flight_of_the_bundle_in_another_rate_is_refused(place: Path, capsys: 
     assert "log half.mcap is the flight f1.mcap once more, or a part of it" in err
 
 
+@pytest.mark.slow
 def test_it_certifies_over_what_contracts_and_says_that_a_measured_envelope_is_gone(
     place: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -278,6 +282,7 @@ def test_it_certifies_over_what_contracts_and_says_that_a_measured_envelope_is_g
     assert ends == [1.0, 5.0] and after["tracking"] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["near ground", "certified"])
 def test_a_model_that_is_worse_or_not_certified_is_not_delivered(
     place: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, which: str
@@ -305,6 +310,7 @@ def honest(path: Path, load: Callable[[Path], Any], monkeypatch: pytest.MonkeyPa
         return load(path)
 
 
+@pytest.mark.slow
 def test_a_flight_is_taken_out_again_and_stays_in_the_manifest(
     place: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -330,6 +336,7 @@ def test_a_flight_is_taken_out_again_and_stays_in_the_manifest(
     assert [(e["log"], e["role"]) for e in back] == [("again.mcap", "train")]
 
 
+@pytest.mark.slow
 def test_a_flight_that_is_lost_is_taken_out_against_the_old_model_itself(
     place: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -343,6 +350,7 @@ def test_a_flight_that_is_lost_is_taken_out_against_the_old_model_itself(
     assert entries[2]["role"] == ("withdrawn" if code == 0 else "train")
 
 
+@pytest.mark.slow
 def test_old_logs_that_were_moved_are_asked_for_and_found(place: Path, capsys: pytest.CaptureFixture) -> None:
     before = held(place / "B")
     (place / "old").rename(place / "archive")

@@ -208,6 +208,7 @@ def test_cross_fitting_judges_every_sample_once_by_models_that_saw_neither_it_no
         np.testing.assert_array_equal(c.judging, count == 1)
 
 
+@pytest.mark.slow
 def test_of_cross_fitted_models_the_one_with_the_bad_flight_loses(flights: list[ResidualSamples]) -> None:
     options = TrainingOptions(epochs=4, hidden=(12,))
     bad = replace(flights[2], label=flights[2].label * np.array([1.0, 1.0, -2.0]))

@@ -49,6 +49,7 @@ def test_the_interval_covers_the_median_in_about_95_of_100_samples() -> None:
     assert 89 <= covered <= 99
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("airframes", [2, 3, 5, 9, 12])
 @pytest.mark.parametrize("spread", [0.2, 1.0, 5.0])
 def test_the_interval_covers_the_median_of_all_airframes_and_not_only_of_those_flown(

@@ -36,6 +36,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> set[int]:
     return fails
 
 
+@pytest.mark.slow
 def test_it_learns_from_the_flights_that_there_are_and_says_which_failed(failing: set[int], tmp_path: Path) -> None:
     failing.add(1)
     with pytest.warns(
@@ -56,6 +57,7 @@ def test_where_every_flight_fails_the_reason_is_given(failing: set[int], tmp_pat
         study.study_airframe(PLANT, 0, 0, tmp_path)
 
 
+@pytest.mark.slow
 def test_the_time_that_a_vehicle_lay_on_its_side_is_flown_again(failing: set[int], tmp_path: Path) -> None:
     """Two flights of half the time are one more; a study that is taken up again in the folder leaves none behind."""
     failing.update({100, 102})

@@ -33,6 +33,7 @@ def test_the_report_is_made_on_whole_flights_that_did_not_train() -> None:
     assert result.training_samples == sum(entry["usable"] for entry in result.datasets)
 
 
+@pytest.mark.slow
 def test_a_held_out_flight_does_not_move_the_network_that_is_reported_on_it() -> None:
     logs = [flight(VEHICLE, 15.0, seed=k) for k in range(4)]
     before = train_residual(logs, VEHICLE, QUICK)

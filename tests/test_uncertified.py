@@ -340,6 +340,7 @@ def steep_above(kink: float) -> ReluNetwork:
     return ReluNetwork((W1, W2), (np.array([0, -kink], np.float32), np.zeros(3, np.float32)), "heading", -wide, wide)
 
 
+@pytest.mark.slow
 def test_a_network_that_contracts_in_a_part_of_the_range_is_flown_there_and_nowhere_else(
     certified: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

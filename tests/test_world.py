@@ -88,6 +88,7 @@ def errors(
 TUMBLES = [np.array([1.0, 6.0, 1.0]), np.array([4.0, 2.0, 4.0]), np.array([3.0, -5.0, 1.0])]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rates", TUMBLES)
 def test_five_seconds_of_tumbling_follow_the_equations(rates: np.ndarray) -> None:
     """Over 50 to 80 m of way; measured 3 to 30 cm, 1 to 10 cm/s, 0.4 degrees, 0.03 % of the rates."""
