@@ -92,8 +92,9 @@ def compare(
     world: Annotated[
         str | None,
         typer.Option(
-            help="pybullet: one vehicle at a time, with contact and shapes; batched: thousands at once in torch. "
-            f"Default: pybullet up to {FEW} flights, above it batched where controllers, effects and terrain can be."
+            help="pybullet: one vehicle at a time, with contact and shapes; batched: thousands at once in torch, "
+            "batched:single in float32, batched:cuda and batched:single:cuda on a GPU. Default: pybullet up to "
+            f"{FEW} flights, above it batched where controllers, effects and terrain can be."
         ),
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
@@ -111,7 +112,9 @@ def compare(
     scenarios = [scenario_named(name).name for name in scenario or ["land-1d", "land-3d"]]
     changes = parse_changes(plant or (STANDARD_CHANGES if full else []))
     if world is not None:
-        world_named(world)
+        chosen = world_named(world)
+        if scheduler is None:  # a cluster's workers may have what this machine lacks
+            chosen.require()
     frequencies = _frequencies(sweep) or (STANDARD_SWEEP if full else ())
     effects, ground = load_effects(effect or []), terrain_named(terrain)
     for frequency in (omega_n, *frequencies):

@@ -32,7 +32,7 @@ from sim.comparison.requirements import (
 from sim.comparison.settings import settings
 from sim.comparison.shards import write_rows
 from sim.comparison.summary import summarise
-from sim.comparison.worlds import fitting_world
+from sim.comparison.worlds import fitting_world, is_batched
 from sim.controllers import CONTROLLERS
 from sim.oracle import closed_form_hang
 from sim.plant import Copy
@@ -201,8 +201,9 @@ def _scenario(c: Comparison, name: str, fly: _Flown) -> dict[str, Any]:
 
 def _changed(c: Comparison, scenario: str, change: PlantChange) -> Campaign:
     """The campaign in a changed plant, in PyBullet where the batched world lacks what has changed."""
-    copies = [change.of(copy) for copy in c.copies]
-    world = fitting_world(c.controllers, [SCENARIOS[scenario]], copies[0]) if c.world == "batched" else c.world
+    copies, world = [change.of(copy) for copy in c.copies], c.world
+    if is_batched(world):
+        world = fitting_world(c.controllers, [SCENARIOS[scenario]], copies[0], world)
     return replace(c.campaign(scenario), copies=copies, world=world)
 
 

@@ -20,6 +20,8 @@ from sim.rigid_body import TIME_STEP
 from sim.scenarios import WARM_UP, Scenario
 
 ASKED = 8  # flights of a part that are asked why they fail, each at the cost of a flight or more; guess
+SHARD = 3500  # flights
+SHARD_OF_GPU = 20_000  # flights: what is recorded of a landing takes 160 kB in float64; guess, not tried on one
 TRIED = 3  # steps after which what is not written for arrays has failed
 Scores = dict[str, float]
 
@@ -43,10 +45,17 @@ class Part:
 class FlightWorld(Protocol):
     """Flies parts of a campaign."""
 
-    shard: int
-    """Flights that are best flown in one call."""
     exact: bool
     """Whether a flight has the same scores, to the last bit, whatever else is flown in the same call."""
+
+    @property
+    def shard(self) -> int:
+        """Flights that are best flown in one call."""
+        ...
+
+    def require(self) -> None:
+        """Raise UserError where this machine lacks what it flies on."""
+        ...
 
     def check(self, controller: str, scenario: Scenario, copy: Copy) -> None:
         """Raise UserError where this world cannot fly it."""
@@ -64,6 +73,9 @@ class PyBullet:
 
     shard = 10  # flights: some four seconds of a core between two savings
     exact = True
+
+    def require(self) -> None:
+        """See :class:`FlightWorld`: it says so itself when it is built."""
 
     def check(self, controller: str, scenario: Scenario, copy: Copy) -> None:
         """See :class:`FlightWorld`: it flies everything."""
@@ -94,11 +106,35 @@ class _FailsAlone(UserError):
     """It fails in any world."""
 
 
+@dataclass(frozen=True)
 class Batched:
     """Thousands of vehicles at once in torch; an effect that does not take arrays is asked for each in turn."""
 
-    shard = 3500  # flights: a step costs 12 ms of a core for 1000 flights, and for 3000; lost ones cost a minute
+    single: bool = False
+    """Whether it computes in float32 instead of float64: medians are the same (tests/test_batch_statistics.py)."""
+    device: str = "cpu"
     exact = False  # vector instructions and what is left over for scalar ones differ in the last bit
+
+    @property
+    def shard(self) -> int:
+        """See :class:`FlightWorld`: on a CPU a step costs 12 ms of a core for 1000 flights, and for 3000.
+
+        Lost ones cost a minute. On a GPU a step costs its launches, however many fly; where its memory does not take
+        them, half of them are tried.
+        """
+        return SHARD if self.device == "cpu" else SHARD_OF_GPU
+
+    def require(self) -> None:
+        """See :class:`FlightWorld`."""
+        if self.device == "cpu":
+            return
+        import torch
+
+        if not torch.cuda.is_available():
+            raise UserError(
+                f"torch {torch.__version__} finds no CUDA device here: take --world batched, or install a torch that "
+                "was built for CUDA on a machine that has one"
+            )
 
     def check(self, controller: str, scenario: Scenario, copy: Copy) -> None:
         """See :class:`FlightWorld`: a controller may be written for one vehicle alone.
@@ -127,6 +163,7 @@ class Batched:
         self, parts: Sequence[Part], scenario: Scenario, omega_n: float, resting_share: float
     ) -> list[list[Scores | str]]:
         """See :class:`FlightWorld`."""
+        self.require()
         return self._fly(parts, scenario, omega_n, resting_share, defaultdict(_Tried))
 
     def _fly(
@@ -145,7 +182,7 @@ class Batched:
                 for one, part in zip(known, parts, strict=True)
             ]
         try:
-            flown = _in_batch(parts, scenario, omega_n, resting_share)
+            flown = self._in_batch(parts, scenario, omega_n, resting_share)
         except UserError:  # of one flight, but of which?
             if len(parts) == len(parts[0].seeds) == 1:
                 return [[known[0].why(parts[0], parts[0].seeds[0], scenario, omega_n, resting_share)]]
@@ -160,6 +197,22 @@ class Batched:
             ]
             for one, part, rows in zip(known, parts, flown, strict=True)
         ]
+
+    def _in_batch(
+        self, parts: Sequence[Part], scenario: Scenario, omega_n: float, resting_share: float
+    ) -> list[list[Scores]]:
+        import torch
+
+        from sim.batch.flight import Task, fly_batch
+
+        like = torch.zeros((), dtype=torch.float32 if self.single else torch.float64, device=self.device)
+        tasks = [Task(p.copy, p.controller, p.seeds, np.asarray(p.moment_trim), p.tuned) for p in parts]
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", NeuralLanderWarning)  # what it says of failures is told in their rows
+                return fly_batch(tasks, scenario.name, omega_n=omega_n, resting_share=resting_share, like=like)
+        except FOREIGN as error:
+            raise UserError(f"{type(error).__name__}: {error}") from error
 
 
 @dataclass
@@ -190,18 +243,6 @@ class _Tried:
         return self.failed[-1]
 
 
-def _in_batch(parts: Sequence[Part], scenario: Scenario, omega_n: float, resting_share: float) -> list[list[Scores]]:
-    from sim.batch.flight import Task, fly_batch
-
-    tasks = [Task(p.copy, p.controller, p.seeds, np.asarray(p.moment_trim), p.tuned) for p in parts]
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NeuralLanderWarning)  # what it says of failures is told in their rows
-            return fly_batch(tasks, scenario.name, omega_n=omega_n, resting_share=resting_share)
-    except FOREIGN as error:
-        raise UserError(f"{type(error).__name__}: {error}") from error
-
-
 def _halves(parts: Sequence[Part]) -> tuple[list[Part], list[Part]]:
     """About half of the parts each, or of the flights where there is one part alone."""
     if len(parts) > 1:
@@ -212,7 +253,13 @@ def _halves(parts: Sequence[Part]) -> tuple[list[Part], list[Part]]:
     return [first], [second]
 
 
-WORLDS: Mapping[str, FlightWorld] = {"pybullet": PyBullet(), "batched": Batched()}
+WORLDS: Mapping[str, FlightWorld] = {
+    "pybullet": PyBullet(),
+    "batched": Batched(),
+    "batched:single": Batched(single=True),
+    "batched:cuda": Batched(device="cuda"),
+    "batched:single:cuda": Batched(single=True, device="cuda"),
+}
 
 
 def world_named(name: str) -> FlightWorld:
@@ -222,19 +269,26 @@ def world_named(name: str) -> FlightWorld:
     return WORLDS[name]
 
 
-def fitting_world(controllers: Sequence[str], scenarios: Sequence[Scenario], copy: Copy) -> str:
-    """The batched world where it can fly all of that and gains by it, else PyBullet, and a warning says why."""
+def is_batched(name: str) -> bool:
+    """Whether the world of this name flies many at once, in whichever precision and wherever."""
+    return isinstance(WORLDS.get(name), Batched)
+
+
+def fitting_world(
+    controllers: Sequence[str], scenarios: Sequence[Scenario], copy: Copy, batched: str = "batched"
+) -> str:
+    """That batched world where it can fly all of that and gains by it, else PyBullet, and a warning says why."""
     if _one_by_one(copy.plant):
         return _one_at_a_time("an effect is not written for arrays of vehicles")
     try:
         for scenario in scenarios:
             for name in controllers:
-                WORLDS["batched"].check(name, scenario, replace(copy, plant=scenario.over(copy.plant)))
+                WORLDS[batched].check(name, scenario, replace(copy, plant=scenario.over(copy.plant)))
     except _FailsAlone:  # as its flights will say
         return "pybullet"
     except UserError as error:
         return _one_at_a_time(str(error))
-    return "batched"
+    return batched
 
 
 def _one_at_a_time(reason: str) -> str:
