@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
-from test_batch_flight import task
+from test_batch_flight import COPIES, task
 
 from neural_lander.errors import UserError
 from sim.batch.flight import Flights
-from sim.comparison.worlds import WORLDS, Batched
+from sim.comparison.worlds import WORLDS, Batched, Part
 from sim.plant_change import parse_changes
 from sim.rigid_body import TIME_STEP
 from sim.scenarios import WARM_UP, scenario_named
@@ -69,8 +70,9 @@ def test_without_a_gpu_its_world_is_refused_before_anything_flies() -> None:
 
 
 def test_a_world_in_single_precision_computes_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-    monkeypatch.setattr("sim.batch.flight.fly_batch", lambda tasks, scenario, like, **rest: asked.append(like) or [])
+    asked: list[torch.Tensor] = []
+    monkeypatch.setattr("sim.batch.flight.fly_batch", lambda tasks, scenario, like, **rest: asked.append(like) or [[]])
+    part = Part(COPIES[0], 0, "pd", (0,), (0,), np.zeros(3))
     for single in (False, True):
-        Batched(single=single)._in_batch([], scenario_named("land-1d"), 3.0, 0.7)
+        Batched(single=single).fly([part], scenario_named("land-1d"), 3.0, 0.7)
     assert [(like.dtype, like.device.type) for like in asked] == [(torch.float64, "cpu"), (torch.float32, "cpu")]

@@ -81,7 +81,7 @@ PARTS = [
 def test_a_batch_that_fails_is_halved_until_the_flight_is_found_and_the_others_fly(
     bad: set[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def in_batch(parts, scenario, omega_n, resting_share):
+    def in_batch(parts, *_):
         if bad & {seed for part in parts for seed in part.seeds}:
             raise UserError("one of them")
         return [[{"drift_m": float(seed)} for seed in part.seeds] for part in parts]

@@ -182,7 +182,7 @@ class Batched:
                 for one, part in zip(known, parts, strict=True)
             ]
         try:
-            flown = self._in_batch(parts, scenario, omega_n, resting_share)
+            flown = _in_batch(parts, scenario, omega_n, resting_share, self)
         except UserError:  # of one flight, but of which?
             if len(parts) == len(parts[0].seeds) == 1:
                 return [[known[0].why(parts[0], parts[0].seeds[0], scenario, omega_n, resting_share)]]
@@ -197,22 +197,6 @@ class Batched:
             ]
             for one, part, rows in zip(known, parts, flown, strict=True)
         ]
-
-    def _in_batch(
-        self, parts: Sequence[Part], scenario: Scenario, omega_n: float, resting_share: float
-    ) -> list[list[Scores]]:
-        import torch
-
-        from sim.batch.flight import Task, fly_batch
-
-        like = torch.zeros((), dtype=torch.float32 if self.single else torch.float64, device=self.device)
-        tasks = [Task(p.copy, p.controller, p.seeds, np.asarray(p.moment_trim), p.tuned) for p in parts]
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", NeuralLanderWarning)  # what it says of failures is told in their rows
-                return fly_batch(tasks, scenario.name, omega_n=omega_n, resting_share=resting_share, like=like)
-        except FOREIGN as error:
-            raise UserError(f"{type(error).__name__}: {error}") from error
 
 
 @dataclass
@@ -241,6 +225,23 @@ class _Tried:
         alone = _fly_alone(part, seed, scenario, omega_n, resting_share)
         self.failed.append(alone if isinstance(alone, str) else "it fails in the batched world, though not in PyBullet")
         return self.failed[-1]
+
+
+def _in_batch(
+    parts: Sequence[Part], scenario: Scenario, omega_n: float, resting_share: float, world: Batched
+) -> list[list[Scores]]:
+    import torch
+
+    from sim.batch.flight import Task, fly_batch
+
+    like = torch.zeros((), dtype=torch.float32 if world.single else torch.float64, device=world.device)
+    tasks = [Task(p.copy, p.controller, p.seeds, np.asarray(p.moment_trim), p.tuned) for p in parts]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NeuralLanderWarning)  # what it says of failures is told in their rows
+            return fly_batch(tasks, scenario.name, omega_n=omega_n, resting_share=resting_share, like=like)
+    except FOREIGN as error:
+        raise UserError(f"{type(error).__name__}: {error}") from error
 
 
 def _halves(parts: Sequence[Part]) -> tuple[list[Part], list[Part]]:
