@@ -71,8 +71,13 @@ def test_without_a_gpu_its_world_is_refused_before_anything_flies() -> None:
 
 def test_a_world_in_single_precision_computes_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[torch.Tensor] = []
-    monkeypatch.setattr("sim.batch.flight.fly_batch", lambda tasks, scenario, like, **rest: asked.append(like) or [[]])
+
+    def fly_batch(tasks: object, scenario: str, *, like: torch.Tensor, **_: float) -> list[list[dict[str, float]]]:
+        asked.append(like)
+        return [[{"drift_m": 0.1}]]
+
+    monkeypatch.setattr("sim.batch.flight.fly_batch", fly_batch)
     part = Part(COPIES[0], 0, "pd", (0,), (0,), np.zeros(3))
     for single in (False, True):
-        Batched(single=single).fly([part], scenario_named("land-1d"), 3.0, 0.7)
+        assert Batched(single=single).fly([part], scenario_named("land-1d"), 3.0, 0.7) == [[{"drift_m": 0.1}]]
     assert [(like.dtype, like.device.type) for like in asked] == [(torch.float64, "cpu"), (torch.float32, "cpu")]
