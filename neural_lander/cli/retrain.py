@@ -192,7 +192,7 @@ def _withdrawn(
     folders: Sequence[Path],
     learning: Any,
     options: Any,
-    read: Callable[[Path, Mapping[str, Any]], FlightLog],
+    read: Callable[[Path, Mapping[str, Any]], Sequence[FlightLog]],
     stage: Stage,
 ) -> tuple[list[Any], bool]:
     """Flights that are taken out now, and whether they cannot be found."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from numbers import Real
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,6 +34,7 @@ COLUMNS: Mapping[str, tuple[tuple[str, ...], str, str]] = {
 """Field -> (component names, unit, frame)."""
 
 DERIVED_FROM = "derived_from"  # key in a log's metadata: the source that holds another flight than this one
+IN_FILE = "flight_in_file"  # key in a log's metadata: which of a file's flights it is
 REQUIRED = ("t", "position", "velocity", "attitude")
 ROTOR_COMMAND_UNITS = ("rad/s", "pwm", "thrust")
 
@@ -110,6 +112,21 @@ class FlightLog:
     def source(self) -> str:
         """Where the log came from, for messages."""
         return str(self.metadata.get("source", ""))
+
+    @property
+    def path(self) -> str:
+        """The file that it was read from; a file may hold several flights, each with a source of its own."""
+        found = self.metadata.get(IN_FILE)
+        return str(found["path"]) if found and found["source"] == self.source else self.source
+
+    def as_flight(self, number: int, of: int) -> FlightLog:
+        """The same, named as one of several flights in its file: ``x.BIN`` becomes ``x (flight 2 of 3).BIN``."""
+        if not self.source:
+            return self
+        whole = Path(self.source)
+        source = str(whole.with_name(f"{whole.stem} (flight {number} of {of}){whole.suffix}"))
+        known = {"path": self.source, "source": source, "number": number, "of": of}
+        return replace(self, metadata={**self.metadata, "source": source, IN_FILE: known})
 
     @property
     def duration(self) -> float:

@@ -14,6 +14,7 @@ from neural_lander.flightlog.column_map import ColumnMap
 from neural_lander.flightlog.crazyflie_usd import CrazyflieUsd
 from neural_lander.flightlog.crazyflie_usd2 import CrazyflieUsd2
 from neural_lander.flightlog.csv_columns import Csv, read_csv
+from neural_lander.flightlog.flights import told_apart
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.flightlog.mcap_read import Mcap
 from neural_lander.flightlog.px4_ulog import Px4Ulog
@@ -95,7 +96,8 @@ def read_logs(paths: Iterable[str | os.PathLike[str]], *, column_map: ColumnMap 
     """Flights from files and folders; a folder stands for the logs and bags directly in it, sorted by name.
 
     A file that is named must be readable. One that is found in a folder and cannot be read is named in a warning
-    and left out. A column map is for all CSV files among them.
+    and left out. A column map is for all CSV files among them. A file with several flights gives each of them, see
+    :func:`neural_lander.flightlog.flights.flights_of`.
 
     Raises
     ------
@@ -107,7 +109,7 @@ def read_logs(paths: Iterable[str | os.PathLike[str]], *, column_map: ColumnMap 
         logs += (
             _read_folder(path, column_map)
             if path.is_dir() and not _is_bag(path)
-            else [read_log(path, column_map=column_map)]
+            else told_apart(read_log(path, column_map=column_map))
         )
     if not logs:
         raise UserError("no flight logs given: name at least one file or folder")
@@ -124,7 +126,7 @@ def _read_folder(folder: Path, column_map: ColumnMap | None) -> list[FlightLog]:
             if entry.is_file() and _format(entry) is None:
                 foreign += 1
                 raise UserError(_unknown(entry, foreign == 1))
-            logs.append(read_log(entry, column_map=column_map))
+            logs += told_apart(read_log(entry, column_map=column_map))
         except UserError as error:
             warnings.warn(f"left out: {error}", NeuralLanderWarning, stacklevel=3)
     if not logs:

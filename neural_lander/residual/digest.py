@@ -42,10 +42,10 @@ def identity(log: FlightLog) -> dict[str, Any]:
     Its path as given (a hint), the flight's hash and the file's, and the column map, if it was read with one. The file
     has no hash where it holds another flight, of which this one is a part or which was joined with something.
     """
-    whole = log.source and log.metadata.get(DERIVED_FROM) != log.source
+    whole = log.source == log.path and log.source and log.metadata.get(DERIVED_FROM) != log.source
     found = file_sha256(log.source) if whole else None
     kept = log.metadata.get(COLUMN_MAP)
-    return {"path": log.source or None, "sha256": log_sha256(log), "file_sha256": found, COLUMN_MAP: kept}
+    return {"path": log.path or None, "sha256": log_sha256(log), "file_sha256": found, COLUMN_MAP: kept}
 
 
 def unique_logs(logs: Iterable[FlightLog]) -> list[FlightLog]:

@@ -16,11 +16,12 @@ from typing import Any
 from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.flightlog import ColumnMap, FlightLog, read_log
 from neural_lander.flightlog.column_map import COLUMN_MAP
+from neural_lander.flightlog.flights import flights_of
 from neural_lander.residual.digest import file_sha256, recorded
 
 TRAIN, VALIDATION, WITHDRAWN = "train", "validation", "withdrawn"
 Entry = Mapping[str, Any]
-Read = Callable[[Path, Entry], FlightLog]
+Read = Callable[[Path, Entry], Sequence[FlightLog]]
 
 
 def role(entry: Entry) -> str:
@@ -54,15 +55,16 @@ def withdraw(entries: Sequence[Entry], names: Sequence[str]) -> list[Entry]:
     return withdrawn
 
 
-def read_again(path: Path, entry: Entry, column_map: ColumnMap | None = None) -> FlightLog:
-    """The flight of a file, by the column map that the entry's was read with.
+def read_again(path: Path, entry: Entry, column_map: ColumnMap | None = None) -> list[FlightLog]:
+    """What a file holds, as one and by its flights, read by the column map that the entry's was read with.
 
     ``column_map`` is for bundles of old, which did not keep it.
     """
     if COLUMN_MAP in entry:
         kept = entry[COLUMN_MAP]
         column_map = None if kept is None else ColumnMap.from_json(kept)
-    return read_log(path, column_map=column_map)
+    log = read_log(path, column_map=column_map)
+    return [log, *(part for part in flights_of(log) if part is not log)]
 
 
 def find_logs(
@@ -119,9 +121,12 @@ def _matching(path: Path, entry: Entry, read: Read) -> FlightLog | None:
     if not path.is_file():
         return None
     if file_sha256(path) in (entry.get("file_sha256"), entry["sha256"]):
-        return read(path, entry)
-    log = _readable(path, entry, read)
-    return log if log is not None and recorded(log, [entry]) else None
+        return read(path, entry)[0]
+    return _of_entry(_readable(path, entry, read), entry)
+
+
+def _of_entry(logs: Sequence[FlightLog], entry: Entry) -> FlightLog | None:
+    return next((log for log in logs if recorded(log, [entry])), None)
 
 
 def _search(entries: Mapping[int, Entry], folders: Sequence[Path], read: Read) -> dict[int, FlightLog]:
@@ -133,28 +138,27 @@ def _search(entries: Mapping[int, Entry], folders: Sequence[Path], read: Read) -
         digest = file_sha256(path)
         hits = [k for k, e in entries.items() if k not in found and digest in (e.get("file_sha256"), e["sha256"])]
         if hits:
-            found[hits[0]] = read(path, entries[hits[0]])
+            found[hits[0]] = read(path, entries[hits[0]])[0]
         else:
             others.append(path)
     for path in others:
-        tried: dict[str, FlightLog | None] = {}  # by column map: few logs were read with different ones
+        tried: dict[str, Sequence[FlightLog]] = {}  # by column map: few logs were read with different ones
         for k, entry in entries.items():
             if k in found:
                 continue
             how = json.dumps(entry.get(COLUMN_MAP, "that of today"), sort_keys=True)
             if how not in tried:
                 tried[how] = _readable(path, entry, read)
-            log = tried[how]
-            if log is not None and recorded(log, [entry]):
+            if (log := _of_entry(tried[how], entry)) is not None:
                 found[k] = log
     return found
 
 
-def _readable(path: Path, entry: Entry, read: Read) -> FlightLog | None:
+def _readable(path: Path, entry: Entry, read: Read) -> Sequence[FlightLog]:
     try:
         return read(path, entry)
     except UserError:
-        return None
+        return []
 
 
 def _said(entry: Entry, bundle: Path) -> str:
