@@ -5,10 +5,11 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 
+import dataflash_file
 import numpy as np
 import pytest
 from learning_flights import flight
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 
 from neural_lander.cli.main import main
 from neural_lander.errors import NeuralLanderWarning
@@ -52,6 +53,19 @@ def test_a_file_with_a_hole_gives_two_flights_that_know_their_file(two: list[Fli
         assert_array_equal(part.position, alone.position)
         assert log_sha256(part) == log_sha256(alone)
         assert identity(part)["path"] == str(path) and identity(part)["file_sha256"] is None
+
+
+def test_an_autopilot_that_was_armed_twice_in_one_log_gives_both_flights(tmp_path: Path) -> None:
+    rows = dataflash_file.flight()
+    later = [(name, (v[0] + 90_000_000, *v[1:])) for name, v in rows if name not in ("MSG", "PARM")]
+    (tmp_path / "00000017.BIN").write_bytes(dataflash_file.file([*rows, *later]))
+    with pytest.warns(NeuralLanderWarning) as said:
+        first, second = read_logs([tmp_path])
+    assert "no source has a record at one place, for up to 84.02 s: between two flights" in str(said[0].message)
+    assert "00000017.BIN holds 2 flights" in str(said[1].message)
+    assert [first.duration, second.duration] == pytest.approx([5.98, 5.98])
+    assert_allclose(second.position, first.position, atol=1e-9)
+    assert_allclose(second.specific_force, first.specific_force, atol=1e-9)
 
 
 def test_a_shorter_hole_parts_nothing(two: list[FlightLog]) -> None:

@@ -51,11 +51,22 @@ def test_a_lone_wrong_time_costs_its_record(wrong: float) -> None:
     assert "1 records whose time does not fit" in found.warnings[0]
 
 
-def test_a_clock_that_jumps_leaves_the_longest_run() -> None:
+def test_where_all_sources_pause_both_flights_are_kept_and_nothing_between_them() -> None:
     imu, t = FAST.copy(), np.arange(0.0, 20.0, 0.02)
     imu[imu > 14] += 1e4
     t[t > 14] += 1e4
     found = joined(imu, t)
+    assert "clock_jumps" not in found.metadata
+    assert found.t[-1] == pytest.approx(1e4 + 19.98)
+    assert not np.any((found.t > 14.0) & (found.t < 1e4 + 14.0))
+    assert len(found.t) == pytest.approx(np.sum(FAST <= 19.98), abs=5)
+    assert found.warnings == ("x: no source has a record at one place, for up to 1e+04 s: between two flights",)
+
+
+def test_a_clock_that_jumps_leaves_the_longest_run() -> None:
+    imu = FAST.copy()
+    imu[imu > 14] += 1e4
+    found = joined(imu)
     assert found.t[-1] == pytest.approx(14.0, abs=0.02)
     assert found.metadata["clock_jumps"] == 1
     backwards = FAST.copy()

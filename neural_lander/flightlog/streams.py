@@ -1,8 +1,9 @@
 """Several sources, each at its own rate, joined on one time base without inventing what none of them measured.
 
 - The base is the records of the fastest source of motion; it is not resampled.
-- Records whose time runs backwards or alone far off are dropped. Where the clock jumps or stops for more than
-  ``SPLIT`` seconds a new stretch begins, and the longest stretch is kept.
+- Records whose time runs backwards or alone far off are dropped. Where the clock of a source jumps or stops for more
+  than ``SPLIT`` seconds a new stretch begins, and the longest stretch is kept; where all needed sources pause at once,
+  that is a pause between two flights, and both are kept.
 - Records of the base that fall into a hole of a slower source, or across a reset of the estimator, are left out.
 - Records that a source's regular clock shows to be missing are counted.
 
@@ -97,7 +98,13 @@ def join(streams: Mapping[str, Stream], source: str, resets: Sequence[tuple[floa
     t = t[~_within(t, [*_all_holes(clean, start, stop, said), *resets])]
     if len(t) < 2:
         raise UserError(f"{source}: position, velocity and attitude are not there at the same time")
-    said += all_gap_words({name: _around(stream.t, t[0], t[-1]) for name, stream in clean.items()}, float(t[0]))
+    pauses = shared_pauses([clean[name].t for name in REQUIRED])
+    if pauses:
+        longest = max(b - a for a, b in pauses)
+        places = "one place" if len(pauses) == 1 else f"{len(pauses)} places"
+        said.append(f"no source has a record at {places}, for up to {longest:.4g} s: between two flights")
+    for begin, end in zip([t[0], *(b for _, b in pauses)], [*(a for a, _ in pauses), t[-1]], strict=True):
+        said += all_gap_words({name: _around(stream.t, begin, end) for name, stream in clean.items()}, float(t[0]))
     rates = {name: round(1 / float(np.median(np.diff(stream.t))), 2) for name, stream in clean.items()}
     return Joined(
         t,
@@ -109,7 +116,8 @@ def join(streams: Mapping[str, Stream], source: str, resets: Sequence[tuple[floa
 
 def with_velocity(streams: Mapping[str, Stream]) -> tuple[dict[str, Stream], dict[str, str]]:
     """With the velocity differentiated from sound positions where there is none, and metadata that says so."""
-    position, _, _ = _clean("position", streams["position"])
+    position, _ = _sound("position", streams["position"])
+    position, _, _ = _longest_run(position, shared_pauses([position.t]))
     if "velocity" in streams or len(position.t) < 2:
         return dict(streams), {}
     velocity = Stream(position.t, differentiated(position.t, position.values))
@@ -120,9 +128,11 @@ def _clean_all(streams: Mapping[str, Stream], said: list[str]) -> tuple[dict[str
     """Streams with at least two sound records, and the most places at which the clock of one jumps."""
     clean: dict[str, Stream] = {}
     jumps = 0
-    for name, stream in streams.items():
-        kept, cuts, texts = _clean(name, stream)
-        said += [f"{name}: {text}" for text in texts]
+    sound = {name: _sound(name, stream) for name, stream in streams.items()}
+    pauses = shared_pauses([stream.t for name, (stream, _) in sound.items() if name in REQUIRED])
+    for name, (stream, texts) in sound.items():
+        kept, cuts, cut = _longest_run(stream, pauses)
+        said += [f"{name}: {text}" for text in (*texts, *cut)]
         jumps = max(jumps, cuts)
         if len(kept.t) >= 2:
             clean[name] = kept
@@ -134,15 +144,29 @@ def _all_holes(streams: Mapping[str, Stream], start: float, stop: float, said: l
     spans: list[tuple[float, float]] = []
     for name, stream in streams.items():
         holes = _holes(stream.t, start, stop) if name not in HELD else []
-        if holes:
-            longest = max(b - a for a, b in holes)
-            said.append(f"{name}: {len(holes)} holes, the longest of {longest:.3g} s; nothing is made up for them")
+        within = [b - a for a, b in holes if b - a <= SPLIT]  # a flight, not between two
+        if within:
+            longest = max(within)
+            said.append(f"{name}: {len(within)} holes, the longest of {longest:.3g} s; nothing is made up for them")
         spans += holes
     return spans
 
 
-def _clean(name: str, stream: Stream) -> tuple[Stream, int, list[str]]:
-    """Sound records of rising time from the longest run, how often the clock jumps, and what is said of the others."""
+def shared_pauses(needed: Sequence[np.ndarray]) -> list[tuple[float, float]]:
+    """Spans in s, longer than ``SPLIT``, in which none of these times (N,) lies though some do before and after."""
+    shared = _pauses(needed[0]) if needed else []
+    for t in needed[1:]:
+        both = [(max(a, c), min(b, d)) for a, b in shared for c, d in _pauses(t)]
+        shared = [(a, b) for a, b in both if b - a > SPLIT]
+    return shared
+
+
+def _pauses(t: np.ndarray) -> list[tuple[float, float]]:
+    return [(t[k], t[k + 1]) for k in np.flatnonzero(np.diff(t) > SPLIT)]
+
+
+def _sound(name: str, stream: Stream) -> tuple[Stream, list[str]]:
+    """Records of sound values whose times fit their neighbours', and what is said of the others."""
     said = []
     rows = stream.values.reshape(len(stream.t), -1)
     sound = (np.abs(rows) < LARGEST).all(axis=1) & np.isfinite(stream.t)  # NaN compares as false
@@ -154,8 +178,16 @@ def _clean(name: str, stream: Stream) -> tuple[Stream, int, list[str]]:
     rising = plausible_times(t)
     if not rising.all():
         said.append(f"{int((~rising).sum())} records whose time does not fit their neighbours' are dropped")
-    t, values = t[rising], values[rising]
-    cuts = np.flatnonzero((np.diff(t) <= 0) | (np.diff(t) > SPLIT)) + 1
+    return Stream(t[rising], values[rising]), said
+
+
+def _longest_run(stream: Stream, pauses: Sequence[tuple[float, float]]) -> tuple[Stream, int, list[str]]:
+    """The longest stretch of rising time, how often its clock jumps, and what is said of that; pauses are no jumps."""
+    t, values = stream.t, stream.values
+    said, steps, between = [], np.diff(t), np.zeros(max(len(t) - 1, 0), dtype=bool)
+    for a, b in pauses:
+        between |= np.minimum(t[1:], b) - np.maximum(t[:-1], a) > steps / 2  # sources end a record or two apart
+    cuts = np.flatnonzero((steps <= 0) | ((steps > SPLIT) & ~between)) + 1
     if len(cuts):
         stretches = list(zip([0, *cuts], [*cuts, len(t)], strict=True))
         a, b = max(stretches, key=lambda s: s[1] - s[0])
