@@ -14,8 +14,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from neural_lander.cli.main import main
 from neural_lander.errors import NeuralLanderWarning
 from neural_lander.flightlog import FlightLog, read_logs, write_mcap
-from neural_lander.flightlog.flights import HOLE, flights_of
+from neural_lander.flightlog.flights import flights_of
 from neural_lander.flightlog.log import COLUMNS
+from neural_lander.flightlog.streams import SPLIT
 from neural_lander.residual.digest import identity, log_sha256
 from neural_lander.residual.retraining.manifest import find_logs
 from neural_lander.vehicle import load_vehicle
@@ -43,7 +44,7 @@ def two() -> list[FlightLog]:
 def test_a_file_with_a_hole_gives_two_flights_that_know_their_file(two: list[FlightLog], tmp_path: Path) -> None:
     path = tmp_path / "day.mcap"
     write_mcap(joined(*two), path)
-    with pytest.warns(NeuralLanderWarning, match=r"day\.mcap holds 2 flights, with more than 5 s without a record"):
+    with pytest.warns(NeuralLanderWarning, match=r"day\.mcap holds 2 flights, with more than 10 s without a record"):
         parts = read_logs([path])
     assert [Path(part.source).name for part in parts] == ["day (flight 1 of 2).mcap", "day (flight 2 of 2).mcap"]
     assert [part.path for part in parts] == [str(path)] * 2
@@ -69,7 +70,7 @@ def test_an_autopilot_that_was_armed_twice_in_one_log_gives_both_flights(tmp_pat
 
 
 def test_a_shorter_hole_parts_nothing(two: list[FlightLog]) -> None:
-    log = joined(*two, hole=0.9 * HOLE)
+    log = joined(*two, hole=0.9 * SPLIT)
     (whole,) = flights_of(log)
     assert whole is log
 

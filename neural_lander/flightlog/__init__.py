@@ -2,6 +2,7 @@
 
 from neural_lander.flightlog.column_map import ColumnMap
 from neural_lander.flightlog.csv_columns import read_csv, write_csv
+from neural_lander.flightlog.flights import flights_of
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.flightlog.mcap_write import McapLogWriter, write_mcap
 from neural_lander.flightlog.read import FORMATS, LogFormat, read_log, read_logs
@@ -12,6 +13,7 @@ __all__ = [
     "FlightLog",
     "LogFormat",
     "McapLogWriter",
+    "flights_of",
     "read_csv",
     "read_log",
     "read_logs",

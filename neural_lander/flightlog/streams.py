@@ -26,7 +26,7 @@ from neural_lander.flightlog.log import continuous_quaternions
 from neural_lander.flightlog.resampling import linear
 from neural_lander.rotation import apply, normalise, quaternion_to_matrix
 
-SPLIT = 10.0  # s without a record: another flight, or a clock that jumped; a guess
+SPLIT = 10.0  # s without a record: another flight, or a clock that jumped; at most 0.4 s in 31 flights; guess
 HOLE_PERIODS = 4.0  # times the median period; autopilots' loggers drop one record in a row without harm
 SHORTEST_HOLE = 0.1  # s
 LEAST_SHARE = 0.5  # of the flight: an optional source that covers less is left out
