@@ -141,7 +141,7 @@ def _render(figures: list[dict[str, Any]]) -> Group:
         table.add_column(heading, justify="right", no_wrap=True)
     for log in figures:
         row = [
-            Path(log["path"]).name, str(log["records"]), f"{log['duration_s']:.1f}", f"{log['rate_Hz']:.1f}",
+            log["log"], str(log["records"]), f"{log['duration_s']:.1f}", f"{log['rate_Hz']:.1f}",
             str(log["gaps"]), f"{log['longest_gap_s']:.3f}", f"{log['z_min_m']:.3f}", f"{log['z_max_m']:.3f}",
             f"{log['tilt_max_deg']:.1f}", "yes" if log["fit_for_learning"]["fit"] else "no",
         ]  # fmt: skip
@@ -166,7 +166,7 @@ def _remarks(figures: list[dict[str, Any]]) -> list[Text]:
     logs: dict[str, list[str]] = {}
     for log in figures:
         for remark in log["fit_for_learning"]["remarks"]:
-            logs.setdefault(remark, []).append(Path(log["path"]).name)
+            logs.setdefault(remark, []).append(log["log"])
     return [
         Text(f"{names[0] if len(names) == 1 else f'{len(names)} of {len(figures)} logs'}: {remark}")
         for remark, names in logs.items()
@@ -188,5 +188,5 @@ def _fields(figures: list[dict[str, Any]]) -> list[Text]:
     for log in figures:
         fields = log["fields"].items()
         units = ", ".join(f"{name} [{', '.join(filter(None, (f['unit'], f['frame'])))}]" for name, f in fields)
-        sets.setdefault(f"{log['format']}: {units}", []).append(Path(log["path"]).name)
+        sets.setdefault(f"{log['format']}: {units}", []).append(log["log"])
     return [Text(text if len(sets) == 1 else f"{', '.join(names)}: {text}") for text, names in sets.items()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,8 @@ def summary(log: FlightLog, vehicle: Vehicle | None = None) -> dict[str, Any]:
     period = float(np.median(periods))
     z = log.position[:, 2]
     figures: dict[str, Any] = {
-        "path": log.source,
+        "log": Path(log.source).name,
+        "path": log.path,
         "format": log.metadata.get("format"),
         "records": len(log.t),
         "duration_s": log.duration,
