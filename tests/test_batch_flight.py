@@ -9,6 +9,7 @@ from numpy.testing import assert_allclose
 from random_network import random_network
 
 from neural_lander.control.learned import Learned
+from neural_lander.errors import UserError
 from neural_lander.residual.analytic import CheesemanBennett
 from neural_lander.trajectory import Riding
 from neural_lander.vehicle import load_vehicle
@@ -49,6 +50,22 @@ def short(tasks: list[Task], like: torch.Tensor | None = None, scenario: Scenari
         flights.fly()
         s = flights.world.state
     return torch.cat([s.position, s.velocity, s.height[:, None]], dim=-1).double().numpy()
+
+
+class Shifts:
+    """A stranger's effect that writes into the truth, once it sinks: on trial nobody does."""
+
+    def __call__(self, state, rotor_speeds, vehicle, terrain):
+        if (state.velocity[..., 2] < -0.25).all() and len(state.velocity) == 2:
+            state.position.add_(1.0)
+        return 0.0 * state.velocity, 0.0 * state.velocity
+
+
+def test_what_a_strangers_effect_writes_is_told_in_a_campaigns_batch_too() -> None:
+    """Torch counts writes in one of its modes without gradients, not in the faster one that our own effects get."""
+    copy = replace(COPIES[0], plant=replace(COPIES[0].plant, effects=(Shifts(),)))
+    with pytest.raises(UserError, match="effect 'Shifts' writes into the state"):
+        fly_batch([task("pd", copy=copy)], "land-1d")
 
 
 @pytest.mark.parametrize("controller", [*CONTROLLERS, "oracle-trim+guard"])
