@@ -130,6 +130,7 @@ def test_laws_of_several_kinds_follow_a_smooth_way_over_decks_of_their_own_phase
     assert_allclose(together[2:], short([task("pd")], scenario=scenario), rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["neural-lander-trim", "neural-lander-adaptive"])
 def test_a_flight_does_not_depend_on_what_flies_along(name: str) -> None:
     """Airframes, networks and seeds of others: not a bit of it."""
@@ -143,6 +144,7 @@ def test_single_precision_flies_the_same_way() -> None:
     assert_allclose(short(tasks, torch.zeros((), dtype=torch.float32)), short(tasks), atol=2e-4)
 
 
+@pytest.mark.slow
 def test_laws_that_differ_by_numbers_fly_as_one_and_each_with_its_own() -> None:
     tuned = {"Lambda_1_s": 5.0, "K_v_over_m_1_s": 2.0, "Gamma_1_s": 3.0}
     tasks = [task("pd"), replace(task("neural-lander-trim", copy=COPIES[1]), tuned=tuned), task("pd-cb-trim")]

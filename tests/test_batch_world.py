@@ -124,6 +124,7 @@ def test_free_flight_is_differentiable() -> None:
     assert_allclose(gradient, differences, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("terrain", [None, Platform(top=0.5, size=1.0), Slope()])
 def test_it_stands_where_the_pybullet_world_stands(terrain: Terrain | None) -> None:
     off = torch.zeros((1, 4), dtype=torch.float64)
@@ -158,6 +159,7 @@ def test_first_contact_feels_as_it_does_in_pybullet() -> None:
             assert bool(batch.state.contact[0]) == world.state.contact
 
 
+@pytest.mark.slow
 def test_it_neither_sinks_in_nor_slides_away_when_dropped_askew() -> None:
     batch = BatchWorld(VEHICLE, [], [Airframe.nominal()])
     batch.reset(np.array([[0.0, 0.0, 0.2]]), np.array([[0.3, 0.1, -1.0]]))

@@ -162,6 +162,7 @@ def without_accelerometer(link: FakeLink) -> FakeLink:
     return link
 
 
+@pytest.mark.slow
 def test_indi_does_not_begin_where_the_link_tells_no_specific_force() -> None:
     outcomes = []
     for link in (FakeLink(VEHICLE), without_accelerometer(FakeLink(VEHICLE))):

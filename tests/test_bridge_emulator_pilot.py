@@ -93,6 +93,7 @@ def test_arming_pilot_who_is_refused_tells_everybody_why_once(monkeypatch):
     assert [text for _, text in pilot.texts] == ["Leaning"]
 
 
+@pytest.mark.slow
 def test_switch_pilot_arms_at_rest_and_then_gives_the_override():
     pilot = StickAutopilot(VEHICLE, RigidBodyWorld(VEHICLE))
     person = SwitchPilot(pilot)
@@ -103,6 +104,7 @@ def test_switch_pilot_arms_at_rest_and_then_gives_the_override():
     assert MspEmulation("", pilot, MspAutopilot(pilot)).in_companions_hands
 
 
+@pytest.mark.slow
 def test_keys_do_what_they_say_and_tell_a_refusal():
     pilot, told, pressed = autopilot(), [], ["t"]
     person = Keyboard(mode_keys(pilot), lambda: pressed.pop() if pressed else "", told.append)

@@ -214,6 +214,7 @@ def test_the_companion_does_arm_before_the_fault():
     assert "armed by companion" in [what for _, what in flight.rig.events]
 
 
+@pytest.mark.slow
 def test_an_autopilot_that_hears_nothing_is_not_taken_for_landed():
     """ArduCopter then holds its height in guided, while the companion asks for less and less thrust."""
     flight = Flight(VEHICLE, "half-open-mute", seed=9, firmware="ardupilot").run()
@@ -221,6 +222,7 @@ def test_an_autopilot_that_hears_nothing_is_not_taken_for_landed():
     assert flight.watch.touchdown_speed is None  # nor does it fall when it hears again
 
 
+@pytest.mark.slow
 def test_the_witness_sees_an_old_state():
     """Else that no setpoint was made from one would say nothing."""
     flight = flown("restart", 0)
@@ -231,6 +233,7 @@ def test_the_witness_sees_an_old_state():
     assert flight.rig.witness.not_finite == 1
 
 
+@pytest.mark.slow
 def test_the_witness_is_not_misled_by_stamps_that_run_on():
     """Those of a frozen state say that it is young until the loop has seen that it is not."""
     flight = flown("frozen-values", 1)

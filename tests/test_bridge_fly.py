@@ -142,6 +142,7 @@ def test_a_vehicle_left_disarmed_in_the_mode_that_was_asked_for_is_told(arm: boo
     assert noted == "OFFBOARD, which was asked for here"
 
 
+@pytest.mark.slow
 def test_a_mode_whose_answer_is_not_heard_yet_is_told_and_one_that_was_refused_is_not() -> None:
     link = FakeLink(VEHICLE, grants_mode=False)
     said, noted = ended_disarmed(link, arm=True)
@@ -170,6 +171,7 @@ def test_a_mode_that_is_the_pilots_is_not_told_as_ours(whose: str) -> None:
     assert ended_disarmed(link, switch, arm=True, dry_run=dry) == ("", "")
 
 
+@pytest.mark.slow
 def test_after_our_landing_the_mode_that_was_asked_for_is_told_too() -> None:
     s = session(FakeLink(VEHICLE), arm=True)
     s.wishes.arm = True
@@ -195,6 +197,7 @@ def test_another_answer_ends_the_run_unarmed(answer: str) -> None:
     assert not link.armed
 
 
+@pytest.mark.slow
 def test_a_check_that_does_not_pass_ends_the_run_with_its_finding() -> None:
     link = FakeLink(VEHICLE, checks=[CheckResult("GUID_OPTIONS", False, "is 0; set it to 8")])
     lines: list[str] = []
@@ -206,6 +209,7 @@ def test_a_check_that_does_not_pass_ends_the_run_with_its_finding() -> None:
     assert any("not passed  GUID_OPTIONS" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_body_rates_are_refused_over_a_link_that_takes_none() -> None:
     link = FakeLink(VEHICLE, capabilities=replace(CAPABILITIES, rates_setpoints=False))
     s = session(link, arm=True)
@@ -248,6 +252,7 @@ def test_checks_that_pass_after_the_pilot_took_off_let_him_give_control() -> Non
     assert [check.name for check in s.checks] == ["TIMESYNC", "state", "height", "arming"]
 
 
+@pytest.mark.slow
 def test_checks_that_pass_late_are_waited_for() -> None:
     link = FakeLink(VEHICLE, checks=[CheckResult("TIMESYNC", False, "not answered")])
     s = session(link, arm=True)
@@ -294,6 +299,7 @@ def test_the_time_limit_hands_back_as_well() -> None:
     assert 7.0 <= s.clock.now() - 100.0 < 8.0
 
 
+@pytest.mark.slow
 def test_after_the_pilot_took_over_the_log_goes_on_until_he_has_landed() -> None:
     link = FakeLink(VEHICLE)
     s = session(link, arm=True)
@@ -481,6 +487,7 @@ def test_an_error_in_the_air_hands_back_and_then_goes_on_its_way(
     assert "the autopilot has taken over" in lines[-1]
 
 
+@pytest.mark.slow
 def test_the_command_hands_back_closes_the_port_and_leaves_a_whole_log_whatever_fails(
     links: list[FakeLink], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
@@ -518,6 +525,7 @@ def test_an_autopilot_that_does_not_take_over_is_asked_again_and_the_user_told(m
     assert "use the transmitter" in lines[-1]
 
 
+@pytest.mark.slow
 def test_a_user_who_ends_the_program_waits_once_for_an_autopilot_that_does_not_take_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -540,6 +548,7 @@ def test_a_link_that_fails_in_the_end_as_well_is_asked_on(monkeypatch: pytest.Mo
     assert not link.accepts and s.clock.now() - begun < LAST_WORDS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ended", ["by an error", "by the user"])
 def test_a_run_that_ends_after_the_touchdown_leaves_nothing_armed(ended: str, monkeypatch: pytest.MonkeyPatch) -> None:
     link = FakeLink(VEHICLE, ground_effect=lift)
@@ -720,6 +729,7 @@ def test_the_command_lands_prints_one_json_object_and_leaves_a_log(
     assert told == {check["name"]: True for check in result["checks"]}
 
 
+@pytest.mark.slow
 def test_a_flight_that_does_not_end_in_our_landing_has_another_exit_code(
     links: list[FakeLink], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -947,6 +957,7 @@ def test_what_matters_is_on_a_small_screen_too(
     assert ("battery" in printed) is ("log" in printed) is (height > 14)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asking", [False, True])
 def test_the_display_cuts_nothing_off_at_60_columns_and_20_lines(monkeypatch: pytest.MonkeyPatch, asking: bool) -> None:
     s = crowded(monkeypatch, asking)

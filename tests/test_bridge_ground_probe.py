@@ -167,6 +167,7 @@ def test_who_hangs_at_one_and_a_half_centimetres_is_not_cut_off_and_lands(firmwa
     assert hanging >= 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("firmware, seed", [("px4", 0), ("ardupilot", 1)])
 def test_a_true_touchdown_is_found_in_time(firmware: str, seed: int) -> None:
     landing = Landing(firmware, seed)

@@ -136,6 +136,7 @@ def test_it_takes_off_hovers_lands_and_disarms(landing: Flight) -> None:
     assert not any(r.problems for r in landing.records)
 
 
+@pytest.mark.slow
 def test_the_network_makes_it_arrive_on_time_and_without_it_the_vehicle_floats(landing: Flight) -> None:
     def arrival(f: Flight) -> float:
         """Height when the reference has come down."""
@@ -182,6 +183,7 @@ def test_measured_rotor_speed_comes_before_the_commanded() -> None:
     assert f.fly(8.0)[-1].rotor_speed_source == MEASURED
 
 
+@pytest.mark.slow
 def test_an_error_of_ten_percent_in_thrust_is_trimmed_and_still_lands() -> None:
     f = flight(Knows(), link={"thrust_scale": 0.9})
     f.fly(30.0)
@@ -189,6 +191,7 @@ def test_an_error_of_ten_percent_in_thrust_is_trimmed_and_still_lands() -> None:
     assert f.heights[-1] == pytest.approx(0.0, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_a_range_that_reads_too_much_still_ends_in_touchdown() -> None:
     """The gear never seems to reach the floor: thrust without motion gives it away."""
     f = flight(Knows(), height=DeclaredFloor(-0.45))  # 5 cm below the true one
@@ -197,6 +200,7 @@ def test_a_range_that_reads_too_much_still_ends_in_touchdown() -> None:
     assert f.heights[-1] == pytest.approx(0.0, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_an_autopilot_that_says_landed_in_the_air_costs_no_fall(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its flag is a reason to ask the ground, which does not carry there: the vehicle is let down, and lands."""
     f = flight(Knows())
@@ -214,6 +218,7 @@ def test_an_autopilot_that_says_landed_in_the_air_costs_no_fall(monkeypatch: pyt
     assert f.heights[-1] == pytest.approx(0.0, abs=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bias, noise", [(-0.085, 0.0), (-0.1, 0.0), (-0.13, 0.0), (-0.07, 0.03)])
 def test_a_speed_that_is_off_on_the_ground_does_not_take_off_again(
     bias: float, noise: float, monkeypatch: pytest.MonkeyPatch
@@ -278,6 +283,7 @@ def test_who_is_held_up_by_a_speed_that_is_off_finds_out_and_lands(
     assert max(f.heights[began:]) < max(below, 0.1) and f.heights[-1] == pytest.approx(0.0, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_who_is_held_up_low_by_a_speed_that_nobody_believes_is_handed_back(monkeypatch: pytest.MonkeyPatch) -> None:
     f, began = with_a_speed_that_is_off(-0.3, 0.001, monkeypatch)
     assert Phase.HOLDING not in f.phases and f.phases[-1] is Phase.OBSERVING
@@ -286,6 +292,7 @@ def test_who_is_held_up_low_by_a_speed_that_nobody_believes_is_handed_back(monke
     assert "plan's end: on the ground" in " ".join(r.decision.reason for r in f.records)
 
 
+@pytest.mark.slow
 def test_no_touchdown_is_seen_in_the_air() -> None:
     f = flight(Knows())
     f.fly(20.0)
@@ -293,6 +300,7 @@ def test_no_touchdown_is_seen_in_the_air() -> None:
     assert all(h < 0.003 for h in f.heights[landed - round(0.3 * RATE) : landed])
 
 
+@pytest.mark.slow
 def test_in_the_air_the_pilot_gives_control_and_it_lands_from_there() -> None:
     f = flight(Knows(), Permission(), link={"position": [0.5, 0.2, 1.3]})
     f.link.armed, f.link.thrust = True, VEHICLE.weight
@@ -494,6 +502,7 @@ def test_a_request_or_a_look_that_the_link_refuses_is_told_and_the_loop_lives(mo
     assert "not read yet" in f.fly(0.01)[0].problems[0]
 
 
+@pytest.mark.slow
 def test_a_link_that_fails_in_one_look_is_told_and_the_flight_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     f = airborne()
     with monkeypatch.context() as patch:
@@ -690,6 +699,7 @@ def test_the_abort_key_in_the_descent_goes_around_and_then_hands_back() -> None:
     assert not f.link.accepts and "hand back" in [r for _, r in f.link.requests]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("height", [0.6, 0.15, 0.05])
 def test_a_go_around_begins_where_the_vehicle_is_with_the_speed_that_it_has(height: float) -> None:
     """No step in position or velocity, a limited acceleration, and the sink arrested within half the height left."""
@@ -709,6 +719,7 @@ def test_a_go_around_begins_where_the_vehicle_is_with_the_speed_that_it_has(heig
     assert f.records[-1].stage == "go around" and f.heights[-1] == pytest.approx(1.0, abs=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["spooling", "on the gear"])
 @pytest.mark.parametrize("breach", [False, True])
 def test_who_stands_is_not_launched_by_an_abort_or_a_breach(moment: str, breach: bool) -> None:
@@ -752,6 +763,7 @@ def test_the_end_of_the_program_hands_back_first() -> None:
     assert [r for _, r in f.link.requests][-1] == "hand back"
 
 
+@pytest.mark.slow
 def test_a_height_that_goes_stale_fades_the_network_visibly_and_the_landing_goes_on() -> None:
     f = flight(Knows())
     f.until("land")

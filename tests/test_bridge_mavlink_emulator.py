@@ -116,6 +116,7 @@ def test_all_checks_pass_within_a_few_seconds_and_streams_come_at_their_rates(fi
     assert len([r for r in reports if isinstance(r, StatusReport)]) == pytest.approx(beats, abs=1)
 
 
+@pytest.mark.slow
 @BOTH
 def test_reports_are_the_truth_at_their_time(firmware) -> None:
     """A vehicle that falls over: position, attitude and rates as the world had them at t, to a millisecond."""
@@ -145,6 +146,7 @@ def test_reports_are_the_truth_at_their_time(firmware) -> None:
     assert min(seen.values()) > 30, seen
 
 
+@pytest.mark.slow
 @BOTH
 def test_the_rangefinder_is_right_on_average(firmware) -> None:
     """Centimetres are cut off on the way; over a slow descent nothing of it is left but noise."""
@@ -169,6 +171,7 @@ def test_control_is_taken_and_believed_from_the_heartbeat(firmware) -> None:
     assert not bench.of(StatusReport, 1.5)[-1].accepts_setpoints and bench.pilot.mode is Mode.LAND
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("whose", ["failsafe", "pilot"])
 def test_px4_says_whether_a_failsafe_or_the_pilot_left_offboard(whose) -> None:
     bench = Bench(PX4, height=2.0)
@@ -224,6 +227,7 @@ def test_ardupilot_that_reads_a_climb_rate_gets_nothing() -> None:
     assert bench.emulator.received["SET_ATTITUDE_TARGET"] == 0
 
 
+@pytest.mark.slow
 @BOTH
 def test_every_setpoint_arrives_and_is_taken(firmware) -> None:
     bench = Bench(firmware, height=30.0)
@@ -247,6 +251,7 @@ def test_denied_intervals_are_replaced_or_named(firmware) -> None:
     assert len(bench.of(ImuReport, 1.0)) > 190
 
 
+@pytest.mark.slow
 @BOTH
 def test_a_reboot_is_noticed_and_streams_come_back_and_nothing_arms(firmware) -> None:
     bench = Bench(firmware, height=2.0)
@@ -259,6 +264,7 @@ def test_a_reboot_is_noticed_and_streams_come_back_and_nothing_arms(firmware) ->
     assert bench.of(StatusReport, 1.2)[-1].armed is False
 
 
+@pytest.mark.slow
 @BOTH
 def test_others_on_the_line_change_nothing(firmware) -> None:
     bench = Bench(firmware, height=2.0)

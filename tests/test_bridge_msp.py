@@ -194,6 +194,7 @@ def test_reports_are_dated_before_they_arrived_by_half_the_shortest_round_trip(t
     assert all(0 < delay < 0.01 for delay in late)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["BTFL", "INAV"])
 def test_setpoints_under_the_pilots_override_fly_the_attitude_and_heading_asked_for(variant: str) -> None:
     rig = airborne(variant)
@@ -273,6 +274,7 @@ def test_where_msp_is_the_receiver_the_link_arms_flies_and_disarms() -> None:
     assert not rig.status.armed and rig.autopilot.events[-1][1] == "disarmed by switch"
 
 
+@pytest.mark.slow
 def test_after_the_landing_the_motors_idle_until_the_pilot_disarms_and_he_is_not_taken_for_one_who_took_over() -> None:
     rig = airborne(override_freshness=0.3)
     rig.link.disarm(rig.now)
@@ -330,6 +332,7 @@ def test_the_last_frame_of_a_vehicle_that_stands_leaves_its_motors_idle() -> Non
     assert rig.autopilot.sticks.fraction(channels[2]) == 0.0
 
 
+@pytest.mark.slow
 def test_a_held_last_frame_is_what_the_emulated_override_flies_on_and_newer_firmware_does_not() -> None:
     for freshness, held in ((math.inf, True), (0.3, False)):
         rig = airborne(override_freshness=freshness)
@@ -349,6 +352,7 @@ def test_without_frames_an_autopilot_whose_receiver_is_msp_disarms_after_one_and
     assert what == "disarmed by failsafe" and 1.4 <= at - last <= 1.55
 
 
+@pytest.mark.slow
 def test_inav_holds_its_sticks_disarms_sooner_and_waits_for_the_arming_switch() -> None:
     """As measured on 9.1: 0.9 s, sticks as they were; frames end it after 0.6 s, and the switch off for 1.6 s."""
     rig = airborne("INAV", radio=False)

@@ -51,6 +51,7 @@ def test_after_a_reset_it_knows_nothing():
     assert obedience.mismatch == 0.0
 
 
+@pytest.mark.slow
 def test_an_autopilot_that_hears_nothing_is_left_while_it_keeps_its_mode():
     """ArduCopter then levels and holds its height in guided, and nothing that it reports says so."""
     flight = Flight(VEHICLE, "half-open-mute", seed=9, firmware="ardupilot").run()
@@ -60,6 +61,7 @@ def test_an_autopilot_that_hears_nothing_is_left_while_it_keeps_its_mode():
     assert left.t - flight.began < 2.0
 
 
+@pytest.mark.slow
 def test_a_hand_that_holds_the_vehicle_is_felt_but_ground_effect_and_ten_percent_of_thrust_are_not():
     flight = Flight(VEHICLE, "foreign-ids", seed=0, firmware="ardupilot")
     fly = flight.rig.world.step

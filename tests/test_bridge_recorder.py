@@ -88,6 +88,7 @@ def test_every_tick_is_on_the_bridge_topic_with_what_was_done_and_why(tmp_path: 
     assert messages[k]["rotor_speed_source"] == "measured rotor speed"
 
 
+@pytest.mark.slow
 def test_where_the_height_is_lost_the_flight_topic_has_a_gap_and_the_bridge_topic_has_none(tmp_path: Path) -> None:
     f = flight(Knows())
     f.until("hover")
@@ -101,6 +102,7 @@ def test_where_the_height_is_lost_the_flight_topic_has_a_gap_and_the_bridge_topi
     assert len(bridge_messages(tmp_path / "log")) == len(f.records)
 
 
+@pytest.mark.slow
 def test_without_rotor_speeds_u_is_what_was_commanded_and_the_log_says_so(tmp_path: Path) -> None:
     f = flight(Knows())
     f.fly(8.0)

@@ -232,6 +232,7 @@ def run(capsys: pytest.CaptureFixture, *arguments: object) -> tuple[int, str, st
     return code, out, err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layers", ["aol", "projection"])
 def test_training_meets_the_bounds_that_are_asked_for(
     tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, layers: str

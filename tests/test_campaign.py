@@ -150,6 +150,7 @@ def test_every_controller_can_be_built_and_differs_only_in_residual_and_trim(nam
     )
 
 
+@pytest.mark.slow
 def test_every_controller_starts_at_the_same_place_in_the_same_noise() -> None:
     scenario = scenario_named("land-3d")
     starts = []

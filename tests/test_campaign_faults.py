@@ -376,6 +376,7 @@ def test_a_real_flight_has_the_same_scores_on_a_cluster(
     assert same(run_campaign(campaign, DaskPool(cluster[0])), run_campaign(campaign))
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("distributed")
     monkeypatch.setattr("sim.comparison.pool.REACHED_WITHIN", 0.5)

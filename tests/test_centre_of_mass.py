@@ -88,6 +88,7 @@ def test_what_acts_at_the_hubs_turns_it_about_the_true_centre_of_mass(world_of: 
     assert_allclose(first(world, "body_rates"), TIME_STEP * moment / VEHICLE.inertia, rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.slow
 @BOTH
 def test_it_stands_on_its_own_feet(world_of: Callable[..., World]) -> None:
     """With the centre of mass off to a side it leans on two of them, by as much as the gear gives way."""

@@ -575,6 +575,7 @@ def test_a_bundle_of_a_profile_that_windows_marked_loads_and_checks(tmp_path: Pa
     assert check.main([str(tmp_path / "B")]) == 0
 
 
+@pytest.mark.slow
 def test_a_slope_that_no_input_has_is_refused_on_a_kink(bundles: list[Path]) -> None:
     """f_a,z = 10 h - 9 relu(h - c) + 9 relu(c - h) rises by 1 N/m everywhere; exactly at c both ReLUs seem off."""
     f = Forgery(bundles[0])

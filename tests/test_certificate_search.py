@@ -46,6 +46,7 @@ def steepest_region(box: Box, E: np.ndarray) -> float:
     return best
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_the_bound_is_above_every_region(seed: int) -> None:
     box = small_box(seed)
@@ -53,6 +54,7 @@ def test_the_bound_is_above_every_region(seed: int) -> None:
         assert steepest_region(box, E) <= lipschitz_bound(box.W[0] @ E, box.W[1:])[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_the_climb_ends_at_an_input_that_is_as_steep_as_it_says_and_no_less_than_its_start(seed: int) -> None:
     box, E = small_box(seed), np.eye(3)[:, :1]

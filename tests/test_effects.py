@@ -216,6 +216,7 @@ def test_gusts_have_the_variance_and_memory_of_the_dryden_model_whatever_the_ste
         assert_allclose(np.corrcoef(x[-1].T), np.eye(3), atol=0.02)
 
 
+@pytest.mark.slow
 def test_gusts_have_the_spectra_of_the_dryden_model() -> None:
     """Welch's estimate against the closed form, one-sided, per Hz; the integral of the closed form is the variance."""
     dt, W = 0.05, 4.0

@@ -111,6 +111,7 @@ def told_shares(monkeypatch: pytest.MonkeyPatch, *shares: float) -> Iterator[flo
     return left
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gamma_free", [True, False])
 def test_a_bound_that_was_asked_for_stays(monkeypatch: pytest.MonkeyPatch, gamma_free: bool) -> None:
     told_shares(monkeypatch, 0.05, 0.02, 0.01)
@@ -133,6 +134,7 @@ def test_where_longer_training_does_not_help_the_shorter_stays(
     assert best.effort == GO_ON[kept] and best.shortfall.share == shares[kept] and next(left, None) is None
 
 
+@pytest.mark.slow
 def test_the_network_that_is_delivered_is_trained_as_hard_as_the_one_that_the_report_is_of(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

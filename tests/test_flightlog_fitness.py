@@ -219,6 +219,7 @@ def test_info_gives_the_verdict(log: FlightLog, tmp_path: Path, capsys: pytest.C
     assert "x.mcap is not fit for learning: neither rotor speed" in capsys.readouterr().out.replace("\n", " ")
 
 
+@pytest.mark.slow
 def test_info_says_what_could_not_be_judged_and_takes_the_height_that_was_measured(
     log: FlightLog, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -287,6 +288,7 @@ def test_training_on_nothing_else_is_refused_in_one_line_unless_it_is_asked_for(
     assert "learned from all the same: log" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_bundle_is_judged_by_such_a_log_with_a_warning_and_learns_nothing_new_from_it(
     flights: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -261,6 +261,7 @@ def test_logs_plot_writes_a_page_that_needs_no_network(folder: Path, capsys: pyt
     assert not re.search(r'<script[^>]+src="http', page)
 
 
+@pytest.mark.slow
 def test_logs_plot_writes_png(folder: Path, capsys: pytest.CaptureFixture) -> None:
     pytest.importorskip("matplotlib")
     assert run(capsys, "logs", "plot", folder / "a.txt", "--out", folder / "x.png")[0] == 0

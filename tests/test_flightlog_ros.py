@@ -77,6 +77,7 @@ def test_poses_that_come_faster_than_the_odometry_are_read_and_it_is_said(tmp_pa
     assert "odometry" not in log.metadata["topics"]
 
 
+@pytest.mark.slow
 def test_a_bag_is_its_folder_where_it_is_in_one_file(tmp_path: Path) -> None:
     path = ros_file.write(tmp_path, "sqlite3", ros_file.messages())
     for log in (read_log(path.parent), *read_logs([path.parent]), *read_logs([tmp_path])):

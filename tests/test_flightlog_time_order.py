@@ -46,6 +46,7 @@ def test_a_log_that_runs_backwards_is_refused(told: FlightLog) -> None:
     assert "before its rotors are told to" in reason and "reverse order of time" in reason
 
 
+@pytest.mark.slow
 def test_a_film_of_fast_motors_is_told_by_their_own_lag() -> None:
     """At 30 ms the force of a film leads by no more than clocks may differ by; it should follow by as much."""
     fast = replace(VEHICLE, motor_time_constant=0.03)
@@ -69,6 +70,7 @@ def test_thrust_by_another_clock_is_refused(told: FlightLog) -> None:
     assert "the clocks of thrust and motion differ" in why_useless(late, VEHICLE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shift", [12, -12])
 def test_measured_speeds_by_another_clock_are_refused_without_a_word_on_the_rotors_order(shift: int) -> None:
     log = collect_flight(Plant(VEHICLE).with_airframe(0), seed=3, duration=20.0)

@@ -79,6 +79,7 @@ def test_the_pitch_rate_is_right_handed_whatever_sign_the_firmware_logs(tmp_path
     np.testing.assert_allclose(read(usd_file.file(records), tmp_path).body_rates[:, 1], rate, atol=6e-4)
 
 
+@pytest.mark.slow
 def test_a_cut_at_any_byte_gives_the_records_before_it_and_says_what_is_lost(tmp_path: Path) -> None:
     records, sizes = usd_file.flight(11), (3, 2, 1, 5)
     data, start, size = usd_file.file(records, sizes=sizes), len(usd_file.header(FIELDS)), usd_file.record_size()

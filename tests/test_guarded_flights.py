@@ -80,6 +80,7 @@ def landed(guarded: bool, seed: int, knows: bool) -> Truth:
     return truth
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("knows", [False, True], ids=["PD with trim", "oracle with trim"])
 def test_a_landing_at_the_tables_speed_is_bit_for_bit_what_it_is_without_the_guard(knows: bool) -> None:
     with_guard, without = landed(True, 0, knows), landed(False, 0, knows)

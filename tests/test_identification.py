@@ -56,6 +56,7 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
     assert sum(inside) >= 33  # of 40 at 95 %; fewer has odds of 1 in 300
 
 
+@pytest.mark.slow
 def test_a_plain_regression_takes_the_feedback_for_the_motors_and_the_reference_does_not() -> None:
     signals, _ = prepared(closed_loop_flight(VEHICLE, disturbance=0.06, motion=0.15))
     plain, by_reference = (fit_lag(signals, VEHICLE, instrument) for instrument in ("thrust", "reference"))
@@ -65,6 +66,7 @@ def test_a_plain_regression_takes_the_feedback_for_the_motors_and_the_reference_
     assert abs(by_reference.total - truth) < 0.03
 
 
+@pytest.mark.slow
 def test_dither_tells_time_constant_from_delay_and_slow_motion_does_not() -> None:
     signals, _ = prepared(closed_loop_flight(VEHICLE, dither=0.1, disturbance=0.005, position_reference=None))
     fit, report = identify_lag(signals, VEHICLE)

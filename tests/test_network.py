@@ -98,6 +98,7 @@ def test_a_network_that_does_not_see_the_rotor_thrusts_learns_too() -> None:
     assert not np.any(network.weights[0][:, 8:]) and all(np.all(np.isfinite(W)) for W in network.weights)
 
 
+@pytest.mark.slow
 def test_a_tight_bound_is_met_because_it_binds() -> None:
     """With a slope bound below the plant's, the network goes to the bound and no further."""
     network = fit(data(40.0), thrust_slope=0.05, epochs=10)

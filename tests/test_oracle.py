@@ -109,6 +109,7 @@ def test_pd_hangs_where_the_closed_form_says(reference: float, omega_n: float) -
     assert truth.height[-240:].mean() - reference == pytest.approx(hang, abs=0.001)
 
 
+@pytest.mark.slow
 def test_nothing_hangs_without_ground_effect_and_less_with_stiffer_gains() -> None:
     gains = [TrackingGains.critically_damped(VEHICLE, omega) for omega in (1.5, 3.0, 6.0, 12.0)]
     assert closed_form_hang(VEHICLE, (RotorDrag(),), gains[0]) == 0.0

@@ -49,6 +49,7 @@ def report(logs: Sequence[FlightLog]) -> dict[str, Any]:
     return made
 
 
+@pytest.mark.slow
 def test_every_flight_has_a_verdict_and_a_refused_one_its_reason(report: dict[str, Any]) -> None:
     verdicts = {f["log"]: f["fit_for_learning"] for f in report["flights"]}
     assert [verdicts[f"synthetic-{k}"]["fit"] for k in range(6)] == [True] * 6
@@ -104,6 +105,7 @@ def test_no_readable_flight_still_gives_a_report_and_a_page(logs: Sequence[Fligh
     assert "mm/s" in (tmp_path / "page.html").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_the_lag_of_a_set_is_reported_beside_the_profiles() -> None:
     report = quality_report([closed_loop_flight(VEHICLE, seconds=40.0, seed=k) for k in range(3)], VEHICLE)
     assert report["lag"]["total_lag_s"] == pytest.approx(0.09, abs=0.015)  # 60 + 20 ms, and 10 of the held command

@@ -168,6 +168,7 @@ def test_lateness_without_a_touchdown_is_shown_as_a_lower_bound() -> None:
     assert re.search(r"│ PD  .* > 5\.00 .* 0/20", out.getvalue())
 
 
+@pytest.mark.slow
 def test_a_flight_that_tipped_over_is_not_kept_quiet(tmp_path: Path) -> None:
     given = results()
     given["scenarios"]["land-3d"]["controllers"]["neural-lander"]["tipped_over_count"] = 1

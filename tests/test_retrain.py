@@ -436,6 +436,7 @@ def test_flights_flown_with_a_model_teach_the_whole_residual_not_the_remainder()
     assert missed_by_flown_model(plain, without, np.inf) is None
 
 
+@pytest.mark.slow
 def test_flights_with_and_without_a_model_on_board_teach_the_same_model() -> None:
     heights = np.array([0.08, 0.12, 0.18, 0.25])  # without a model the flights hang at 5 cm and more
     still, hover = np.zeros((len(heights), 3)), np.full((len(heights), 4), VEHICLE.weight / 4)

@@ -135,6 +135,7 @@ def test_a_batch_of_one_seed_each_has_the_outages_and_drift_of_single_flights() 
         assert_allclose(seen.age * torch.ones(3), [s.age for s in expected], atol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_wandering_bias_has_its_deviation_and_its_memory_and_is_in_the_height_too() -> None:
     noise = replace(SensorNoise.none(), drift=0.01, drift_time=0.5)
     sensors = Sensors(noise, 5)

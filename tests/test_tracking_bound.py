@@ -223,6 +223,7 @@ def test_flights_outside_the_domain_are_counted() -> None:
     assert values_of(verify_tracking(out, tracking(), VEHICLE))["verified_outside_domain"] == 1
 
 
+@pytest.mark.slow
 def test_a_slow_disturbance_counts_by_its_rate_where_that_says_more() -> None:
     ramps = []
     for k in range(3):  # 0.02 N/s for a minute: large in the end, slow all along
@@ -392,6 +393,7 @@ def test_measured_sizes_that_contradict_each_other_are_refused(part: str, whole:
     assert any(f"{whole} =" in problem for problem in tracking_problems(bound, PROFILE, ASKED))
 
 
+@pytest.mark.slow
 def test_a_certificate_with_it_fits_the_schema() -> None:
     verified = verify_tracking(flights(1.5, 3, seed=1), tracking(), VEHICLE)
     document = certify(random_network(VEHICLE, 0), VEHICLE, tracking=[verified, tracking(0.0)])

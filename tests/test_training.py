@@ -23,6 +23,7 @@ QUICK = TrainingOptions(epochs=3)
 FLIGHTS = ("random_walk", "takeoff_landing")
 
 
+@pytest.mark.slow
 def test_the_report_is_made_on_whole_flights_that_did_not_train() -> None:
     logs = [flight(VEHICLE, 15.0, seed=k) for k in range(5)]
     result = train_residual(logs, VEHICLE, QUICK)
@@ -133,6 +134,7 @@ def test_a_flight_given_twice_is_trained_on_once_and_said() -> None:
     assert len(result.datasets) == 2
 
 
+@pytest.mark.slow
 def test_a_flight_that_never_turns_trains_a_bundle_that_may_fly(
     tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -284,6 +284,7 @@ def flown(bundle: Bundle, folder: Path, controller: str) -> dict[str, Any]:
     return dict(read_log(folder / "flight.mcap").metadata)
 
 
+@pytest.mark.slow
 def test_every_log_of_a_simulated_flight_names_it(certified: Path, tmp_path: Path) -> None:
     path = tmp_path / "U"
     path.mkdir()
@@ -373,6 +374,7 @@ def test_a_network_that_contracts_in_a_part_of_the_range_is_flown_there_and_nowh
     assert [p for p in check.problems(f.sealed()) if "contraction_factor" in p or "lipschitz" in p]
 
 
+@pytest.mark.slow
 def test_a_network_that_contracts_nowhere_near_hover_is_certified_as_that() -> None:
     assert contracting_range(steep_above(0.8 * VEHICLE.weight / 4), VEHICLE) is None
     found = contracting_range(steep_above(1.5 * VEHICLE.weight / 4), VEHICLE)

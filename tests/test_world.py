@@ -106,6 +106,7 @@ def test_rotor_moments_on_an_asymmetric_airframe_follow_the_equations() -> None:
     assert position < 0.01 and velocity < 0.01 and attitude < 0.01 and body_rates < 0.005
 
 
+@pytest.mark.slow
 def test_errors_shrink_with_the_step_as_bullets_order_says() -> None:
     """First order in position, velocity and attitude, second in the rates."""
     coarse, fine = (np.array(errors(dt, 2.0, TUMBLES[1])) for dt in (1 / 240, 1 / 960))
