@@ -63,6 +63,14 @@ def test_where_all_sources_pause_both_flights_are_kept_and_nothing_between_them(
     assert found.warnings == ("x: no source has a record at one place, for up to 1e+04 s: between two flights",)
 
 
+def test_a_pause_before_all_sources_are_there_is_not_told_as_one_between_two_flights() -> None:
+    t = np.concatenate([np.arange(0.0, 2.0, 0.02), np.arange(20.0, 60.0, 0.02)])
+    found = joined(np.arange(21.0, 60.0, 0.004), t)
+    assert found.t[0] == pytest.approx(21.0)
+    assert "between two flights" not in " ".join(found.warnings)
+    assert "all sources are there for 39 of 60 s only" in " ".join(found.warnings)
+
+
 def test_a_clock_that_jumps_leaves_the_longest_run() -> None:
     imu = FAST.copy()
     imu[imu > 14] += 1e4

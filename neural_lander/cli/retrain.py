@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
@@ -23,6 +23,9 @@ from neural_lander.cli.retrain_tables import history_table, retraining
 from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.flightlog import ColumnMap, FlightLog, read_logs
 from neural_lander.flightlog.fitness import fit_for_learning, without_useless
+
+if TYPE_CHECKING:
+    from neural_lander.residual.retraining.manifest import Read
 
 GATE_FAILED = 1  # exit code: the input was sound, the new model or a new log was not good enough
 STAGES = ("old flights", "new flights", "fit", "domain", "judging", "certificate")
@@ -192,7 +195,7 @@ def _withdrawn(
     folders: Sequence[Path],
     learning: Any,
     options: Any,
-    read: Callable[[Path, Mapping[str, Any]], Sequence[FlightLog]],
+    read: Read,
     stage: Stage,
 ) -> tuple[list[Any], bool]:
     """Flights that are taken out now, and whether they cannot be found."""

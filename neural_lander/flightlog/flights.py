@@ -15,7 +15,7 @@ from neural_lander.errors import NeuralLanderWarning
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.flightlog.streams import SPLIT
 
-SHORTEST = 2.0  # s of records; less is no flight
+SHORTEST = 2.0  # s of records; less is no flight, guess
 
 
 def flights_of(log: FlightLog) -> list[FlightLog]:

@@ -98,7 +98,7 @@ def join(streams: Mapping[str, Stream], source: str, resets: Sequence[tuple[floa
     t = t[~_within(t, [*_all_holes(clean, start, stop, said), *resets])]
     if len(t) < 2:
         raise UserError(f"{source}: position, velocity and attitude are not there at the same time")
-    pauses = shared_pauses([clean[name].t for name in REQUIRED])
+    pauses = [(a, b) for a, b in shared_pauses([clean[name].t for name in REQUIRED]) if t[0] < b and a < t[-1]]
     if pauses:
         longest = max(b - a for a, b in pauses)
         places = "one place" if len(pauses) == 1 else f"{len(pauses)} places"

@@ -20,8 +20,6 @@ from sim.rigid_body import TIME_STEP
 from sim.scenarios import WARM_UP, Scenario
 
 ASKED = 8  # flights of a part that are asked why they fail, each at the cost of a flight or more; guess
-SHARD = 3500  # flights
-SHARD_OF_GPU = 20_000  # flights: what is recorded of a landing takes 160 kB in float64; guess, not tried on one
 TRIED = 3  # steps after which what is not written for arrays has failed
 Scores = dict[str, float]
 
@@ -113,16 +111,8 @@ class Batched:
     single: bool = False
     """Whether it computes in float32 instead of float64: medians are the same (tests/test_batch_statistics.py)."""
     device: str = "cpu"
+    shard: int = 3500  # a step costs 12 ms of a core for 1000 flights, and for 3000; lost ones cost a minute
     exact = False  # vector instructions and what is left over for scalar ones differ in the last bit
-
-    @property
-    def shard(self) -> int:
-        """See :class:`FlightWorld`: on a CPU a step costs 12 ms of a core for 1000 flights, and for 3000.
-
-        Lost ones cost a minute. On a GPU a step costs its launches, however many fly; where its memory does not take
-        them, half of them are tried.
-        """
-        return SHARD if self.device == "cpu" else SHARD_OF_GPU
 
     def require(self) -> None:
         """See :class:`FlightWorld`."""
@@ -258,8 +248,8 @@ WORLDS: Mapping[str, FlightWorld] = {
     "pybullet": PyBullet(),
     "batched": Batched(),
     "batched:single": Batched(single=True),
-    "batched:cuda": Batched(device="cuda"),
-    "batched:single:cuda": Batched(single=True, device="cuda"),
+    "batched:cuda": Batched(device="cuda", shard=20_000),  # a landing's record takes 160 kB; guess, not tried on a GPU
+    "batched:single:cuda": Batched(single=True, device="cuda", shard=20_000),
 }
 
 
