@@ -98,7 +98,7 @@ def join(streams: Mapping[str, Stream], source: str, resets: Sequence[tuple[floa
     t = t[~_within(t, [*_all_holes(clean, start, stop, said), *resets])]
     if len(t) < 2:
         raise UserError(f"{source}: position, velocity and attitude are not there at the same time")
-    pauses = [(a, b) for a, b in shared_pauses([clean[name].t for name in REQUIRED]) if t[0] < b and a < t[-1]]
+    pauses = [(a, b) for a, b in _shared_pauses([clean[name].t for name in REQUIRED]) if t[0] < b and a < t[-1]]
     if pauses:
         longest = max(b - a for a, b in pauses)
         places = "one place" if len(pauses) == 1 else f"{len(pauses)} places"
@@ -117,7 +117,7 @@ def join(streams: Mapping[str, Stream], source: str, resets: Sequence[tuple[floa
 def with_velocity(streams: Mapping[str, Stream]) -> tuple[dict[str, Stream], dict[str, str]]:
     """With the velocity differentiated from sound positions where there is none, and metadata that says so."""
     position, _ = _sound("position", streams["position"])
-    position, _, _ = _longest_run(position, shared_pauses([position.t]))
+    position, _, _ = _longest_run(position, _pauses(position.t))
     if "velocity" in streams or len(position.t) < 2:
         return dict(streams), {}
     velocity = Stream(position.t, differentiated(position.t, position.values))
@@ -129,7 +129,7 @@ def _clean_all(streams: Mapping[str, Stream], said: list[str]) -> tuple[dict[str
     clean: dict[str, Stream] = {}
     jumps = 0
     sound = {name: _sound(name, stream) for name, stream in streams.items()}
-    pauses = shared_pauses([stream.t for name, (stream, _) in sound.items() if name in REQUIRED])
+    pauses = _shared_pauses([stream.t for name, (stream, _) in sound.items() if name in REQUIRED])
     for name, (stream, texts) in sound.items():
         kept, cuts, cut = _longest_run(stream, pauses)
         said += [f"{name}: {text}" for text in (*texts, *cut)]
@@ -152,7 +152,7 @@ def _all_holes(streams: Mapping[str, Stream], start: float, stop: float, said: l
     return spans
 
 
-def shared_pauses(needed: Sequence[np.ndarray]) -> list[tuple[float, float]]:
+def _shared_pauses(needed: Sequence[np.ndarray]) -> list[tuple[float, float]]:
     """Spans in s, longer than ``SPLIT``, in which none of these times (N,) lies though some do before and after."""
     shared = _pauses(needed[0]) if needed else []
     for t in needed[1:]:
