@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from firmware_bridge.link import Link, LinkLost, Report, Setpoint
+from firmware_bridge.link import CheckResult, Link, LinkLost, Report, Setpoint
 from firmware_bridge.supervisor.types import Decision
 from neural_lander.errors import UserError
 
@@ -96,11 +96,34 @@ class KeptLink:
             except Exception as error:  # noqa: BLE001 - the same
                 self._fail("a request", error)
 
+    def quality(self) -> tuple[str, str]:
+        """See :meth:`firmware_bridge.link.Link.quality`."""
+        if self.link is None:
+            return "no port", ""
+        try:
+            return self.link.quality()
+        except Exception as error:  # noqa: BLE001 - a line on the screen
+            self._fail("asking the link how well it hears", error)
+            return "not known", ""
+
+    def preflight(self) -> Sequence[CheckResult]:
+        """See :meth:`firmware_bridge.link.Link.preflight`; a link that cannot say passes none."""
+        if self.link is None:
+            return ()
+        try:
+            return self.link.preflight()
+        except Exception as error:  # noqa: BLE001 - before a flight: it does not begin
+            return (CheckResult("autopilot parameters", False, failure("reading them", error)),)
+
     def close(self) -> None:
-        """Release the port."""
-        if self.link is not None:
-            self.link.close()
-            self.link = None
+        """Release the port; it counts as gone, however badly it closes."""
+        link, self.link = self.link, None
+        if link is None:
+            return
+        try:
+            link.close()
+        except Exception as error:  # noqa: BLE001 - an unplugged port may not close, and can still come back
+            self._fail("closing the link", error)
 
     def _lose(self, error: LinkLost, now: float) -> None:
         """It stays gone for a while, so that the next tick sees it: after that nothing is asked for any more."""

@@ -1,18 +1,41 @@
 """Links by the prefix of their address: ``mavlink:/dev/ttyACM0?baud=921600``, ``msp:socket://127.0.0.1:5761``.
 
 What stands behind the colon is an address of :func:`firmware_bridge.port.open_port`, or a URI of cflib for
-``crazyflie:``. A protocol's library is imported when its prefix is asked for.
+``crazyflie:``. A protocol's library is imported when its prefix is asked for. A link of your own is a
+:class:`LinkKind` in a module of yours, and ``module:NAME`` is its prefix: ``my_link:KIND:/dev/ttyACM0``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from firmware_bridge.link import Link
 from firmware_bridge.port import open_port
 from neural_lander.errors import UserError
+from neural_lander.extension import load_named
 from neural_lander.vehicle import Vehicle
+
+
+@dataclass(frozen=True)
+class LinkKind:
+    """What is known of a kind of link before one is opened."""
+
+    open: Callable[..., Link]
+    """``(address, vehicle, **options)``: the address without its prefix, and options of ``options`` by keyword.
+
+    Raises LinkLost where nothing answers, UserError where an address or a library is wrong.
+    """
+    options: frozenset[str] = frozenset()
+    """What its link can be told, of ``rate`` in Hz, ``thrust_map``, ``order`` of the motors, ``system`` id,
+    ``throttle_rate`` in Hz and ``declared_floor``."""
+    needless: frozenset[str] = frozenset()
+    """What is said to every link, and this one does without."""
+    tells_position: bool = True
+    """Whether its autopilot knows where it is; without, motion capture is needed."""
+    tells_hover: bool = False
+    """Whether its autopilot tells the throttle at which it hovers; without, a thrust map is needed."""
 
 
 def _mavlink(address: str, vehicle: Vehicle, **options: Any) -> Link:
@@ -33,25 +56,25 @@ def _crazyflie(address: str, vehicle: Vehicle, **options: Any) -> Link:
     return open_crazyflie(address, vehicle, **options)
 
 
-LINKS: Mapping[str, Callable[..., Link]] = {
-    "mavlink": _mavlink,
-    "msp": _msp,
-    "crazyflie": _crazyflie,
+LINKS: Mapping[str, LinkKind] = {
+    "mavlink": LinkKind(
+        _mavlink,
+        frozenset({"rate", "system", "thrust_map", "order", "throttle_rate", "declared_floor"}),
+        tells_hover=True,
+    ),
+    "msp": LinkKind(
+        _msp,
+        frozenset({"rate", "thrust_map", "order"}),
+        needless=frozenset({"throttle_rate"}),  # it polls the sticks in any case
+        tells_position=False,
+    ),
+    "crazyflie": LinkKind(
+        _crazyflie,
+        frozenset({"thrust_map"}),
+        needless=frozenset({"rate"}),  # its logs come at their own rate
+    ),
 }
-"""Prefix -> what opens the rest of the address for a vehicle, with the link's own options by keyword."""
 EXAMPLES = "mavlink:/dev/ttyACM0?baud=921600, msp:socket://127.0.0.1:5761, crazyflie:radio://0/80/2M"
-OPTIONS: Mapping[str, frozenset[str]] = {
-    "mavlink": frozenset({"rate", "system", "thrust_map", "order", "throttle_rate", "declared_floor"}),
-    "msp": frozenset({"rate", "thrust_map", "order", "throttle_rate"}),
-    "crazyflie": frozenset({"rate", "thrust_map"}),
-}
-"""Prefix -> what its link can be told."""
-UNUSED = {("msp", "throttle_rate"), ("crazyflie", "rate")}
-"""What a link need not be told: MSP polls the sticks in any case, a Crazyflie's logs come at their own rate."""
-TELLS_POSITION = frozenset({"mavlink", "crazyflie"})
-"""Links whose autopilot knows where it is; the others need motion capture."""
-TELLS_HOVER = frozenset({"mavlink"})
-"""Links whose autopilot tells the throttle at which it hovers; the others need a thrust map."""
 
 
 def open_link(address: str, vehicle: Vehicle, **options: Any) -> Link:
@@ -72,12 +95,28 @@ def open_link(address: str, vehicle: Vehicle, **options: Any) -> Link:
     LinkLost
         Where nothing answers to being opened.
     """
-    prefix, rest = split_prefix(address)
-    for name in options:
-        if name not in OPTIONS[prefix]:
-            raise UserError(f"link '{address}' has no {name}; it takes: {', '.join(sorted(OPTIONS[prefix]))}")
-    used = {name: value for name, value in options.items() if (prefix, name) not in UNUSED}
-    return LINKS[prefix](rest, vehicle, **used)
+    kind, rest = link_kind(address), split_prefix(address)[1]
+    for name in sorted(options.keys() - kind.needless - kind.options):
+        known = ", ".join(sorted(kind.options | kind.needless)) or "none"
+        raise UserError(f"link '{address}' has no {name}; it takes: {known}")
+    return kind.open(rest, vehicle, **{name: options[name] for name in options if name in kind.options})
+
+
+def link_kind(address: str) -> LinkKind:
+    """Kind of the link that an address names.
+
+    Raises
+    ------
+    UserError
+        Where there is none.
+    """
+    prefix, _ = split_prefix(address)
+    if prefix in LINKS:
+        return LINKS[prefix]
+    kind = load_named(prefix, "link", "my_link:KIND")
+    if not isinstance(kind, LinkKind):
+        raise UserError(f"link '{prefix}' is a {type(kind).__name__} and no firmware_bridge.links.LinkKind")
+    return kind
 
 
 def split_prefix(address: str) -> tuple[str, str]:
@@ -86,13 +125,16 @@ def split_prefix(address: str) -> tuple[str, str]:
     Raises
     ------
     UserError
-        Where the prefix is not known, or nothing follows it.
+        Where the prefix cannot be one, or nothing follows it.
     """
     prefix, colon, rest = address.partition(":")
-    if not colon or prefix not in LINKS:
+    if colon and prefix not in LINKS and all(part.isidentifier() for part in prefix.split(".")):
+        name, colon, rest = rest.partition(":")
+        prefix = f"{prefix}:{name}" if name.isidentifier() else ""
+    if not colon or not prefix:
         raise UserError(
             f"link '{address}' does not begin with any of: {', '.join(f'{name}:' for name in LINKS)}; "
-            f"write for instance {EXAMPLES}"
+            f"write for instance {EXAMPLES}, or module:NAME:ADDRESS for a link of your own"
         )
     if not rest:
         raise UserError(f"link '{address}' names no port; write for instance {EXAMPLES}")

@@ -93,6 +93,14 @@ class FlightLoop:
         """None while the port is gone."""
         return self._kept.link
 
+    def link_quality(self) -> tuple[str, str]:
+        """How well the autopilot is heard, in words for the display."""
+        return self._kept.quality()
+
+    def preflight(self) -> Sequence[CheckResult]:
+        """What the link finds of the autopilot's parameters; nothing while the port is gone."""
+        return self._kept.preflight()
+
     def tick(self, now: float, lateness: float = 0.0, abort: bool = False, stop: bool = False) -> TickRecord:
         """One tick at time ``now`` in s; ``abort`` is the key, ``stop`` the user's wish to end."""
         heard = self.heard

@@ -153,7 +153,7 @@ class Session:
         self._follow_mode(record, now)
         if now - self._looked >= QUALITY_PERIOD:
             self._looked = now
-            self.link_quality = ("no port", "") if self.loop.link is None else self.loop.link.quality()
+            self.link_quality = self.loop.link_quality()
         self._flown |= record.decision.phase in IN_CONTROL
         if record.decision.phase not in IN_CONTROL and now - self._checked >= CHECK_PERIOD:
             self._checked = now
@@ -248,7 +248,7 @@ class Session:
         link = self.loop.link
         checks = list(self.fixed_checks)
         if link is not None:
-            checks += [*link.preflight(), *check_request(link.capabilities, self.arm, self.loop.guidance.rates)]
+            checks += [*self.loop.preflight(), *check_request(link.capabilities, self.arm, self.loop.guidance.rates)]
         checks += check_vehicle(self.loop.heard, self.loop.limits, now)
         checks += check_controller(self.loop.guidance)
         if self.tilt_check is not None:

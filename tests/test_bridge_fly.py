@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast, get_args, get_type_hints
+from typing import Any, cast, get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -195,6 +195,33 @@ def test_another_answer_ends_the_run_unarmed(answer: str) -> None:
     s.type(answer)
     assert fly(s, 10.0) == "arming was not confirmed"
     assert not link.armed
+
+
+def test_a_link_that_fails_at_what_is_only_shown_ends_no_flight() -> None:
+    link = FakeLink(VEHICLE)
+
+    def fail() -> Any:
+        raise RuntimeError("a defect of somebody else's link")
+
+    s = session(link)
+    assert not fly(s, 2.0)
+    link.quality = fail  # type: ignore[method-assign]
+    assert not fly(s, 2.0)
+    assert s.link_quality == ("not known", "")
+    assert any("how well it hears failed: RuntimeError" in problem for problem in s.problems)
+
+
+def test_a_link_that_cannot_say_how_it_is_set_up_passes_no_check() -> None:
+    link = FakeLink(VEHICLE)
+
+    def fail() -> Any:
+        raise RuntimeError("a defect of somebody else's link")
+
+    link.preflight = fail  # type: ignore[method-assign]
+    s = session(link, arm=True)
+    s.wishes.arm = True
+    assert "reading them failed: RuntimeError" in fly(s)
+    assert link.sent == [] and link.requests == []
 
 
 @pytest.mark.slow

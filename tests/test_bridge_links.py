@@ -3,13 +3,14 @@
 import subprocess
 import sys
 import types
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fake_crazyflie import FakeCrazyflie, FakeLogConfig
 
 from firmware_bridge import links
-from firmware_bridge.links import open_link
+from firmware_bridge.links import link_kind, open_link
 from firmware_bridge.mavlink.link import MavlinkLink
 from firmware_bridge.msp.link import MspLink
 from neural_lander.errors import UserError
@@ -70,3 +71,26 @@ def test_cflib_is_opened_with_the_uri_behind_the_prefix(monkeypatch: pytest.Monk
     for _ in range(2):  # a link that was lost is opened anew
         open_link("crazyflie:serial://ttyAMA0", VEHICLE)
     assert fake.uri == "serial://ttyAMA0" and drivers == ["radio", "serial"]
+
+
+def test_a_link_of_somebody_elses_is_named_by_its_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "strange_link.py").write_text(
+        "from firmware_bridge.links import LinkKind\n"
+        "def opened(address, vehicle, rate):\n    return address, vehicle.name, rate\n"
+        "KIND = LinkKind(opened, options=frozenset({'rate'}), needless=frozenset({'throttle_rate'}), tells_hover=True)\n"
+        "NONE = 3\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    address = "strange_link:KIND:socket://127.0.0.1:5761"
+    link: Any = open_link(address, VEHICLE, rate=50.0, throttle_rate=25.0)
+    assert link == ("socket://127.0.0.1:5761", "crazyflie-21", 50.0)
+    assert link_kind(address).tells_hover
+    with pytest.raises(UserError, match="has no order; it takes: rate, throttle_rate"):
+        open_link(address, VEHICLE, order=(0, 1, 2, 3))
+    with pytest.raises(UserError, match="is a int and no firmware_bridge.links.LinkKind"):
+        open_link("strange_link:NONE:x", VEHICLE)
+    with pytest.raises(UserError, match="module 'stranger_link' cannot be imported"):
+        open_link("stranger_link:KIND:x", VEHICLE)
+    with pytest.raises(UserError, match="names no port"):
+        open_link("strange_link:KIND:", VEHICLE)

@@ -593,11 +593,18 @@ def test_a_tick_that_was_held_up_sends_nothing_from_the_state_that_has_grown_old
     assert f.phases == [Phase.HANDING_BACK, Phase.OBSERVING]
 
 
-def test_unplugged_and_plugged_in_again_it_only_watches() -> None:
+@pytest.mark.parametrize("closes", [True, False])
+def test_unplugged_and_plugged_in_again_it_only_watches(closes: bool) -> None:
+    def fail() -> None:
+        f.link.closed = True
+        raise OSError("input/output error")
+
     f = airborne()
     reopened = FakeLink(VEHICLE, floor=-0.4)
     f.loop._kept._reopen = lambda: reopened
     f.link.lost = True
+    if not closes:  # as a port may, whose device is gone
+        f.link.close = fail  # type: ignore[method-assign]
     after = f.fly(0.5)
     assert "unplugged" in after[0].problems[0]
     assert f.phases[-1] is Phase.DISCONNECTED

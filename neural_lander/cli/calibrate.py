@@ -15,7 +15,7 @@ from firmware_bridge.estimation.pose import open_pose
 from firmware_bridge.flown_hover import from_flight
 from firmware_bridge.hover import Calibration, HoverCollector
 from firmware_bridge.link import Link, LinkLost
-from firmware_bridge.links import TELLS_HOVER, open_link, split_prefix
+from firmware_bridge.links import link_kind, open_link, split_prefix
 from firmware_bridge.mavlink.link import MavlinkLink
 from firmware_bridge.realtime import MonotonicClock, run
 from firmware_bridge.thrust import ThrustMap
@@ -121,7 +121,7 @@ def calibrate(
             return _believed(opened, profile, motor_curve)
 
         found = _listen(with_pose(opened, poses, False), collector, believed, patience)
-    told = believed().hover_fraction if split_prefix(link)[0] in TELLS_HOVER else None
+    told = believed().hover_fraction if link_kind(link).tells_hover else None
     _write(found, told, out, as_json)
 
 

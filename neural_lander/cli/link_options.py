@@ -12,7 +12,7 @@ import numpy as np
 from firmware_bridge.estimation.height import MAX_MOUNTING, DeclaredFloor, HeightSource, Mounting, Rangefinder
 from firmware_bridge.estimation.pose import PoseReceiver
 from firmware_bridge.link import Link
-from firmware_bridge.links import TELLS_HOVER, TELLS_POSITION, split_prefix
+from firmware_bridge.links import link_kind, split_prefix
 from firmware_bridge.mavlink.link import MavlinkLink
 from firmware_bridge.posed_link import PosedLink
 from firmware_bridge.thrust import KEYS, ThrustMap, thrust_map_from_json
@@ -68,10 +68,9 @@ def motor_order(text: str) -> tuple[int, ...]:
 
 def require_thrust_map(address: str, vehicle: str, given: bool) -> None:
     """Refuse to send over a link that tells no hover throttle without a calibration; ``vehicle`` is a name or file."""
-    prefix, _ = split_prefix(address)
-    if prefix == "crazyflie" and not given:
+    if split_prefix(address)[0] == "crazyflie" and not given:
         raise UserError(f"link '{address}' needs --thrust-map (or --observe): {CRAZYFLIE_BY_HAND}")
-    if prefix not in TELLS_HOVER and not given:
+    if not link_kind(address).tells_hover and not given:
         raise UserError(
             f"link '{address}' does not tell the throttle that hovers: run `neural-lander calibrate --link "
             f"{shlex.quote(address)} --vehicle {shlex.quote(vehicle)} --out thrust.json` while the pilot hovers, then "
@@ -81,8 +80,7 @@ def require_thrust_map(address: str, vehicle: str, given: bool) -> None:
 
 def require_position(address: str, given: bool) -> None:
     """Refuse to send over a link that tells no position without motion capture."""
-    prefix, _ = split_prefix(address)
-    if prefix not in TELLS_POSITION and not given:
+    if not link_kind(address).tells_position and not given:
         raise UserError(
             f"link '{address}' tells no position: pass --pose udp://:PORT with the poses of motion capture "
             "(or only watch, with --observe)"
