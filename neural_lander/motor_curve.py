@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 
 from neural_lander.errors import UserError
+from neural_lander.profile_values import array, scalar
 from neural_lander.units import GRAM_FORCE
+
+MOST_FORCE, MOST_VOLTS = 1e6, 1000.0  # gram-force and V, of one rotor: beyond, it is another unit; guesses
 
 
 @dataclass(frozen=True)
@@ -58,30 +61,11 @@ class PwmVoltageCurve:
             raise UserError(f"{where} needs exactly the keys {', '.join(sorted(keys))}")
         if table["kind"] != "pwm-voltage":
             raise UserError(f"{where}.kind = {table['kind']!r} is not known; use 'pwm-voltage'")
-        coefficients, scale, pwm_min = (
-            _value(table, key, unit, where)
-            for key, unit in (("coefficients", "gram-force"), ("voltage_scale", "V"), ("pwm_min", "1"))
-        )
-        if np.shape(coefficients) != (5,) or not np.all(np.isfinite(coefficients)) or coefficients[3] <= 0:
-            raise UserError(f"{where}.coefficients = {coefficients!r} must be C00, C10, C01, C20 > 0, C11")
-        if not scale > 0 or not 0 <= pwm_min < 1:
-            raise UserError(
-                f"{where}: voltage_scale = {scale!r} V must be positive and pwm_min = {pwm_min!r} in [0, 1)"
-            )
-        newton = [GRAM_FORCE * float(c) for c in coefficients]
-        return cls((newton[0], newton[1], newton[2], newton[3], newton[4]), float(scale), float(pwm_min))
-
-
-def _value(table: Mapping[str, Any], key: str, unit: str, where: str) -> Any:
-    entry = table[key]
-    if not isinstance(entry, dict) or entry.get("unit") != unit or "value" not in entry or not entry.get("source"):
-        raise UserError(f'{where}.{key} must be {{ value = ..., unit = "{unit}", source = "where it is from" }}')
-    many = key == "coefficients"
-    if isinstance(entry["value"], list) != many:
-        raise UserError(f"{where}.{key} = {entry['value']!r} must be {'five numbers' if many else 'one number'}")
-    try:
-        return (
-            np.asarray(entry["value"], dtype=np.float64) if isinstance(entry["value"], list) else float(entry["value"])
-        )
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{where}.{key} = {entry['value']!r} must be a number") from error
+        named = {f"motor_curve.{key}": entry for key, entry in table.items()}
+        C = array(named, "motor_curve.coefficients", "gram-force", (5,), MOST_FORCE, source)
+        if C[3] <= 0:
+            raise UserError(f"{where}.coefficients = {C.tolist()} must be C00, C10, C01, C20 > 0, C11")
+        scale = scalar(named, "motor_curve.voltage_scale", "V", 0.0, MOST_VOLTS, source)
+        pwm_min = scalar(named, "motor_curve.pwm_min", "1", -1e-9, 0.99, source)
+        newton = [GRAM_FORCE * float(c) for c in C]
+        return cls((newton[0], newton[1], newton[2], newton[3], newton[4]), scale, pwm_min)

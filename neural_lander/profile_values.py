@@ -59,7 +59,13 @@ def array(
     profile: Mapping[str, Any], key: str, unit: str, shape: tuple[int | None, ...], bound: float, source: str
 ) -> np.ndarray:
     """Numbers of a profile in their shape, ``None`` for any size, and of a magnitude within ``bound``."""
-    value = quantity(profile, key, unit, source)
+    return numbers(key, quantity(profile, key, unit, source), unit, shape, bound, f"vehicle file {source}: ")
+
+
+def numbers(
+    key: str, value: Any, unit: str, shape: tuple[int | None, ...], bound: float, where: str = ""
+) -> np.ndarray:
+    """A value that is an array of that shape and magnitude; the message of an error begins with ``where``."""
     try:
         array = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError):
@@ -70,7 +76,7 @@ def array(
         or not array.size
     ):
         wanted = " x ".join("K" if n is None else str(n) for n in shape)
-        raise UserError(f"vehicle file {source}: {key} = {value!r} must be an array of {wanted} numbers in {unit}")
+        raise UserError(f"{where}{key} = {value!r} must be an array of {wanted} numbers in {unit}")
     if not np.all(np.isfinite(array)) or np.any(np.abs(array) > bound):
-        raise UserError(f"vehicle file {source}: {key} = {value!r} {unit} must be finite and at most {bound:g}")
+        raise UserError(f"{where}{key} = {value!r} {unit} must be finite and at most {bound:g}")
     return array

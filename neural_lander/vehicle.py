@@ -11,7 +11,7 @@ import re
 import tomllib
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
@@ -22,14 +22,14 @@ import numpy as np
 from neural_lander.arrays import Array, constant, namespace
 from neural_lander.errors import NeuralLanderWarning, UserError, why_unread
 from neural_lander.motor_curve import PwmVoltageCurve
-from neural_lander.profile_values import array, number, scalar
+from neural_lander.profile_values import array, number, numbers, scalar
 
 GRAVITY = 9.81  # m/s^2, the value that the label of the real logs is defined with
 G_VECTOR = np.array([0.0, 0.0, -GRAVITY])  # m/s^2, world
 GEAR_FRICTION = 0.8  # of rubber feet on a hard floor, in every simulated world; guess
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Vehicle:
     """A quadrotor. Body frame x forward, y left, z up, origin in the nominal centre of mass; SI."""
 
@@ -132,11 +132,19 @@ class Vehicle:
         Raises
         ------
         UserError
-            Where a number is outside the range that a profile may have it in.
+            Where a field is not known, or its value is none that a profile may have.
         """
-        for name in changes.keys() & _SCALARS.keys():
-            number(name, changes[name], *_SCALARS[name])
-        return replace(self, text="", **changes)
+        known = {f.name for f in fields(self)} - {"text"}
+        for name, value in changes.items():
+            if name not in known:
+                raise UserError(f"a vehicle has no '{name}'; it has: {', '.join(sorted(known))}")
+            if name in _SCALARS:
+                number(name, value, *_SCALARS[name])
+            elif name in _ARRAYS:
+                changes[name] = numbers(name, value, *_ARRAYS[name])
+        vehicle = replace(self, text="", **changes)
+        _check_physics(vehicle)
+        return vehicle
 
 
 # key in the profile -> (unit, lower bound exclusive, upper bound)
@@ -238,42 +246,42 @@ def parse_vehicle(text: str, source: str) -> Vehicle:
         values[key] = scalar(profile, key, unit, low, high, source)
     for key, (unit, shape, bound) in _ARRAYS.items():
         values[key] = array(profile, key, unit, shape, bound, source)
-    if np.any(values["inertia"] <= 0):
-        raise UserError(f"vehicle file {source}: inertia = {values['inertia'].tolist()} must be positive")
-    J = np.sort(values["inertia"])
-    if J[2] > J[0] + J[1]:
-        raise UserError(
-            f"vehicle file {source}: inertia = {J.tolist()} kg m^2 is of no rigid body: "
-            "the largest exceeds the sum of the others"
-        )
-    if not np.all(np.abs(values["rotor_directions"]) == 1):
-        raise UserError(
-            f"vehicle file {source}: rotor_directions = {values['rotor_directions'].tolist()} must be +1 or -1"
-        )
     if not _NAME.fullmatch(values["name"]):
         raise UserError(f"vehicle file {source}: name = {profile['name']!r} must be letters, digits, '.', '_' and '-'")
-    if np.any(values["gear_points"][:, 2] >= 0):
-        heights = values["gear_points"][:, 2].tolist()
-        raise UserError(f"vehicle file {source}: gear_points have z = {heights} m; the gear must be below z = 0")
     if "contact_height" in profile:
         values["contact_height"] = scalar(profile, "contact_height", "m", -1e-9, 10.0, source)
     if "motor_curve" in profile:
         values["motor_curve"] = PwmVoltageCurve.from_profile(profile["motor_curve"], source)
     vehicle = Vehicle(**values, text=text)
+    _check_physics(vehicle, f"vehicle file {source}: ")
+    return vehicle
+
+
+def _check_physics(vehicle: Vehicle, where: str = "") -> None:
+    """Refuse numbers that are in range each and belong to no quadrotor together; errors begin with ``where``."""
+    J = np.sort(vehicle.inertia)
+    if J[0] <= 0:
+        raise UserError(f"{where}inertia = {vehicle.inertia.tolist()} kg m^2 must be positive")
+    if J[2] > J[0] + J[1]:
+        raise UserError(
+            f"{where}inertia = {J.tolist()} kg m^2 is of no rigid body: the largest exceeds the sum of the others"
+        )
+    if not np.all(np.abs(vehicle.rotor_directions) == 1):
+        raise UserError(f"{where}rotor_directions = {vehicle.rotor_directions.tolist()} must be +1 or -1")
+    heights = vehicle.gear_points[:, 2]
+    if np.any(heights >= 0):
+        raise UserError(f"{where}gear_points have z = {heights.tolist()} m; the gear must be below z = 0")
     if np.linalg.cond(vehicle.B0 / vehicle.thrust_coefficient) > 1e6:
         raise UserError(
-            f"vehicle file {source}: rotor_positions and rotor_directions leave an axis without control: B0 is "
+            f"{where}rotor_positions and rotor_directions leave an axis without control: B0 is "
             "singular. Opposite rotors turn alike, and adjacent ones against each other: is a position at the wrong "
             "place in its list?"
         )
     if np.any(vehicle.thrust_direction <= 0):
         shares = vehicle.thrust_direction.round(3).tolist()
-        raise UserError(
-            f"vehicle file {source}: rotor_positions cannot hover level: the rotors' shares of thrust are {shares}"
-        )
+        raise UserError(f"{where}rotor_positions cannot hover level: the rotors' shares of thrust are {shares}")
     if vehicle.hover_speed >= vehicle.rotor_speed_max:
         raise UserError(
-            f"vehicle file {source}: rotor_speed_max = {vehicle.rotor_speed_max:g} rad/s cannot carry "
+            f"{where}rotor_speed_max = {vehicle.rotor_speed_max:g} rad/s cannot carry "
             f"mass = {vehicle.mass:g} kg: hover needs {vehicle.hover_speed:.0f} rad/s"
         )
-    return vehicle

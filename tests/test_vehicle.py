@@ -1,6 +1,7 @@
 """Vehicle profiles: what the built-in ones say, the thrust and moment map, and what is refused."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -148,9 +149,16 @@ CURVE = load_vehicle("crazyflie-21").text
 BAD_CURVE = {
     "kind": (('kind = "pwm-voltage"', 'kind = "cubic"'), r"kind = 'cubic' is not known"),
     "missing": (('kind = "pwm-voltage"', ""), r"needs exactly the keys"),
-    "unit": (('unit = "gram-force"', 'unit = "N"'), r"coefficients must be .*gram-force"),
-    "short": (("11.093358483549203, ", ""), r"coefficients = .* must be C00"),
-    "scale": (("value = 4.2", "value = 0.0"), r"voltage_scale = 0\.0 V must be positive"),
+    "unit": (('unit = "gram-force"', 'unit = "N"'), r"coefficients is given in 'N', expected 'gram-force'"),
+    "short": (("11.093358483549203, ", ""), r"coefficients = .* must be an array of 5 numbers"),
+    "scale": (("value = 4.2", "value = 0.0"), r"voltage_scale = 0\.0 V must be a number in \(0, "),
+    "text": (("value = 4.2", 'value = "4.2"'), r"voltage_scale = '4\.2' V must be a number"),
+    "truth": (("value = 0.47", "value = true"), r"pwm_min = True 1 must be a number"),
+    "falling": (("20.573302305476638", "-20.5"), r"coefficients = .* must be C00, C10, C01, C20 > 0"),
+    "no source": (
+        ('unit = "V", source = "Neural-Swarm2"', 'unit = "V", source = " "'),
+        r"voltage_scale names no source",
+    ),
 }
 
 
@@ -178,6 +186,29 @@ def test_a_number_changed_in_a_program_is_held_to_the_same_range(change: dict[st
     name, value = next(iter(change.items()))
     with pytest.raises(UserError, match=rf"{name} = {value!r} .* must be a number in \(0, "):
         load_vehicle("intel-aero").with_(**change)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"inertia": [-1.0, 1.0, 1.0]}, "must be positive"),
+        ({"inertia": [1e-3, 1e-3, 1e-2]}, "is of no rigid body"),
+        ({"inertia": [1e-3, 1e-3]}, "must be an array of 3 numbers"),
+        ({"rotor_positions": np.zeros((4, 3))}, "leave an axis without control"),
+        ({"gear_points": [[0.1, 0.1, 0.1]]}, "must be below z = 0"),
+        ({"mass": 100.0}, "cannot carry mass = 100 kg"),
+        ({"masss": 1.0}, "a vehicle has no 'masss'; it has: "),
+        ({"text": ""}, "a vehicle has no 'text'"),
+    ],
+)
+def test_a_program_changes_a_vehicle_into_none_that_a_profile_could_not_hold(change: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load_vehicle("intel-aero").with_(**change)
+
+
+def test_what_a_program_changes_becomes_arrays() -> None:
+    changed = load_vehicle("intel-aero").with_(inertia=[0.01, 0.01, 0.015])
+    assert isinstance(changed.inertia, np.ndarray) and changed.sha256 != load_vehicle("intel-aero").sha256
 
 
 @pytest.mark.parametrize("name", ["crazyflie-21", "crazyflie-parrot"])
