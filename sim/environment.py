@@ -68,7 +68,11 @@ class LanderEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         vehicle = self.plant.vehicle
         self._attitude, self._allocation = AttitudeLaw(vehicle), Allocation(vehicle)
         self._world = self.plant.build()
-        self._moment_trim = identify_moment_trim(self.plant, self._world)
+        try:
+            self._moment_trim = identify_moment_trim(self.plant, self._world)
+        except BaseException:
+            self._world.close()
+            raise
         self._flying, self._closed = False, False
 
     def reset(

@@ -6,6 +6,7 @@ import contextlib
 import math
 import os
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -23,24 +24,26 @@ from sim.motors import FirstOrderMotors
 from sim.rigid_body import TIME_STEP, gyroscopic, net_moment
 from sim.terrain import Flat, Terrain, clearance
 
+_SILENCE = threading.Lock()
 NO_LOAD = 1e-9  # of the weight: less than any foot carries, more than rounding
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """PyBullet prints its build time on the first import and a line per server, which would spoil ours."""
-    saved = os.dup(1), os.dup(2)
-    null = os.open(os.devnull, os.O_WRONLY)
-    sys.stdout.flush()
-    try:
-        os.dup2(null, 1)
-        os.dup2(null, 2)
-        yield
-    finally:
-        for number, copy in enumerate(saved, start=1):
-            os.dup2(copy, number)
-            os.close(copy)
-        os.close(null)
+    with _SILENCE:  # two threads at once could put each other's silence back
+        saved = os.dup(1), os.dup(2)
+        null = os.open(os.devnull, os.O_WRONLY)
+        sys.stdout.flush()
+        try:
+            os.dup2(null, 1)
+            os.dup2(null, 2)
+            yield
+        finally:
+            for number, copy in enumerate(saved, start=1):
+                os.dup2(copy, number)
+                os.close(copy)
+            os.close(null)
 
 
 class _Client:
@@ -116,8 +119,12 @@ class PyBulletWorld:
         self._J: list[float] = vehicle.inertia.tolist()
         self._gear: list[list[float]] = vehicle.gear_points.tolist()
         self._bullet = _Client()
-        self._body = self._build(airframe.centre_of_mass)
-        self.reset(np.array([0.0, 0.0, 1.0]))
+        try:
+            self._body = self._build(airframe.centre_of_mass)
+            self.reset(np.array([0.0, 0.0, 1.0]))
+        except BaseException:  # as what a user's effect or terrain raises: nobody else could close it
+            self.close()
+            raise
 
     def _build(self, centre_of_mass: np.ndarray) -> int:
         b, vehicle = self._bullet, self.vehicle

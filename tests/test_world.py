@@ -1,6 +1,9 @@
 """The PyBullet world against SciPy's integration of the design's equations, closed forms, and contact."""
 
+from typing import Any
+
 import numpy as np
+import pybullet
 import pytest
 from numpy.testing import assert_allclose
 from scipy.integrate import solve_ivp
@@ -285,6 +288,24 @@ def test_each_world_of_a_plant_has_effects_of_its_own() -> None:
     effect = GroundEffect()
     with Plant(VEHICLE, (effect,)).build() as one, Plant(VEHICLE, (effect,)).build() as other:
         assert len({id(effect), id(one.effects[0]), id(other.effects[0])}) == 3
+
+
+def test_a_world_that_cannot_be_made_leaves_no_physics_server() -> None:
+    class Refuses:
+        def reset(self, seed: int, dt: float) -> None:
+            raise ValueError("no")
+
+        def __call__(self, state: State, speeds: np.ndarray, vehicle: Vehicle, terrain: object) -> tuple[Any, Any]:
+            return np.zeros(3), np.zeros(3)
+
+    def servers() -> int:
+        return sum(pybullet.isConnected(k) for k in range(600))
+
+    before = servers()
+    for _ in range(3):
+        with pytest.raises(UserError, match="effect 'Refuses' failed in reset"):
+            PyBulletWorld(VEHICLE, [Refuses()])
+    assert servers() == before
 
 
 def test_pybullets_own_output_stays_off_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
