@@ -20,6 +20,8 @@ Scalar = Any
 Vector = Sequence[Scalar]
 Rows = tuple[Vector, Vector, Vector]
 """Rows of a 3 x 3 matrix."""
+LEAST = 1e-30
+"""Added to a length that may be 0 before it divides: it changes no other, and float32 has it too."""
 
 
 def split(v: Array) -> Vector:
@@ -146,10 +148,10 @@ def scaled(k: Scalar, a: Vector) -> Vector:
 def heading(rows: Rows) -> tuple[Scalar, Scalar]:
     """Cosine and sine of the yaw of R: of the body's x axis in the horizontal plane.
 
-    Not defined where that axis is vertical, which no landing is.
+    Not defined where that axis is vertical, which no landing is: there both are 0.
     """
     a, b = rows[0][0], rows[1][0]
-    length = sqrt(a * a + b * b)
+    length = sqrt(a * a + b * b) + LEAST
     return a / length, b / length
 
 

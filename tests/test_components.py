@@ -70,6 +70,14 @@ def test_torch_gives_what_numpy_gives_with_two_batch_axes(name: str) -> None:
     assert_allclose(stacked(name, result).reshape(expected.shape), expected, rtol=0, atol=1e-14)
 
 
+def test_a_vehicle_that_points_up_has_no_heading_and_raises_nothing() -> None:
+    """Python's floats raise where 0 is divided by 0: a loop that only watches may see a vehicle held like that."""
+    up = ((0.0, 0.0, -1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0))
+    assert c.heading(up) == (0.0, 0.0)
+    many = tuple(tuple(torch.full((2,), x) for x in row) for row in up)
+    assert all(bool((part == 0.0).all()) for part in c.heading(many))
+
+
 def test_one_vehicle_is_split_into_python_floats() -> None:
     assert [type(x) for x in c.split(A[0])] == [float] * 3
     assert type(c.sqrt(2.0)) is float and type(c.maximum(1.0, 2.0)) is float and type(c.minimum(1.0, 2.0)) is float

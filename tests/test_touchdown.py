@@ -27,6 +27,16 @@ def test_contact_of_a_fifth_of_a_second_lands() -> None:
     assert np.all(share[off[0] :] == 0)
 
 
+def test_rotors_that_idle_at_first_are_no_measure_of_what_carries() -> None:
+    """A command may begin at 0, where the reference falls; what is asked for later in the air is the measure."""
+    detector, weight = TouchdownDetector(), 10.0
+    for k in range(240):
+        assert detector(k * DT, False, 0.0 if k < 5 else weight, 0.0, 1.0) == 1.0
+    for k in range(240, 480):
+        detector(k * DT, True, weight, 0.0, 1.0)
+    assert detector.landed
+
+
 @given(st.integers(1, 20))
 def test_a_bump_shorter_than_that_costs_a_dip_and_is_forgotten(steps: int) -> None:
     length = steps * 0.009  # s, up to 0.18

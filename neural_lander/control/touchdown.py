@@ -44,6 +44,7 @@ DOUBT_TIME = 1.0  # s for which contact is not believed after it carried nothing
 AIR_TIME = 1.0  # s, time constant of the mean of the thrust in the air, guess
 TIP_OVER = math.radians(60.0)  # of tilt, beyond which a vehicle in contact does not come up again
 TIPPED = math.cos(TIP_OVER)
+TINY = 1e-9  # N, in place of no thrust where it divides
 TIP_TIME = 0.05  # s of contact in that attitude, guess
 
 
@@ -59,7 +60,7 @@ class Touch(NamedTuple):
     doubt: Scalar
     """Until when contact is not believed, s."""
     air_thrust: Scalar
-    """Mean of the thrust in the air, N; NaN before the first one."""
+    """Mean of the thrust in the air, N; NaN or 0 before the first one."""
     q: Scalar
     """J - v_z of the module's equation, m/s."""
     landed: Scalar
@@ -115,9 +116,9 @@ class TouchdownLaw:
         share = choose(believed, maximum(share - down, self.resting_share), minimum(share + up, 1.0))
         ready = believed & (held >= self.contact_time - 1e-9)
         if thrust is not None:
-            air_thrust = choose(air_thrust == air_thrust, air_thrust, thrust + 0.0 * share)
+            air_thrust = choose(air_thrust > 0.0, air_thrust, thrust + 0.0 * share)  # not NaN, nor of idle rotors
             J = q + climb
-            lift = share * thrust * upright / air_thrust
+            lift = share * thrust * upright / maximum(air_thrust, TINY)
             air_thrust = choose(touching, air_thrust, air_thrust + min(dt / AIR_TIME, 1.0) * (thrust - air_thrust))
             moved = choose(touching, q + dt * (GRAVITY * (1.0 - lift) - J / SUPPORT_TIME), -climb + 0.0 * q)
             q = choose(finite(moved), moved, q)  # one NaN in what is measured is no memory

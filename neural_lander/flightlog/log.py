@@ -39,7 +39,7 @@ REQUIRED = ("t", "position", "velocity", "attitude")
 ROTOR_COMMAND_UNITS = ("rad/s", "pwm", "thrust")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FlightLog:
     """One flight: N records in SI, world frame right-handed with z up. ``None`` where not logged."""
 
@@ -79,8 +79,10 @@ class FlightLog:
     """One sentence for everything that was lost or repaired while reading."""
 
     def __post_init__(self) -> None:
-        n = len(self.t)
         where = f" in {self.source}" if self.source else ""
+        if np.ndim(self.t) != 1:
+            raise UserError(f"field 't'{where} has shape {np.shape(self.t)}, expected one number for each record")
+        n = len(self.t)
         if n < 2:
             raise UserError(f"flight log{where} holds {n} records; at least 2 are needed")
         for name, (components, unit, _) in COLUMNS.items():
@@ -156,10 +158,17 @@ class FlightLog:
             if name in COLUMNS and values is not None
         }
         rest = {name: value for name, value in fields.items() if name not in COLUMNS}
+        rest["metadata"] = rest.get("metadata") or {}
+        source = str(rest["metadata"].get("source", ""))
+        for name in REQUIRED:
+            if name not in arrays:
+                raise UserError(
+                    f"flight log{f' in {source}' if source else ''} lacks the required field '{name}' "
+                    f"[{COLUMNS[name][1]}]"
+                )
         if arrays["t"].ndim == 1 and len(arrays["t"]):
             arrays["t"] = arrays["t"] - arrays["t"][0]
-        if arrays["attitude"].ndim == 2 and arrays["attitude"].shape[-1] == 4:
-            source = str(rest.get("metadata", {}).get("source", ""))
+        if arrays["attitude"].ndim == 2 and arrays["attitude"].shape[-1] == 4 and len(arrays["attitude"]):
             arrays["attitude"] = continuous_quaternions(arrays["attitude"], source)
         return cls(**arrays, **rest)
 

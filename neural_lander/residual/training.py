@@ -68,7 +68,7 @@ class TrainingResult:
     training_samples: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Split:
     kind: str
     held_out: list[np.ndarray]
@@ -257,8 +257,10 @@ def _split(flights: Sequence[ResidualSamples], options: TrainingOptions) -> _Spl
             NeuralLanderWarning,
             stacklevel=3,
         )
-        held_out, fitted = held_out_blocks(len(flights[0]), round(1 / options.held_out), int(rng.integers(2**31)))
-        return _Split(f"blocks of {BLOCK:g} s of the only flight, {BLOCK_GAP:g} s apart", [held_out], [fitted])
+        every = round(1 / options.held_out)
+        held_out, fitted = held_out_blocks(len(flights[0]), every, int(rng.integers(2**31)))
+        words = f"one in {every} blocks of {BLOCK:g} s of the only flight, {BLOCK_GAP:g} s apart"
+        return _Split(words, [held_out], [fitted])
     count = max(1, round(options.held_out * len(flights)))
     chosen = set(rng.permutation(len(flights))[:count].tolist())
     held = [~m if k in chosen else m for k, m in enumerate(nothing)]
