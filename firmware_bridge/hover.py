@@ -37,7 +37,7 @@ class Calibration:
     height_source: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Row:
     """One sample of a hover."""
 

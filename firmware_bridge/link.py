@@ -18,7 +18,7 @@ class LinkLost(ConnectionError):
     """The port vanished or the other end hung up; the message says which port and what to look at."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PositionReport:
     """Where the autopilot's estimator believes the vehicle to be."""
 
@@ -29,7 +29,7 @@ class PositionReport:
     error: float = 0.0  # s by which it may be older than ``t`` says
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AttitudeReport:
     """Attitude and body rates."""
 
@@ -41,7 +41,7 @@ class AttitudeReport:
     conflict: float = 0.0  # rad by which motion capture says otherwise; 0 where nobody else tells one
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ImuReport:
     """Accelerometer and gyroscope."""
 
@@ -62,7 +62,7 @@ class RangeReport:
     """Whether the sensor itself says that the value is good (range limits, signal quality)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RotorReport:
     """Measured rotor speeds, in the rotor order of the vehicle profile."""
 
@@ -153,7 +153,7 @@ Report = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AttitudeSetpoint:
     """Attitude and collective thrust."""
 
@@ -162,7 +162,7 @@ class AttitudeSetpoint:
     yaw_rate: float = 0.0  # rad/s
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RatesSetpoint:
     """Body rates and collective thrust."""
 

@@ -20,7 +20,7 @@ from firmware_bridge.guidance.guidance import Guidance, Step
 from firmware_bridge.guidance.obedience import Obedience
 from firmware_bridge.heard import Heard, View
 from firmware_bridge.kept_link import KeptLink, failure
-from firmware_bridge.link import AttitudeReport, Link, PositionReport, Report
+from firmware_bridge.link import AttitudeReport, CheckResult, Link, PositionReport, Report
 from firmware_bridge.recording.tick_record import MEASURED, TickRecord
 from firmware_bridge.supervisor.decide import decide
 from firmware_bridge.supervisor.limits import Limits, Permission

@@ -138,7 +138,7 @@ def signal_of(share: float, curve: float) -> float:
     return 2 * share / (b + math.sqrt(b * b + 4 * curve * share))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class HoverSamples:
     """What a calibration is made from; N samples of one hover."""
 

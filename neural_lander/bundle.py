@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 UNPROVED_FACTOR = 0.95  # reckoned with where nothing is proved and the bundle flies for research: some 200 passes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Bundle:
     """A loaded bundle, checked."""
 

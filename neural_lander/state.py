@@ -27,7 +27,7 @@ class Oriented:
         return heading(self.rows)
 
 
-@dataclass(frozen=True, init=False)
+@dataclass(frozen=True, eq=False, init=False)
 class State(Oriented):
     """Rigid-body state with any leading batch axes. World frame right-handed, z up; SI."""
 
@@ -74,7 +74,7 @@ class State(Oriented):
         return quaternion_to_matrix(self.attitude)
 
 
-@dataclass(frozen=True, init=False)
+@dataclass(frozen=True, eq=False, init=False)
 class Reference:
     """Desired trajectory at one instant. World frame; SI."""
 

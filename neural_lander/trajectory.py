@@ -17,7 +17,7 @@ LANDING_SPEED = 0.3  # m/s, likewise
 LANDING_HOLD = 5.0  # s at height 0 after the descent, likewise
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Hover:
     """Stand still at one point."""
 
@@ -29,7 +29,7 @@ class Hover:
         return Reference(self.position, _ZERO, _ZERO, self.yaw)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Landing:
     """Straight line at constant descent speed to the pad, never below it, then rest there.
 
@@ -101,7 +101,7 @@ class Run:
         return way, self.speed * x * x * (3 - 2 * x), rate * 6 * x * (1 - x), rate / self.ramp * 6 * (1 - 2 * x)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Crossing:
     """Straight from one point to another, from rest to rest: past the edges of whatever lies below."""
 
@@ -122,7 +122,7 @@ class Crossing:
         return Reference(self.start + way * along, speed * along, acceleration * along, jerk=jerk * along)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FigureEight:
     """Level lemniscate of Gerono (x, y) = (length/2 sin phi, width/2 sin 2 phi), from rest to rest at its crossing."""
 
@@ -174,7 +174,7 @@ GO_AROUND_SPEED = 1.0  # m/s, of the climb, guess
 GO_AROUND_ROOM = 0.5  # of the height that is left may be used up before the sink is arrested, guess
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class GoAround:
     """From any state to hover at a height: the sink arrested, a climb, horizontal motion braked to rest.
 

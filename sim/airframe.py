@@ -15,7 +15,7 @@ MISMATCH = np.array([1.0, -0.6, 0.3, -0.7])  # of a spread of the motors: no mea
 CENTRE_OF_MASS = 0.01  # of the arm, standard deviation per axis (2 mm on a 0.18 m arm); guess
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Airframe:
     """One physical copy of a vehicle; the same in collection and landing."""
 

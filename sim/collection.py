@@ -54,7 +54,7 @@ HEIGHT_BANDS = (
 """(from m, to m, share of the time between way points): near the ground in the main, where the effect is."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tour:
     """Smooth way through random way points: a piecewise cubic, sampled at the controller's steps."""
 

@@ -31,7 +31,7 @@ Excitation = Callable[[float], float]
 """t in s -> collective thrust in N added to what the controller asks for."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Truth:
     """What only the simulator knows, one row per step; never shown to a learner."""
 

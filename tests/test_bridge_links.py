@@ -77,7 +77,7 @@ def test_a_link_of_somebody_elses_is_named_by_its_module(tmp_path: Path, monkeyp
     (tmp_path / "strange_link.py").write_text(
         "from firmware_bridge.links import LinkKind\n"
         "def opened(address, vehicle, rate):\n    return address, vehicle.name, rate\n"
-        "KIND = LinkKind(opened, options=frozenset({'rate'}), needless=frozenset({'throttle_rate'}), tells_hover=True)\n"
+        "KIND = LinkKind(opened, frozenset({'rate'}), needless=frozenset({'throttle_rate'}), tells_hover=True)\n"
         "NONE = 3\n"
     )
     monkeypatch.chdir(tmp_path)

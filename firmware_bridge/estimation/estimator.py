@@ -38,7 +38,7 @@ WITHOUT_REPORT = 1.0  # s: after such a gap a jump is no surprise, and is not ca
 _Stateful = PositionReport | AttitudeReport | ImuReport
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Estimate:
     """What is known at a tick."""
 

@@ -47,7 +47,7 @@ class HeightSource(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Mounting:
     """Where a rangefinder sits and looks."""
 

@@ -39,7 +39,7 @@ APART = 1e-6  # s at least between two poses: of those that waited together, eac
 OPTIONS = ("latency", "from")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pose:
     """One measurement of motion capture."""
 

@@ -36,7 +36,7 @@ RESERVE = 0.1  # of the largest thrust, left to the moments when a sink is arres
 OVERDUE = 10.0  # s after the reference has come to rest, guess: with trim a landing is late by 3 s at worst
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Line:
     """Straight line at constant speed from rest to rest."""
 

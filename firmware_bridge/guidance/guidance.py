@@ -45,7 +45,7 @@ class FadedResidual:
         return lambda rotor_thrust: share * force(rotor_thrust)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Step:
     """What the controller made of one tick."""
 

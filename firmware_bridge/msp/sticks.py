@@ -41,7 +41,7 @@ def inav_expo(x: np.ndarray, expo: float) -> np.ndarray:
     return x * (1 + expo * (x**2 - 1))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StickCurve:
     """What one stick asks for; odd in the deflection."""
 

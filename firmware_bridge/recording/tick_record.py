@@ -15,7 +15,7 @@ MEASURED, COMMANDED, STOPPED = "measured rotor speed", "commanded thrust / 4", "
 """Where u comes from."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TickRecord:
     """One tick. World frame of the autopilot's own origin unless a line says otherwise; SI."""
 

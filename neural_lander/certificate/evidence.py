@@ -30,7 +30,7 @@ Solver = Callable[[np.ndarray, list[np.ndarray]], tuple[float, np.ndarray | None
 """Of LipSDP: first layer and the others -> bound, and the multipliers that prove it or None."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Slope:
     """One slope of f_a_hat, Euclidean norms."""
 

@@ -20,7 +20,7 @@ ROUNDS = 120
 FROM_KINK = 2 * KINK  # of the layer's largest input: the checker sees the same slope, whatever its rounding
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Domain:
     """Inputs that occur: the state is clipped to its range, thrusts to what rotors give."""
 

@@ -36,7 +36,7 @@ YAW_FREQUENCY_RATIO = 0.35  # yaw is slower than tilt: reaction torque is the we
 TRIM_RATE = 1.0  # 1/s, guess: settles within a few seconds of hover, slow against the attitude loop
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AttitudeGains:
     """Diagonal gains of the attitude law."""
 

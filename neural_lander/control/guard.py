@@ -92,7 +92,7 @@ def _between(x: Scalar, low: Scalar, high: Scalar) -> Scalar:
     return choose(x < low, low, choose(x > high, high, x))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Intervention:
     """What the guard did at one step, for logs."""
 

@@ -27,7 +27,7 @@ DEFAULT_NATURAL_FREQUENCY = 3.0  # rad/s, fixed before any landing was run
 DEFAULT_TRIM_RATE = 1.5  # 1/s, Gamma; 1 to 2 is useful: slower waits, faster rings with the position loop
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TrackingGains:
     """Diagonal gains of the tracking law."""
 

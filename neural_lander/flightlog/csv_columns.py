@@ -114,7 +114,7 @@ def read_csv(path: str | os.PathLike[str], column_map: ColumnMap | None = None) 
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CsvTable:
     """Fields of a flight log that a table holds, in SI and our frames."""
 

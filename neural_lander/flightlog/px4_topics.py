@@ -26,7 +26,7 @@ BATTERY, LEAST_VOLTAGE = "battery_status", 2.0  # V: less is none; the emptiest 
 RANGEFINDER, DOWNWARD = "distance_sensor", 25  # and its orientation ROTATION_DOWNWARD_FACING
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Topic:
     """Records of one uORB topic."""
 

@@ -24,7 +24,7 @@ MEDIAN_OF = 5  # readings: two outliers in a row do no harm; a guess, as in flig
 MOST_STANDING = 0.5  # m: more is no reading of a small vehicle on its gear; a guess
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Readings:
     """Vertical distances to the ground."""
 
@@ -48,7 +48,7 @@ class Readings:
         return cls(t, distance * cosine, valid & (cosine > MOST_TILT), name)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Standing:
     """When the vehicle stood on its gear, and what the rangefinder should read there."""
 

@@ -42,7 +42,7 @@ HELD = ("battery_voltage",)  # may begin late and end early: it changes slowly
 REQUIRED = ("position", "velocity", "attitude")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Stream:
     """One source at its own times: of a :class:`FlightLog` field, in SI and our frames."""
 
@@ -50,7 +50,7 @@ class Stream:
     values: np.ndarray  # (N,) or (N, k)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Joined:
     """All sources on one time base."""
 

@@ -39,7 +39,7 @@ def lowest_height(flown: float) -> float:
     return max(min(flown, 0.0), flown - CONTACT_REACH)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Domain:
     """Ranges of the training samples by height, K knots."""
 

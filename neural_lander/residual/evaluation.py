@@ -25,7 +25,7 @@ SLOPE_HEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.5, np.inf)  # m, edges of the table
 NAMES = ("network", "zero", "mean", "cheeseman_bennett")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Predictors:
     """The network and what it is compared with, all fitted on the same flights."""
 

@@ -18,7 +18,7 @@ CAUSES = ("height", "vertical speed", "lateral speed", "tilt")
 WIDE = 1e9  # a range that nothing leaves
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class JudgedFlight:
     """One flight with what was predicted for it; f_a,z in grams of force (9.81 mN)."""
 

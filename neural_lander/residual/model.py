@@ -40,7 +40,7 @@ class Certified:
     """Fewest passes of the thrust iteration that it promises its tolerance for."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ReluNetwork:
     """ReLU network f_a_hat in physical units: scaling is folded into the weights before export.
 

@@ -50,7 +50,7 @@ class Fitted:
     """That it was trained with, bounds and all."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TrainingData:
     """Samples of all training flights; SI."""
 

@@ -39,7 +39,7 @@ RATE_OVER = 0.02  # s: two samples of the grid
 MIN_FLIGHT_THRUST = 0.6  # of the weight: below it the rotors idle or stop; the data set's rule for landings
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ResidualSamples(Oriented):
     """One flight's samples, N of them, 10 ms apart. World frame right-handed, z up; SI."""
 

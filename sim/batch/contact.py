@@ -22,7 +22,7 @@ SWEEPS = 10
 SMALL = 1e-12  # N s, below which a friction impulse has no direction
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Impulse:
     """What the ground gives to the bodies within one step."""
 

@@ -12,7 +12,7 @@ CONFIDENCE = 0.95
 RANK = 1e-9  # of the largest eigenvalue: directions of the instruments below it are rounding
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BlockMoments:
     """Products of instruments Z and columns M, per block."""
 

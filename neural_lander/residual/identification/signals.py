@@ -18,7 +18,7 @@ from neural_lander.vehicle import Vehicle
 MOVES = 0.01  # m rms: a reference that moves less is held
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FlightSignals:
     """N samples, 10 ms apart; SI."""
 

@@ -25,7 +25,7 @@ LEAST_PASSES = 5.0  # through a cell so thin that 0.5 s would need more; a guess
 SETTLE = 2.0  # s: a stretch of flight shorter than this has no spectrum worth the name
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Covered:
     """The usable samples of all flights; N of them."""
 

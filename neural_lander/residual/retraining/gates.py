@@ -39,7 +39,7 @@ class Gate:
         return {"gate": self.name, "passed": self.passed, "reason": self.reason, **self.figures}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Compared:
     """One flight, N samples, as an old and a new model predict it."""
 
