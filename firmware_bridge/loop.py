@@ -174,7 +174,7 @@ class FlightLoop:
         if self._kept.came_back:
             self._kept.came_back = False
             self._pending.clear()
-            self.heard.status = None  # who answers on the port that is back may be in another mode
+            self.heard.status = None  # what answers on the port that is back may be in another mode
         return reports
 
     def _situation(self, view: View, lateness: float, abort: bool, stop: bool) -> Situation:

@@ -219,7 +219,7 @@ def _is_staging(folder: Path, path: Path) -> bool:
 def _alone_in(parent: Path) -> Iterator[None]:
     """While staging folders in ``parent`` are made, looked for, or put in place.
 
-    A new one is not locked for a moment, and who looks takes its lock for a moment.
+    A new one is not locked for a moment, and a process that looks takes its lock for a moment.
     """
     lock = None
     with contextlib.suppress(OSError):  # no such folder, or no locks there

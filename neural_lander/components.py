@@ -102,6 +102,11 @@ def choose_rows(condition: bool | Array, a: Array, b: Array) -> Array:
     return namespace(a).where(condition[..., None], a, constant(b, a))
 
 
+def logical_not(condition: bool | Array) -> bool | Array:
+    """Whether it does not hold: of a bool, or of each of a batch."""
+    return not condition if isinstance(condition, bool | np.bool_) else ~condition
+
+
 def finite(*xs: Scalar) -> bool | Array:
     """Whether all are finite numbers: one bool, or one for each of the batch."""
     total = sum(xs)

@@ -1,13 +1,13 @@
 """What an estimator on board makes of a state that is old: where the vehicle is by now.
 
-A state carries the time it was measured at, so that its age a is known, and so is what the rotors were told since:
+A state carries the time it was measured at, so that its age a is known, and so is what the rotors were commanded since:
 
     p(t) = p + v a + (f + g) a^2 / 2      v(t) = v + (f + g) a
     omega(t) = omega + int J^-1 tau       q(t) = q * exp(int omega)
 
 with the specific force f as it was felt, and tau = B0 u + tau_hat, u following its command with the motor's lag. All
 of it is the believed vehicle's. Without it a delay of 30 ms eats the phase of any attitude loop as fast as the motors.
-On the ground nothing is known of the floor's moments, and the attitude is left as it was measured.
+On the ground the moments of the rotors are left out: those of the floor, which balance them, are not known.
 """
 
 from __future__ import annotations

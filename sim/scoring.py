@@ -21,10 +21,10 @@ def score_landing(truth: Truth, trajectory: Trajectory) -> dict[str, float]:
     Heights are of the lowest gear point above what is under it. Where the vehicle never touches down, lateness is the
     time it was watched for: a lower bound. ``touchdown_speed_m_s`` is the rate at which the height fell at the first
     contact, NaN without one. ``low_descent_error_m`` is the mean of |h - h_ref| over the last ``LOW_DESCENT`` of the
-    descent: who swings through the reference just as it stops has no arrival error. A flight that was lost before the
-    reference arrives has its last height for an arrival error. Success is a touchdown that lasts,
-    no faster than ``HARD``, without tipping over, once the descent has begun: who fell before is scored on what there
-    is of the flight. Who tips over has not touched down: see ``_never_down``.
+    descent: a vehicle that swings through the reference just as it stops has no arrival error. A flight that was lost
+    before the reference arrives has its last height for an arrival error. Success is a touchdown that lasts,
+    no faster than ``HARD``, without tipping over, once the descent has begun: a vehicle that falls earlier is scored
+    on the flight so far. One that tips over has not touched down: see ``_never_down``.
     """
     landing = _still(trajectory)
     arrives = landing.arrival
@@ -114,7 +114,7 @@ def score_tracking(truth: Truth, trajectory: Trajectory) -> dict[str, float]:
     """Root of the mean square and worst of the tracking error p - p_d from time 0 on: whole, vertical and horizontal.
 
     Of the centre of mass, which is what the reference leads: over the edge of a table the height of the gear jumps, and
-    whoever passes it a centimetre late would be charged with the table's height.
+    a vehicle that passes it a centimetre late would be charged with the table's height.
 
     Success is to touch nothing, not to tip over and not to stray.
     """

@@ -1,5 +1,7 @@
 """Aerodynamic effects against formulas written anew, limits, statistics and a curve measured on real vehicles."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -73,7 +75,7 @@ def test_ground_effect_is_the_law_of_sanchez_cuevas(seed: int, terrain: Terrain,
 def test_rotors_far_apart_without_fountain_are_single_rotors_after_cheeseman_and_bennett(
     height_in_radii: float,
 ) -> None:
-    wide = VEHICLE.with_(rotor_positions=VEHICLE.rotor_positions * [1e4, 1e4, 0])
+    wide = replace(VEHICLE, rotor_positions=VEHICLE.rotor_positions * [1e4, 1e4, 0])  # further than any vehicle's
     z = height_in_radii * VEHICLE.rotor_radius
     force, _ = GroundEffect(K_b=0.0)(at(z), HOVER, wide, Flat())
     ratio = 1 / (1 - (VEHICLE.rotor_radius / (4 * z)) ** 2)

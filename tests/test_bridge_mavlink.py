@@ -652,7 +652,10 @@ def test_the_quadrants_name_the_motors() -> None:
     from firmware_bridge.mavlink.reports import motor_order
 
     assert motor_order(VEHICLE) == (0, 1, 2, 3)
-    turned = VEHICLE.with_(rotor_positions=VEHICLE.rotor_positions[[2, 0, 3, 1]])
+    order = [2, 0, 3, 1]
+    turned = VEHICLE.with_(
+        rotor_positions=VEHICLE.rotor_positions[order], rotor_directions=VEHICLE.rotor_directions[order]
+    )
     assert motor_order(turned) == (2, 0, 3, 1)
     plus = VEHICLE.with_(rotor_positions=np.array([[0.2, 0, 0], [-0.2, 0, 0], [0, 0.2, 0], [0, -0.2, 0]]))
     with pytest.raises(UserError, match="motor_order"):

@@ -98,7 +98,7 @@ class Estimator:
         """Take in a report that came by time ``now`` in s; what is wrong with it, or nothing.
 
         One that is not newer is refused without a word: links repeat, and a state that stands still shows by its age.
-        So is a state none of which has changed while what is felt has: who stamps when he sends hides that it froze.
+        So is a state none of which has changed while what is felt has: a sender that stamps at sending hides a freeze.
         """
         if not isinstance(report, _Stateful):
             return ""

@@ -104,7 +104,7 @@ class MspLink:
 
     @property
     def identity(self) -> Identity:
-        """Of who answers now."""
+        """Of the autopilot that answers now."""
         return self.sticks.identity
 
     @property
@@ -227,7 +227,7 @@ class MspLink:
     def disarm(self, now: float) -> None:
         """Put the arming switch off where it is ours, and the throttle to its lowest until ``take_control``.
 
-        It is the pilot who disarms where the switch is his. Until then our frames go on, so that no stick of his
+        Where the arming switch is the pilot's, the pilot disarms. Until then our frames go on, so that no stick
         raises the throttle of a vehicle that stands (newer Betaflight gives the sticks back 0.3 s after the last).
         """
         self.sticks.disarm(now)

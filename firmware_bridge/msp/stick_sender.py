@@ -53,7 +53,7 @@ class StickSender:
         guardian: Guardian | None,
     ) -> None:
         self.identity = Identity()
-        """Of who answers now."""
+        """Of the autopilot that answers now."""
         self.congested = 0
         """Setpoints left out because the autopilot had not yet answered the last ones."""
         self.fraction: float | None = None

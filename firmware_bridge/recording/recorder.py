@@ -225,7 +225,7 @@ class Recorder:
         """Which fields the log has: what was seen while settling; of the two for the rotors the better one."""
         commanded = {"rotor_command"} if self._commands else set()
         rotors = {"rotor_speed"} if self._measured else commanded
-        return (*(self._seen - {"rotor_speed", "rotor_command"}), *rotors)
+        return (*sorted(self._seen - {"rotor_speed", "rotor_command"}), *rotors)
 
     def _rates(self) -> dict[str, Any]:
         """Rates of the reports behind the records, which are made at the loop's rate."""

@@ -57,6 +57,7 @@ armed once. In the air it is the pilot's switch alone that gives control.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from firmware_bridge.link import StatusReport
@@ -280,9 +281,9 @@ def _request(limits: Limits, permission: Permission, memory: Memory, s: Situatio
     status = s.status
     if status is None or not s.connected or permission.observe:
         return memory, ""
-    request, repeats, first = "", limits.request_repeats, not memory.was_armed
+    request, repeats, first = "", float(limits.request_repeats), not memory.was_armed
     if memory.phase is Phase.HANDING_BACK:
-        request, repeats = "hand back", limits.hand_back_repeats
+        request, repeats = "hand back", math.inf
     elif memory.phase is Phase.LANDED and not memory.locked:
         request = "disarm"
     elif memory.phase is Phase.READY and first and not status.accepts_setpoints and permission.take_control:

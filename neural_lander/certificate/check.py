@@ -15,6 +15,7 @@ import numpy as np
 from neural_lander.certificate.check_files import (
     FILES,
     FORMAT_VERSION,
+    GRAVITY,
     SCHEMA,
     labels,
     numbers,
@@ -138,7 +139,7 @@ def false_claims(document: Mapping[str, Any], tensors: Mapping[str, np.ndarray],
             and 1 <= count <= MOST_ITERATIONS
             and follows(L_U, tolerance / max(factor**count * spread * one, 1e-300))  # |T_0 - T*| <= L_u |u_0 - u*|
         ),
-        "thrust_tolerance": FINEST / one <= tolerance / (profile["mass"]["value"] * 9.81) <= FINE,
+        "thrust_tolerance": FINEST / one <= tolerance / (profile["mass"]["value"] * GRAVITY) <= FINE,
         "rotor_speed_max": value["rotor_speed_max"] == n_max,
         "rotor_thrust_high": value["rotor_thrust_high"] <= full * (1 + ROUNDING),
         "attitude_and_torque_held": value["attitude_and_torque_held"] is True,

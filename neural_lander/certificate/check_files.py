@@ -23,6 +23,7 @@ FEATURES = {
 UNITS = {"h": "m", "v": "m/s", "q": "1", "lean": "1", "battery": "V", "T": "N"}
 """By the first word of an input's name."""
 OUTPUT = "f_a, N, world"
+GRAVITY = 9.81  # m/s^2
 FILES = ("residual.safetensors", "bundle.json", "vehicle.toml", "certificate.json")
 PARTS = {"value", "unit", "norm", "status", "source"}  # of an entry
 VEHICLE_NUMBERS: dict[str, tuple[str, tuple[int, ...]]] = {
@@ -58,7 +59,7 @@ def strange_vehicle(document: Mapping[str, Any], info: Mapping[str, Any], profil
         if not fits or not np.all(np.isfinite(values)) or (name not in ANYWHERE and not np.all(values > 0)):
             yield f"vehicle.toml gives {name} = {profile[name]['value']!r}, expected positive numbers of shape {shape}"
     mass, c_T, n_max = (profile[k]["value"] for k in ("mass", "thrust_coefficient", "rotor_speed_max"))
-    if not mass * 9.81 < ROTORS * c_T * n_max**2:
+    if not mass * GRAVITY < ROTORS * c_T * n_max**2:
         yield f"vehicle.toml describes a vehicle of {mass!r} kg that its rotors do not lift"
     if document["vehicle_sha256"] != digest.hexdigest():
         yield "certificate.json was made for another vehicle: vehicle_sha256 differs"

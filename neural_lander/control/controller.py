@@ -100,7 +100,9 @@ class Controller:
         factor = max(contraction_factor, LEAST_FACTOR)
         start = vehicle.full_thrust  # N: it begins no further off than full thrust
         tolerance = FIXED_POINT_TOLERANCE * vehicle.weight
-        self.iterations = iterations or math.ceil(math.log(tolerance * (1 - factor) / start) / math.log(factor))
+        if iterations is None:
+            iterations = math.ceil(math.log(tolerance * (1 - factor) / start) / math.log(factor))
+        self.iterations = iterations
         missing = why_not_certified(self.residual, vehicle, contraction_factor, self.iterations)
         missing = missing or why_not_certified(estimate, vehicle)
         if missing and not uncertified:

@@ -27,14 +27,26 @@ from typing import Any
 import numpy as np
 
 from neural_lander.arrays import Array, constant, namespace
-from neural_lander.components import Scalar, Vector, choose, dot, finite, join, maximum, minimum, split, sqrt
+from neural_lander.components import (
+    Scalar,
+    Vector,
+    choose,
+    dot,
+    finite,
+    join,
+    logical_not,
+    maximum,
+    minimum,
+    split,
+    sqrt,
+)
 from neural_lander.control.attitude import MAX_TILT, desired_attitude
 from neural_lander.control.controller import Controller, Wanted
 from neural_lander.errors import UserError
 from neural_lander.state import Reference, State
 from neural_lander.vehicle import GRAVITY
 
-LEAST_UPRIGHT = 0.3  # cosine of the tilt below which thrust is no longer raised for the barrier: it would push sideways
+LEAST_UPRIGHT = 0.3  # cosine of the tilt that thrust is divided by at the least: beyond, more of it pushes sideways
 TOUCHED = 1e-9  # of the weight: a change of the force below it is rounding
 
 
@@ -154,7 +166,7 @@ class Guarded:
         low, infeasible = self._least_lift(wanted, state, d_before)
         safe = nearest_force(asked, low, self._thrust_max + 0.0 * low, self.limits.steepest(_height(state)))
         touched = TOUCHED * self.controller.vehicle.weight
-        changed = _differ(safe, asked, touched) | (whole == False)  # noqa: E712  # of a bool or an array
+        changed = _differ(safe, asked, touched) | logical_not(whole)
         thrust = self._thrust(wanted, state, changed, safe, low)
         active = (abs(thrust - _scalar(wanted.thrust)) > touched) | changed
         self._report(state, asked, safe, active, infeasible)

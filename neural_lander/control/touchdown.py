@@ -33,7 +33,7 @@ CONTACT_TIME = 0.2  # s, definition of touchdown in every table
 RESTING_SHARE = 0.7  # of the thrust: with a third of the weight on the gear no controller hops, guess
 SPOOL_TIME = 0.02  # s of contact to the resting share
 """About the time constant of a motor. With 0.05 s a landing at 0.3 m/s hopped once by 0.2 mm and its contact began
-anew: on the default plants touchdown came 0.08 s after the reference's arrival instead of 0.01 s, whoever flew."""
+anew: on the default plants touchdown came 0.08 s after the reference's arrival instead of 0.01 s, in every law."""
 SPIKE_TIME = 0.1  # s, the same for a contact that the sample before did not feel: a spike costs little; guess
 RECOVERY_TIME = 0.2  # s without contact from the resting share to all of the thrust, guess
 GAP = 0.025  # s without contact that do not end it: six steps of 240 Hz, in which one falls 3 mm; guess

@@ -21,8 +21,8 @@ from neural_lander.errors import UserError
 from neural_lander.state import Reference, State
 from neural_lander.vehicle import G_VECTOR, Vehicle
 
-LIFT_OFF = 0.01  # m that the reference is above who stands on the ground, for him to be asked to leave it; above what
-# the gear gives way and what sensors err; a guess
+LIFT_OFF = 0.01  # m that the reference must be above a standing vehicle before it is asked to lift off: more than the
+# gear gives way and the sensors err; a guess
 DEFAULT_NATURAL_FREQUENCY = 3.0  # rad/s, fixed before any landing was run
 DEFAULT_TRIM_RATE = 1.5  # 1/s, Gamma; 1 to 2 is useful: slower waits, faster rings with the position loop
 
@@ -112,7 +112,7 @@ class TrackingLaw:
         """Let the estimate learn from s at time t in s, except in saturation (``hold``) and in ``contact``, ``(...)``.
 
         On the ground with the reference above it the vertical error counts all the same, where it asks for more thrust:
-        who is held down by a force that he does not know gets off the ground by it.
+        so a vehicle that an unmodelled force holds down still gets off the ground.
         """
         self._due = t, hold, contact
         if not self.patient:

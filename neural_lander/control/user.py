@@ -1,7 +1,7 @@
 """A user's own controller, named as ``module:Class``: a force estimate, a whole law, or a :class:`Controller`.
 
-What the loop keeps is lent to it, not given: who writes into a state, a reference or a command is refused by name. What
-it keeps itself is copied. Our own controllers need no such care, and do not pay for it.
+What the loop keeps is lent to it, not given: code that writes into a state, a reference or a command is refused by
+name. What it keeps itself is copied. Our own controllers need no such care, and do not pay for it.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from neural_lander.vehicle import Vehicle
 BIN = 0.005  # m of height, over which errors are averaged; guess
 REACH = 2.0  # rotor radii above the ground, where the effect is
 DOUBT = 3.0  # standard errors that are taken off: the worst of some fifty heights is looked for; guess
-VISIT = 100  # samples, 1 s: who comes back to a height sooner has not been away; guess
+VISIT = 100  # samples, 1 s: a return within this counts as the same visit; guess
 LEAST_VISITS = 10  # to a height, for the spread of their mean errors to say anything; guess
 ALLOWED = 0.005
 """Of the weight: a law of 3 rad/s without trim stands 5 mm off by it. All real flights stay below 0.3 %."""

@@ -63,7 +63,7 @@ class OneByOne:
             effect = self._each[i] if self._each else self.effect
             try:
                 found[:, i] = effect(_row(states, i), speeds[i], vehicle, terrain)
-            except FOREIGN:  # who flies it alone says why
+            except FOREIGN:  # flown alone, it says why
                 continue
         return _like(found[0], state.velocity), _like(found[1], state.velocity)
 

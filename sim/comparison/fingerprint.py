@@ -34,8 +34,9 @@ def fingerprint(value: Any) -> str:
 
     Numbers, arrays, tensors, text, containers and dataclasses count by content; of any other object its class and all
     its state, private attributes and slots included; of a function its defaults, its closure and what is set on it.
-    With a user's code goes the file that defines it, and every file of his that this one imports, directly or not;
-    without a file its bytecode and the globals that it names. What is installed, and Python itself, is not followed.
+    With a user's code goes the file that defines it, and every other file of the user's that this one imports,
+    directly or not; without a file its bytecode and the globals that it names. What is installed, and Python itself,
+    is not followed.
 
     By its type alone counts what is another in every process, or cannot be pickled: generators of random numbers,
     locks, open files, threads, UUIDs. A number that is another in every process, a time or an ``id``, makes another

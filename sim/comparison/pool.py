@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
 
@@ -108,7 +109,6 @@ class DaskPool:
                     result = future.result()
                 except KilledWorker as error:
                     raise UserError(f"workers of {self.address} keep being killed (memory?): {error}") from error
-                for task in waiting:
+                for task in islice(waiting, 1):
                     running.add(client.submit(work, task, pure=False))
-                    break
                 yield result

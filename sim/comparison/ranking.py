@@ -1,4 +1,4 @@
-"""Who is best in which figure, by a rule and not by hand: ours where it is, a baseline where that is."""
+"""Which controller is best in which figure, by a rule and not by hand: ours where it is, a baseline where that is."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ from sim.comparison.metrics import metric_keys, metric_named
 from sim.comparison.statistics import Interval
 from sim.controllers import CONTROLLERS
 
-EARLY = (
-    0.1  # s that the median may be down before the reference: who is, has nothing to arrive with; guess, 3 cm of way
-)
-RELIABLE = 0.9  # of the flights, guess: who succeeds in fewer is not the best at anything
+EARLY = 0.1  # s (3 cm of way): a controller whose median is down earlier has no arrival error to rank; guess
+RELIABLE = 0.9  # of the flights, guess: a controller that succeeds in fewer is not the best at anything
 
 
 def ranking(controllers: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -22,8 +20,8 @@ def ranking(controllers: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     Best is the median nearest to the metric's target. A tie cannot be told from it: the 95 % intervals of the distance
     to the target overlap. Not ranked are: an oracle, which knows the plant; a controller without a value in some of its
     flights; every controller where none touched down and the figure is only a lower bound; a controller that succeeds
-    in fewer than ``RELIABLE`` of its flights, since what falls has arrived without an error; in arrival error, who is
-    down by more than ``EARLY`` before the reference arrives.
+    in fewer than ``RELIABLE`` of its flights, since what falls has arrived without an error; in arrival error, one that
+    is down by more than ``EARLY`` before the reference arrives.
     """
     found = {}
     for key in metric_keys(controllers):

@@ -22,7 +22,7 @@ def settings(campaign: Campaign) -> dict[str, Any]:
         "omega_n_rad_s": campaign.omega_n,
         "gains": (
             f"Lambda = omega_n I, K_v = m omega_n I, trim Gamma = {DEFAULT_TRIM_RATE:g} 1/s, the same for every "
-            f"controller; whoever estimates a force limits it to {DISTURBANCE_LIMIT:g} of the weight along each axis"
+            f"controller; those that estimate a force limit it to {DISTURBANCE_LIMIT:g} of the weight along each axis"
         ),
         "effects": [name_of(effect) for effect in plant.effects],
         "sensor_noise": plant.noise.to_json(),

@@ -1,6 +1,6 @@
 """A campaign's finished work on disk: one Parquet file per shard, whole or not at all, and what it answers.
 
-A folder belongs to one question. Who asks the same again goes on where it stopped; another is refused.
+A folder belongs to one question. Asking the same again resumes where it stopped; a different question is refused.
 """
 
 from __future__ import annotations

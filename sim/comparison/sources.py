@@ -1,4 +1,4 @@
-"""The files behind a user's code: the one that defines it, and those of his that it imports."""
+"""The files behind a user's code: the one that defines it, and the user's other files that it imports."""
 
 from __future__ import annotations
 
@@ -46,7 +46,10 @@ def source_of(code: Any) -> bytes:
 
 
 def sources(module: str) -> Iterator[bytes]:
-    """Name and content of a user's module and of his that it imports, directly or not; nothing is imported for it."""
+    """Name and content of a user's module and of the user's others that it imports, directly or not.
+
+    Nothing is imported for it.
+    """
     waiting, seen = [module], {""}
     while waiting:
         name = waiting.pop(0)

@@ -17,7 +17,7 @@ from neural_lander.vehicle import GRAVITY, Vehicle
 LEAST_BAND = 20.0  # s in a band of height that matters: what the simulated collection aims at
 SHORTEST_FLIGHT = 5.0  # s that a pilot is asked to hover for
 BANDS_UP_TO = 0.3  # m: above it bands of height are not asked for one by one
-DITHER = 0.1  # of the thrust, between 0.5 and 4 Hz: what the simulated collection flies
+DITHER = 0.1  # of the thrust, between 0.5 and 4 Hz, amplitude: 7 % rms, as much as the simulated collection flies
 LEAST_LATERAL = 0.15  # m/s that 5 % of a band should exceed: landings drift by as much; a guess
 LATERAL_SHARE = 0.5  # of the weight of a hole in height: the residual changes less with lateral speed; a guess
 FASTEST = 0.35  # m/s of sinking that a pilot is asked for: the landing reference has 0.3
