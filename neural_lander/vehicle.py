@@ -23,6 +23,7 @@ from neural_lander.arrays import Array, constant, namespace
 from neural_lander.errors import NeuralLanderWarning, UserError, why_unread
 from neural_lander.motor_curve import PwmVoltageCurve
 from neural_lander.profile_values import array, number, numbers, scalar
+from neural_lander.scoring_table import ScoringTable
 
 GRAVITY = 9.81  # m/s^2, the value that the label of the real logs is defined with
 G_VECTOR = np.array([0.0, 0.0, -GRAVITY])  # m/s^2, world
@@ -53,6 +54,8 @@ class Vehicle:
     """Lowest points of the landing gear, body."""
     motor_curve: PwmVoltageCurve | None = None
     """From PWM and battery voltage to thrust, where logs hold PWM and no rotor speed."""
+    scoring: ScoringTable | None = None
+    """By which rule a known data set of this vehicle is scored; without one the rule follows from the geometry."""
     contact_height: float = 0.0  # m
     """Logged height below which the vehicle may touch the floor, measured at the point the log follows."""
     text: str = field(default="", repr=False, compare=False)
@@ -165,7 +168,7 @@ _ARRAYS: Mapping[str, tuple[str, tuple[int | None, ...], float]] = {
 }
 MOST_THRUST = 20.0  # times the weight; racing quadrotors reach 14; a guess
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # it becomes part of file names
-_OPTIONAL = ("contact_height", "motor_curve", "description")
+_OPTIONAL = ("contact_height", "motor_curve", "scoring", "description")
 
 
 def builtin_vehicles() -> list[str]:
@@ -252,6 +255,8 @@ def parse_vehicle(text: str, source: str) -> Vehicle:
         values["contact_height"] = scalar(profile, "contact_height", "m", -1e-9, 10.0, source)
     if "motor_curve" in profile:
         values["motor_curve"] = PwmVoltageCurve.from_profile(profile["motor_curve"], source)
+    if "scoring" in profile:
+        values["scoring"] = ScoringTable.from_profile(profile["scoring"], source)
     vehicle = Vehicle(**values, text=text)
     _check_physics(vehicle, f"vehicle file {source}: ")
     return vehicle

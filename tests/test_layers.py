@@ -24,6 +24,7 @@ FOUNDATION = (
     "units",
     "motor_curve",
     "profile_values",
+    "scoring_table",
     "vehicle",
     "rotor_order",
     "state",

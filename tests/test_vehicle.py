@@ -9,6 +9,8 @@ from numpy.testing import assert_allclose
 from scipy.spatial.transform import Rotation
 
 from neural_lander.errors import NeuralLanderWarning, UserError
+from neural_lander.residual.scoring import scoring_rule
+from neural_lander.residual.trim import trim_height
 from neural_lander.vehicle import builtin_vehicles, load_vehicle, parse_vehicle
 
 INTEL_AERO = load_vehicle("intel-aero").text
@@ -224,3 +226,28 @@ def test_the_motor_curve_agrees_with_its_formula_and_its_inverse(name: str) -> N
     assert_allclose(thrust[:, 0] / 9.81e-3, grams, rtol=1e-12)
     assert_allclose(curve.pwm(thrust, volts)[:, 0], p, rtol=1e-9)
     assert np.all(curve.thrust(np.zeros((1, 4)), np.array([4.0])) == 0)
+
+
+def test_a_rule_of_scoring_belongs_to_the_profile_and_not_to_its_name() -> None:
+    known = load_vehicle("crazyflie-parrot")
+    renamed = parse_vehicle(known.text.replace('name = "crazyflie-parrot"', 'name = "mine"', 1), "mine.toml")
+    assert scoring_rule(renamed) == scoring_rule(known) and scoring_rule(known).landing_floor == 0.085
+    assert trim_height(renamed) == 0.28
+    bare = parse_vehicle(known.text[: known.text.index("[scoring]")], "bare.toml")
+    assert bare.scoring is None and scoring_rule(bare).gear_margin > 0.0
+    assert bare.sha256 == known.sha256  # no control law and no certificate depends on it
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("walk_floor", "walk_flor", "scoring needs exactly the keys walk_floor, landing_floor"),
+        ("value = 0.085, unit", "value = -0.085, unit", r"scoring\.landing_floor = -0\.085 m must be a number in"),
+        ('value = 35.0, unit = "gram-force"', 'value = 35.0, unit = "N"', "outlier_above_when_high is given in 'N'"),
+    ],
+)
+def test_a_bad_rule_of_scoring_is_refused(old: str, new: str, message: str) -> None:
+    head, table = load_vehicle("crazyflie-parrot").text.split("[scoring]")
+    assert old in table
+    with pytest.raises(UserError, match=message):
+        parse_vehicle(f"{head}[scoring]{table.replace(old, new, 1)}", "mine.toml")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,17 +75,11 @@ def gear_floor(error: float | None) -> float:
     return CONTACT_MARGIN if error is None else MARGIN_OVER_ERROR * error
 
 
-_NEURAL_SWARM: Mapping[str, tuple[float, float]] = {"crazyflie-parrot": (0.07, 0.085), "crazyflie-21": (0.06, 0.06)}
-"""Vehicle -> (walk floor, landing floor) in m for the flights of Neural-Swarm2 (Shi et al., T-RO 2021). The large
-vehicle scrapes its floor below 0.085 m in landings; its walks are judged from 0.07 m."""
-_LOST = 1.0  # s: that rule counts what is interpolated where records are lost, at most 0.42 s in its 31 flights
-
-
 def scoring_rule(vehicle: Vehicle) -> ScoringRule:
-    """The data set's rule for its two vehicles, else one from geometry and weight."""
-    if vehicle.name in _NEURAL_SWARM:
-        walk, landing = _NEURAL_SWARM[vehicle.name]
-        return ScoringRule(vehicle.weight, walk, landing, -np.inf, 0.13, 50 * GRAM, 35 * GRAM, 0.25, _LOST)
+    """The rule of the profile's ``[scoring]`` table, where it has one, else one from geometry and weight."""
+    if vehicle.scoring is not None:
+        table = {name: value for name, value in vars(vehicle.scoring).items() if name != "trim_above"}
+        return ScoringRule(vehicle.weight, gear_margin=-np.inf, **table)
     floor = vehicle.contact_height
     low = vehicle.gear_clearance + NEAR_GROUND_RADII * vehicle.rotor_radius
     bound = OUTLIER * vehicle.weight
