@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 
 from neural_lander.arrays import Array
@@ -62,11 +62,21 @@ class State(Oriented):
         battery: float | Array | None = None,
         specific_force: Array | None = None,
         age: float | Array = 0.0,
+        *,
+        rows: Rows | None = None,
     ) -> None:
+        """``rows`` are those of the attitude, where they are known already: it spares computing them again."""
         vars(self).update(  # a frozen dataclass' own way takes twice as long, and a step makes two states or more
             position=position, velocity=velocity, attitude=attitude, body_rates=body_rates, height=height,
             contact=contact, battery=battery, specific_force=specific_force, age=age,
         )  # fmt: skip
+        if rows is not None:
+            vars(self)["rows"] = rows
+
+    def with_velocity(self, velocity: Array) -> State:
+        """A copy that moves otherwise, ``(..., 3)`` m/s."""
+        known = {field.name: getattr(self, field.name) for field in fields(self)}
+        return State(**{**known, "velocity": velocity}, rows=self.rows)
 
     @cached_property
     def R(self) -> Array:

@@ -196,12 +196,12 @@ class PyBulletWorld:
             np.float64(height),
             self.contact,
             specific_force=np.array(felt),
+            rows=rows,
         )
         if self._strangers:
             for values in vars(self.state).values():
                 if isinstance(values, np.ndarray):
                     values.flags.writeable = False  # an effect that writes into the truth is refused, by name
-        vars(self.state)["rows"] = rows  # known here: spares the effects to compute them again
 
     def _touches(self, felt: Vector) -> bool:
         """Whether any foot carries load. Bullet also lists points up to 2 cm away.

@@ -56,10 +56,11 @@ def test_attitude_kinematics_by_finite_differences() -> None:
     ahead, behind = (
         rot.quaternion_to_matrix(rot.quaternion_multiply(Q, rot.quaternion_exp(sign * h * W))) for sign in (1, -1)
     )
-    assert_allclose((ahead - behind) / (2 * h), rot.quaternion_to_matrix(Q) @ rot.hat(W), atol=1e-8)
+    S = np.stack([np.cross(W, e) for e in np.eye(3)], axis=-1)
+    assert_allclose((ahead - behind) / (2 * h), rot.quaternion_to_matrix(Q) @ S, atol=1e-8)
 
 
-def test_hat_is_the_vector_product() -> None:
+def test_the_vector_product() -> None:
     assert_allclose(rot.cross(V, W), np.cross(V, W), atol=1e-14)
 
 
@@ -76,7 +77,6 @@ def test_every_rotation_vector_gives_a_rotation(vector: list[float]) -> None:
 
 
 CASES = {
-    "hat": (rot.hat, (V,)),
     "cross": (rot.cross, (V, W)),
     "apply": (rot.apply, (SCIPY.as_matrix(), V)),
     "normalise": (rot.normalise, (V,)),

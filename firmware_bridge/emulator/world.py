@@ -123,16 +123,15 @@ class RigidBodyWorld:
     def _truth(self) -> State:
         rows = quaternion_rows(self._q)
         height = self._p[2] + min(dot(rows[2], foot) for foot in self._gear)
-        state = State(
+        return State(
             np.array(self._p),
             np.array(self._v),
             np.array(self._q),
             np.array(self._w),
             np.float64(height),
             self._contact,
+            rows=rows,
         )
-        vars(state)["rows"] = rows  # known here: spares computing it again
-        return state
 
 
 class SteppedWorld(Protocol):

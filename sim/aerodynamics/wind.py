@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Protocol
 
 from neural_lander.arrays import Array
@@ -147,9 +146,7 @@ class InWind:
 
 def _relative(state: State, air: Vector) -> State:
     velocity = join([v - a for v, a in zip(split(state.velocity), air, strict=True)])
-    relative = replace(state, velocity=velocity)
-    vars(relative)["rows"] = state.rows  # the attitude is the same: not computed again
-    return relative
+    return state.with_velocity(velocity)
 
 
 def _total(

@@ -26,9 +26,9 @@ FIELDS = tuple(field.name for field in fields(State))
 def rows_of(state: State, rows: slice) -> State:
     """The states of some of the vehicles."""
     parts = {name: part for name, part in vars(state).items() if name in FIELDS}
-    some = State(**{name: part[rows] if hasattr(part, "shape") else part for name, part in parts.items()})
-    vars(some)["rows"] = tuple(tuple(row[rows] for row in three) for three in state.rows)
-    return some
+    x, y, z = ([row[rows] for row in three] for three in state.rows)
+    some = {name: part[rows] if hasattr(part, "shape") else part for name, part in parts.items()}
+    return State(**some, rows=(x, y, z))
 
 
 @dataclass(frozen=True)

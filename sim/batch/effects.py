@@ -137,7 +137,8 @@ def _tried(effect: AerodynamicEffect, vehicle: Vehicle, terrain: Surface, dt: fl
 def _numpy(state: State) -> State:
     """The states as NumPy's arrays, which cannot be written to: on a CPU they share the truth's memory."""
     given = {name: value for name, value in vars(state).items() if name in State.__dataclass_fields__}
-    return State(**{name: _read_only(v) if isinstance(v, torch.Tensor) else v for name, v in given.items()})
+    arrays: dict[str, Any] = {n: _read_only(v) if isinstance(v, torch.Tensor) else v for n, v in given.items()}
+    return State(**arrays)
 
 
 def _read_only(values: torch.Tensor) -> np.ndarray:

@@ -147,8 +147,8 @@ class BatchWorld:
             clearance(rows, p, self._gear, self.surface),
             self.contact,
             specific_force=join(felt),
+            rows=rows,
         )
-        vars(self.state)["rows"] = rows
 
     def step(self, rotor_speeds: torch.Tensor) -> None:
         """Advance by dt with these commanded rotor speeds in rad/s, ``(N, 4)``."""
