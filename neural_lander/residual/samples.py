@@ -12,10 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neural_lander.errors import UserError
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.flightlog.resampling import first_order_lag, linear
-from neural_lander.flightlog.thrust import NO_SIGNAL
+from neural_lander.flightlog.thrust import command_curve
 from neural_lander.residual.options import DEFAULT_CUT_OFF
 from neural_lander.residual.plausibility import check_fits_vehicle, check_units
 from neural_lander.residual.resample import (
@@ -193,28 +192,12 @@ def _first_reason_counts(reasons: Mapping[str, np.ndarray]) -> dict[str, int]:
 
 def _rotor_thrust(log: FlightLog, vehicle: Vehicle, t: np.ndarray) -> tuple[np.ndarray, str]:
     """Produced thrust per rotor in N on the grid, and where it came from."""
-    c_T, tau = vehicle.thrust_coefficient, vehicle.motor_time_constant
     if log.rotor_speed is not None:
-        return c_T * interpolate(t, log.t, log.rotor_speed) ** 2, "c_T n^2 of measured rotor speed"
-    if log.rotor_command is None:
-        raise UserError(
-            f"log {log.source or '(unnamed)'} holds neither rotor_speed nor rotor_command: thrust cannot be had"
-        )
+        speed = interpolate(t, log.t, log.rotor_speed)
+        return vehicle.thrust_coefficient * speed**2, "c_T n^2 of measured rotor speed"
+    curve, words = command_curve(log, vehicle)
+    assert log.rotor_command is not None
     fine, factor = finer(t, log.t)  # the motors answer to each command, also where several come in a sample
-    command = linear(fine, log.t, log.rotor_command)
-
-    def produced(static: np.ndarray) -> np.ndarray:
-        return thinned(first_order_lag(static, SAMPLE_PERIOD / factor, tau), factor)
-
-    if log.rotor_command_unit == "rad/s":
-        return produced(c_T * command**2), f"c_T n^2 of commanded rotor speed, lag {tau:g} s"
-    if log.rotor_command_unit == "thrust":
-        raise UserError(f"log {log.source}: {NO_SIGNAL}")
-    if vehicle.motor_curve is None:
-        raise UserError(
-            f"log {log.source} holds PWM, and vehicle '{vehicle.name}' has no [motor_curve]: add one to its profile"
-        )
-    if log.battery_voltage is None:
-        raise UserError(f"log {log.source} lacks battery_voltage, which the motor curve of '{vehicle.name}' needs")
-    static = vehicle.motor_curve.thrust(command, linear(fine, log.t, log.battery_voltage))
-    return produced(static), f"motor curve of PWM and battery voltage, lag {tau:g} s"
+    volts = None if log.battery_voltage is None else linear(fine, log.t, log.battery_voltage)
+    static, tau = curve(linear(fine, log.t, log.rotor_command), volts), vehicle.motor_time_constant
+    return thinned(first_order_lag(static, SAMPLE_PERIOD / factor, tau), factor), f"{words}, lag {tau:g} s"
