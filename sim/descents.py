@@ -34,6 +34,7 @@ def fly_descents(
     domain: Domain,
     controller: str,
     scenarios: Sequence[str],
+    *,
     flights: int,
     seed: int,
     stream: int,

@@ -42,6 +42,7 @@ class Envelope:
 def measure_envelope(
     bundle: Path,
     effects: Sequence[AerodynamicEffect],
+    *,
     airframe: int,
     landings: int,
     verify: int,
@@ -67,12 +68,12 @@ def measure_envelope(
                 loaded.domain,
                 name,
                 SCENARIOS,
-                count,
-                seed,
-                stream,
-                workers,
-                lambda done, of: stage(what, done, of),
-                world,
+                flights=count,
+                seed=seed,
+                stream=stream,
+                workers=workers,
+                progress=lambda done, of: stage(what, done, of),
+                world_name=world,
             )
 
         calibration = fly(landings, CALIBRATION_STREAM, f"closed loop {label}")

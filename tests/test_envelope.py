@@ -77,10 +77,22 @@ def test_nothing_of_a_descent_is_left_out(bundle: Path) -> None:
     loaded = load_bundle(bundle)
     plant = Plant(loaded.vehicle).with_airframe(0)
     flights = fly_descents(
-        Copy(plant, loaded.learned), loaded.domain, "neural-lander-trim", ["land-1d"], 2, 0, CALIBRATION_STREAM
+        Copy(plant, loaded.learned),
+        loaded.domain,
+        "neural-lander-trim",
+        ["land-1d"],
+        flights=2,
+        seed=0,
+        stream=CALIBRATION_STREAM,
     )
     others = fly_descents(
-        Copy(plant, loaded.learned), loaded.domain, "neural-lander-trim", ["land-1d"], 2, 0, VERIFICATION_STREAM
+        Copy(plant, loaded.learned),
+        loaded.domain,
+        "neural-lander-trim",
+        ["land-1d"],
+        flights=2,
+        seed=0,
+        stream=VERIFICATION_STREAM,
     )
     assert not {f.seed for f in flights} & {f.seed for f in others}
     for f in flights:
@@ -101,7 +113,14 @@ def test_descents_are_the_same_in_the_batched_world(bundle: Path) -> None:
     copy = Copy(Plant(loaded.vehicle).with_airframe(0), loaded.learned)
     alone, batch = (
         fly_descents(
-            copy, loaded.domain, "neural-lander", ["land-1d", "land-3d"], 3, 0, VERIFICATION_STREAM, world_name=world
+            copy,
+            loaded.domain,
+            "neural-lander",
+            ["land-1d", "land-3d"],
+            flights=3,
+            seed=0,
+            stream=VERIFICATION_STREAM,
+            world_name=world,
         )
         for world in ("pybullet", "batched")
     )

@@ -88,7 +88,17 @@ def certify(
         from sim.envelope import measure_envelope
 
         with stages() as stage:
-            measured = measure_envelope(bundle, effects, airframe, landings, verify, seed, workers, stage, world)
+            measured = measure_envelope(
+                bundle,
+                effects,
+                airframe=airframe,
+                landings=landings,
+                verify=verify,
+                seed=seed,
+                workers=workers,
+                stage=stage,
+                world=world,
+            )
         document = certificate_of(network, vehicle, slopes, [m.tracking for m in measured], thrusts)
         certificate = replace_certificate(bundle, document).certificate
     if out is not None:
