@@ -119,7 +119,7 @@ def _in_batch(
     progress: Progress,
 ) -> list[LoopFlight]:
     """The same flights in the batched world, many at once."""
-    from sim.batch.descents import fly_batch
+    from sim.batch.descents import fly_descents_batch
     from sim.batch.flight import Task
 
     Lambda = build_controller(controller_named(name), copy.plant, copy.learned).tracking.gains.Lambda
@@ -130,7 +130,7 @@ def _in_batch(
         mine = range(k, flights, len(scenarios))
         for shard in (mine[j : j + BATCH] for j in range(0, len(mine), BATCH)):
             numbers = [descent_seed(seed, index, stream) for index in shard]
-            flown = fly_batch(Task(copy, name, numbers, moment_trim), scenario, domain)
+            flown = fly_descents_batch(Task(copy, name, numbers, moment_trim), scenario, domain)
             for index, number, (truth, gaps, scores) in zip(shard, numbers, flown, strict=True):
                 found[index] = _descent(number, truth, reference, Lambda, gaps, scores)
             progress(len(found), flights)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from firmware_bridge.emulator.autopilot import Autopilot
-from firmware_bridge.emulator.estimator import Estimator, EstimatorNoise
+from firmware_bridge.emulator.estimator import EmulatedEstimator, EstimatorNoise
 from firmware_bridge.emulator.modes import TICK, Demand, Mode, OnLoss, Settings
 from firmware_bridge.emulator.world import RigidBodyWorld, SimulatedVehicle
 from neural_lander.state import State
@@ -106,11 +106,11 @@ class TestWorld:
 
 class TestEstimator:
     def test_origin_is_where_it_was_switched_on(self):
-        estimator = Estimator(RigidBodyWorld(VEHICLE, 3.0), EstimatorNoise.none(), 0, TICK)
+        estimator = EmulatedEstimator(RigidBodyWorld(VEHICLE, 3.0), EstimatorNoise.none(), 0, TICK)
         np.testing.assert_allclose(estimator.state.position, 0, atol=1e-12)
 
     def test_noise_is_that_asked_for(self):
-        estimator = Estimator(RigidBodyWorld(VEHICLE), EstimatorNoise(position_bias=0.0), 1, TICK)
+        estimator = EmulatedEstimator(RigidBodyWorld(VEHICLE), EstimatorNoise(position_bias=0.0), 1, TICK)
         drawn = []
         for _ in range(4000):
             estimator.update()
@@ -122,7 +122,7 @@ class TestEstimator:
         q = (math.cos(0.1), math.sin(0.1), 0.0, 0.0)  # 0.2 rad
         world._q = q
         world.state = world._truth()
-        estimator = Estimator(world, EstimatorNoise.none(), 0, TICK)
+        estimator = EmulatedEstimator(world, EstimatorNoise.none(), 0, TICK)
         expected = (1.0 + VEHICLE.gear_clearance) / math.cos(0.2)
         assert estimator.distance(VEHICLE.gear_points.tolist()) == pytest.approx(expected)
 

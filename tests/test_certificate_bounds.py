@@ -28,7 +28,7 @@ from neural_lander.certificate.check_slopes import (
 from neural_lander.certificate.evidence import product_slopes, proved_slopes
 from neural_lander.certificate.lipsdp import lipschitz_bound
 from neural_lander.certificate.lipsdp_cvxpy import cvxpy_bound
-from neural_lander.certificate.steepest import Domain, slopes, steepest
+from neural_lander.certificate.steepest import InputBox, slopes, steepest
 from neural_lander.cli.main import main
 from neural_lander.residual.features import features_named
 from neural_lander.residual.model import ReluNetwork
@@ -284,7 +284,7 @@ def test_the_search_reports_a_slope_that_is_there_and_close_to_the_bound(trained
     low = np.concatenate([trained.state_low, np.zeros(4)]).astype(float)
     high = np.concatenate([trained.state_high, np.full(4, full)]).astype(float)
     E = maps["lipschitz_collective"]
-    value, at = steepest(W, b, E, Domain(low, high))
+    value, at = steepest(W, b, E, InputBox(low, high))
     assert np.all(low <= at) and np.all(at <= high)
     assert slope_at(at, E, W, b) == pytest.approx(value, rel=1e-12)
     step = 1e-7 * E[-4:, 0]
@@ -311,14 +311,14 @@ def test_bounds_of_spectrally_normalised_networks_are_reached_by_inputs_of_their
     V, _ = without_silent(W, b, low, high)
     for name in MAIN:
         bound, _ = lipschitz_bound(V[0] @ maps[name], V[1:])
-        domain = Domain(low, high)
+        domain = InputBox(low, high)
         at = climb(W, b, maps[name], domain, steepest(W, b, maps[name], domain)[1])
         reached = slope_at(at, maps[name], W, b)
         assert reached <= bound <= (1 + gap) * reached, name
 
 
 def test_saturated_rotors_are_held_at_either_end() -> None:
-    domain = Domain(np.zeros(3), np.array([1.0, 2.0, 4.0]), saturated=(1,))
+    domain = InputBox(np.zeros(3), np.array([1.0, 2.0, 4.0]), saturated=(1,))
     x = domain.confine(np.array([[-1.0, 0.9, 9.0], [0.5, 1.1, 2.0]]))
     np.testing.assert_array_equal(x, [[0.0, 0.0, 4.0], [0.5, 2.0, 2.0]])
 

@@ -9,7 +9,7 @@ from scipy.optimize import linprog
 
 from neural_lander.certificate.cells import climb
 from neural_lander.certificate.lipsdp import lipschitz_bound
-from neural_lander.certificate.steepest import Domain, slopes
+from neural_lander.certificate.steepest import InputBox, slopes
 
 
 class Box(NamedTuple):
@@ -59,12 +59,12 @@ def test_the_bound_is_above_every_region(seed: int) -> None:
 def test_the_climb_ends_at_an_input_that_is_as_steep_as_it_says_and_no_less_than_its_start(seed: int) -> None:
     box, E = small_box(seed), np.eye(3)[:, :1]
     rng, true = np.random.default_rng(seed), steepest_region(box, E)
-    domain, best = Domain(box.low, box.high, (1,)), 0.0
+    domain, best = InputBox(box.low, box.high, (1,)), 0.0
     for start in domain.confine(rng.uniform(box.low, box.high, (5, 3))):
         at = climb(box.W, box.b, E, domain, start)
         before, after = slopes(box.W, box.b, E, np.array([start, at]))
         assert before <= after * (1 + 1e-9) <= true * (1 + 2e-9)
         assert np.all(box.low <= at) and np.all(at <= box.high) and at[1] == start[1]
         best = max(best, after)
-    free = [climb(box.W, box.b, E, Domain(box.low, box.high), x) for x in rng.uniform(box.low, box.high, (8, 3))]
+    free = [climb(box.W, box.b, E, InputBox(box.low, box.high), x) for x in rng.uniform(box.low, box.high, (8, 3))]
     assert slopes(box.W, box.b, E, np.array(free)).max() > 0.97 * true

@@ -11,7 +11,7 @@ from collections import deque
 
 import numpy as np
 
-from firmware_bridge.emulator.estimator import Estimator, EstimatorNoise
+from firmware_bridge.emulator.estimator import EmulatedEstimator, EstimatorNoise
 from firmware_bridge.emulator.flight_loops import FlightLoops
 from firmware_bridge.emulator.modes import LONGEST_PAUSE, TICK, Demand, Mode, OnLoss, Settings
 from firmware_bridge.emulator.power import Battery, Power
@@ -76,7 +76,7 @@ class Autopilot:
         boot_time: float = 1.5,
     ) -> None:
         self.vehicle, self.world, self.settings = vehicle, world, settings
-        self.estimator = Estimator(world, noise or EstimatorNoise(), seed, TICK)
+        self.estimator = EmulatedEstimator(world, noise or EstimatorNoise(), seed, TICK)
         self.power = Power(vehicle, battery or Battery(), motor_curve)
         self.boot_time = boot_time
         self.boots = 0

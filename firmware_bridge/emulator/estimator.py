@@ -36,7 +36,7 @@ class EstimatorNoise:
         return cls(0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0)
 
 
-class Estimator:
+class EmulatedEstimator:
     """Position is relative to where the vehicle stood when it was switched on, as autopilots have it."""
 
     def __init__(self, vehicle: EmulatedVehicle, noise: EstimatorNoise, seed: int, dt: float) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from firmware_bridge.emulator.estimator import Estimator
+from firmware_bridge.emulator.estimator import EmulatedEstimator
 from firmware_bridge.emulator.modes import TICK
 from neural_lander.components import Vector, columns, dot, quaternion_rows, split, yaw_of
 from neural_lander.control.allocation import Allocation
@@ -25,7 +25,7 @@ CLIMB_GAIN = 3.0  # 1/s, of the climb-rate loop, guess
 class FlightLoops:
     """Each method is one tick and returns rotor speeds ``(4,)`` in rad/s; what they lift is in :attr:`thrust`."""
 
-    def __init__(self, vehicle: Vehicle, estimator: Estimator) -> None:
+    def __init__(self, vehicle: Vehicle, estimator: EmulatedEstimator) -> None:
         self.thrust = 0.0  # N, as commanded last
         self._mass, self._weight, self._estimator = vehicle.mass, vehicle.weight, estimator
         self._attitude, self._allocation = AttitudeLaw(vehicle), Allocation(vehicle)

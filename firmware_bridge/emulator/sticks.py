@@ -10,7 +10,7 @@ from enum import IntFlag
 
 import numpy as np
 
-from firmware_bridge.emulator.estimator import Estimator, EstimatorNoise
+from firmware_bridge.emulator.estimator import EmulatedEstimator, EstimatorNoise
 from firmware_bridge.emulator.modes import LONGEST_PAUSE
 from firmware_bridge.emulator.power import Battery, Power
 from firmware_bridge.emulator.receiver import BETAFLIGHT, Habits, Receiver
@@ -107,7 +107,7 @@ class StickAutopilot:
         self.sticks = sticks or betaflight_default_sticks()
         self.has_radio, self.override_freshness = radio, override_freshness
         self.boot_time, self.boot_grace, self._habits = boot_time, boot_grace, habits
-        self.estimator = Estimator(world, noise or EstimatorNoise(), seed, TICK)
+        self.estimator = EmulatedEstimator(world, noise or EstimatorNoise(), seed, TICK)
         self.power = Power(vehicle, battery or Battery(), motor_curve)
         """Its motors as they are; a companion has to find it out."""
         self.radio: list[int] | None = [1500, 1500, 1000, 1500, *[1000] * (CHANNELS - 4)] if radio else None

@@ -9,14 +9,14 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import OptimizeResult, linprog
 
-from neural_lander.certificate.steepest import Domain, largest_singular
+from neural_lander.certificate.steepest import InputBox, largest_singular
 
 CLEARANCE = 1e-6  # of what the neuron varies by over the range of inputs: how far from each kink an input must be
 PAIRS = 60  # steepest pairs of flips that are tried where no single flip is steeper
 MAX_MOVES = 200
 
 
-def climb(W: list[np.ndarray], b: list[np.ndarray], E: np.ndarray, domain: Domain, at: np.ndarray) -> np.ndarray:
+def climb(W: list[np.ndarray], b: list[np.ndarray], E: np.ndarray, domain: InputBox, at: np.ndarray) -> np.ndarray:
     """An input (inputs,) in the domain at least as steep along E (inputs, m) as ``at``; saturated inputs stay."""
     low, high, held = domain.low.copy(), domain.high.copy(), list(domain.saturated)
     low[held] = high[held] = at[held]

@@ -18,7 +18,7 @@ from neural_lander.certificate.check_slopes import (
     without_silent,
 )
 from neural_lander.certificate.lipsdp import lipschitz_bound
-from neural_lander.certificate.steepest import Domain, slopes, steepest
+from neural_lander.certificate.steepest import InputBox, slopes, steepest
 from neural_lander.residual.features import ROTORS
 from neural_lander.residual.model import ReluNetwork
 from neural_lander.vehicle import Vehicle
@@ -119,7 +119,7 @@ def proved_slopes(
         E, pattern = maps[name], "collective" in name
         if not pattern or found[name].bound > worst:
             held = [i for i in range(len(low) - ROTORS, len(low)) if pattern and not E[i].any()]
-            domain = Domain(low, high, tuple(held))
+            domain = InputBox(low, high, tuple(held))
             _, at = steepest(W, b, E, domain, seed, starts)
             at = climb(W, b, E, domain, at)
             reached = float(slopes(W, b, E, at[None])[0])
@@ -128,7 +128,7 @@ def proved_slopes(
             worst = max(worst, reached) if pattern else worst
         step()
     for name in ("lipschitz_state", "lipschitz_height"):  # parts of the whole input, which was searched last
-        at = climb(W, b, maps[name], Domain(low, high), starts[-1])
+        at = climb(W, b, maps[name], InputBox(low, high), starts[-1])
         reached = float(slopes(W, b, maps[name], at[None])[0])
         if reached > (found[name].reached or 0.0):
             found[name] = replace(found[name], reached=reached, at=at)

@@ -21,7 +21,7 @@ FROM_KINK = 2 * KINK  # of the layer's largest input: the checker sees the same 
 
 
 @dataclass(frozen=True, eq=False)
-class Domain:
+class InputBox:
     """Inputs that occur: the state is clipped to its range, thrusts to what rotors give."""
 
     low: np.ndarray  # (inputs,)
@@ -59,7 +59,7 @@ def steepest(
     W: list[np.ndarray],
     b: list[np.ndarray],
     E: np.ndarray,
-    domain: Domain,
+    domain: InputBox,
     seed: int = 0,
     starts: Sequence[np.ndarray] = (),
 ) -> tuple[float, np.ndarray]:

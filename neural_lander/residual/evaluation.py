@@ -16,7 +16,7 @@ from neural_lander.residual.features import ROTORS
 from neural_lander.residual.model import ReluNetwork
 from neural_lander.residual.samples import ResidualSamples
 from neural_lander.residual.scoring import GRAM
-from neural_lander.residual.trim import Trim, no_trim, trim_reference
+from neural_lander.residual.trim import TrimRule, no_trim, trim_reference
 from neural_lander.residual.unexplained import unexplained
 
 SLOPE_STEP = 1e-4  # N of collective thrust per N of range; the network is piecewise linear
@@ -58,7 +58,9 @@ def thrust_slope(network: ReluNetwork, samples: ResidualSamples) -> np.ndarray:
     return np.asarray((up - down) / step)
 
 
-def trimmed(predictors: Predictors, samples: ResidualSamples, trim: Trim, trim_above: float) -> dict[str, np.ndarray]:
+def trimmed(
+    predictors: Predictors, samples: ResidualSamples, trim: TrimRule, trim_above: float
+) -> dict[str, np.ndarray]:
     """Predictions of one flight with their trim added, in N, world, ``(N, 3)``, by predictor."""
     high = trim_reference(samples, trim_above)
     low = samples.scored & ~high
@@ -70,7 +72,7 @@ def evaluate(
     flights: Sequence[ResidualSamples],
     masks: Sequence[np.ndarray] | None = None,
     *,
-    trim: Trim = no_trim,
+    trim: TrimRule = no_trim,
     trim_above: float = np.inf,
 ) -> dict[str, Any]:
     """Errors over scored samples, per flight and pooled, as JSON values in SI (and grams for reading).

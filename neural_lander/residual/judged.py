@@ -12,7 +12,7 @@ from neural_lander.residual.domain import Domain, faded
 from neural_lander.residual.evaluation import Predictors, errors_in_f_az, predict, thrust_slope, trimmed
 from neural_lander.residual.samples import ResidualSamples
 from neural_lander.residual.scoring import GRAM
-from neural_lander.residual.trim import Trim, flight_trim, no_trim, trim_reference
+from neural_lander.residual.trim import TrimRule, flight_trim, no_trim, trim_reference
 
 CAUSES = ("height", "vertical speed", "lateral speed", "tilt")
 WIDE = 1e9  # a range that nothing leaves
@@ -47,7 +47,7 @@ def judge(
     predictors: Predictors,
     domain: Domain,
     flights: Sequence[tuple[str, ResidualSamples, bool]],
-    trim: Trim,
+    trim: TrimRule,
     trim_above: float,
 ) -> list[JudgedFlight]:
     """Labels, predictions, domain score and slope of flights.
@@ -84,7 +84,7 @@ def judge(
 
 
 def outside_domain(
-    predictors: Predictors, domain: Domain, flights: Sequence[ResidualSamples], trim: Trim, trim_above: float
+    predictors: Predictors, domain: Domain, flights: Sequence[ResidualSamples], trim: TrimRule, trim_above: float
 ) -> dict[str, Any]:
     """Share of the scored samples outside the domain, and errors there of no, the whole and the faded network.
 

@@ -20,7 +20,7 @@ WALK = 0.002  # step of the offset in 10 ms over the deviation of a high sample:
 TRIM_RADII = 8.0  # rotor radii above the ground, as much as 0.28 m is for the larger vehicle of Neural-Swarm2
 
 
-class Trim(Protocol):
+class TrimRule(Protocol):
     """Offsets to add to a prediction."""
 
     def __call__(self, missing: np.ndarray, high: np.ndarray, low: np.ndarray) -> np.ndarray:
@@ -74,7 +74,7 @@ REACHED = (0.0, 0.05, 0.1, 0.2, 0.4)  # m above the trim height, over which what
 TOP = 0.1  # of the samples by height, whose level stands in for one far from the ground that was never seen; guess
 LEAST_BEYOND = 500  # samples of all flights beyond a height, for it to be where the effect has ended: 5 s, guess
 
-TRIMS: Mapping[str, Trim] = {"none": no_trim, "flight": flight_trim, "online": online_trim}
+TRIMS: Mapping[str, TrimRule] = {"none": no_trim, "flight": flight_trim, "online": online_trim}
 
 
 def trim_height(vehicle: Vehicle) -> float:

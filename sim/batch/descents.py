@@ -40,7 +40,7 @@ class Descents(Flights):
         return found
 
 
-def fly_batch(task: Task, scenario: str, domain: Domain) -> list[tuple[Truth, np.ndarray, np.ndarray]]:
+def fly_descents_batch(task: Task, scenario: str, domain: Domain) -> list[tuple[Truth, np.ndarray, np.ndarray]]:
     """See :meth:`Descents.flown`."""
     with torch.no_grad():
         flights = Descents(task, scenario, domain)
