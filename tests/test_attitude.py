@@ -57,7 +57,7 @@ def test_moment_is_that_of_lee_with_the_trim_taken_off() -> None:
 
 
 def test_default_gains_damp_critically_and_yaw_is_slower() -> None:
-    gains = AttitudeGains.critically_damped(VEHICLE)
+    gains = AttitudeGains.for_motors(VEHICLE)
     for inertia, k_R, k_omega in zip(VEHICLE.inertia, gains.k_R, gains.k_omega, strict=True):
         poles = np.roots([inertia, k_omega, k_R])
         assert_allclose(poles, poles.real.mean(), rtol=1e-6)

@@ -27,6 +27,7 @@ from neural_lander.components import (
     times,
     unit,
 )
+from neural_lander.control.horizontal_loop import attitude_response
 from neural_lander.vehicle import Vehicle
 
 MAX_TILT = math.radians(35.0)  # guess: beyond it a landing is not a landing
@@ -44,11 +45,16 @@ class AttitudeGains:
     k_omega: np.ndarray  # (3,) N m s/rad
 
     @classmethod
-    def critically_damped(cls, vehicle: Vehicle, natural_frequency: float | None = None) -> AttitudeGains:
-        """Both poles at ``natural_frequency`` in rad/s; by default half the motor's bandwidth, at most 20 rad/s."""
-        omega = natural_frequency or min(20.0, 0.5 / vehicle.motor_time_constant)
-        frequency = omega * np.array([1.0, 1.0, YAW_FREQUENCY_RATIO])
-        return cls(vehicle.inertia * frequency**2, 2 * vehicle.inertia * frequency)
+    def of_response(cls, vehicle: Vehicle, natural_frequency: float, damping: float = 1.0) -> AttitudeGains:
+        """Without the motors' lag tilt answers with this natural frequency in rad/s and damping ratio."""
+        frequency = natural_frequency * np.array([1.0, 1.0, YAW_FREQUENCY_RATIO])
+        return cls(vehicle.inertia * frequency**2, 2 * damping * vehicle.inertia * frequency)
+
+    @classmethod
+    def for_motors(cls, vehicle: Vehicle) -> AttitudeGains:
+        """What the vehicle's motors allow: see :func:`~neural_lander.control.horizontal_loop.attitude_response`."""
+        omega, zeta, _ = attitude_response(vehicle.motor_time_constant)
+        return cls.of_response(vehicle, omega, zeta)
 
 
 def desired_attitude(force: Vector, yaw: float, weight: float) -> Rows:
@@ -102,7 +108,7 @@ class AttitudeLaw:
     """
 
     def __init__(self, vehicle: Vehicle, gains: AttitudeGains | None = None) -> None:
-        self.gains = gains or AttitudeGains.critically_damped(vehicle)
+        self.gains = gains or AttitudeGains.for_motors(vehicle)
         self._k_R, self._k_omega = self.gains.k_R.tolist(), self.gains.k_omega.tolist()
         self._J: list[float] = vehicle.inertia.tolist()
         self.tau_hat: Array = np.zeros(3)  # (..., 3) N m, body
