@@ -27,6 +27,12 @@ def test_contact_of_a_fifth_of_a_second_lands() -> None:
     assert np.all(share[off[0] :] == 0)
 
 
+def test_when_it_landed_is_kept_where_contact_flickers_as_the_rotors_stop() -> None:
+    detector = TouchdownDetector()
+    shares(lambda t: 1.0 <= t < 1.3, 2.0, detector)
+    assert detector.landed and detector.since == pytest.approx(1.0, abs=DT)
+
+
 def test_rotors_that_idle_at_first_are_no_measure_of_what_carries() -> None:
     """A command may begin at 0, where the reference falls; what is asked for later in the air is the measure."""
     detector, weight = TouchdownDetector(), 10.0

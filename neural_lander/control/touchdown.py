@@ -109,7 +109,8 @@ class TouchdownLaw:
         again = t - felt < 1.5 * dt  # it was felt at the sample before, too
         felt = choose(believed, 0.0 * felt + t, felt)
         touching = believed | ((since == since) & (t - felt < GAP))  # not NaN
-        since = choose(touching, choose(since == since, since, 0.0 * felt + t), 0.0 * felt + math.nan)
+        begun = choose(touching, choose(since == since, since, 0.0 * felt + t), 0.0 * felt + math.nan)
+        since = choose(landed, since, begun)  # a landed vehicle may bounce by micrometres as its rotors stop
         held = t - since
         taken, up = (1 - self.resting_share) * dt, (1 - self.resting_share) * dt / RECOVERY_TIME
         down = choose(again, taken / SPOOL_TIME, taken / SPIKE_TIME + 0.0 * share)
