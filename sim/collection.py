@@ -29,7 +29,9 @@ FLIGHT_TIME = 50.0  # s
 SETTLE = 2.0  # s of hover before the first manoeuvre
 DITHER_FREQUENCIES = np.array([0.5, 0.9, 1.4, 2.1, 2.9, 3.7])  # Hz
 DITHER_AMPLITUDES = np.array([0.01, 0.02, 0.03, 0.04, 0.05, 0.06])  # of the weight: at most 1 cm of motion each
-LATERAL_REACH = 0.6  # m
+LATERAL_REACH = 0.6  # m from the pad, of way points
+LEAST_REACH = 0.1  # m, over however small a platform
+EDGE = 0.05  # m that the ground falls or rises by at once: higher than a doorstep is an edge; guess
 SPEEDS = (0.15, 0.6)  # m/s, mean over a leg
 LOW = 0.25  # m: legs below it stay nearly level, as a landing does; tilted, hubs are higher than the gear says
 LOW_SPEEDS = (0.05, 0.2)  # m/s
@@ -104,8 +106,10 @@ class _Pilot:
 class _Way:
     """Way points (time s, position m, velocity m/s) in the making."""
 
-    def __init__(self, start: np.ndarray, rng: np.random.Generator) -> None:
-        self.rng = rng
+    def __init__(self, start: np.ndarray, rng: np.random.Generator, reach: float) -> None:
+        self.rng, self.reach = rng, reach
+        self.leaves = reach >= LATERAL_REACH
+        """Whether passes and slants may leave the reach: there is no edge beyond."""
         self.times: list[float] = [0.0]
         self.points: list[np.ndarray] = [start]
         self.velocities: list[np.ndarray] = [np.zeros(3)]
@@ -121,8 +125,8 @@ class _Way:
         """To a random place at a height in m above the pad."""
         here, rng = self.points[-1], self.rng
         near = max(height, here[2] - pad[2]) < LOW
-        reach = LOW_STEP if near else 3 * LATERAL_REACH
-        side = np.clip(here[:2] + rng.uniform(-reach, reach, 2), pad[:2] - LATERAL_REACH, pad[:2] + LATERAL_REACH)
+        step = LOW_STEP if near else 3 * self.reach
+        side = np.clip(here[:2] + rng.uniform(-step, step, 2), pad[:2] - self.reach, pad[:2] + self.reach)
         target = np.array([*side, pad[2] + height])
         pace = rng.uniform(*(LOW_SPEEDS if near else SPEEDS))
         least = SKIM_TIME if height < SKIM else rng.uniform(0.5, 1.5)
@@ -149,6 +153,10 @@ class _Way:
         slant = rng.uniform(-SLANT, SLANT, 2) * rng.integers(0, 2)
         velocity = np.array([*slant, -rng.uniform(*TOUCH_SPEEDS)])
         down = (here[2] - pad[2] + rng.uniform(0.0, PRESS)) / -velocity[2] - EASE / 2
+        if not self.leaves and down > 0:
+            way = EASE / 2 + down  # s at that velocity
+            end = np.clip(here[:2] + way * slant, pad[:2] - self.reach, pad[:2] + self.reach)
+            velocity[:2] = (end - here[:2]) / way
         if down > 0:
             self.go(here + velocity * EASE / 2, EASE, velocity)
             self.go(self.points[-1] + velocity * down, down, velocity)
@@ -157,9 +165,23 @@ class _Way:
         self.go(np.array([*end[:2], pad[2] + rng.uniform(0.02, 0.3)]), rng.uniform(0.8, 1.5))
 
 
-def random_tour(pad: np.ndarray, duration: float, rng: np.random.Generator) -> Tour:
-    """A tour of ``duration`` s above ``pad``, mostly low, with descents to the floor in between."""
-    way = _Way(pad + [0, 0, 1.0], rng)
+def level_reach(plant: Plant) -> float:
+    """How far in m from the pad a tour may go with every rotor over the ground that the pad is on."""
+    surface, arm = plant.terrain.mean(), float(np.linalg.norm(plant.vehicle.rotor_positions[:, :2], axis=1).max())
+    line = np.linspace(-LATERAL_REACH - arm, LATERAL_REACH + arm, 161)
+    x, y = np.meshgrid(line, line)
+    height, off = surface.height(plant.pad[0] + x, plant.pad[1] + y), np.maximum(np.abs(x), np.abs(y))
+    edges = [off[1:][np.abs(np.diff(height, axis=0)) > EDGE], off[:, 1:][np.abs(np.diff(height, axis=1)) > EDGE]]
+    nearest = min((float(found.min()) for found in edges if len(found)), default=math.inf)
+    return min(LATERAL_REACH, max(nearest - arm, LEAST_REACH))
+
+
+def random_tour(pad: np.ndarray, duration: float, rng: np.random.Generator, reach: float = LATERAL_REACH) -> Tour:
+    """A tour of ``duration`` s above ``pad``, mostly low, with descents to the floor in between.
+
+    ``reach`` in m is how far its way points are from the pad; see :func:`level_reach`.
+    """
+    way = _Way(pad + [0, 0, 1.0], rng, reach)
     shares = np.array([share for *_, share in HEIGHT_BANDS])
     spent = np.zeros(len(HEIGHT_BANDS))
     while way.times[-1] < duration:
@@ -168,7 +190,7 @@ def random_tour(pad: np.ndarray, duration: float, rng: np.random.Generator) -> T
         for height in rng.uniform(low, high, rng.integers(2, 5)):
             before = way.times[-1]
             way.wander(pad, float(height))
-            if PASS_HEIGHT <= height < LOW and rng.random() < PASSES:
+            if PASS_HEIGHT <= height < LOW and rng.random() < PASSES and way.leaves:
                 way.low_pass(pad)
             spent[band] += way.times[-1] - before
         if low == 0.0 or low >= 0.1:
@@ -188,7 +210,7 @@ def thrust_dither(vehicle: Vehicle, rng: np.random.Generator) -> Callable[[float
 def collect_flight(plant: Plant, seed: int, duration: float = FLIGHT_TIME) -> FlightLog:
     """One flight's log, as an autopilot would have written it; it ends early where the vehicle tips over."""
     rng = np.random.default_rng([seed, 0xC011])
-    tour = random_tour(plant.pad, duration, rng)
+    tour = random_tour(plant.pad, duration, rng, level_reach(plant))
     controller, pilot = Controller(plant.vehicle), _Pilot(tour)
     most = 0.99 * DISTURBANCE_LIMIT * plant.vehicle.weight  # N, of the trim
 

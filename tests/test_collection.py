@@ -17,10 +17,20 @@ from neural_lander.flightlog.fitness import fit_for_learning
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.rotation import quaternion_to_matrix
 from neural_lander.vehicle import load_vehicle
-from sim.collection import FLIGHT_TIME, FLIGHTS, PRESS, collect_flight, random_tour, thrust_dither
+from sim.collection import (
+    FLIGHT_TIME,
+    FLIGHTS,
+    LATERAL_REACH,
+    PRESS,
+    collect_flight,
+    level_reach,
+    random_tour,
+    thrust_dither,
+)
 from sim.comparison.study import collection_seed
 from sim.plant import Plant
 from sim.rigid_body import TIME_STEP
+from sim.terrain import Bumps, Flat, Platform, Slope, Terrain
 
 pytest.importorskip("pybullet", reason="the PyBullet world needs pybullet, which has wheels up to Python 3.11")
 
@@ -147,6 +157,21 @@ def test_the_tour_is_smooth_and_aims_no_deeper_below_the_floor_than_it_says(seed
     assert p[:, 2].max() <= pad[2] + 1.5 + 1e-9
     np.testing.assert_allclose((p[2:] - p[:-2]) / (2 * TIME_STEP), v[1:-1], atol=0.03)
     assert np.linalg.norm(v, axis=-1).max() < 1.5
+
+
+def test_a_tour_over_a_platform_keeps_every_rotor_over_it_where_it_is_low() -> None:
+    platform = Plant(VEHICLE, terrain=Platform())
+    reach, arm = level_reach(platform), float(np.linalg.norm(VEHICLE.rotor_positions[:, :2], axis=1).max())
+    assert reach == pytest.approx(0.5 - arm, abs=0.02)
+    for seed in range(6):
+        tour = random_tour(platform.pad, 50.0, np.random.default_rng(seed), reach)
+        low = tour.position[tour.position[:, 2] < platform.pad[2] + 0.1]
+        assert len(low) > 1000 and np.abs(low[:, :2]).max() < reach + 0.02  # a cubic overshoots where it turns
+
+
+@pytest.mark.parametrize("terrain", [Flat(), Slope(np.radians(10.0)), Bumps()])
+def test_where_there_is_no_edge_tours_go_as_far_as_ever(terrain: Terrain) -> None:
+    assert level_reach(Plant(VEHICLE, terrain=terrain)) == LATERAL_REACH
 
 
 @pytest.mark.slow
