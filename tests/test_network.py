@@ -180,6 +180,17 @@ def test_an_option_out_of_range_is_named(options: dict[str, object], message: st
         TrainingOptions(**options)  # type: ignore[arg-type]
 
 
+def test_the_lightest_vehicles_have_room_for_both_bounds() -> None:
+    """4 weights per metre of 12 g are 0.47 N/m, and the rotor thrusts alone may take 0.6 N/N."""
+    nano = load_vehicle("crazyflie-21").with_(mass=0.012)
+    options = TrainingOptions()
+    assert options.lipschitz(nano) > options.rotor_thrust_lipschitz(nano)
+    for identified in (True, False):
+        known = options.with_evidence(identified, 0.1, nano)
+        assert known.lipschitz(nano) > known.rotor_thrust_lipschitz(nano)
+    assert options.lipschitz(VEHICLE) == 4.0 * VEHICLE.weight
+
+
 def test_a_gamma_smaller_than_the_thrust_share_is_refused() -> None:
     with pytest.raises(UserError, match="raise --gamma or lower --thrust-slope"):
         TrainingOptions(gamma=0.01, thrust_slope=0.3).lipschitz(VEHICLE)

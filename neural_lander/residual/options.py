@@ -17,6 +17,7 @@ DEFAULT_GAMMA = 4.0
 norms exceeds the slope that a network really has; more gave worse fits near the ground (measured), not better."""
 LARGEST_GAMMA = 32.0  # weights per metre, whatever the flights show; twice that where the fit falls short; guess
 STEEP = DEFAULT_GAMMA / 1.5  # weights per metre that flights may show before the default bound is too tight for them
+ROOM_FOR_STATE = 2.0  # gamma over the bound in the rotor thrusts, N/m over N/N, at the least: it matters below 30 g
 GAMMA_OVER_SLOPE = 4.0
 """Over what steeper flights show: a network falls short of its product of norms. Where they showed 3.7 weights/m, the
 force at the floor was missed by 4 % of the weight under a bound of 4 weights/m, by 2.4 % under 8 and by 2 % under 16
@@ -118,7 +119,8 @@ class TrainingOptions:
         if self.gamma is None:
             shown = steepest / vehicle.weight
             steep = min(GAMMA_OVER_SLOPE * shown, LARGEST_GAMMA)
-            options = replace(options, gamma=DEFAULT_GAMMA if shown <= STEEP else steep)
+            usual = self._usual_gamma(vehicle)
+            options = replace(options, gamma=usual if shown <= STEEP else max(steep, usual))
         if self.thrust_input == "auto" and not identified:
             options = replace(options, thrust_slope=min(self.thrust_slope, UNIDENTIFIED_THRUST_SLOPE))
         return options
@@ -131,7 +133,7 @@ class TrainingOptions:
         UserError
             Where the whole bound is smaller than the share that the rotor thrusts need.
         """
-        weights_per_metre = DEFAULT_GAMMA if self.gamma is None else self.gamma
+        weights_per_metre = self._usual_gamma(vehicle) if self.gamma is None else self.gamma
         gamma, slope = weights_per_metre * vehicle.weight, self.rotor_thrust_lipschitz(vehicle)
         if gamma <= slope:
             raise UserError(
@@ -139,6 +141,10 @@ class TrainingOptions:
                 f"exceed the bound of {slope:.3g} N/N in the rotor thrusts: raise --gamma or lower --thrust-slope"
             )
         return gamma
+
+    def _usual_gamma(self, vehicle: Vehicle) -> float:
+        """Weights per metre where the flights ask for no more: of the lightest vehicles the thrusts need their part."""
+        return max(DEFAULT_GAMMA, ROOM_FOR_STATE * self.rotor_thrust_lipschitz(vehicle) / vehicle.weight)
 
     def rotor_thrust_lipschitz(self, vehicle: Vehicle) -> float:
         """L_u: bound on |d f_a / d (T_1..T_4)| in N/N that gives the contraction factor ``thrust_slope``."""
