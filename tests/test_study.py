@@ -1,5 +1,6 @@
 """What is flown and learned before a comparison, where some of its flights fail."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import sim.comparison.study as study
 from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.flightlog import FlightLog
 from neural_lander.residual.options import TrainingOptions
-from neural_lander.vehicle import load_vehicle
+from neural_lander.vehicle import load_vehicle, parse_vehicle
 from sim.collection import collect_flight
 from sim.plant import Plant
 
@@ -55,6 +56,18 @@ def test_where_every_flight_fails_the_reason_is_given(failing: set[int], tmp_pat
     failing.update(range(study.FLIGHTS))
     with pytest.raises(UserError, match="none of .* collection flights has a log; collection flight 0 .*'Mine'"):
         study.study_airframe(PLANT, 0, 0, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_vehicle_that_tips_over_again_and_again_is_not_learned_from_in_silence(
+    failing: set[int], tmp_path: Path
+) -> None:
+    failing.update(range(100, 100 + study.MOST_FLIGHTS))
+    lag = "motor_time_constant = { value = "
+    vehicle = parse_vehicle(PLANT.vehicle.text.replace(f"{lag}0.03", f"{lag}0.15"), "slow.toml")
+    slow = replace(PLANT, vehicle=vehicle)
+    with pytest.warns(NeuralLanderWarning, match=r"tipped over in \d+ of \d+ .* 0\.15 s .* damping ratio of 0\.1"):
+        study.study_airframe(slow, 0, 0, tmp_path)
 
 
 @pytest.mark.slow

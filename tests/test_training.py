@@ -3,6 +3,8 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from neural_lander.cli.main import main
 from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.flightlog import read_logs, write_mcap
 from neural_lander.residual.options import TrainingOptions
-from neural_lander.residual.training import train_residual
+from neural_lander.residual.training import _warn_of_outliers, train_residual
 from neural_lander.vehicle import load_vehicle
 
 DATA = Path(__file__).parents[2] / "shared/data/crazyflie_near_ground"
@@ -32,6 +34,19 @@ def test_the_report_is_made_on_whole_flights_that_did_not_train() -> None:
     assert result.fit_report is not None
     assert [f["log"] for f in result.fit_report["flights"]] == result.split["held_out"]
     assert result.training_samples == sum(entry["usable"] for entry in result.datasets)
+
+
+def test_it_is_said_where_much_of_the_force_is_taken_for_no_aerodynamics() -> None:
+    """A profile copied from a 67 g vehicle has a rule of scoring in grams: on 5 kg it left out all of the effect."""
+    flights: Any = [SimpleNamespace(exclusions={"outlier": 30}), SimpleNamespace(exclusions={"outlier": 70})]
+    small = load_vehicle("crazyflie-parrot")
+    with pytest.warns(
+        NeuralLanderWarning, match=r"100 of 1000 samples .* beyond 0\.49 N, .* the profile's \[scoring\]"
+    ):
+        _warn_of_outliers(flights, small, 900)
+    with pytest.warns(NeuralLanderWarning, match=r"100 of 1000 .* look at the mass and thrust curve"):
+        _warn_of_outliers(flights, VEHICLE, 900)
+    _warn_of_outliers(flights, small, 9000)  # warnings are errors: nothing is said of 1 %
 
 
 @pytest.mark.slow

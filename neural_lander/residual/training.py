@@ -24,6 +24,7 @@ from neural_lander.residual.network import TrainingData
 from neural_lander.residual.options import DEFAULT_EPOCHS, TrainingOptions
 from neural_lander.residual.resample import SAMPLE_PERIOD
 from neural_lander.residual.samples import ResidualSamples, residual_samples
+from neural_lander.residual.scoring import scoring_rule
 from neural_lander.residual.shortfall import Shortfall
 from neural_lander.residual.slope import BLOCK, SlopeEvidence, identify_thrust_slope
 from neural_lander.residual.steepness import steepest_slope
@@ -31,6 +32,7 @@ from neural_lander.residual.trim import bias_known, flight_biases, flight_trim, 
 from neural_lander.vehicle import Vehicle
 
 MIN_SAMPLES = 500  # 5 s of usable flight: fewer cannot show height, velocity and attitude apart; guess
+MOST_OUTLIERS = 0.05  # of the samples in the air, before it is said; none in 31 real flights
 CALIBRATION_EPOCHS = 10  # of the network that the fade-out is calibrated with: half as many leave the same error
 BLOCK_GAP = 0.5  # s at both ends of a held-out block that neither trains nor judges: neighbours are nearly equal
 
@@ -122,6 +124,7 @@ def train_residual(
             f"{usable} usable samples in {len(flights)} flights, {MIN_SAMPLES} are needed; left out: {left_out}"
         )
 
+    _warn_of_outliers(flights, vehicle, usable)
     split = _split(flights, options)
     report, efforts = None, GO_ON
     if any(mask.any() for mask in split.held_out):
@@ -243,6 +246,21 @@ def warn_of_shortfall(fitted: Fit, asked: TrainingOptions) -> None:
             NeuralLanderWarning,
             stacklevel=3,
         )
+
+
+def _warn_of_outliers(flights: Sequence[ResidualSamples], vehicle: Vehicle, usable: int) -> None:
+    """Say where so much is taken for no aerodynamics that it may be the effect itself, or the thrust is wrong."""
+    outliers, rule = sum(f.exclusions["outlier"] for f in flights), scoring_rule(vehicle)
+    if outliers <= MOST_OUTLIERS * (outliers + usable):
+        return
+    from_profile = "the profile's [scoring] table, which is for other flights, or " if vehicle.scoring else ""
+    warnings.warn(
+        f"{outliers} of {outliers + usable} samples are left out since |f_a,z| is beyond {rule.outlier_above:.3g} N, "
+        f"{rule.outlier_above / vehicle.weight:.2g} of the weight: what was to be learned may be among them; look at "
+        f"{from_profile}the mass and thrust curve in the profile ('logs quality' shows the force by height)",
+        NeuralLanderWarning,
+        stacklevel=3,
+    )
 
 
 def _split(flights: Sequence[ResidualSamples], options: TrainingOptions) -> _Split:

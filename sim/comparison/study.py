@@ -9,10 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from neural_lander.bundle import Bundle, load_bundle, save_bundle
+from neural_lander.control.horizontal_loop import attitude_response
 from neural_lander.errors import NeuralLanderWarning, UserError
 from neural_lander.flightlog import FlightLog, read_log, write_mcap
 from neural_lander.flightlog.files import replacing
 from neural_lander.residual.options import TrainingOptions
+from neural_lander.vehicle import Vehicle
 from sim.collection import FLIGHT_TIME, FLIGHTS, collect_flight
 from sim.comparison.fingerprint import code_fingerprint, fingerprint
 from sim.comparison.pool import Pool, Progress
@@ -20,6 +22,7 @@ from sim.draws import seed_from
 from sim.plant import Copy, Plant
 
 MOST_FLIGHTS = 4 * FLIGHTS  # in which an airframe that tips over again and again may make up for lost time, guess
+LEAST_DAMPING = 0.2  # of the horizontal loop: with less it swings at every gust; guess
 STUDY = "study.json"  # beside bundle and logs: what they were flown and learned from
 
 
@@ -73,11 +76,23 @@ def study_airframe(plant: Plant, airframe: int, seed: int, folder: Path, mark: s
     if failed:
         what = f"learned from {len(logs)} of {FLIGHTS} flights; {'; '.join(failed)}"
         warnings.warn(what, NeuralLanderWarning, stacklevel=2)
+    tipped = sum(log.duration < FLIGHT_TIME - 1.0 for log in logs)
+    if tipped > len(logs) / 2:
+        what = f"airframe {airframe}: the vehicle tipped over in {tipped} of {len(logs)} collection flights"
+        warnings.warn(f"{what}. {_why_it_tips(plant.vehicle)}", NeuralLanderWarning, stacklevel=2)
     marker.unlink(missing_ok=True)
     bundle = save_bundle(folder / "bundle", train_residual(logs, plant.vehicle, TrainingOptions(seed=seed)))
     with replacing(marker) as part:
         part.write_text(json.dumps(question), "utf-8")
     return Study(Copy(plant, bundle.learned), bundle, logs)
+
+
+def _why_it_tips(vehicle: Vehicle) -> str:
+    tau = vehicle.motor_time_constant
+    damping = attitude_response(tau)[2]
+    if damping >= LEAST_DAMPING:
+        return "Look at the profile's gear and inertia, and at the effects: 'collect' writes the logs to look at"
+    return f"Motors of {tau:g} s leave the horizontal loop a damping ratio of {damping:.2f}: it swings by itself"
 
 
 def study_airframes(
