@@ -47,7 +47,7 @@ class KeptLink:
         if self.link is None:
             return ()
         try:
-            return self.link.poll(now)
+            return list(self.link.poll(now))
         except LinkLost as error:
             self._lose(error, now)
         except UserError as error:
@@ -101,7 +101,8 @@ class KeptLink:
         if self.link is None:
             return "no port", ""
         try:
-            return self.link.quality()
+            much, well = self.link.quality()
+            return much, well
         except Exception as error:  # noqa: BLE001 - a line on the screen
             self._fail("asking the link how well it hears", error)
             return "not known", ""
@@ -111,7 +112,7 @@ class KeptLink:
         if self.link is None:
             return ()
         try:
-            return self.link.preflight()
+            return tuple(self.link.preflight())
         except Exception as error:  # noqa: BLE001 - before a flight: it does not begin
             return (CheckResult("autopilot parameters", False, failure("reading them", error)),)
 

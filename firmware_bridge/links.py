@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from firmware_bridge.link import Link
+from firmware_bridge.link import Link, LinkLost
 from firmware_bridge.port import open_port
-from neural_lander.errors import UserError
+from neural_lander.errors import FOREIGN, UserError
 from neural_lander.extension import load_named
 from neural_lander.vehicle import Vehicle
 
@@ -30,8 +30,8 @@ class LinkKind:
     options: frozenset[str] = frozenset()
     """What its link can be told, of ``rate`` in Hz, ``thrust_map``, ``order`` of the motors, ``system`` id,
     ``throttle_rate`` in Hz and ``declared_floor``."""
-    needless: frozenset[str] = frozenset()
-    """What is said to every link, and this one does without."""
+    needless: frozenset[str] = frozenset({"rate", "throttle_rate"})
+    """Options that the program passes to every link and this one ignores."""
     tells_position: bool = True
     """Whether its autopilot knows where it is; without, motion capture is needed."""
     tells_hover: bool = False
@@ -99,7 +99,12 @@ def open_link(address: str, vehicle: Vehicle, **options: Any) -> Link:
     for name in sorted(options.keys() - kind.needless - kind.options):
         known = ", ".join(sorted(kind.options | kind.needless)) or "none"
         raise UserError(f"link '{address}' has no {name}; it takes: {known}")
-    return kind.open(rest, vehicle, **{name: options[name] for name in options if name in kind.options})
+    try:
+        return kind.open(rest, vehicle, **{name: options[name] for name in options if name in kind.options})
+    except (UserError, LinkLost):
+        raise
+    except FOREIGN as error:
+        raise UserError(f"link '{address}' failed to open with {type(error).__name__}: {error}") from error
 
 
 def link_kind(address: str) -> LinkKind:
@@ -115,7 +120,7 @@ def link_kind(address: str) -> LinkKind:
         return LINKS[prefix]
     kind = load_named(prefix, "link", "my_link:KIND")
     if not isinstance(kind, LinkKind):
-        raise UserError(f"link '{prefix}' is a {type(kind).__name__} and no firmware_bridge.links.LinkKind")
+        raise UserError(f"link '{prefix}' is of type {type(kind).__name__}, not a firmware_bridge.links.LinkKind")
     return kind
 
 
@@ -128,9 +133,10 @@ def split_prefix(address: str) -> tuple[str, str]:
         Where the prefix cannot be one, or nothing follows it.
     """
     prefix, colon, rest = address.partition(":")
-    if colon and prefix not in LINKS and all(part.isidentifier() for part in prefix.split(".")):
+    if colon and prefix not in LINKS:
         name, colon, rest = rest.partition(":")
-        prefix = f"{prefix}:{name}" if name.isidentifier() else ""
+        known = name.isidentifier() and all(part.isidentifier() for part in prefix.split("."))
+        prefix = f"{prefix}:{name}" if known and not rest.startswith("//") else ""  # a URL of a prefix mistyped
     if not colon or not prefix:
         raise UserError(
             f"link '{address}' does not begin with any of: {', '.join(f'{name}:' for name in LINKS)}; "

@@ -33,8 +33,8 @@ def split(v: Array) -> Vector:
 
 def join(components: Vector) -> Array:
     """Inverse of :func:`split`; all components must have one type. Outside of NumPy each stays one piece of memory."""
-    if isinstance(components[-1], float):
-        return np.array(components)
+    if isinstance(components[-1], float | int):
+        return np.array(components, dtype=np.float64)
     xp = namespace(*components)
     return xp.stack(list(components), axis=-1) if xp is np else xp.moveaxis(xp.stack(list(components), axis=0), 0, -1)
 

@@ -58,7 +58,7 @@ class Vehicle:
     """By which rule a known data set of this vehicle is scored; without one the rule follows from the geometry."""
     contact_height: float = 0.0  # m
     """Logged height below which the vehicle may touch the floor, measured at the point the log follows."""
-    text: str = field(default="", repr=False, compare=False)
+    text: str = field(default="", repr=False)
     """The profile it was read from, carried along into bundles."""
 
     @cached_property
@@ -132,6 +132,8 @@ class Vehicle:
     def with_(self, **changes: Any) -> Vehicle:
         """A copy with other values, e.g. ``vehicle.with_(mass=1.6)``; the profile text no longer applies.
 
+        Changes that are possible only together, as a heavier vehicle with stronger rotors, come in one call.
+
         Raises
         ------
         UserError
@@ -146,7 +148,7 @@ class Vehicle:
             elif name in _ARRAYS:
                 changes[name] = numbers(name, value, *_ARRAYS[name])
         vehicle = replace(self, text="", **changes)
-        _check_physics(vehicle)
+        _check(vehicle)
         return vehicle
 
 
@@ -166,6 +168,7 @@ _ARRAYS: Mapping[str, tuple[str, tuple[int | None, ...], float]] = {
     "rotor_directions": ("1", (4,), 1.0),
     "gear_points": ("m", (None, 3), 10.0),
 }
+_CONTACT_HEIGHT = ("m", -1e-9, 10.0)
 MOST_THRUST = 20.0  # times the weight; racing quadrotors reach 14; a guess
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # it becomes part of file names
 _OPTIONAL = ("contact_height", "motor_curve", "scoring", "description")
@@ -249,21 +252,25 @@ def parse_vehicle(text: str, source: str) -> Vehicle:
         values[key] = scalar(profile, key, unit, low, high, source)
     for key, (unit, shape, bound) in _ARRAYS.items():
         values[key] = array(profile, key, unit, shape, bound, source)
-    if not _NAME.fullmatch(values["name"]):
-        raise UserError(f"vehicle file {source}: name = {profile['name']!r} must be letters, digits, '.', '_' and '-'")
     if "contact_height" in profile:
-        values["contact_height"] = scalar(profile, "contact_height", "m", -1e-9, 10.0, source)
+        values["contact_height"] = scalar(profile, "contact_height", *_CONTACT_HEIGHT, source)
     if "motor_curve" in profile:
         values["motor_curve"] = PwmVoltageCurve.from_profile(profile["motor_curve"], source)
     if "scoring" in profile:
         values["scoring"] = ScoringTable.from_profile(profile["scoring"], source)
     vehicle = Vehicle(**values, text=text)
-    _check_physics(vehicle, f"vehicle file {source}: ")
+    _check(vehicle, f"vehicle file {source}: ")
     return vehicle
 
 
-def _check_physics(vehicle: Vehicle, where: str = "") -> None:
-    """Refuse numbers that are in range each and belong to no quadrotor together; errors begin with ``where``."""
+def _check(vehicle: Vehicle, where: str = "") -> None:
+    """Refuse what is in range each and belongs to no quadrotor together; errors begin with ``where``."""
+    if not isinstance(vehicle.name, str) or not _NAME.fullmatch(vehicle.name):
+        raise UserError(f"{where}name = {vehicle.name!r} must be letters, digits, '.', '_' and '-'")
+    number("contact_height", vehicle.contact_height, *_CONTACT_HEIGHT, where)
+    for name, kind in (("motor_curve", PwmVoltageCurve), ("scoring", ScoringTable)):
+        if not isinstance(getattr(vehicle, name), kind | None):
+            raise UserError(f"{where}{name} must be a {kind.__name__} or None, not {getattr(vehicle, name)!r}")
     J = np.sort(vehicle.inertia)
     if J[0] <= 0:
         raise UserError(f"{where}inertia = {vehicle.inertia.tolist()} kg m^2 must be positive")

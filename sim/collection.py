@@ -166,7 +166,10 @@ class _Way:
 
 
 def level_reach(plant: Plant) -> float:
-    """How far in m from the pad a tour may go with every rotor over the ground that the pad is on."""
+    """How far in m from the pad a tour may go with every rotor over the ground that the pad is on.
+
+    At least ``LEAST_REACH``: of a platform smaller than that a vehicle sees the edge whatever it does.
+    """
     surface, arm = plant.terrain.mean(), float(np.linalg.norm(plant.vehicle.rotor_positions[:, :2], axis=1).max())
     line = np.linspace(-LATERAL_REACH - arm, LATERAL_REACH + arm, 161)
     x, y = np.meshgrid(line, line)

@@ -59,7 +59,9 @@ class Plant:
         believed, lag = self.vehicle, self.motor_time_constant
         if self.mass_scale == self.thrust_scale == 1.0 and lag is None:
             return believed
-        return believed.with_(
+        return replace(  # without the checks of with_: a true vehicle may be too heavy to hover
+            believed,
+            text="",
             mass=believed.mass * self.mass_scale,
             thrust_coefficient=believed.thrust_coefficient * self.thrust_scale,
             motor_time_constant=believed.motor_time_constant if lag is None else lag,

@@ -29,7 +29,10 @@ def test_prefixes_lead_to_their_links(monkeypatch: pytest.MonkeyPatch) -> None:
     assert opened == ["/dev/ttyACM0?baud=921600", "socket://127.0.0.1:5761"]
 
 
-@pytest.mark.parametrize("address", ["", "mavlink", "serial:/dev/ttyACM0", "/dev/ttyACM0"])
+@pytest.mark.parametrize(
+    "address",
+    ["", "mavlink", "serial:/dev/ttyACM0", "/dev/ttyACM0", "msq:socket://127.0.0.1:5761", "Mavlink:udpin://:14550"],
+)
 def test_an_unknown_prefix_is_answered_with_the_known_ones(address: str) -> None:
     with pytest.raises(UserError, match="mavlink:, msp:, crazyflie:"):
         open_link(address, VEHICLE)
@@ -79,6 +82,8 @@ def test_a_link_of_somebody_elses_is_named_by_its_module(tmp_path: Path, monkeyp
         "def opened(address, vehicle, rate):\n    return address, vehicle.name, rate\n"
         "KIND = LinkKind(opened, frozenset({'rate'}), needless=frozenset({'throttle_rate'}), tells_hover=True)\n"
         "NONE = 3\n"
+        "def broken(address, vehicle):\n    raise OSError('no such device')\n"
+        "BROKEN = LinkKind(broken)\n"
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
@@ -88,9 +93,11 @@ def test_a_link_of_somebody_elses_is_named_by_its_module(tmp_path: Path, monkeyp
     assert link_kind(address).tells_hover
     with pytest.raises(UserError, match="has no order; it takes: rate, throttle_rate"):
         open_link(address, VEHICLE, order=(0, 1, 2, 3))
-    with pytest.raises(UserError, match="is a int and no firmware_bridge.links.LinkKind"):
+    with pytest.raises(UserError, match="is of type int, not a firmware_bridge.links.LinkKind"):
         open_link("strange_link:NONE:x", VEHICLE)
     with pytest.raises(UserError, match="module 'stranger_link' cannot be imported"):
         open_link("stranger_link:KIND:x", VEHICLE)
     with pytest.raises(UserError, match="names no port"):
         open_link("strange_link:KIND:", VEHICLE)
+    with pytest.raises(UserError, match="failed to open with OSError: no such device"):
+        open_link("strange_link:BROKEN:x", VEHICLE, rate=50.0, throttle_rate=25.0)

@@ -44,7 +44,7 @@ def test_it_is_said_where_much_of_the_force_is_taken_for_no_aerodynamics() -> No
         NeuralLanderWarning, match=r"100 of 1000 samples .* beyond 0\.49 N, .* the profile's \[scoring\]"
     ):
         _warn_of_outliers(flights, small, 900)
-    with pytest.warns(NeuralLanderWarning, match=r"100 of 1000 .* look at the mass and thrust curve"):
+    with pytest.warns(NeuralLanderWarning, match=r"100 of 1000 .* look at the mass and the thrust curve"):
         _warn_of_outliers(flights, VEHICLE, 900)
     _warn_of_outliers(flights, small, 9000)  # warnings are errors: nothing is said of 1 %
 

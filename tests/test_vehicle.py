@@ -201,6 +201,9 @@ def test_a_number_changed_in_a_program_is_held_to_the_same_range(change: dict[st
         ({"mass": 100.0}, "cannot carry mass = 100 kg"),
         ({"masss": 1.0}, "a vehicle has no 'masss'; it has: "),
         ({"text": ""}, "a vehicle has no 'text'"),
+        ({"name": "../../x"}, "name = '../../x' must be letters"),
+        ({"contact_height": -5.0}, "contact_height = -5.0 m must be a number"),
+        ({"motor_curve": 3}, "motor_curve must be a PwmVoltageCurve or None, not 3"),
     ],
 )
 def test_a_program_changes_a_vehicle_into_none_that_a_profile_could_not_hold(change: Any, message: str) -> None:

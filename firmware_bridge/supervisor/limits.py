@@ -70,7 +70,7 @@ class Limits:
     """Setpoints before the mode is asked for: PX4 wants more than 1 s of them at more than 2 Hz."""
     request_period: float = 1.0  # s
     request_repeats: int = 5
-    """Of all but to hand back, which is asked for until it is heard."""
+    """Of every request except handing back, which is repeated until it is heard."""
 
     def __post_init__(self) -> None:
         for field in fields(self):

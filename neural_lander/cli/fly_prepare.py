@@ -16,7 +16,7 @@ from firmware_bridge.flown_hover import FLOWN_BY
 from firmware_bridge.guidance.flight_plan import FlightPlan
 from firmware_bridge.guidance.guidance import Guidance
 from firmware_bridge.link import CheckResult
-from firmware_bridge.links import split_prefix
+from firmware_bridge.links import link_kind
 from firmware_bridge.realtime import check_rate
 from firmware_bridge.supervisor.limits import Limits, lateness_at
 from neural_lander import __version__
@@ -132,7 +132,7 @@ def prepare(options: Options) -> Prepared:
     limits = Limits(state_age=options.max_age, domain_score=domain_score, lateness=lateness_at(options.rate))
     guidance = Guidance(chosen.controller, plan, rates=options.body_rates, name=chosen.kind.label)
     opened_with = link_options(options.thrust_map, options.system, options.rotor_order)
-    if options.floor is not None and options.pose is None and split_prefix(options.link)[0] == "mavlink":
+    if options.floor is not None and options.pose is None and "declared_floor" in link_kind(options.link).options:
         opened_with["declared_floor"] = True
     if options.sends:
         require_thrust_map(options.link, _where(options), options.thrust_map is not None)

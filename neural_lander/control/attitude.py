@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +29,7 @@ from neural_lander.components import (
     unit,
 )
 from neural_lander.control.horizontal_loop import attitude_response
+from neural_lander.errors import NeuralLanderWarning
 from neural_lander.vehicle import Vehicle
 
 MAX_TILT = math.radians(35.0)  # guess: beyond it a landing is not a landing
@@ -53,7 +55,14 @@ class AttitudeGains:
     @classmethod
     def for_motors(cls, vehicle: Vehicle) -> AttitudeGains:
         """What the vehicle's motors allow: see :func:`~neural_lander.control.horizontal_loop.attitude_response`."""
-        omega, zeta, _ = attitude_response(vehicle.motor_time_constant)
+        omega, zeta, damped = attitude_response(vehicle.motor_time_constant)
+        if damped <= 0.0:
+            warnings.warn(
+                f"motor_time_constant = {vehicle.motor_time_constant:g} s of '{vehicle.name}': no attitude gains keep "
+                "the horizontal loop stable at its default gains with motors this slow; is it in ms?",
+                NeuralLanderWarning,
+                stacklevel=2,
+            )
         return cls.of_response(vehicle, omega, zeta)
 
 

@@ -46,7 +46,7 @@ from neural_lander.errors import UserError
 from neural_lander.state import Reference, State
 from neural_lander.vehicle import GRAVITY
 
-LEAST_UPRIGHT = 0.3  # cosine of the tilt that thrust is divided by at the least: beyond, more of it pushes sideways
+LEAST_UPRIGHT = 0.3  # least cosine of the tilt to divide thrust by: beyond it more thrust mostly pushes sideways
 TOUCHED = 1e-9  # of the weight: a change of the force below it is rounding
 
 

@@ -52,7 +52,7 @@ class Touch(NamedTuple):
     """What the detector remembers. Floats and bools for one vehicle, arrays for a batch."""
 
     since: Scalar
-    """Start of the present contact in s, NaN in the air."""
+    """Start of the present contact in s, NaN in the air; once landed, of the contact that landed it."""
     felt: Scalar
     """When contact was felt last, s."""
     share: Scalar

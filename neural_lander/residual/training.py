@@ -253,11 +253,11 @@ def _warn_of_outliers(flights: Sequence[ResidualSamples], vehicle: Vehicle, usab
     outliers, rule = sum(f.exclusions["outlier"] for f in flights), scoring_rule(vehicle)
     if outliers <= MOST_OUTLIERS * (outliers + usable):
         return
-    from_profile = "the profile's [scoring] table, which is for other flights, or " if vehicle.scoring else ""
+    from_profile = "the profile's [scoring] table (is it for these flights?), " if vehicle.scoring else ""
     warnings.warn(
         f"{outliers} of {outliers + usable} samples are left out since |f_a,z| is beyond {rule.outlier_above:.3g} N, "
         f"{rule.outlier_above / vehicle.weight:.2g} of the weight: what was to be learned may be among them; look at "
-        f"{from_profile}the mass and thrust curve in the profile ('logs quality' shows the force by height)",
+        f"{from_profile}the mass and the thrust curve in the profile ('logs quality' shows the force by height)",
         NeuralLanderWarning,
         stacklevel=3,
     )

@@ -92,7 +92,8 @@ def _why_it_tips(vehicle: Vehicle) -> str:
     damping = attitude_response(tau)[2]
     if damping >= LEAST_DAMPING:
         return "Look at the profile's gear and inertia, and at the effects: 'collect' writes the logs to look at"
-    return f"Motors of {tau:g} s leave the horizontal loop a damping ratio of {damping:.2f}: it swings by itself"
+    swings = "swings long after every gust" if damping > 0 else "is unstable"
+    return f"With motors of {tau:g} s the horizontal loop has a damping ratio of {damping:.2f}: it {swings}"
 
 
 def study_airframes(
