@@ -35,7 +35,7 @@ def train(
         float | None,
         typer.Option(
             help="Lipschitz bound over the whole input, in vehicle weights per metre; "
-            f"default: {DEFAULT_GAMMA:g}, more where the flights are steep, the network falls short or the vehicle is very light."
+            f"default: {DEFAULT_GAMMA:g}, more where flights are steep, the fit falls short or the vehicle is tiny."
         ),
     ] = None,
     thrust_slope: Annotated[
