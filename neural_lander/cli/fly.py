@@ -32,7 +32,7 @@ def fly(
         option(
             LINK,
             help="Where the autopilot is: mavlink:PORT, msp:PORT or crazyflie:URI; a serial port with its speed in "
-            "baud is PORT?baud=921600.",
+            "baud is PORT?baud=921600. A link of your own: module:NAME:ADDRESS.",
         ),
     ],
     bundle: Annotated[
