@@ -62,12 +62,7 @@ LINKS: Mapping[str, LinkKind] = {
         frozenset({"rate", "system", "thrust_map", "order", "throttle_rate", "declared_floor"}),
         tells_hover=True,
     ),
-    "msp": LinkKind(
-        _msp,
-        frozenset({"rate", "thrust_map", "order"}),
-        needless=frozenset({"throttle_rate"}),  # it polls the sticks in any case
-        tells_position=False,
-    ),
+    "msp": LinkKind(_msp, frozenset({"rate", "thrust_map", "order"}), tells_position=False),
     "crazyflie": LinkKind(
         _crazyflie,
         frozenset({"thrust_map"}),

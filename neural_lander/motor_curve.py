@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from neural_lander.errors import UserError
-from neural_lander.profile_values import array, scalar
+from neural_lander.profile_values import array, entries, scalar
 from neural_lander.units import GRAM_FORCE
 
 MOST_FORCE, MOST_VOLTS = 1e6, 1000.0  # gram-force and V, of one rotor: beyond, it is another unit; guesses
@@ -55,13 +55,10 @@ class PwmVoltageCurve:
         UserError
             On a missing or unknown key, another unit, or values that are no numbers.
         """
-        keys = {"kind", "coefficients", "voltage_scale", "pwm_min"}
         where = f"vehicle file {source}: motor_curve"
-        if not isinstance(table, dict) or set(table) != keys:
-            raise UserError(f"{where} needs exactly the keys {', '.join(sorted(keys))}")
+        named = entries(table, "motor_curve", ("kind", "coefficients", "voltage_scale", "pwm_min"), source)
         if table["kind"] != "pwm-voltage":
             raise UserError(f"{where}.kind = {table['kind']!r} is not known; use 'pwm-voltage'")
-        named = {f"motor_curve.{key}": entry for key, entry in table.items()}
         C = array(named, "motor_curve.coefficients", "gram-force", (5,), MOST_FORCE, source)
         if C[3] <= 0:
             raise UserError(f"{where}.coefficients = {C.tolist()} must be C00, C10, C01, C20 > 0, C11")

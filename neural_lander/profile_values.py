@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,20 @@ def quantity(profile: Mapping[str, Any], key: str, unit: str, source: str) -> An
     if entry["unit"] != unit:
         raise UserError(f"vehicle file {source}: {key} is given in '{entry['unit']}', expected '{unit}'")
     return entry["value"]
+
+
+def entries(table: Any, name: str, keys: Iterable[str], source: str) -> dict[str, Any]:
+    """Entries of a table within a profile, by ``name.key``; it has these keys and no others.
+
+    Raises
+    ------
+    UserError
+        Where it has not.
+    """
+    keys = list(keys)
+    if not isinstance(table, dict) or set(table) != set(keys):
+        raise UserError(f"vehicle file {source}: {name} needs exactly the keys {', '.join(keys)}")
+    return {f"{name}.{key}": entry for key, entry in table.items()}
 
 
 def scalar(profile: Mapping[str, Any], key: str, unit: str, low: float, high: float, source: str) -> float:

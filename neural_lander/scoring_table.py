@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
-from neural_lander.errors import UserError
-from neural_lander.profile_values import scalar
+from neural_lander.profile_values import entries, scalar
 from neural_lander.units import GRAM_FORCE
 
 # key -> (unit, upper bound); all are above 0
@@ -41,7 +40,7 @@ class ScoringTable:
     longest_gap: float  # s
     """Between two records: samples inside a longer one are not scored."""
     trim_above: float  # m
-    """What a flight's trim is estimated from."""
+    """Far from the ground: a flight's trim is estimated from samples there."""
 
     @classmethod
     def from_profile(cls, table: Any, source: str) -> ScoringTable:
@@ -52,11 +51,9 @@ class ScoringTable:
         UserError
             On a missing or unknown key, another unit, or a value out of range.
         """
-        if not isinstance(table, dict) or set(table) != set(_KEYS):
-            raise UserError(f"vehicle file {source}: scoring needs exactly the keys {', '.join(_KEYS)}")
-        named = {f"scoring.{key}": entry for key, entry in table.items()}
+        named = entries(table, "scoring", _KEYS, source)
         values = {
             key: scalar(named, f"scoring.{key}", unit, 0.0, high, source) * (GRAM_FORCE if unit == "gram-force" else 1)
             for key, (unit, high) in _KEYS.items()
         }
-        return cls(**{field.name: values[field.name] for field in fields(cls)})
+        return cls(**values)

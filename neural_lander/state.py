@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from neural_lander.arrays import Array
 from neural_lander.components import Rows, Scalar, heading, quaternion_rows, split
@@ -73,10 +74,13 @@ class State(Oriented):
         if rows is not None:
             vars(self)["rows"] = rows
 
+    def given(self) -> dict[str, Any]:
+        """The fields by name, without what was computed of them."""
+        return {name: vars(self)[name] for name in self.__dataclass_fields__}
+
     def with_velocity(self, velocity: Array) -> State:
         """A copy that moves otherwise, ``(..., 3)`` m/s."""
-        known = {field.name: getattr(self, field.name) for field in fields(self)}
-        return State(**{**known, "velocity": velocity}, rows=self.rows)
+        return State(**{**self.given(), "velocity": velocity}, rows=self.rows)
 
     @cached_property
     def R(self) -> Array:

@@ -76,23 +76,10 @@ def test_nothing_of_a_descent_is_left_out(bundle: Path) -> None:
     """It begins with the reference's step, which s holds, and ends within a step of contact or of the reference."""
     loaded = load_bundle(bundle)
     plant = Plant(loaded.vehicle).with_airframe(0)
-    flights = fly_descents(
-        Copy(plant, loaded.learned),
-        loaded.domain,
-        "neural-lander-trim",
-        ["land-1d"],
-        flights=2,
-        seed=0,
-        stream=CALIBRATION_STREAM,
-    )
-    others = fly_descents(
-        Copy(plant, loaded.learned),
-        loaded.domain,
-        "neural-lander-trim",
-        ["land-1d"],
-        flights=2,
-        seed=0,
-        stream=VERIFICATION_STREAM,
+    copy = Copy(plant, loaded.learned)
+    flights, others = (
+        fly_descents(copy, loaded.domain, "neural-lander-trim", ["land-1d"], flights=2, seed=0, stream=stream)
+        for stream in (CALIBRATION_STREAM, VERIFICATION_STREAM)
     )
     assert not {f.seed for f in flights} & {f.seed for f in others}
     for f in flights:

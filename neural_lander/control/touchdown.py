@@ -44,8 +44,8 @@ DOUBT_TIME = 1.0  # s for which contact is not believed after it carried nothing
 AIR_TIME = 1.0  # s, time constant of the mean of the thrust in the air, guess
 TIP_OVER = math.radians(60.0)  # of tilt, beyond which a vehicle in contact does not come up again
 TIPPED = math.cos(TIP_OVER)
-TINY = 1e-9  # N, in place of no thrust where it divides
 TIP_TIME = 0.05  # s of contact in that attitude, guess
+TINY = 1e-9  # N, in place of no thrust where it divides
 
 
 class Touch(NamedTuple):

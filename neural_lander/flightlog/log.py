@@ -80,16 +80,17 @@ class FlightLog:
 
     def __post_init__(self) -> None:
         where = f" in {self.source}" if self.source else ""
+        for name in REQUIRED:
+            if getattr(self, name) is None:
+                raise UserError(f"flight log{where} lacks the required field '{name}' [{COLUMNS[name][1]}]")
         if np.ndim(self.t) != 1:
             raise UserError(f"field 't'{where} has shape {np.shape(self.t)}, expected one number for each record")
         n = len(self.t)
         if n < 2:
             raise UserError(f"flight log{where} holds {n} records; at least 2 are needed")
-        for name, (components, unit, _) in COLUMNS.items():
+        for name, (components, *_) in COLUMNS.items():
             values = getattr(self, name)
             if values is None:
-                if name in REQUIRED:
-                    raise UserError(f"flight log{where} lacks the required field '{name}' [{unit}]")
                 continue
             shape = (n, len(components)) if components else (n,)
             if np.shape(values) != shape:
@@ -159,18 +160,12 @@ class FlightLog:
         }
         rest = {name: value for name, value in fields.items() if name not in COLUMNS}
         rest["metadata"] = rest.get("metadata") or {}
-        source = str(rest["metadata"].get("source", ""))
-        for name in REQUIRED:
-            if name not in arrays:
-                raise UserError(
-                    f"flight log{f' in {source}' if source else ''} lacks the required field '{name}' "
-                    f"[{COLUMNS[name][1]}]"
-                )
-        if arrays["t"].ndim == 1 and len(arrays["t"]):
-            arrays["t"] = arrays["t"] - arrays["t"][0]
-        if arrays["attitude"].ndim == 2 and arrays["attitude"].shape[-1] == 4 and len(arrays["attitude"]):
-            arrays["attitude"] = continuous_quaternions(arrays["attitude"], source)
-        return cls(**arrays, **rest)
+        t, attitude = (arrays.get(name, np.empty(0)) for name in ("t", "attitude"))
+        if t.ndim == 1 and len(t):
+            arrays["t"] = t - t[0]
+        if attitude.ndim == 2 and attitude.shape[-1] == 4 and len(attitude):
+            arrays["attitude"] = continuous_quaternions(attitude, str(rest["metadata"].get("source", "")))
+        return cls(**{**dict.fromkeys(REQUIRED), **arrays}, **rest)
 
     def where(self, chosen: Any) -> FlightLog:
         """The chosen records, ``(N,)`` bool, as a log whose time begins at the first of them; holes are left between.

@@ -17,9 +17,7 @@ DEFAULT_GAMMA = 4.0
 norms exceeds the slope that a network really has; more gave worse fits near the ground (measured), not better."""
 LARGEST_GAMMA = 32.0  # weights per metre, whatever flights show; twice that where the fit falls short; guess
 STEEP = DEFAULT_GAMMA / 1.5  # weights per metre that flights may show before the default bound is too tight for them
-ROOM_FOR_STATE = (
-    2.0  # gamma over the bound in the rotor thrusts, N/m over N/N, at the least: by default it matters below 30 g
-)
+ROOM_FOR_STATE = 2.0  # least gamma over the bound in the rotor thrusts, N/m over N/N: it matters below 30 g
 GAMMA_OVER_SLOPE = 4.0
 """Over what steeper flights show: a network falls short of its product of norms. Where they showed 3.7 weights/m, the
 force at the floor was missed by 4 % of the weight under a bound of 4 weights/m, by 2.4 % under 8 and by 2 % under 16

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from neural_lander.residual.resample import MAX_GAP
+from neural_lander.scoring_table import ScoringTable
 from neural_lander.units import GRAM_FORCE
 from neural_lander.vehicle import Vehicle
 
@@ -19,29 +20,17 @@ MARGIN_OVER_ERROR = 2.0
 its last millimetres: of one that has 25 weights/m in its last centimetre a network learned 61 % at the floor from 2 mm
 on, 46 % from 5 mm on, and landed 24 times of 24 instead of 18 (simulated)."""
 NEAR_GROUND_RADII = 2.0  # a rotor's ground effect is a few per cent at z = 2 R (Cheeseman and Bennett 1955)
+TRIM_RADII = 8.0  # rotor radii above the ground, as much as 0.28 m is for the larger vehicle of Neural-Swarm2
 OUTLIER = 0.75  # of the weight; half a g and a half of vehicle weight is a collision, not aerodynamics
 
 
 @dataclass(frozen=True)
-class ScoringRule:
-    """Thresholds on the height of the centre of mass (m) and on f_a,z (N)."""
+class ScoringRule(ScoringTable):
+    """Which samples count: thresholds on height and f_a,z of the table, and what follows from the vehicle."""
 
     weight: float  # N
-    walk_floor: float  # m
-    """Logs that stay in the air: samples at or below it may touch the floor."""
-    landing_floor: float  # m
-    """The same for logs that begin or end on the ground."""
     gear_margin: float  # m
     """Lowest gear point at or below it: contact."""
-    low_below: float  # m
-    """Near the ground, in tables."""
-    outlier_above: float  # N
-    """|f_a,z| that is no aerodynamics."""
-    outlier_above_when_high: float  # N
-    """f_a,z that is none far from the ground."""
-    high_above: float  # m
-    longest_gap: float  # s
-    """Between two records: samples inside a longer one are invented."""
 
     def outlier(self, centre_height: np.ndarray, f_az: np.ndarray) -> np.ndarray:
         """Samples whose label is no aerodynamic force."""
@@ -78,9 +67,17 @@ def gear_floor(error: float | None) -> float:
 def scoring_rule(vehicle: Vehicle) -> ScoringRule:
     """The rule of the profile's ``[scoring]`` table, where it has one, else one from geometry and weight."""
     if vehicle.scoring is not None:
-        table = {name: value for name, value in vars(vehicle.scoring).items() if name != "trim_above"}
-        return ScoringRule(vehicle.weight, gear_margin=-np.inf, **table)
-    floor = vehicle.contact_height
-    low = vehicle.gear_clearance + NEAR_GROUND_RADII * vehicle.rotor_radius
-    bound = OUTLIER * vehicle.weight
-    return ScoringRule(vehicle.weight, floor, floor, CONTACT_MARGIN, low, bound, bound, np.inf, MAX_GAP)
+        return ScoringRule(**vars(vehicle.scoring), weight=vehicle.weight, gear_margin=-np.inf)
+    floor, bound = vehicle.contact_height, OUTLIER * vehicle.weight
+    return ScoringRule(
+        walk_floor=floor,
+        landing_floor=floor,
+        low_below=vehicle.gear_clearance + NEAR_GROUND_RADII * vehicle.rotor_radius,
+        outlier_above=bound,
+        outlier_above_when_high=bound,
+        high_above=np.inf,
+        longest_gap=MAX_GAP,
+        trim_above=vehicle.gear_clearance + TRIM_RADII * vehicle.rotor_radius,
+        weight=vehicle.weight,
+        gear_margin=CONTACT_MARGIN,
+    )

@@ -12,12 +12,12 @@ from typing import Protocol
 import numpy as np
 
 from neural_lander.residual.samples import ResidualSamples
+from neural_lander.residual.scoring import scoring_rule
 from neural_lander.vehicle import Vehicle
 
 LEAST_SAMPLES = 100  # of the 100 Hz grid that a flight's own bias is the mean of; guess
 LOW_NOISE = 2.0  # standard deviation of a sample near the ground over that of a high one; guess
 WALK = 0.002  # step of the offset in 10 ms over the deviation of a high sample: 2 % in a second; chosen on the walks
-TRIM_RADII = 8.0  # rotor radii above the ground, as much as 0.28 m is for the larger vehicle of Neural-Swarm2
 
 
 class TrimRule(Protocol):
@@ -79,9 +79,7 @@ TRIMS: Mapping[str, TrimRule] = {"none": no_trim, "flight": flight_trim, "online
 
 def trim_height(vehicle: Vehicle) -> float:
     """Height of the centre of mass in m above which samples serve to estimate the trim."""
-    if vehicle.scoring is not None:
-        return vehicle.scoring.trim_above
-    return float(vehicle.gear_clearance + TRIM_RADII * vehicle.rotor_radius)
+    return scoring_rule(vehicle).trim_above
 
 
 def trim_reference(samples: ResidualSamples, above: float) -> np.ndarray:

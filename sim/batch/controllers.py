@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -20,14 +20,11 @@ from neural_lander.residual.model import ReluNetwork, ResidualModel
 from neural_lander.state import State
 from neural_lander.vehicle import Vehicle
 
-FIELDS = tuple(field.name for field in fields(State))
-
 
 def rows_of(state: State, rows: slice) -> State:
     """The states of some of the vehicles."""
-    parts = {name: part for name, part in vars(state).items() if name in FIELDS}
     x, y, z = ([row[rows] for row in three] for three in state.rows)
-    some = {name: part[rows] if hasattr(part, "shape") else part for name, part in parts.items()}
+    some = {name: part[rows] if hasattr(part, "shape") else part for name, part in state.given().items()}
     return State(**some, rows=(x, y, z))
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import warnings
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -84,7 +83,7 @@ def writes(state: State, rotor_speeds: torch.Tensor) -> list[int]:
 
     What the state computes of them when it is asked, its matrix R, is kept beside them and is not counted.
     """
-    given = (rotor_speeds, *(getattr(state, field.name) for field in fields(state)))
+    given = (rotor_speeds, *state.given().values())
     return [v._version for v in given if isinstance(v, torch.Tensor)]
 
 
@@ -136,8 +135,7 @@ def _tried(effect: AerodynamicEffect, vehicle: Vehicle, terrain: Surface, dt: fl
 
 def _numpy(state: State) -> State:
     """The states as NumPy's arrays, which cannot be written to: on a CPU they share the truth's memory."""
-    given = {name: value for name, value in vars(state).items() if name in State.__dataclass_fields__}
-    arrays: dict[str, Any] = {n: _read_only(v) if isinstance(v, torch.Tensor) else v for n, v in given.items()}
+    arrays: Any = {n: _read_only(v) if isinstance(v, torch.Tensor) else v for n, v in state.given().items()}
     return State(**arrays)
 
 
