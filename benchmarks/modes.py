@@ -43,7 +43,8 @@ LANDINGS = 50  # of each network
 CONTROLLER = "neural-lander"  # without trim, which would hide what the network does not know
 MODES = {
     "all, AOL (default)": TrainingOptions(),
-    "all, AOL, no path penalty": TrainingOptions(path_weight=0.0),
+    "all, AOL, path penalty alone": TrainingOptions(unreached_weight=0.0),
+    "all, AOL, no penalty": TrainingOptions(path_weight=0.0, unreached_weight=0.0),
     "all, projection": TrainingOptions(layers="projection"),
     "thrust columns, AOL": TrainingOptions(bounded="thrust"),
     "thrust columns, projection": TrainingOptions(bounded="thrust", layers="projection"),

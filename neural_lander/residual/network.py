@@ -4,7 +4,7 @@ Every layer is W = P diag(sum_i |P^T P|_ij)^(-1/2), whose spectral norm is at mo
 layers: Prach and Lampert, ECCV 2022). The first layer has two such blocks, one for the state and one for the rotor
 thrusts, each times its own share of the bound. So gamma (N per SI unit of the state) and the slope in the rotor
 thrusts (N per N) hold at every step of training, and not only after a projection, which is there for comparison.
-A small penalty on the network's paths (``path_slope``) makes it one that LipSDP bounds tightly.
+Two small penalties (``residual.tightness``) make it one that LipSDP bounds tightly.
 Scaling is folded into the weights at export, and the bounds are verified there in float64 on the float32 weights.
 
 This module and its optimiser import torch for more than arrays; what flies loads neither.
@@ -29,13 +29,12 @@ from neural_lander.residual.model import ReluNetwork
 from neural_lander.residual.norms import network_bounds, product_bounds
 from neural_lander.residual.optimiser import Adam, one_cycle
 from neural_lander.residual.options import DEFAULT_EPOCHS, TrainingOptions
+from neural_lander.residual.tightness import Tightness
 from neural_lander.vehicle import Vehicle
 
 FORCE_SCALE = 0.1  # of the weight: size of the effect near the ground, so that targets are of order one
 THRUST_SCALE = 0.05  # of the weight per rotor: spread of a rotor's thrust in slow flight with dither
 EXPORT_MARGIN = 1e-5  # relative; float32 rounding moves a spectral norm by less than 1e-6
-PATH_EVERY = 4  # steps from one penalty on paths to the next, that much heavier: each costs half as much as a step
-PATH_LEFT = 0.25  # share of that penalty that stays to the end: at 0 some paths cancel again, at 1 it biases the fit
 
 
 @dataclass(frozen=True)
@@ -80,6 +79,9 @@ def train_network(
     centre = inputs.mean(axis=0)
     force_scale = FORCE_SCALE * weight
     limits = _first_layer_limits(vehicle, options, scale, n, force_scale)
+    low, high = input_range(data.zeta, features)
+    thrusts = np.zeros(ROTORS), np.full(ROTORS, vehicle.thrust_coefficient * vehicle.u_max)
+    ends = [(np.concatenate([end, T]) - centre) / scale for end, T in zip((low, high), thrusts, strict=True)]
 
     with _one_thread():
         x = torch.tensor((inputs - centre) / scale, dtype=torch.float32)
@@ -87,11 +89,13 @@ def train_network(
         w = torch.tensor(sample_weights(data.zeta[:, 0], vehicle, options), dtype=torch.float32)[:, None]
         started = time.perf_counter()
         layers = _Layers(n, options, limits, x, y)
-        loss = _optimise(layers, x, y, w, options, progress)
+        nothing = float(_loss(torch.zeros_like(y), y, w, options))  # loss that predicting nothing leaves
+        bottom, top, per_unit = (torch.tensor(a, dtype=torch.float32) for a in (*ends, 1.0 / scale))
+        tightness = Tightness(bottom, top, per_unit, n, nothing, options)
+        loss = _optimise(layers, x, y, w, tightness, options, progress)
         took = time.perf_counter() - started
         weights, biases = layers.export(centre, scale, force_scale)
 
-    low, high = input_range(data.zeta, features)
     weights = _shrink_to_bounds(weights, n, vehicle, options)
     network = ReluNetwork(
         tuple(W.astype(np.float32) for W in weights),
@@ -120,21 +124,6 @@ def almost_orthogonal(P: Tensor) -> Tensor:
     Prach and Lampert 2022, theorem 1. A column of zeros stays one.
     """
     return P / (P.mT @ P).abs().sum(-2, keepdim=True).clamp_min(1e-18).sqrt()
-
-
-def path_slope(W: list[Tensor], n: int) -> Tensor:
-    """How steep the layers would be if all neurons were on and no path cancelled another; inputs: n of state, thrusts.
-
-    |W_L| ... |W_2| |W_1| elementwise (the path norm: Neyshabur, Tomioka and Srebro 2015), its Frobenius norms over the
-    state, the rotor thrusts and collective thrust summed. A proof that knows neither biases nor which neurons can be on
-    together has to allow for paths that cancel: in a network without such paths it gives nothing away.
-    """
-    paths = W[-1].abs()
-    for V in W[-2:0:-1]:
-        paths = paths @ V.abs()
-    state, thrust = W[0][:, :n], W[0][:, n:]
-    groups = (state, thrust, thrust.sum(1, keepdim=True))
-    return torch.stack([torch.linalg.norm(paths @ F.abs()) for F in groups]).sum()
 
 
 class _Layers:
@@ -212,6 +201,7 @@ def _optimise(
     x: Tensor,
     y: Tensor,
     w: Tensor,
+    tightness: Tightness,
     options: TrainingOptions,
     progress: Callable[[float], None],
 ) -> float:
@@ -222,7 +212,6 @@ def _optimise(
     adam = Adam(layers.parameters())
     shuffle = torch.Generator().manual_seed(options.seed + 1)
     total, step = torch.zeros(()), 0
-    path_weight = options.path_weight * float(_loss(torch.zeros_like(y), y, w, options))
     for epoch in range(epochs):
         order = torch.randperm(len(x), generator=shuffle)
         total = torch.zeros(())
@@ -230,8 +219,8 @@ def _optimise(
             W = layers.weights()
             loss = _loss(layers.output(W, x[chosen]), y[chosen], w[chosen], options)
             cycle = one_cycle(step / steps)
-            paths = PATH_EVERY * max(cycle, PATH_LEFT) * path_weight if step % PATH_EVERY == 0 else 0.0
-            (loss + paths * path_slope(W, layers.n) if paths else loss).backward()
+            penalty = tightness(step, steps, cycle, W, layers.b)
+            (loss if penalty is None else loss + penalty).backward()
             adam.step(options.learning_rate * cycle)
             layers.project()
             step += 1

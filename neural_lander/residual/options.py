@@ -29,12 +29,13 @@ keeps what they can teach small: between 0.2 and 0.45 the held-out error near th
 UNIDENTIFIED_THRUST_SLOPE = 0.1
 """The bound where flights do not identify df_a/dT: no further from any aerodynamic slope (0 to +0.2) than 0.3."""
 DEFAULT_PATH_WEIGHT = 1.25e-3
-"""A trade: without, the contraction factor is proved up to 7 % above what a search reaches, L up to 10 %. As a share of
-the loss that predicting nothing leaves (1.2e-4 in units of the loss on the large Crazyflie, 0.4e-4 on the small one,
-2.5e-4 on the demo's flights) it leaves L 0 to 2 %, over two or three seeds of each. Under one weight of 1e-4 for all,
-L of the demo's network was 5 % above, at the same errors; 5e-4 costs the small one's landing 7 %, and 2e-4 with twice
-the epochs gains the large one's walks 2 %, but its contraction factor can then be proved to 5 % only.
+"""A trade, as a share of the loss that predicting nothing leaves (1.2e-4 in units of the loss on the large Crazyflie,
+0.4e-4 on the small one, 2.5e-4 on the demo's flights). Without, the contraction factor is proved up to 7 % above what a
+search reaches; 4e-4 leaves L up to 1.2 %; 5e-4 in units of the loss costs the small one's landing 7 %.
 """
+DEFAULT_UNREACHED_WEIGHT = 1e-2
+"""As a share of the same loss. L and L_u are proved 0 to 0.7 % above what a search reaches, over two or three seeds of
+each vehicle, at the same errors to 0.3 %; without it L up to 5 % and L_u up to 1.7 %. Half of it does nearly so."""
 DEFAULT_EPOCHS = 30
 CHOICES = {"thrust_input": ("auto", "on", "off"), "bounded": ("all", "thrust"), "layers": ("aol", "projection")}
 
@@ -76,9 +77,11 @@ class TrainingOptions:
     layers: str = "aol"
     """How norms are held: ``aol`` (almost-orthogonal layers) or ``projection`` (onto the ball after every step)."""
     path_weight: float = DEFAULT_PATH_WEIGHT
-    """Of the penalty on ``network.path_slope``, as a share of the loss that predicting nothing leaves, where the
+    """Of the penalty on ``tightness.path_slope``, as a share of the loss that predicting nothing leaves, where the
     learning rate is highest; it falls with that to a quarter. 0 for none. The penalty is linear in the size of the
     force, the loss quadratic: one number for all would weigh most where the effect is small."""
+    unreached_weight: float = DEFAULT_UNREACHED_WEIGHT
+    """Of the penalty on ``tightness.UnreachedSlope``, as a share of the same loss; 0 for none."""
     height_scale: float = 0.1
     """m, what height is divided by: with gamma it bounds the slope in height against that in the other inputs."""
     near_ground_weight: float = 4.0
@@ -99,7 +102,7 @@ class TrainingOptions:
             "gamma": (1e-3, 1e3), "thrust_slope": (1e-3, 0.95), "epochs": (1, 10_000), "batches": (1, 100_000),
             "learning_rate": (1e-6, 1.0), "huber": (1e-3, 1e3), "near_ground_weight": (1.0, 1e3),
             "held_out": (0.0, 0.5), "seed": (0, 2**31), "height_scale": (1e-3, 10.0),
-            "path_weight": (0.0, 1.0),
+            "path_weight": (0.0, 1.0), "unreached_weight": (0.0, 1.0),
         }  # fmt: skip
         for name, (low, high) in ranges.items():
             if getattr(self, name) is not None and not low <= getattr(self, name) <= high:
