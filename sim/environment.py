@@ -91,7 +91,9 @@ class LanderEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         self._trajectory = place(self._world, self.plant, self.scenario, flight, 0.0)
         self._attitude.tau_hat = self._moment_trim
         self._sensors = Sensors(self.plant.noise, flight)
-        self._touchdown = TouchdownDetector() if self.scenario.lands else None
+        self._touchdown = (
+            TouchdownDetector(rotor_lag=self.plant.vehicle.motor_time_constant) if self.scenario.lands else None
+        )
         self._rows: list[tuple[Any, ...]] = []
         self._t, self._step = 0.0, 0
         self._forecast = forecast_of(self.plant.noise, self.plant.vehicle, self._world.dt)

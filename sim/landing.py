@@ -79,7 +79,9 @@ def fly_once(
         Sensors(plant.noise, seed),
         start=-WARM_UP,
         end=scenario.duration,
-        touchdown=TouchdownDetector(resting_share=resting_share) if scenario.lands else None,
+        touchdown=TouchdownDetector(resting_share=resting_share, rotor_lag=plant.vehicle.motor_time_constant)
+        if scenario.lands
+        else None,
         before_step=before_step,
         metadata=metadata,
     )

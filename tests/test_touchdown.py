@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neural_lander.control.touchdown import RESTING_SHARE, TouchdownDetector
+from neural_lander.control.touchdown import LAID_SHARE, RESTING_SHARE, TouchdownDetector
 
 DT = 1 / 240
 
@@ -96,6 +96,14 @@ def test_reset_is_back_in_the_air() -> None:
     assert detector(0.0, False) == 1.0
 
 
+LAG = 0.03  # s, of the rotors
+
+
+def told(lag: float = LAG) -> TouchdownDetector:
+    """One that knows of the rotors' lag what it is told."""
+    return TouchdownDetector(rotor_lag=lag)
+
+
 def vertical(
     detector: TouchdownDetector,
     flag: Callable[[float, bool], bool],
@@ -104,24 +112,34 @@ def vertical(
     speed: float = 0.0,
     gain: float = 6.0,
     seconds: float = 4.0,
-    lag: float = 0.03,
+    lag: float = LAG,
     scale: float = 1.0,
+    cushion: float = 0.0,
+    noise: float = 0.0,
+    delay: int = 0,
+    seed: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Height in m and share over time of a point mass in units of its weight, over a hard floor, under a PD law.
 
-    ``speed`` in m/s is that of a descent to the floor, ``scale`` the true thrust over what the controller believes.
+    ``speed`` in m/s is that of a descent to the floor, ``scale`` the true thrust over what the controller believes,
+    ``cushion`` ground effect at the floor as a share of the weight, ``noise`` that of the velocity in m/s and ``delay``
+    of the state in steps.
     """
-    g, z, v, T = 9.81, height, -speed, 1.0 / scale
-    heights, shares = [], []
+    g, z, v, T, rng = 9.81, height, -speed, 1.0 / scale, np.random.default_rng(seed)
+    heights, shares, states = [], [], []
     trim = 1.0 / scale - 1.0
     for k in range(round(seconds / DT)):
         t = k * DT
         target, rate = (max(height - speed * t, 0.0), -speed if height - speed * t > 0 else 0.0)
-        asked = max(1.0 + trim + (gain * (rate - v) + gain**2 / 4 * (target - z)) / g, 0.0)
+        states.append((z, v))
+        seen, climb = states[max(k - delay, 0)]
+        climb += noise * rng.normal()
+        lift = cushion * np.exp(-z / 0.05)  # known to the controller
+        asked = max(1.0 + trim - lift + (gain * (rate - climb) + gain**2 / 4 * (target - seen)) / g, 0.0)
         contact = z <= 1e-3  # the gear gives way by as much
-        share = detector(t, flag(t, contact), asked, v, 1.0)
+        share = detector(t, flag(t, contact), asked, climb, 1.0)
         T += (1 - np.exp(-DT / lag)) * (share * asked - T)
-        v += DT * g * (scale * T - 1.0)
+        v += DT * g * (scale * T - 1.0 + lift)
         if z <= 0.0 and v < 0.0:
             v = 0.0
         z = max(z + DT * v, 0.0)
@@ -133,7 +151,7 @@ def vertical(
 @pytest.mark.parametrize("scale", [0.8, 1.0, 1.2])
 @pytest.mark.parametrize("speed", [0.1, 0.3, 0.6])
 def test_a_landing_ends_with_the_motors_off_and_stays_down(speed: float, scale: float) -> None:
-    detector = TouchdownDetector()
+    detector = told()
     heights, shares_ = vertical(detector, lambda t, c: c, height=0.3, speed=speed, scale=scale)
     assert detector.landed and shares_[-1] == 0.0
     down = int(np.argmax(heights <= 1e-3))
@@ -147,7 +165,7 @@ def test_a_landing_ends_with_the_motors_off_and_stays_down(speed: float, scale: 
 def test_spikes_of_the_flag_in_the_air_cost_height_and_never_the_motors(seed: int, gain: float) -> None:
     """A tenth of all samples say contact, half a metre up."""
     rng = np.random.default_rng(seed)
-    heights, shares_ = vertical(TouchdownDetector(), lambda t, c: bool(rng.random() < 0.1), height=0.5, gain=gain)
+    heights, shares_ = vertical(told(), lambda t, c: bool(rng.random() < 0.1), height=0.5, gain=gain)
     assert shares_.min() >= RESTING_SHARE
     assert heights.min() > 0.4
 
@@ -156,14 +174,41 @@ def test_spikes_of_the_flag_in_the_air_cost_height_and_never_the_motors(seed: in
 @pytest.mark.parametrize("gain", [3.0, 6.0, 12.0, 20.0])
 def test_a_flag_that_is_stuck_in_the_air_is_not_believed(gain: float, scale: float) -> None:
     """The vehicle sinks by some centimetres a second while the detector looks whether anything carries it."""
-    detector = TouchdownDetector()
+    detector = told()
     heights, shares_ = vertical(detector, lambda t, c: t > 0.5, height=2.0, gain=gain, scale=scale, seconds=6.0)
     assert not detector.landed and shares_.min() >= RESTING_SHARE
     assert heights.min() > 1.2
 
 
+@pytest.mark.parametrize("error", [0.7, 1.0, 1.4])
+@pytest.mark.parametrize("lag", [0.03, 0.06, 0.12])
+def test_nor_where_motors_are_slow_their_lag_is_not_as_told_and_the_state_is_late_and_noisy(
+    lag: float, error: float
+) -> None:
+    for seed, gain in enumerate((3.0, 6.0, 12.0)):
+        detector = told(error * lag)
+        heights, shares_ = vertical(
+            detector, lambda t, c: t > 0.5, height=2.0, gain=gain, seconds=6.0, lag=lag, noise=0.02, delay=7, seed=seed
+        )
+        assert not detector.landed and shares_.min() >= RESTING_SHARE
+        assert heights.min() > 1.0
+
+
+@pytest.mark.parametrize("cushion", [0.2, 0.35])
+@pytest.mark.parametrize("lag", [0.03, 0.057, 0.12])
+def test_where_the_ground_carries_less_thrust_is_left_so_that_a_cushion_lets_nobody_hop(
+    lag: float, cushion: float
+) -> None:
+    detector = told(lag)
+    heights, shares_ = vertical(detector, lambda t, c: c, height=0.3, speed=0.3, lag=lag, cushion=cushion)
+    down, off = int(np.argmax(heights <= 1e-3)), int(np.argmax(shares_ == 0.0))
+    assert detector.landed and 0.19 < (off - down) * DT < 0.3
+    assert shares_[down:off].min() == pytest.approx(LAID_SHARE)
+    assert heights[down:].max() < 1e-3
+
+
 def test_a_vehicle_whose_flag_is_stuck_still_lands_when_it_stands() -> None:
-    detector = TouchdownDetector()
+    detector = told()
     heights, shares_ = vertical(detector, lambda t, c: t > 0.2, height=0.5, speed=0.3, seconds=6.0)
     assert detector.landed
     assert heights[int(np.argmax(shares_ == 0.0))] < 1e-3  # not before it is down
@@ -172,21 +217,21 @@ def test_a_vehicle_whose_flag_is_stuck_still_lands_when_it_stands() -> None:
 @pytest.mark.parametrize("missing", [0.1, 0.3])
 def test_a_flag_that_drops_out_on_rough_ground_still_lands(missing: float) -> None:
     rng = np.random.default_rng(3)
-    detector = TouchdownDetector()
+    detector = told()
     heights, _ = vertical(detector, lambda t, c: c and bool(rng.random() > missing), height=0.3, speed=0.3, seconds=3.0)
     assert detector.landed and heights[-1] == 0.0
 
 
 def test_one_who_lies_on_his_side_stops_his_motors_at_once() -> None:
-    detector = TouchdownDetector()
+    detector = told()
     for k in range(100):
         share = detector(k * DT, k >= 50, 14.0, 0.0, np.cos(np.deg2rad(70.0)))
     assert detector.landed and share == 0.0
-    in_the_air = TouchdownDetector()
+    in_the_air = told()
     for k in range(200):
         share = in_the_air(k * DT, False, 14.0, 0.0, np.cos(np.deg2rad(70.0)))
     assert not in_the_air.landed and share == 1.0
-    leaning = TouchdownDetector()
+    leaning = told()
     for k in range(40):
         leaning(k * DT, True, 14.0, 0.0, np.cos(np.deg2rad(50.0)))
     assert not leaning.landed
@@ -199,8 +244,8 @@ def test_a_batch_in_either_library_is_so_many_single_vehicles() -> None:
     contact ^= rng.random((steps, n)) < 0.03
     thrust, climb = 14.0 + rng.normal(size=(steps, n)), rng.normal(scale=0.2, size=(steps, n))
     upright = np.cos(np.deg2rad(np.where(np.arange(n) % 6 == 0, 65.0, 5.0)))
-    single = [TouchdownDetector() for _ in range(n)]
-    batch, tensors = TouchdownDetector(), TouchdownDetector()
+    single = [told() for _ in range(n)]
+    batch, tensors = told(), told()
     batch.reset(np.zeros(n))
     tensors.reset(torch.zeros(n, dtype=torch.float64))
     for k in range(steps):

@@ -2,9 +2,9 @@
 
 A vehicle that carries its whole weight on its rotors hops on the floor for as long as it holds its position there, so
 that contact never lasts. Autopilots take thrust away as soon as they feel the ground; so does this. With contact the
-share of the thrust that is left falls towards ``resting_share``, without it it recovers, and once contact has lasted
-the motors stop. It acts on contact, never on the reference: a bump costs a short dip of the thrust, and a vehicle that
-floats gains nothing.
+share of the thrust that is left falls towards ``resting_share``, and further where the ground is seen to carry; without
+contact it recovers, and once contact has lasted the motors stop. It acts on contact, never on the reference: a bump
+costs a short dip of the thrust, and a vehicle that floats gains nothing.
 
 A contact flag lies: it drops out on rough ground, and a shock or a broken wire raises it in the air, where stopping the
 motors is the end. Two things are asked besides. Gaps shorter than ``GAP`` do not break a contact. And what is felt must
@@ -12,9 +12,14 @@ carry: with J the velocity per unit of time that something else than the rotors 
 
     J' = v_z' + g (1 - T / T_0) - J / tau,
 
-T the thrust that is left and T_0 its mean in the air before, J / (g tau) is the share of the weight that the ground
-carries: 0.3 and more for a vehicle that stands there at 0.7 of its thrust, nothing for one that falls. Contact that
-carries nothing is not believed for a while. A vehicle on its side in contact stops its motors at once.
+T the thrust that rotors with their lag still give and T_0 what holds the vehicle in the air, J / (g tau) is the share
+of the weight that the ground carries: 0.3 and more for a vehicle that stands there at 0.7 of its thrust, nothing for
+one that falls. In the air nothing carries, and what J says is an error of T_0:
+
+    T_0' = -T_0 J / (4 g tau^2),
+
+critically damped with J. Contact that carries nothing is not believed for a while. A vehicle on its side in contact
+stops its motors at once.
 
 The law is written once, over floats for one vehicle and arrays for a batch.
 """
@@ -31,6 +36,13 @@ from neural_lander.vehicle import GRAVITY
 
 CONTACT_TIME = 0.2  # s, definition of touchdown in every table
 RESTING_SHARE = 0.7  # of the thrust: with a third of the weight on the gear no controller hops, guess
+LAID_SHARE = 0.4  # of the thrust where the ground has begun to carry; guess, 0.3 is no better
+"""What ground effect carries rests on no gear, and slow motors take long to let go: with 0.7 alone a 32 g vehicle over
+an effect of a third of its weight slid on for 0.8 s. In the air, where a flag lies, nothing carries: dips stay small.
+"""
+BEGUN = 0.05  # of the weight: 15 cm/s that the ground has taken off the descent; guess
+"""With 6 cm/s a gust while a flag lies is taken for it: a vehicle over a metre lower, though it did not land."""
+LAG_ERROR = 0.5  # of the rotors' lag that it may be longer than told without a fall being taken for ground; guess
 SPOOL_TIME = 0.02  # s of contact to the resting share
 """About the time constant of a motor. With 0.05 s a landing at 0.3 m/s hopped once by 0.2 mm and its contact began
 anew: on the default plants touchdown came 0.08 s after the reference's arrival instead of 0.01 s, in every law."""
@@ -41,7 +53,6 @@ SUPPORT = 0.12  # of the weight: half of what a vehicle at rest on its gear lays
 SUPPORT_TIME = 0.3  # s, tau: as long as it takes to tell standing from falling, guess
 PATIENCE = 0.2  # s beyond the contact time within which contact must have carried SUPPORT, guess
 DOUBT_TIME = 1.0  # s for which contact is not believed after it carried nothing, guess
-AIR_TIME = 1.0  # s, time constant of the mean of the thrust in the air, guess
 TIP_OVER = math.radians(60.0)  # of tilt, beyond which a vehicle in contact does not come up again
 TIPPED = math.cos(TIP_OVER)
 TIP_TIME = 0.05  # s of contact in that attitude, guess
@@ -60,9 +71,11 @@ class Touch(NamedTuple):
     doubt: Scalar
     """Until when contact is not believed, s."""
     air_thrust: Scalar
-    """Mean of the thrust in the air, N; NaN or 0 before the first one."""
+    """T_0, N; NaN or 0 before the first one."""
+    given: Scalar
+    """T times the cosine of the tilt, N; NaN before the first one."""
     q: Scalar
-    """J - v_z of the module's equation, m/s."""
+    """J - v_z of the module's equation, m/s; NaN before the first one."""
     landed: Scalar
     """Whether the motors are off for good."""
 
@@ -74,11 +87,24 @@ class TouchdownLaw:
     contact_time: float = CONTACT_TIME  # s
     resting_share: float = RESTING_SHARE
     """Share of the thrust kept in contact; 1 leaves the controller alone until contact has lasted."""
+    rotor_lag: float = 0.0
+    """Time constant in s with which rotors follow what is asked of them."""
+
+    @property
+    def laid_share(self) -> float:
+        """The share where the ground is seen to carry."""
+        return self.resting_share if self.resting_share == 1.0 else min(self.resting_share, LAID_SHARE)
+
+    @property
+    def begun(self) -> float:
+        """J in m/s from which on the ground has begun to carry: more than a fall by slower rotors looks like."""
+        return GRAVITY * (BEGUN * SUPPORT_TIME + LAG_ERROR * (1 - self.resting_share) * self.rotor_lag)
 
     def start(self, like: Scalar = 0.0) -> Touch:
         """In the air; ``like`` gives library and shape of a batch."""
         zero = 0.0 * like
-        return Touch(zero + math.nan, zero - 1.0, zero + 1.0, zero - 1e9, zero + math.nan, zero, zero > 0)
+        none = zero + math.nan
+        return Touch(none, zero - 1.0, zero + 1.0, zero - 1e9, none, none, none, zero > 0)
 
     def __call__(
         self,
@@ -104,7 +130,7 @@ class TouchdownLaw:
         upright
             Cosine of the tilt.
         """
-        since, felt, share, doubt, air_thrust, q, landed = memory
+        since, felt, share, doubt, air_thrust, given, q, landed = memory
         believed = contact & (doubt < t)
         again = t - felt < 1.5 * dt  # it was felt at the sample before, too
         felt = choose(believed, 0.0 * felt + t, felt)
@@ -114,29 +140,40 @@ class TouchdownLaw:
         held = t - since
         taken, up = (1 - self.resting_share) * dt, (1 - self.resting_share) * dt / RECOVERY_TIME
         down = choose(again, taken / SPOOL_TIME, taken / SPIKE_TIME + 0.0 * share)
-        share = choose(believed, maximum(share - down, self.resting_share), minimum(share + up, 1.0))
+        rests = maximum(share - down, self.resting_share)
+        lies = maximum(share - (1 - self.laid_share) * dt / SPOOL_TIME, self.laid_share)
+        carries = again & (q + climb >= self.begun)
+        share = choose(believed, choose(carries, lies, rests), minimum(share + up, 1.0))
         ready = believed & (held >= self.contact_time - 1e-9)
         if thrust is not None:
             air_thrust = choose(air_thrust > 0.0, air_thrust, thrust + 0.0 * share)  # not NaN, nor of idle rotors
+            q = choose(q == q, q, -climb + 0.0 * share)  # not NaN
             J = q + climb
-            lift = share * thrust * upright / maximum(air_thrust, TINY)
-            air_thrust = choose(touching, air_thrust, air_thrust + min(dt / AIR_TIME, 1.0) * (thrust - air_thrust))
-            moved = choose(touching, q + dt * (GRAVITY * (1.0 - lift) - J / SUPPORT_TIME), -climb + 0.0 * q)
-            q = choose(finite(moved), moved, q)  # one NaN in what is measured is no memory
+            follow = 1.0 - math.exp(-dt / self.rotor_lag) if self.rotor_lag > 0.0 else 1.0
+            asked = share * thrust * upright
+            given = choose(given == given, given + follow * (asked - given), asked)  # not NaN
+            step = min(dt, SUPPORT_TIME)
+            gain = 1.0 - minimum(maximum(J / GRAVITY, -1.0), 1.0) * step / (2 * SUPPORT_TIME) ** 2
+            adapted = choose(touching, air_thrust, air_thrust * gain)
+            moved = q + step * (GRAVITY * (1.0 - given / maximum(air_thrust, TINY)) - J / SUPPORT_TIME)
+            air_thrust = choose(finite(adapted), adapted, air_thrust)  # one NaN in what is measured is no memory
+            q = choose(finite(moved), moved, q)
             carried = J >= SUPPORT * GRAVITY * SUPPORT_TIME
             hollow = touching & (held > self.contact_time + PATIENCE) & (J < SUPPORT * GRAVITY * SUPPORT_TIME)
             doubt = choose(hollow, 0.0 * doubt + t + DOUBT_TIME, doubt)
             ready = ready & carried
         tipped = (held >= TIP_TIME) & (upright < TIPPED)
         landed = landed | ready | tipped
-        return Touch(since, felt, choose(landed, 0.0 * share, share), doubt, air_thrust, q, landed)
+        return Touch(since, felt, choose(landed, 0.0 * share, share), doubt, air_thrust, given, q, landed)
 
 
 class TouchdownDetector:
     """The law with its memory: lays weight on the gear while contact is felt, and says when contact has lasted."""
 
-    def __init__(self, contact_time: float = CONTACT_TIME, resting_share: float = RESTING_SHARE) -> None:
-        self.law = TouchdownLaw(contact_time, resting_share)
+    def __init__(
+        self, contact_time: float = CONTACT_TIME, resting_share: float = RESTING_SHARE, rotor_lag: float = 0.0
+    ) -> None:
+        self.law = TouchdownLaw(contact_time, resting_share, rotor_lag)
         self.reset()
 
     def reset(self, like: Scalar = 0.0) -> None:

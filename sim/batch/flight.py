@@ -107,7 +107,11 @@ class Flights:
         position, velocity = (np.array(part) for part in zip(*starts, strict=True))
         self.world.reset(position, velocity, self.seeds, t=-WARM_UP)
         self.sensors = BatchSensors(self.plant.noise, torch.tensor(self.seeds, device=self.like.device))
-        self.touchdown = TouchdownDetector(resting_share=resting_share) if scenario.lands else None
+        self.touchdown = (
+            TouchdownDetector(resting_share=resting_share, rotor_lag=self.plant.vehicle.motor_time_constant)
+            if scenario.lands
+            else None
+        )
         if self.touchdown is not None:
             self.touchdown.reset(self.world.state.height.double())  # its times are told apart to the step
         self.controllers = self._controllers(plants, omega_n)
