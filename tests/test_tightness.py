@@ -19,7 +19,7 @@ from neural_lander.vehicle import load_vehicle
 
 VEHICLE = load_vehicle("intel-aero")
 ONE = torch.ones(1)
-ROUNDS = 150  # of the search; a default training has 210 for each slope
+ROUNDS = 150  # of the search; a default training has 56 for each slope
 
 
 def test_no_pattern_of_neurons_is_steeper_than_the_paths_and_where_none_cancels_one_is_as_steep() -> None:
@@ -109,7 +109,7 @@ def test_penalties_are_due_at_their_steps_and_can_be_left_out() -> None:
 
     assert due(path_weight=0.0, unreached_weight=0.0) == [False] * 30
     assert due(unreached_weight=0.0) == [step % 4 == 0 for step in range(30)]
-    assert due(path_weight=0.0) == [step % 6 == 0 and step > 9 for step in range(30)]
+    assert due(path_weight=0.0) == [step % 8 == 0 and step > 15 for step in range(30)]
 
 
 @pytest.mark.slow
