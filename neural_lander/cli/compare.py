@@ -69,7 +69,11 @@ def compare(
     ] = False,
     resting_share: Annotated[
         float,
-        typer.Option(min=0.0, max=1.0, help="Share of the thrust kept while contact is felt; 1 switches the cut off."),
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="Share of the thrust kept while contact is felt, until the ground carries; 1 for no cut.",
+        ),
     ] = RESTING_SHARE,
     seed: Annotated[
         int,

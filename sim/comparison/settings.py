@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from neural_lander.control.estimate import DISTURBANCE_LIMIT
-from neural_lander.control.touchdown import CONTACT_TIME, SPOOL_TIME
+from neural_lander.control.touchdown import CONTACT_TIME, SPOOL_TIME, TouchdownLaw
 from neural_lander.control.tracking import DEFAULT_TRIM_RATE
 from sim.aerodynamics import name_of
 from sim.comparison.campaign import Campaign
@@ -14,7 +14,7 @@ from sim.rigid_body import TIME_STEP
 
 def settings(campaign: Campaign) -> dict[str, Any]:
     """What all of its flights share, whatever their task; JSON values."""
-    plant = campaign.copies[0].plant
+    plant, law = campaign.copies[0].plant, TouchdownLaw(resting_share=campaign.resting_share)
     return {
         "flights_per_controller": campaign.flights,
         "airframes": len(campaign.copies),
@@ -29,8 +29,9 @@ def settings(campaign: Campaign) -> dict[str, Any]:
         "controller_step_s": TIME_STEP,
         "world": campaign.world,
         "touchdown": (
-            f"contact for {CONTACT_TIME:g} s; while contact is felt thrust falls to {campaign.resting_share:.0%} "
-            f"within {SPOOL_TIME:g} s, for every controller; without that cut all of them hop (--resting-share 1)"
+            f"contact for {CONTACT_TIME:g} s; while contact is felt thrust falls to {law.resting_share:.0%} "
+            f"within {SPOOL_TIME:g} s, to {law.laid_share:.0%} once the ground is seen to carry, for every controller; "
+            "without that cut all of them hop (--resting-share 1)"
         ),
         "intervals": (
             "95 %: of medians by Student's t over the airframes' medians, at least the bootstrap of airframes and then "
