@@ -146,25 +146,31 @@ class TouchdownLaw:
         share = choose(believed, choose(carries, lies, rests), minimum(share + up, 1.0))
         ready = believed & (held >= self.contact_time - 1e-9)
         if thrust is not None:
-            air_thrust = choose(air_thrust > 0.0, air_thrust, thrust + 0.0 * share)  # not NaN, nor of idle rotors
-            q = choose(q == q, q, -climb + 0.0 * share)  # not NaN
-            J = q + climb
-            follow = 1.0 - math.exp(-dt / self.rotor_lag) if self.rotor_lag > 0.0 else 1.0
             asked = share * thrust * upright
-            given = choose(given == given, given + follow * (asked - given), asked)  # not NaN
-            step = min(dt, SUPPORT_TIME)
-            gain = 1.0 - minimum(maximum(J / GRAVITY, -1.0), 1.0) * step / (2 * SUPPORT_TIME) ** 2
-            adapted = choose(touching, air_thrust, air_thrust * gain)
-            moved = q + step * (GRAVITY * (1.0 - given / maximum(air_thrust, TINY)) - J / SUPPORT_TIME)
-            air_thrust = choose(finite(adapted), adapted, air_thrust)  # one NaN in what is measured is no memory
-            q = choose(finite(moved), moved, q)
-            carried = J >= SUPPORT * GRAVITY * SUPPORT_TIME
-            hollow = touching & (held > self.contact_time + PATIENCE) & (J < SUPPORT * GRAVITY * SUPPORT_TIME)
+            air_thrust, given, q, J = self._weigh(memory, touching, thrust, asked, climb, dt)
+            stands = J >= SUPPORT * GRAVITY * SUPPORT_TIME
+            hollow = touching & (held > self.contact_time + PATIENCE) & (SUPPORT * GRAVITY * SUPPORT_TIME > J)
             doubt = choose(hollow, 0.0 * doubt + t + DOUBT_TIME, doubt)
-            ready = ready & carried
+            ready = ready & stands
         tipped = (held >= TIP_TIME) & (upright < TIPPED)
         landed = landed | ready | tipped
         return Touch(since, felt, choose(landed, 0.0 * share, share), doubt, air_thrust, given, q, landed)
+
+    def _weigh(
+        self, memory: Touch, touching: bool | Array, thrust: Scalar, asked: Scalar, climb: Scalar, dt: float
+    ) -> tuple[Scalar, Scalar, Scalar, Scalar]:
+        """T_0, T and q a step on, and J before it; ``asked`` is what the rotors follow upwards, in N."""
+        first = thrust + 0.0 * memory.share
+        air_thrust = choose(memory.air_thrust > 0.0, memory.air_thrust, first)  # not NaN, nor of idle rotors
+        q = choose(memory.q == memory.q, memory.q, -climb + 0.0 * memory.share)  # not NaN
+        J, step = q + climb, min(dt, SUPPORT_TIME)
+        follow = 1.0 - math.exp(-dt / self.rotor_lag) if self.rotor_lag > 0.0 else 1.0
+        given = choose(memory.given == memory.given, memory.given + follow * (asked - memory.given), asked)
+        gain = 1.0 - minimum(maximum(J / GRAVITY, -1.0), 1.0) * step / (2 * SUPPORT_TIME) ** 2
+        adapted = choose(touching, air_thrust, air_thrust * gain)
+        air_thrust = choose(finite(adapted), adapted, air_thrust)  # one NaN in what is measured is no memory
+        moved = q + step * (GRAVITY * (1.0 - given / maximum(air_thrust, TINY)) - J / SUPPORT_TIME)
+        return air_thrust, given, choose(finite(moved), moved, q), J
 
 
 class TouchdownDetector:
