@@ -88,13 +88,10 @@ def test_the_penalty_on_unreached_slopes_asks_for_no_flatter_network() -> None:
         assert float((V.grad * V.detach()).sum()) == pytest.approx(0.0, abs=1e-6)  # along its own size
 
 
-def test_a_flat_network_is_penalised_for_nothing() -> None:
+def test_a_network_that_is_flat_wherever_it_flies_is_penalised_for_nothing() -> None:
     W, b = ramps(2.0, -2.0)  # on nowhere between -1 and 1
-    assert math.isfinite(unreached(W, b))
-    W = [torch.zeros_like(V).requires_grad_() for V in W]
-    penalty = UnreachedSlope(-ONE, ONE, torch.eye(1), torch.Generator().manual_seed(0))(W, b)
-    penalty.backward()
-    assert penalty.item() == 0.0 and all(bool(torch.isfinite(V.grad).all()) for V in W if V.grad is not None)
+    assert unreached(W, b) == 0.0
+    assert unreached([torch.zeros_like(V) for V in W], b) == 0.0
 
 
 def test_penalties_are_due_at_their_steps_and_can_be_left_out() -> None:

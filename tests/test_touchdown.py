@@ -1,5 +1,6 @@
 """Touchdown is contact that lasts 0.2 s; until then a bump costs a dip of the thrust and nothing more."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -8,7 +9,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neural_lander.control.touchdown import LAID_SHARE, RESTING_SHARE, TouchdownDetector
+from neural_lander.control.touchdown import (
+    LAID_SHARE,
+    RESTING_SHARE,
+    SUPPORT_TIME,
+    Touch,
+    TouchdownDetector,
+    TouchdownLaw,
+)
 
 DT = 1 / 240
 
@@ -192,6 +200,84 @@ def test_nor_where_motors_are_slow_their_lag_is_not_as_told_and_the_state_is_lat
         )
         assert not detector.landed and shares_.min() >= RESTING_SHARE
         assert heights.min() > 1.0
+
+
+def in_the_air(law: TouchdownLaw, memory: Touch, start: float, thrust: Callable[[float], float], end: float) -> Touch:
+    """At rest, whatever the rotors give."""
+    for k in range(round(start / DT), round(end / DT)):
+        memory = law(memory, k * DT, DT, False, thrust(k * DT))
+    return memory
+
+
+def test_what_holds_the_vehicle_is_found_as_its_equation_says() -> None:
+    """A battery that sags by a fifth at once: the error decays critically damped, at 1 / (2 tau)."""
+    law = TouchdownLaw()
+    memory = in_the_air(law, law.start(), 0.0, lambda t: 10.0, 1.0)
+    assert memory.air_thrust == pytest.approx(10.0)
+    for end in (1.3, 1.6, 2.2):
+        x = (end - 1.0) / (2 * SUPPORT_TIME)
+        later = in_the_air(law, memory, 1.0, lambda t: 12.0, end)
+        assert math.log(later.air_thrust / 12.0) == pytest.approx(math.log(10 / 12) * (1 + x) * math.exp(-x), abs=0.01)
+
+
+@pytest.mark.parametrize("idle", [1e-6, 0.2, 2.0])
+@pytest.mark.parametrize("stuck", [0.7, 1.5, 3.0])
+def test_rotors_that_idled_on_the_ground_are_forgotten_soon_after_take_off(idle: float, stuck: float) -> None:
+    """No flag there; and then one is stuck in the air."""
+    detector, rise = told(), 0.6
+
+    def flown(begin: float, flag: Callable[[float, bool], bool]) -> None:
+        law, air = detector.law, in_the_air(detector.law, detector.law.start(), 0.0, lambda t: idle, 1.0)
+        memory, z, v, T = air, 0.0, 0.0, idle
+        for k in range(round(1.0 / DT), round(6.0 / DT)):
+            t = k * DT
+            target = min(rise * (t - 1.0), 1.5)
+            asked = max(10.0 * (1.0 + (6.0 * (rise * (target < 1.5) - v) + 9.0 * (target - z)) / 9.81), 0.0)
+            memory = law(memory, t, DT, flag(t - begin, False), asked, v)
+            T += (1 - np.exp(-DT / LAG)) * (memory.share * asked - T)
+            v = max(v + DT * 9.81 * (T / 10.0 - 1.0), 0.0 if z <= 0 else -9.0)
+            z = max(z + DT * v, 0.0)
+            assert not memory.landed
+
+    flown(1.0 + stuck, lambda t, c: t > 0.0)
+
+
+def test_numbers_that_are_missing_move_nothing_that_is_remembered() -> None:
+    law = TouchdownLaw(rotor_lag=LAG)
+    whole = in_the_air(law, law.start(), 0.0, lambda t: 10.0, 1.0)
+    for thrust, climb in ((math.nan, 0.0), (10.0, math.nan)):
+        memory = whole
+        for k in range(240, 300):
+            memory = law(memory, k * DT, DT, False, thrust, climb)
+        assert (memory.air_thrust, memory.given) == pytest.approx((10.0, 10.0), rel=1e-3)
+        assert memory.q == pytest.approx(0.0, abs=0.01)
+
+
+@pytest.mark.parametrize("speed", [-2.0, 2.0])
+def test_a_flag_that_is_stuck_through_a_gap_lands_nothing(speed: float) -> None:
+    """The vehicle has another speed where the state comes back."""
+    detector, v, T = told(), 0.0, 10.0
+    for k in [*range(300), *range(540, 800)]:
+        v = speed if k == 540 else v
+        share = detector(k * DT, k >= 290, 10.0, v)
+        T += (1 - np.exp(-DT / LAG)) * (share * 10.0 - T)
+        v += DT * 9.81 * (T / 10.0 - 1.0)
+        assert not detector.landed
+
+
+def test_what_was_taken_away_on_the_ground_is_back_a_quarter_of_a_second_after_it() -> None:
+    detector, stood = told(), 0.1
+
+    def share(k: int) -> float:
+        t = k * DT
+        contact = 1.0 <= t < 1.0 + stood
+        return float(detector(t, contact, 10.0, -0.3 if t < 1.0 else 0.0))
+
+    found = np.array([share(k) for k in range(480)])
+    assert found.min() == pytest.approx(LAID_SHARE)
+    left = round((1.0 + stood) / DT)
+    assert found[left + round(0.06 / DT)] >= RESTING_SHARE
+    assert found[left + round(0.26 / DT)] == 1.0
 
 
 @pytest.mark.parametrize("cushion", [0.2, 0.35])

@@ -90,7 +90,7 @@ class Guidance:
         law.residual = self.residual = FadedResidual(law.residual)
         law.attitude = AttitudeLaw(self.vehicle, _NO_MOMENTS)
         self._law, self._estimate = law, law.tracking.estimate
-        self.touchdown = TouchdownDetector(rotor_lag=self.vehicle.motor_time_constant)
+        self.touchdown = TouchdownDetector()
         self.contact, self.probe = GroundContact(self.vehicle.weight), GroundProbe()
         self.rates = rates
         self._thrust_max = self.vehicle.full_thrust

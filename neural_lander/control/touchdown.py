@@ -14,12 +14,12 @@ carry: with J the velocity per unit of time that something else than the rotors 
 
 T the thrust that rotors with their lag still give and T_0 what holds the vehicle in the air, J / (g tau) is the share
 of the weight that the ground carries: 0.3 and more for a vehicle that stands there at 0.7 of its thrust, nothing for
-one that falls. In the air nothing carries, and what J says is an error of T_0:
+one that falls. In the air what J says is taken for an error of T_0:
 
     T_0' = -T_0 J / (4 g tau^2),
 
-critically damped with J. Contact that carries nothing is not believed for a while. A vehicle on its side in contact
-stops its motors at once.
+critically damped with J. A gust is in J, too: under a flag that lies it deepens a dip. Contact that carries nothing is
+not believed for a while. A vehicle on its side in contact stops its motors at once.
 
 The law is written once, over floats for one vehicle and arrays for a batch.
 """
@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from neural_lander.arrays import Array
-from neural_lander.components import Scalar, choose, finite, maximum, minimum
+from neural_lander.components import Scalar, choose, finite, logical_not, maximum, minimum
 from neural_lander.vehicle import GRAVITY
 
 CONTACT_TIME = 0.2  # s, definition of touchdown in every table
@@ -43,11 +43,13 @@ an effect of a third of its weight slid on for 0.8 s. In the air, where a flag l
 BEGUN = 0.05  # of the weight: 15 cm/s that the ground has taken off the descent; guess
 """With 6 cm/s a gust while a flag lies is taken for it: a vehicle over a metre lower, though it did not land."""
 LAG_ERROR = 0.5  # of the rotors' lag that it may be longer than told without a fall being taken for ground; guess
+"""Rotors four times as slow as told stop in the air where a flag is stuck for good."""
 SPOOL_TIME = 0.02  # s of contact to the resting share
 """About the time constant of a motor. With 0.05 s a landing at 0.3 m/s hopped once by 0.2 mm and its contact began
 anew: on the default plants touchdown came 0.08 s after the reference's arrival instead of 0.01 s, in every law."""
 SPIKE_TIME = 0.1  # s, the same for a contact that the sample before did not feel: a spike costs little; guess
 RECOVERY_TIME = 0.2  # s without contact from the resting share to all of the thrust, guess
+RAISE_TIME = 0.05  # s without contact from the laid share to the resting share, guess
 GAP = 0.025  # s without contact that do not end it: six steps of 240 Hz, in which one falls 3 mm; guess
 SUPPORT = 0.12  # of the weight: half of what a vehicle at rest on its gear lays down within CONTACT_TIME, guess
 SUPPORT_TIME = 0.3  # s, tau: as long as it takes to tell standing from falling, guess
@@ -143,7 +145,9 @@ class TouchdownLaw:
         rests = maximum(share - down, self.resting_share)
         lies = maximum(share - (1 - self.laid_share) * dt / SPOOL_TIME, self.laid_share)
         carries = again & (q + climb >= self.begun)
-        share = choose(believed, choose(carries, lies, rests), minimum(share + up, 1.0))
+        raised = minimum(share + (self.resting_share - self.laid_share) * dt / RAISE_TIME, self.resting_share)
+        back = choose(share < self.resting_share, raised, minimum(share + up, 1.0))
+        share = choose(believed, choose(carries, lies, rests), back)
         ready = believed & (held >= self.contact_time - 1e-9)
         if thrust is not None:
             asked = share * thrust * upright
@@ -160,17 +164,20 @@ class TouchdownLaw:
         self, memory: Touch, touching: bool | Array, thrust: Scalar, asked: Scalar, climb: Scalar, dt: float
     ) -> tuple[Scalar, Scalar, Scalar, Scalar]:
         """T_0, T and q a step on, and J before it; ``asked`` is what the rotors follow upwards, in N."""
+        q = choose(memory.q == memory.q, memory.q, -climb + 0.0 * memory.share)  # not NaN
+        given = choose(memory.given == memory.given, memory.given, asked)
+        if dt > SUPPORT_TIME:  # too long a gap to tell what happened in it
+            q, given, dt = -climb + 0.0 * q, asked + 0.0 * given, 0.0
+        J = q + climb
         first = thrust + 0.0 * memory.share
         air_thrust = choose(memory.air_thrust > 0.0, memory.air_thrust, first)  # not NaN, nor of idle rotors
-        q = choose(memory.q == memory.q, memory.q, -climb + 0.0 * memory.share)  # not NaN
-        J, step = q + climb, min(dt, SUPPORT_TIME)
         follow = 1.0 - math.exp(-dt / self.rotor_lag) if self.rotor_lag > 0.0 else 1.0
-        given = choose(memory.given == memory.given, memory.given + follow * (asked - memory.given), asked)
-        gain = 1.0 - minimum(maximum(J / GRAVITY, -1.0), 1.0) * step / (2 * SUPPORT_TIME) ** 2
-        adapted = choose(touching, air_thrust, air_thrust * gain)
-        air_thrust = choose(finite(adapted), adapted, air_thrust)  # one NaN in what is measured is no memory
-        moved = q + step * (GRAVITY * (1.0 - given / maximum(air_thrust, TINY)) - J / SUPPORT_TIME)
-        return air_thrust, given, choose(finite(moved), moved, q), J
+        given = choose(finite(asked), given + follow * (asked - given), given)
+        gain = 1.0 - minimum(maximum(J / GRAVITY, -1.0), 1.0) * dt / (2 * SUPPORT_TIME) ** 2
+        air_thrust = choose(touching | logical_not(finite(J)), air_thrust, air_thrust * gain)
+        lack = maximum(1.0 - given / maximum(air_thrust, TINY), -1.0)  # after idle rotors T_0 is nothing
+        moved = q + dt * (GRAVITY * lack - J / SUPPORT_TIME)
+        return air_thrust, given, choose(finite(J, asked, air_thrust), moved, q), J  # NaN is no memory
 
 
 class TouchdownDetector:
@@ -183,7 +190,10 @@ class TouchdownDetector:
         self.reset()
 
     def reset(self, like: Scalar = 0.0) -> None:
-        """Back in the air; ``like`` gives library and shape of a batch. A go-around begins with it."""
+        """Back in the air; ``like`` gives library and shape of a batch. A go-around begins with it.
+
+        Contact that is still felt then begins anew, and is a landing where it lasts.
+        """
         self._memory = self.law.start(like)
         self._updated: float | None = None
 

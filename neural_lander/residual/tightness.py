@@ -108,6 +108,8 @@ class UnreachedSlope:
             self._steepest = max(ends, key=lambda end: end[0])[1]
             self._calls += 1
         steepest, slope = self._slopes(W, torch.stack([self._steepest, reached]))
+        if slope <= 2 * FLAT:  # no input has any: nothing to compare with
+            return torch.zeros(())
         return (steepest / slope).log().clamp_min(0.0)
 
     def _anywhere(self) -> Tensor:
