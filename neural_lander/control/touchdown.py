@@ -53,6 +53,7 @@ RAISE_TIME = 0.05  # s without contact from the laid share to the resting share,
 GAP = 0.025  # s without contact that do not end it: six steps of 240 Hz, in which one falls 3 mm; guess
 SUPPORT = 0.12  # of the weight: half of what a vehicle at rest on its gear lays down within CONTACT_TIME, guess
 SUPPORT_TIME = 0.3  # s, tau: as long as it takes to tell standing from falling, guess
+STANDING = SUPPORT * GRAVITY * SUPPORT_TIME  # m/s, the J from which on a vehicle stands
 PATIENCE = 0.2  # s beyond the contact time within which contact must have carried SUPPORT, guess
 DOUBT_TIME = 1.0  # s for which contact is not believed after it carried nothing, guess
 TIP_OVER = math.radians(60.0)  # of tilt, beyond which a vehicle in contact does not come up again
@@ -152,8 +153,8 @@ class TouchdownLaw:
         if thrust is not None:
             asked = share * thrust * upright
             air_thrust, given, q, J = self._weigh(memory, touching, thrust, asked, climb, dt)
-            stands = J >= SUPPORT * GRAVITY * SUPPORT_TIME
-            hollow = touching & (held > self.contact_time + PATIENCE) & (SUPPORT * GRAVITY * SUPPORT_TIME > J)
+            stands, falls = J >= STANDING, STANDING > J  # NaN is neither
+            hollow = touching & (held > self.contact_time + PATIENCE) & falls
             doubt = choose(hollow, 0.0 * doubt + t + DOUBT_TIME, doubt)
             ready = ready & stands
         tipped = (held >= TIP_TIME) & (upright < TIPPED)
