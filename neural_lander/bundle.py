@@ -73,7 +73,7 @@ class Bundle:
         or above a rotor's most are for the caller to clip, as the controller does: there no bound is claimed.
         """
         low, high = (self._value(f"rotor_thrust_{end}") for end in ("low", "high"))
-        whole = low <= 0 and high >= self.vehicle.thrust_coefficient * self.vehicle.u_max
+        whole = low <= 0 and high >= self.vehicle.full_rotor_thrust
         return FadingResidual(self.model if whole else WithinThrusts(self.model, low, high), self.domain)
 
     @property

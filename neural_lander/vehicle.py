@@ -83,9 +83,14 @@ class Vehicle:
         return self.rotor_speed_max**2
 
     @cached_property
+    def full_rotor_thrust(self) -> float:
+        """Thrust in N of one rotor at its fastest."""
+        return self.thrust_coefficient * self.u_max
+
+    @cached_property
     def full_thrust(self) -> float:
         """Collective thrust in N of four rotors at their fastest."""
-        return 4 * self.thrust_coefficient * self.u_max
+        return 4 * self.full_rotor_thrust
 
     @cached_property
     def weight(self) -> float:

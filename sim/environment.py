@@ -17,7 +17,7 @@ import numpy as np
 from neural_lander.components import split
 from neural_lander.control.allocation import Allocation
 from neural_lander.control.attitude import AttitudeLaw, desired_attitude
-from neural_lander.control.touchdown import TIPPED, TouchdownDetector
+from neural_lander.control.touchdown import TIPPED
 from neural_lander.errors import UserError
 from neural_lander.state import Reference, State
 from neural_lander.vehicle import G_VECTOR, load_vehicle
@@ -91,9 +91,7 @@ class LanderEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         self._trajectory = place(self._world, self.plant, self.scenario, flight, 0.0)
         self._attitude.tau_hat = self._moment_trim
         self._sensors = Sensors(self.plant.noise, flight)
-        self._touchdown = (
-            TouchdownDetector(rotor_lag=self.plant.vehicle.motor_time_constant) if self.scenario.lands else None
-        )
+        self._touchdown = self.scenario.detector(self.plant.vehicle)
         self._rows: list[tuple[Any, ...]] = []
         self._t, self._step = 0.0, 0
         self._forecast = forecast_of(self.plant.noise, self.plant.vehicle, self._world.dt)

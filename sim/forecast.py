@@ -19,9 +19,9 @@ import numpy as np
 
 from neural_lander.arrays import Array, constant, namespace
 from neural_lander.components import choose, join, split, turned
+from neural_lander.lag import share_after
 from neural_lander.state import State
 from neural_lander.vehicle import G_VECTOR, Vehicle
-from sim.motors import share_after
 from sim.sensors import SensorNoise
 
 FARTHEST = 60  # steps: 0.25 s at 240 Hz; beyond it the state is moved on no further

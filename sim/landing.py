@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from neural_lander.control.controller import Controller
-from neural_lander.control.touchdown import RESTING_SHARE, TouchdownDetector
+from neural_lander.control.touchdown import RESTING_SHARE
 from neural_lander.flightlog.log import FlightLog
 from neural_lander.state import State
 from neural_lander.trajectory import Hover, Trajectory
@@ -79,9 +79,7 @@ def fly_once(
         Sensors(plant.noise, seed),
         start=-WARM_UP,
         end=scenario.duration,
-        touchdown=TouchdownDetector(resting_share=resting_share, rotor_lag=plant.vehicle.motor_time_constant)
-        if scenario.lands
-        else None,
+        touchdown=scenario.detector(plant.vehicle, resting_share),
         before_step=before_step,
         metadata=metadata,
     )

@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 
+from neural_lander.lag import share_after
+
 
 class FirstOrderMotors:
     """u = n^2 follows its command with time constant tau: what a thrust stand shows; exact over a step.
@@ -35,11 +37,3 @@ class FirstOrderMotors:
         target = np.minimum(command * command, self.u_max)
         self.u = self.u + self._share * (target - self.u)
         return self.u
-
-
-def share_after(dt: float, time_constant: float | np.ndarray) -> float | np.ndarray:
-    """Share of a step that is made after dt in s."""
-    if np.ndim(time_constant) == 0 and time_constant > 0:
-        return 1 - math.exp(-dt / float(time_constant))
-    with np.errstate(divide="ignore"):
-        return 1 - np.exp(-dt / np.asarray(time_constant, dtype=np.float64))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from neural_lander.control.touchdown import CONTACT_TIME, RESTING_SHARE, TouchdownDetector
 from neural_lander.errors import UserError
 from neural_lander.trajectory import (
     LANDING_HOLD,
@@ -19,6 +20,7 @@ from neural_lander.trajectory import (
     Riding,
     Trajectory,
 )
+from neural_lander.vehicle import Vehicle
 from sim.flight import Truth
 from sim.plant import Plant
 from sim.scoring import LOW_HOVER_HEIGHT, LOW_HOVER_TIME, score_landing, score_low_hover, score_tracking
@@ -61,6 +63,10 @@ class Scenario:
     def over(self, plant: Plant) -> Plant:
         """The plant, over what this scenario needs."""
         return plant if self.terrain is None else replace(plant, terrain=self.terrain)
+
+    def detector(self, vehicle: Vehicle, resting_share: float = RESTING_SHARE) -> TouchdownDetector | None:
+        """What ends a landing, told of the vehicle as its profile has it; None where nothing lands."""
+        return TouchdownDetector(CONTACT_TIME, resting_share, vehicle.motor_time_constant) if self.lands else None
 
     def drawn(self, seed: int | Sequence[int]) -> Scenario:
         """The task of one flight: where its ground moves, the seed says from when on; of several, side by side."""

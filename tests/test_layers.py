@@ -25,6 +25,7 @@ FOUNDATION = (
     "motor_curve",
     "profile_values",
     "scoring_table",
+    "lag",
     "vehicle",
     "rotor_order",
     "state",

@@ -19,6 +19,12 @@ from neural_lander.control.touchdown import (
 )
 
 DT = 1 / 240
+LAG = 0.03  # s, of the rotors
+
+
+def told(lag: float = LAG) -> TouchdownDetector:
+    """One that knows of the rotors' lag what it is told."""
+    return TouchdownDetector(rotor_lag=lag)
 
 
 def shares(contact: Callable[[float], bool], seconds: float, detector: TouchdownDetector | None = None) -> np.ndarray:
@@ -102,14 +108,6 @@ def test_reset_is_back_in_the_air() -> None:
     detector.reset()
     assert not detector.landed
     assert detector(0.0, False) == 1.0
-
-
-LAG = 0.03  # s, of the rotors
-
-
-def told(lag: float = LAG) -> TouchdownDetector:
-    """One that knows of the rotors' lag what it is told."""
-    return TouchdownDetector(rotor_lag=lag)
 
 
 def vertical(
@@ -224,22 +222,17 @@ def test_what_holds_the_vehicle_is_found_as_its_equation_says() -> None:
 @pytest.mark.parametrize("stuck", [0.7, 1.5, 3.0])
 def test_rotors_that_idled_on_the_ground_are_forgotten_soon_after_take_off(idle: float, stuck: float) -> None:
     """No flag there; and then one is stuck in the air."""
-    detector, rise = told(), 0.6
-
-    def flown(begin: float, flag: Callable[[float, bool], bool]) -> None:
-        law, air = detector.law, in_the_air(detector.law, detector.law.start(), 0.0, lambda t: idle, 1.0)
-        memory, z, v, T = air, 0.0, 0.0, idle
-        for k in range(round(1.0 / DT), round(6.0 / DT)):
-            t = k * DT
-            target = min(rise * (t - 1.0), 1.5)
-            asked = max(10.0 * (1.0 + (6.0 * (rise * (target < 1.5) - v) + 9.0 * (target - z)) / 9.81), 0.0)
-            memory = law(memory, t, DT, flag(t - begin, False), asked, v)
-            T += (1 - np.exp(-DT / LAG)) * (memory.share * asked - T)
-            v = max(v + DT * 9.81 * (T / 10.0 - 1.0), 0.0 if z <= 0 else -9.0)
-            z = max(z + DT * v, 0.0)
-            assert not memory.landed
-
-    flown(1.0 + stuck, lambda t, c: t > 0.0)
+    law, weight, rise = TouchdownLaw(rotor_lag=LAG), 10.0, 0.6
+    memory, z, v, T = in_the_air(law, law.start(), 0.0, lambda t: idle, 1.0), 0.0, 0.0, idle
+    for k in range(round(1.0 / DT), round(6.0 / DT)):
+        target = min(rise * (k * DT - 1.0), 1.5)
+        rate = rise if target < 1.5 else 0.0
+        asked = max(weight * (1.0 + (6.0 * (rate - v) + 9.0 * (target - z)) / 9.81), 0.0)
+        memory = law(memory, k * DT, DT, k * DT > 1.0 + stuck, asked, v)
+        T += (1 - np.exp(-DT / LAG)) * (memory.share * asked - T)
+        v += DT * 9.81 * (T / weight - 1.0)
+        z, v = (0.0, max(v, 0.0)) if z + DT * v <= 0.0 else (z + DT * v, v)
+        assert not memory.landed
 
 
 def test_numbers_that_are_missing_move_nothing_that_is_remembered() -> None:
@@ -313,10 +306,10 @@ def test_one_who_lies_on_his_side_stops_his_motors_at_once() -> None:
     for k in range(100):
         share = detector(k * DT, k >= 50, 14.0, 0.0, np.cos(np.deg2rad(70.0)))
     assert detector.landed and share == 0.0
-    in_the_air = told()
+    aloft = told()
     for k in range(200):
-        share = in_the_air(k * DT, False, 14.0, 0.0, np.cos(np.deg2rad(70.0)))
-    assert not in_the_air.landed and share == 1.0
+        share = aloft(k * DT, False, 14.0, 0.0, np.cos(np.deg2rad(70.0)))
+    assert not aloft.landed and share == 1.0
     leaning = told()
     for k in range(40):
         leaning(k * DT, True, 14.0, 0.0, np.cos(np.deg2rad(50.0)))

@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from neural_lander.components import Vector, cross, dot, quaternion_product, quaternion_rows, rotate, rotate_back
+from neural_lander.lag import share_after
 from neural_lander.state import State
 from neural_lander.vehicle import GEAR_FRICTION, GRAVITY, Vehicle
 
@@ -91,7 +92,7 @@ class RigidBodyWorld:
     def _rotors(self, command: list[float], rows: tuple[Vector, Vector, Vector], dt: float) -> tuple[float, Vector]:
         """Collective thrust in N and moment in N m, body; each rotor thrusts more near the floor."""
         vehicle = self.vehicle
-        share = 1 - math.exp(-dt / vehicle.motor_time_constant) if vehicle.motor_time_constant > 0 else 1.0
+        share = float(share_after(dt, vehicle.motor_time_constant))
         thrust, moment = 0.0, [0.0, 0.0, 0.0]
         for i, (x, y, z) in enumerate(self._hubs):
             self._u[i] += share * (min(command[i] ** 2, vehicle.u_max) - self._u[i])

@@ -54,7 +54,7 @@ class ThrustRange:
 
 def full_range(vehicle: Vehicle) -> ThrustRange:
     """All that the rotors give."""
-    return ThrustRange(0.0, vehicle.thrust_coefficient * vehicle.u_max)
+    return ThrustRange(0.0, vehicle.full_rotor_thrust)
 
 
 def product_slopes(network: ReluNetwork, vehicle: Vehicle) -> dict[str, Slope]:

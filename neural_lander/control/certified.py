@@ -34,7 +34,7 @@ def why_not_certified(model: Any, vehicle: Vehicle, factor: float | None = None,
     iterations
         The most passes that it makes.
     """
-    whole = Asked(0.0, vehicle.thrust_coefficient * vehicle.u_max)
+    whole = Asked(0.0, vehicle.full_rotor_thrust)
     reasons = (_why_not(network, asked, vehicle, factor, iterations) for network, asked in _networks(model, whole))
     return next(filter(None, reasons), "")
 

@@ -114,7 +114,7 @@ class Controller:
         # arrays without dimension: NumPy converts a Python number at every use
         self._c_T: Array = np.asarray(vehicle.thrust_coefficient)
         self._thrust_min: Array = np.zeros(())
-        self._thrust_max: Array = np.asarray(vehicle.thrust_coefficient * vehicle.u_max)
+        self._thrust_max: Array = np.asarray(vehicle.full_rotor_thrust)
         self._direction = vehicle.thrust_direction
         self.reset()
 

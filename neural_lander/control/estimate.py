@@ -13,6 +13,7 @@ import numpy as np
 
 from neural_lander.arrays import Array, constant
 from neural_lander.components import Scalar, Vector, finite, join, maximum, minimum
+from neural_lander.lag import share_after
 from neural_lander.state import State
 from neural_lander.vehicle import Vehicle
 
@@ -87,7 +88,7 @@ class MotorLag:
 
     def __call__(self, dt: float, commanded: Array) -> Array:
         """Thrusts ``(..., 4)`` in N at the end of dt s under this command."""
-        share = 1.0 - math.exp(-dt / self._time_constant) if self._time_constant > 0 else 1.0
+        share = share_after(dt, self._time_constant)
         thrust = constant(self.thrust, commanded)
         self.thrust = thrust + share * (commanded - thrust)
         return self.thrust

@@ -32,6 +32,7 @@ from typing import NamedTuple
 
 from neural_lander.arrays import Array
 from neural_lander.components import Scalar, choose, finite, logical_not, maximum, minimum
+from neural_lander.lag import share_after
 from neural_lander.vehicle import GRAVITY
 
 CONTACT_TIME = 0.2  # s, definition of touchdown in every table
@@ -40,7 +41,7 @@ LAID_SHARE = 0.4  # of the thrust where the ground has begun to carry; guess, 0.
 """What ground effect carries rests on no gear, and slow motors take long to let go: with 0.7 alone a 32 g vehicle over
 an effect of a third of its weight slid on for 0.8 s. In the air, where a flag lies, nothing carries: dips stay small.
 """
-BEGUN = 0.05  # of the weight: 15 cm/s that the ground has taken off the descent; guess
+CARRYING = 0.05  # of the weight: 15 cm/s that the ground has taken off the descent; guess
 """With 6 cm/s a gust while a flag lies is taken for it: a vehicle over a metre lower, though it did not land."""
 LAG_ERROR = 0.5  # of the rotors' lag that it may be longer than told without a fall being taken for ground; guess
 """Rotors four times as slow as told stop in the air where a flag is stuck for good."""
@@ -99,9 +100,9 @@ class TouchdownLaw:
         return self.resting_share if self.resting_share == 1.0 else min(self.resting_share, LAID_SHARE)
 
     @property
-    def begun(self) -> float:
+    def carrying(self) -> float:
         """J in m/s from which on the ground has begun to carry: more than a fall by slower rotors looks like."""
-        return GRAVITY * (BEGUN * SUPPORT_TIME + LAG_ERROR * (1 - self.resting_share) * self.rotor_lag)
+        return GRAVITY * (CARRYING * SUPPORT_TIME + LAG_ERROR * (1 - self.resting_share) * self.rotor_lag)
 
     def start(self, like: Scalar = 0.0) -> Touch:
         """In the air; ``like`` gives library and shape of a batch."""
@@ -145,7 +146,7 @@ class TouchdownLaw:
         down = choose(again, taken / SPOOL_TIME, taken / SPIKE_TIME + 0.0 * share)
         rests = maximum(share - down, self.resting_share)
         lies = maximum(share - (1 - self.laid_share) * dt / SPOOL_TIME, self.laid_share)
-        carries = again & (q + climb >= self.begun)
+        carries = again & (q + climb >= self.carrying)
         raised = minimum(share + (self.resting_share - self.laid_share) * dt / RAISE_TIME, self.resting_share)
         back = choose(share < self.resting_share, raised, minimum(share + up, 1.0))
         share = choose(believed, choose(carries, lies, rests), back)
@@ -172,8 +173,8 @@ class TouchdownLaw:
         J = q + climb
         first = thrust + 0.0 * memory.share
         air_thrust = choose(memory.air_thrust > 0.0, memory.air_thrust, first)  # not NaN, nor of idle rotors
-        follow = 1.0 - math.exp(-dt / self.rotor_lag) if self.rotor_lag > 0.0 else 1.0
-        given = choose(finite(asked), given + follow * (asked - given), given)
+        followed = given + share_after(dt, self.rotor_lag) * (asked - given)
+        given = choose(finite(asked), followed, given)
         gain = 1.0 - minimum(maximum(J / GRAVITY, -1.0), 1.0) * dt / (2 * SUPPORT_TIME) ** 2
         air_thrust = choose(touching | logical_not(finite(J)), air_thrust, air_thrust * gain)
         lack = maximum(1.0 - given / maximum(air_thrust, TINY), -1.0)  # after idle rotors T_0 is nothing

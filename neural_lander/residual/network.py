@@ -80,7 +80,7 @@ def train_network(
     force_scale = FORCE_SCALE * weight
     limits = _first_layer_limits(vehicle, options, scale, n, force_scale)
     low, high = input_range(data.zeta, features)
-    thrusts = np.zeros(ROTORS), np.full(ROTORS, vehicle.thrust_coefficient * vehicle.u_max)
+    thrusts = np.zeros(ROTORS), np.full(ROTORS, vehicle.full_rotor_thrust)
     ends = [(np.concatenate([end, T]) - centre) / scale for end, T in zip((low, high), thrusts, strict=True)]
 
     with _one_thread():

@@ -105,7 +105,7 @@ class UnreachedSlope:
             ends = [] if self._steepest is None else [self._climb(W, self._steepest, FLIPS_AT_ONCE)]
             if self._calls % ANEW_EVERY == 0:
                 ends.append(self._climb(W, reached, MOST_FLIPS))
-            self._steepest = max(ends, key=lambda end: end[0])[1]
+            self._steepest = ends[int(self._slopes(W, torch.stack(ends)).argmax())]
             self._calls += 1
         steepest, slope = self._slopes(W, torch.stack([self._steepest, reached]))
         if slope <= 2 * FLAT:  # no input has any: nothing to compare with
@@ -125,20 +125,19 @@ class UnreachedSlope:
         self._x = tried[found.view(len(tried), -1).argmax(0), torch.arange(POPULATION)]
         return patterns[int(found.argmax())]
 
-    def _climb(self, W: list[Tensor], pattern: Tensor, most: int) -> tuple[float, Tensor]:
-        """Slope and pattern that no flip of one neuron makes steeper, or that some flips led to, from a pattern.
+    def _climb(self, W: list[Tensor], pattern: Tensor, most: int) -> Tensor:
+        """Pattern that no flip of one neuron makes steeper, or that some flips led to, from a pattern.
 
         Starts anywhere besides would cost as much again for little: L of the worst network 0.5 instead of 0.7 % above.
         """
-        best, pattern = 0.0, pattern.clone()
+        pattern = pattern.clone()
         for _ in range(most):
             found, now = self._flipped(W, pattern)
             k = int(found.argmax())
-            best = max(best, now)
             if float(found[k]) <= now * (1 + 1e-5):
                 break
-            best, pattern[k] = float(found[k]), ~pattern[k]
-        return best, pattern
+            pattern[k] = ~pattern[k]
+        return pattern
 
     def _flipped(self, W: list[Tensor], pattern: Tensor) -> tuple[Tensor, float]:
         """Slopes ``(neurons,)`` with one neuron flipped each, and the one without.

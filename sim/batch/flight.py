@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from neural_lander.components import split
-from neural_lander.control.touchdown import RESTING_SHARE, TouchdownDetector
+from neural_lander.control.touchdown import RESTING_SHARE
 from neural_lander.control.tracking import DEFAULT_NATURAL_FREQUENCY
 from neural_lander.errors import NeuralLanderWarning
 from neural_lander.state import Reference
@@ -107,11 +107,7 @@ class Flights:
         position, velocity = (np.array(part) for part in zip(*starts, strict=True))
         self.world.reset(position, velocity, self.seeds, t=-WARM_UP)
         self.sensors = BatchSensors(self.plant.noise, torch.tensor(self.seeds, device=self.like.device))
-        self.touchdown = (
-            TouchdownDetector(resting_share=resting_share, rotor_lag=self.plant.vehicle.motor_time_constant)
-            if scenario.lands
-            else None
-        )
+        self.touchdown = scenario.detector(self.plant.vehicle, resting_share)
         if self.touchdown is not None:
             self.touchdown.reset(self.world.state.height.double())  # its times are told apart to the step
         self.controllers = self._controllers(plants, omega_n)

@@ -25,13 +25,13 @@ from neural_lander.components import (
     turned,
 )
 from neural_lander.errors import UserError
+from neural_lander.lag import share_after
 from neural_lander.state import State
 from neural_lander.vehicle import GRAVITY, Vehicle
 from sim.aerodynamics import AerodynamicEffect, name_of, ours, reset_random
 from sim.airframe import Airframe
 from sim.batch.contact import Contact
 from sim.batch.effects import for_batch, writes
-from sim.motors import share_after
 from sim.rigid_body import TIME_STEP, angular_acceleration
 from sim.terrain import DeckSurface, Flat, Terrain, clearance
 
